@@ -1,0 +1,11 @@
+"""Data: one `Source` per kind of image set, one `Pipeline` that turns any of them into batches."""
+
+from jaxgan.data.array import array_source as array_source
+from jaxgan.data.options import SOURCES as SOURCES
+from jaxgan.data.options import DataOptions as DataOptions
+from jaxgan.data.options import open_source as open_source
+from jaxgan.data.pipeline import Pipeline as Pipeline
+from jaxgan.data.source import ArraySource as ArraySource
+from jaxgan.data.source import Batch as Batch
+from jaxgan.data.source import Source as Source
+from jaxgan.data.tfds import prepare as prepare

@@ -1,0 +1,23 @@
+"""Training: the loop, checkpoints, meshes, reports, sampling from a trained run."""
+
+from jaxgan.train.checkpoint import Checkpoints
+from jaxgan.train.loop import Diverged, Options, Result, make_engine, train
+from jaxgan.train.mesh import make_mesh, state_sharding
+from jaxgan.train.report import plot_metrics, read_metrics, save_grid
+from jaxgan.train.sample import iterate_samples, sample
+
+__all__ = [
+    "Checkpoints",
+    "Diverged",
+    "Options",
+    "Result",
+    "iterate_samples",
+    "make_engine",
+    "make_mesh",
+    "plot_metrics",
+    "read_metrics",
+    "sample",
+    "save_grid",
+    "state_sharding",
+    "train",
+]

@@ -1,0 +1,23 @@
+"""`jaxgan prepare NAME`: downloads a TFDS image set and writes it as ArrayRecord, which trains without TensorFlow."""
+
+from __future__ import annotations
+
+from jaxgan.cli.main import user_errors
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("name", help="a TFDS image set, such as cifar10")
+    parser.add_argument("--data_dir", help="where to put it (default: TFDS's own, ~/tensorflow_datasets)")
+
+
+def run(args) -> int:
+    from jaxgan import data
+
+    with user_errors():
+        data.prepare(args.name, args.data_dir)
+    where = f" --config.data.data_dir={args.data_dir}" if args.data_dir else ""
+    print(
+        f"{args.name} is ready. Train on it with:\n"
+        f"  jaxgan train --config sngan_cifar10 --config.data.name=tfds --config.data.tfds_name={args.name}{where}"
+    )
+    return 0

@@ -1,0 +1,78 @@
+"""`jaxgan train`: trains a config into a workdir."""
+
+from __future__ import annotations
+
+import sys
+
+from jaxgan.cli.main import user_errors
+
+DEFAULT_CONFIG = "sngan_digits"
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument(
+        "--config", default=DEFAULT_CONFIG, help=f"a name from `jaxgan list` or a .py file ({DEFAULT_CONFIG})"
+    )
+    parser.add_argument("--workdir", help="where the run lives (runs/CONFIG); give it again to continue")
+    parser.add_argument(
+        "--dry_run", action="store_true", help="show the whole config, networks, cost and memory, and stop"
+    )
+    parser.epilog = (
+        "Every value of the config can be set: --config.train.steps=100 --config.model.batch_size=32"
+        " --config.data.path=pictures/. See them all with --dry_run."
+    )
+
+
+def run(args) -> int:
+    from pathlib import Path
+
+    import jax
+
+    from jaxgan import config, train
+    from jaxgan.cli import dry_run
+
+    with user_errors():
+        cfg = config.load(args.config, args.overrides)
+        source = config.open_data(cfg)
+        prepared = config.make_run(cfg, source.spec)
+        engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
+        if args.dry_run:
+            dry_run.show(prepared, engine, source)
+            return 0
+        workdir = Path(args.workdir or f"runs/{Path(args.config).stem}")
+        train.workdir.claim(workdir, prepared.record)
+    del engine
+    say(f"{cfg.model.name} on {source.summary}")
+    say(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
+    try:
+        result = train.train(
+            prepared.game,
+            source,
+            workdir,
+            prepared.train_options,
+            seed=cfg.seed,
+            flip=cfg.data.flip,
+            say=say,
+        )
+    except train.Diverged as error:
+        say(f"stopped: {error}")
+        return 1
+    except OSError as error:
+        say(str(error))
+        return 2
+    if result.stopped_by is not None:
+        say(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")
+        return 128 + result.stopped_by
+    say(
+        f"done: {result.step:,} steps. Samples: {workdir}/samples.png, losses: {workdir}/losses.png, numbers:"
+        f" {workdir}/{train.report.METRICS_FILE}\n"
+        f"next:\n"
+        f"  jaxgan sample --workdir {workdir} --num 64 --out samples.png\n"
+        f"  jaxgan evaluate --workdir {workdir}\n"
+        f"  tensorboard --logdir {workdir}"
+    )
+    return 0
+
+
+def say(sentence: str) -> None:
+    print(f"jaxgan: {sentence}", file=sys.stderr, flush=True)

@@ -1,0 +1,176 @@
+"""An array file: pictures in a .npy or .npz, or a .npz that packs JPEG or PNG files."""
+
+import io
+import os
+import zipfile
+from pathlib import Path
+
+import numpy as np
+
+from jaxgan.data import pictures
+from jaxgan.data.encoded import CACHE_BYTES, Encoded, open_encoded
+from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.source import ArraySource, Source
+
+IMAGE_KEYS = ("images", "x")
+LABEL_KEYS = ("labels", "y")
+
+
+def source(options: DataOptions, progress: Progress) -> Source:
+    """The pictures of `options.path`.
+
+    - .npy: pictures as `array_source` takes them.
+    - .npz: they are its `images`, or `x`, or its first array; the labels are `labels` or `y`, if
+      there.
+    - .npz with `data` and `offsets`: encoded pictures end to end in `data` (uint8), picture i being
+      `data[offsets[i]:offsets[i + 1]]`, with `labels` [N] if there.
+    """
+    if options.split not in ("train", "all"):
+        raise ValueError(
+            f"--config.data.split={options.split}: an array file has no splits; "
+            "give the file with the pictures to use as --config.data.path"
+        )
+    where, members = _load(options)
+    labels = next((members[key] for key in LABEL_KEYS if key in members), None)
+    labels = labels if options.labels else None
+    if {"data", "offsets"} <= members.keys():
+        return open_encoded(_packed(where, members, labels), options, progress)
+    first = next((key for key in IMAGE_KEYS if key in members), next(iter(members)))
+    return array_source(members[first], labels, options, where=where)
+
+
+def array_source(
+    images: np.ndarray,
+    labels: np.ndarray | None = None,
+    options: DataOptions = DataOptions(),  # noqa: B008 - frozen, so it can be shared.
+    *,
+    where: str = "array",
+) -> ArraySource:
+    """A source from arrays in memory, converted to uint8 [N, H, W, 1 or 3].
+
+    Args:
+      images: [N, H, W] or [N, H, W, C] with C = 1 (grey), 3 (RGB), 2 or 4 (with alpha, laid on
+        white). Whole numbers are taken as 0 to 255; floating-point numbers as [0, 1], or, if any is
+        negative, [-1, 1].
+      labels: whole numbers [N] from 0, or None.
+      options: `resolution` and `channels` are used.
+      where: what messages call the set.
+
+    >>> array_source(np.zeros((4, 8, 8)), np.array([0, 1, 2, 0])).spec
+    DataSpec(shape=(8, 8, 1), num_classes=3, size=4)
+    """
+    images = _to_uint8(_to_nhwc(images, where), where)
+    if labels is not None:
+        labels = _check_labels(labels, len(images), where)
+    images = pictures.to_channels(images, options.channels)
+    return ArraySource(pictures.fit_array(images, options.resolution), labels, name=where)
+
+
+def _load(options: DataOptions) -> tuple[str, dict[str, np.ndarray]]:
+    """What to call the file, and its arrays by name."""
+    if not options.path:
+        raise ValueError(
+            "data 'array' needs the .npy or .npz file with the pictures: --config.data.path=PATH"
+        )
+    path, where = Path(options.path).expanduser(), f"array {options.path}"
+    if path.is_dir():
+        raise ValueError(
+            f"{options.path} is a folder, not a .npy or .npz file: add --config.data.name=folder"
+        )
+    if not path.exists():
+        raise FileNotFoundError(f"{where} does not exist (--config.data.path)")
+    try:
+        # A large .npy stays on the disk, and the system caches what is read of it.
+        mapped = "r" if path.suffix == ".npy" and os.path.getsize(path) > CACHE_BYTES else None
+        loaded = np.load(path, mmap_mode=mapped, allow_pickle=False)
+        if isinstance(loaded, np.ndarray):
+            return where, {"images": loaded}
+        with loaded:
+            members = {key: loaded[key] for key in loaded.files}
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            f"{where}: is not a whole .npy or .npz file of plain numbers ({error})"
+        ) from error
+    if not members:
+        raise ValueError(f"{where}: holds no arrays")
+    return where, members
+
+
+def _packed(where: str, members: dict[str, np.ndarray], labels: np.ndarray | None) -> Encoded:
+    """Encoded pictures end to end in one array."""
+    data, offsets = members["data"], members["offsets"]
+    whole = data.dtype == np.uint8 and data.ndim == 1 and offsets.ndim == 1 and len(offsets) > 1
+    if not (
+        whole
+        and np.issubdtype(offsets.dtype, np.integer)
+        and offsets[0] >= 0
+        and offsets[-1] <= len(data)
+        and (np.diff(offsets) >= 0).all()
+    ):
+        raise ValueError(
+            f"{where}: `offsets` must be N + 1 rising positions in `data`, "
+            "the uint8 bytes of N pictures"
+        )
+    count = len(offsets) - 1
+    if labels is not None:
+        labels = _check_labels(labels, count, where)
+    return Encoded(
+        where=where,
+        names=[f"number {i}" for i in range(count)],
+        read=lambda i: io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes()),
+        labels=labels,
+        num_classes=None if labels is None else int(labels.max()) + 1,
+    )
+
+
+def _to_nhwc(images: np.ndarray, where: str) -> np.ndarray:
+    shape = list(images.shape)
+    if images.ndim == 3 and shape[-1] not in (3, 4):
+        images = images[..., None]
+    elif images.ndim == 4 and shape[1] in (1, 3) and shape[-1] not in (1, 2, 3, 4):
+        raise ValueError(
+            f"{where}: shape {shape} has its channels first; make it [N, H, W, C] with "
+            "numpy.transpose(images, (0, 2, 3, 1))"
+        )
+    if images.ndim != 4 or images.shape[-1] not in (1, 2, 3, 4) or 0 in shape:
+        raise ValueError(
+            f"{where}: shape {shape} is not a set of pictures, which is [N, H, W] or [N, H, W, C] "
+            "with 1 (grey), 3 (RGB), or 2 or 4 channels (with alpha)"
+        )
+    return images
+
+
+def _to_uint8(images: np.ndarray, where: str) -> np.ndarray:
+    if images.dtype == np.uint8:
+        return images
+    if not np.issubdtype(images.dtype, np.integer) and not np.issubdtype(images.dtype, np.floating):
+        raise ValueError(
+            f"{where}: pictures of type {images.dtype}; give uint8, or floats in [0, 1]"
+        )
+    low, high = images.min(), images.max()
+    if np.issubdtype(images.dtype, np.integer):
+        if low < 0 or high > 255:
+            raise ValueError(
+                f"{where}: whole numbers from {low} to {high}; "
+                "pictures have 0 to 255, or floats in [0, 1]"
+            )
+        return images.astype(np.uint8)
+    # Not `low < -1 or high > 1`, which NaN would pass.
+    if not (low >= -1 and high <= 1):
+        raise ValueError(
+            f"{where}: floating-point numbers from {low:g} to {high:g}; "
+            "pictures have [0, 1] or [-1, 1], or uint8 from 0 to 255"
+        )
+    images = images.astype(np.float32)
+    return np.rint((images + 1) * 127.5 if low < 0 else images * 255).astype(np.uint8)
+
+
+def _check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
+    labels = np.asarray(labels)
+    whole = np.issubdtype(labels.dtype, np.integer)
+    if labels.shape != (count,) or not whole or labels.min() < 0:
+        raise ValueError(
+            f"{where}: labels must be {count:,} whole numbers from 0, one for each picture, not "
+            f"{labels.dtype} of shape {list(labels.shape)}; --config.data.labels=False ignores them"
+        )
+    return labels

@@ -1,0 +1,34 @@
+"""The handwritten digits that scikit-learn carries: real pictures with nothing to download.
+
+1,797 digits of 13 writers, 8x8, 17 levels of grey: the test part of E. Alpaydin and C. Kaynak,
+"Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
+"""
+
+import numpy as np
+
+from jaxgan.data import pictures
+from jaxgan.data.options import DataOptions, Progress, check_split
+from jaxgan.data.source import ArraySource
+
+
+def source(options: DataOptions, progress: Progress) -> ArraySource:
+    """The digits as uint8 [N, 8, 8, 1], or enlarged to `options.resolution`.
+
+    Every fifth digit of each class is the "test" split, the others are "train"; "all" is both.
+    """
+    check_split(options, ("train", "test", "all"))
+    from sklearn.datasets import load_digits  # Half a second to import.
+
+    images, labels = load_digits(return_X_y=True)
+    images = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
+    test = np.zeros(len(labels), bool)
+    for digit in range(10):
+        test[np.flatnonzero(labels == digit)[4::5]] = True
+    part = {"train": ~test, "test": test, "all": np.ones_like(test)}[options.split]
+    images = pictures.fit_array(images[part], options.resolution)
+    return ArraySource(
+        pictures.to_channels(images, options.channels),
+        labels[part] if options.labels else None,
+        classes=tuple("0123456789"),
+        name=f"digits ({options.split})",
+    )

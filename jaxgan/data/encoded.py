@@ -1,0 +1,230 @@
+"""Sets of picture files (JPEG, PNG, ...), wherever the bytes lie."""
+
+import dataclasses
+import logging
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from jaxgan.data import pictures
+from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.source import ArraySource, Batch, Broken, Source, summarise
+from jaxgan.game import DataSpec
+
+log = logging.getLogger("jaxgan.data")
+
+# A set whose decoded pictures take no more than this is decoded once, into memory.
+CACHE_BYTES = 2**30
+
+# Broken pictures named one by one in the log; after that only counted.
+MAX_NAMED = 20
+
+
+@dataclasses.dataclass(frozen=True)
+class Encoded:
+    """Picture files before they are decoded.
+
+    Attributes:
+      where: what messages call the set, such as "folder pics".
+      names: of the pictures, in the order of the source.
+      read: opens picture i; called from several threads at once.
+      labels: int [N], or None.
+      num_classes: None without labels.
+      classes: names of the classes, if they have names.
+    """
+
+    where: str
+    names: Sequence[str]
+    read: Callable[[int], BinaryIO]
+    labels: np.ndarray | None = None
+    num_classes: int | None = None
+    classes: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class _Seen:
+    """What reading a picture showed: its size and whether it is grey, or why it is broken."""
+
+    size: tuple[int, int] = (0, 0)
+    grey: bool = False
+    reason: str = ""
+
+
+def open_encoded(files: Encoded, options: DataOptions, progress: Progress) -> Source:
+    """A source over `files`: in memory where the decoded set fits, else decoding at each access.
+
+    In memory, every picture is decoded here, so every broken one is found here. A larger set has
+    only its headers read here; a picture that turns out broken later is named in the log and the
+    next good one stands in for it, so that all other positions stay as they are (or the run stops,
+    with `options.strict`).
+    """
+    size = (options.resolution,) * 2 if options.resolution else _first_size(files)
+    shape = (*size, options.channels or 3)
+    store = None
+    if len(files.names) * int(np.prod(shape)) <= CACHE_BYTES:
+        store = np.empty((len(files.names), *shape), np.uint8)
+
+    def see(i: int) -> _Seen:
+        try:
+            with files.read(i) as file:
+                if store is None:
+                    height_width, grey = pictures.header(file)
+                    return _Seen(size if options.resolution else height_width, grey)
+                pixels = pictures.decode(file, options.resolution)
+        except Exception as error:  # Decoders of dozens of formats raise anything.
+            return _Seen(reason=_reason(error))
+        if pixels.shape[:2] == size:
+            store[i] = pictures.to_channels(pixels, shape[2])
+        return _Seen(pixels.shape[:2], pixels.shape[2] == 1)
+
+    seen = _in_threads(see, len(files.names), progress)
+    good, broken = _sort_out(files, seen, options.strict)
+    _check_sizes(files, seen, good, size)
+    channels = options.channels or (1 if all(seen[i].grey for i in good) else 3)
+    if store is None:
+        return DecodingSource(files, good, broken, (*size, channels), options)
+    store = store if len(good) == len(store) else store[good]
+    return ArraySource(
+        np.ascontiguousarray(store[..., :channels]),
+        None if files.labels is None else files.labels[good],
+        num_classes=files.num_classes,
+        classes=files.classes,
+        broken=broken,
+        name=files.where,
+        unit="pictures",
+    )
+
+
+class DecodingSource(Source):
+    """Pictures too many for the memory, decoded at each access."""
+
+    def __init__(
+        self,
+        files: Encoded,
+        good: np.ndarray,
+        broken: Broken,
+        shape: tuple[int, int, int],
+        options: DataOptions,
+    ):
+        self._files, self._good, self._options = files, good, options
+        self._labels = None if files.labels is None else files.labels[good].astype(np.int32)
+        self._warned: set[int] = set()
+        self.spec = DataSpec(shape, files.num_classes, len(good))
+        self.classes, self.broken = files.classes, broken
+        self.summary = summarise(files.where, self.spec, "pictures", broken)
+
+    def gather(self, indices: np.ndarray) -> Batch:
+        images = np.empty((len(indices), *self.spec.shape), np.uint8)
+        indices = np.array([self._decode(int(i), images[row]) for row, i in enumerate(indices)])
+        batch = {"image": images}
+        if self._labels is not None:
+            batch["label"] = self._labels[indices]
+        return batch
+
+    def _decode(self, index: int, target: np.ndarray) -> int:
+        """Writes picture `index`, or the next good one, to `target`; returns which it was."""
+        for candidate in (*range(index, len(self)), *range(index)):
+            try:
+                with self._files.read(int(self._good[candidate])) as file:
+                    pixels = pictures.decode(file, self._options.resolution)
+                target[:] = pictures.to_channels(pixels, target.shape[-1])
+                return candidate
+            except Exception as error:  # As above.
+                self._report(candidate, error)
+        raise ValueError(f"{self._files.where}: not one of its pictures can be decoded any more")
+
+    def _report(self, index: int, error: Exception) -> None:
+        name = self._files.names[int(self._good[index])]
+        if self._options.strict:
+            raise ValueError(_refusal(self._files.where, name, _reason(error))) from error
+        if index not in self._warned:
+            self._warned.add(index)
+            text = "%s: picture %s is broken (%s); the next good one stands in for it"
+            log.warning(text, self._files.where, name, _reason(error))
+
+
+def _first_size(files: Encoded) -> tuple[int, int]:
+    """(height, width) of the first picture that can be decoded."""
+    for i in range(len(files.names)):
+        try:
+            with files.read(i) as file:
+                return pictures.decode(file).shape[:2]
+        except Exception:  # Named later, when all are read.
+            continue
+    return (1, 1)
+
+
+def _in_threads(see: Callable[[int], _Seen], count: int, progress: Progress) -> list[_Seen]:
+    """[see(0), ..., see(count - 1)], computed by all cores (Pillow decodes without the GIL)."""
+    chunk = max(1, min(64, count // 64))
+    seen: list[_Seen] = []
+    pool = ThreadPoolExecutor(os.cpu_count())
+    try:
+        starts = range(0, count, chunk)
+        work = [
+            pool.submit(
+                lambda start: [see(i) for i in range(start, min(start + chunk, count))], start
+            )
+            for start in starts
+        ]
+        for future in work:
+            seen += future.result()
+            progress(len(seen), count)
+    finally:
+        # On Ctrl-C too, at once: the rest of a large set is not read first.
+        pool.shutdown(cancel_futures=True)
+    return seen
+
+
+def _sort_out(files: Encoded, seen: list[_Seen], strict: bool) -> tuple[np.ndarray, Broken]:
+    """Indices of the good pictures, and names and reasons of the others; may refuse them."""
+    bad = [i for i, one in enumerate(seen) if one.reason]
+    if bad and (strict or len(bad) == len(seen)):
+        name, reason = files.names[bad[0]], seen[bad[0]].reason
+        if len(bad) == len(seen):
+            raise ValueError(
+                f"{files.where}: all of its {len(bad):,} pictures are broken, "
+                f"the first is {name} ({reason})"
+            )
+        raise ValueError(_refusal(files.where, name, reason, len(bad) - 1))
+    broken = tuple((files.names[i], seen[i].reason) for i in bad)
+    for name, reason in broken[:MAX_NAMED]:
+        log.warning("%s: skipped broken picture %s (%s)", files.where, name, reason)
+    if len(broken) > MAX_NAMED:
+        log.warning("%s: skipped %d more broken pictures", files.where, len(broken) - MAX_NAMED)
+    return np.array([i for i, one in enumerate(seen) if not one.reason], np.int64), broken
+
+
+def _check_sizes(
+    files: Encoded, seen: list[_Seen], good: np.ndarray, size: tuple[int, int]
+) -> None:
+    for i in good:
+        if seen[i].size != size:
+            first = next(files.names[k] for k in good if seen[k].size == size)
+            (height, width), (other_height, other_width) = size, seen[i].size
+            raise ValueError(
+                f"{files.where}: its pictures differ in size ({first} is {height}x{width}, "
+                f"{files.names[i]} is {other_height}x{other_width}): "
+                "set --config.data.resolution to crop and resize all to one"
+            )
+
+
+def _refusal(where: str, name: str, reason: str, others: int = 0) -> str:
+    more = f" and {others:,} more" if others else ""
+    return (
+        f"{where}: picture {name} is broken ({reason}){more}: repair or remove it, "
+        "or pass --config.data.strict=False to skip broken ones"
+    )
+
+
+def _reason(error: Exception) -> str:
+    """Why a picture is broken, in a few words."""
+    if isinstance(error, UnidentifiedImageError):
+        return "not a picture that Pillow can read"
+    if isinstance(error, Image.DecompressionBombError):
+        return "far too large"
+    return str(error).strip().rstrip(".").lower() or type(error).__name__

@@ -1,0 +1,146 @@
+"""A folder or a zip file of pictures."""
+
+import functools
+import io
+import os
+import threading
+import zipfile
+from collections.abc import Callable
+from pathlib import Path, PurePosixPath
+from typing import BinaryIO
+
+import numpy as np
+
+from jaxgan.data.encoded import Encoded, open_encoded
+from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.source import Source
+
+SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
+    | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".avif"}
+)
+SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
+
+# The folders a picture lies in, and its file name.
+Parts = tuple[str, ...]
+
+
+def source(options: DataOptions, progress: Progress) -> Source:
+    """All pictures below `options.path`, in the order of their names.
+
+    - If the folders at the top are all called train, val, valid, validation or test, they are
+      splits: `options.split` chooses one, "all" takes all. Otherwise there is only "train", which
+      is everything.
+    - Folders that hold nothing but one folder are passed through.
+    - If then every picture lies in a folder, the top folders are the classes, in the order of their
+      names.
+    - What does not end like a picture is ignored, and so is what is hidden or left by macOS.
+    """
+    where, entries = _entries(options)
+    found = sorted(parts for parts in entries if _is_picture(parts))
+    if not found:
+        names = "jpg, png, webp, bmp, gif, tif, ..."
+        raise ValueError(f"{where}: holds no pictures ({names}) among its {len(entries):,} files")
+    chosen = _choose_split(where, found, options.split)
+    labels, classes = _classes(list(chosen.values())) if options.labels else (None, ())
+    openers = [entries[parts] for parts in chosen]
+    files = Encoded(
+        where=where,
+        names=["/".join(parts).encode(errors="replace").decode() for parts in chosen],
+        read=lambda i: openers[i](),
+        labels=labels,
+        num_classes=len(classes) if labels is not None else None,
+        classes=classes,
+    )
+    return open_encoded(files, options, progress)
+
+
+def _entries(options: DataOptions) -> tuple[str, dict[Parts, Callable[[], BinaryIO]]]:
+    """What to call the set, and how to open each of its files."""
+    if not options.path:
+        raise ValueError(
+            "data 'folder' needs the folder or zip file with the pictures: --config.data.path=PATH"
+        )
+    path = Path(options.path).expanduser()
+    if path.is_dir():
+        return f"folder {options.path}", _walk(path)
+    if not path.exists():
+        raise FileNotFoundError(f"folder {options.path} does not exist (--config.data.path)")
+    if path.suffix in (".npy", ".npz"):
+        raise ValueError(
+            f"{options.path} is an array file, not a folder or zip of pictures: "
+            "add --config.data.name=array"
+        )
+    try:
+        archive = zipfile.ZipFile(path)
+    except (zipfile.BadZipFile, OSError) as error:
+        raise ValueError(
+            f"{options.path} is a file, but not a folder or a (whole) zip of pictures: {error}"
+        ) from error
+    return f"zip {options.path}", _unzip(archive)
+
+
+def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Callable[[], BinaryIO]]:
+    """Every file of `archive`."""
+    lock = threading.Lock()  # A ZipFile counts its open members without one.
+
+    def read(info: zipfile.ZipInfo) -> BinaryIO:
+        with lock:
+            return io.BytesIO(archive.read(info))
+
+    return {
+        PurePosixPath(info.filename.replace("\\", "/")).parts: functools.partial(read, info)
+        for info in archive.infolist()
+        if not info.is_dir()
+    }
+
+
+def _walk(root: Path) -> dict[Parts, Callable[[], BinaryIO]]:
+    """Every file below `root`, through links too, but through no folder twice."""
+    entries: dict[Parts, Callable[[], BinaryIO]] = {}
+    visited = set()
+    for folder, inner, names in os.walk(root, followlinks=True):
+        inner.sort()
+        real = os.path.realpath(folder)
+        if real in visited:
+            inner.clear()
+            continue
+        visited.add(real)
+        parts = Path(folder).relative_to(root).parts
+        for name in names:
+            entries[*parts, name] = functools.partial(Path(folder, name).open, "rb")
+    return entries
+
+
+def _is_picture(parts: Parts) -> bool:
+    hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
+    return not hidden and PurePosixPath(parts[-1]).suffix.lower() in SUFFIXES
+
+
+def _choose_split(where: str, found: list[Parts], split: str) -> dict[Parts, Parts]:
+    """The pictures of a split: path in the set -> path below the folder of the split."""
+    if {parts[0] for parts in found} <= SPLITS and all(len(parts) > 1 for parts in found):
+        chosen = {parts: parts[1:] for parts in found if split in ("all", parts[0])}
+        known = sorted({parts[0] for parts in found})
+        if not chosen:
+            raise ValueError(
+                f"{where}: has no folder '{split}' (--config.data.split), only {', '.join(known)}"
+            )
+        return chosen
+    if split not in ("train", "all"):
+        raise ValueError(
+            f"{where}: has no folder '{split}' at its top, so no such split: "
+            "point --config.data.path at the pictures to use, and leave --config.data.split"
+        )
+    return {parts: parts for parts in found}
+
+
+def _classes(paths: list[Parts]) -> tuple[np.ndarray | None, tuple[str, ...]]:
+    """Labels [N] and names of the classes; None where folders make fewer than two."""
+    while all(len(parts) > 1 for parts in paths):
+        classes = sorted({parts[0] for parts in paths})
+        if len(classes) > 1:
+            index = {name: i for i, name in enumerate(classes)}
+            return np.array([index[parts[0]] for parts in paths], np.int32), tuple(classes)
+        paths = [parts[1:] for parts in paths]
+    return None, ()

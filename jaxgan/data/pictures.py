@@ -1,0 +1,115 @@
+"""From a picture of any kind to uint8 [H, W, 1 or 3]."""
+
+from typing import BinaryIO
+
+import numpy as np
+from PIL import Image, ImageOps
+
+# What grey pictures call themselves: of 1 bit, 8 bits, with alpha, 16 bits in any order, 32 bits.
+GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I"})
+
+EXIF_ORIENTATION = 0x0112
+
+
+def decode(file: BinaryIO, resolution: int = 0) -> np.ndarray:
+    """Reads one picture wholly: uint8 [H, W, 1] if it is grey, else uint8 [H, W, 3].
+
+    The first frame of an animation, turned as its EXIF orientation says, `flatten`ed, and `fit`ted
+    if `resolution` is not 0. Raises whatever Pillow raises on a broken file.
+    """
+    with Image.open(file) as image:
+        image.load()  # Truncation shows only here.
+        flat = flatten(ImageOps.exif_transpose(image))
+    pixels = np.asarray(fit(flat, resolution) if resolution else flat)
+    return pixels[..., None] if pixels.ndim == 2 else pixels
+
+
+def header(file: BinaryIO) -> tuple[tuple[int, int], bool]:
+    """(height, width) as `decode` would give without a resolution, and whether it would be grey."""
+    with Image.open(file) as image:
+        width, height = image.size
+        if image.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # 5 to 8 are turned by 90 degrees.
+            width, height = height, width
+        return (height, width), image.mode in GREY_MODES
+
+
+def flatten(image: Image.Image) -> Image.Image:
+    """Any Pillow image as 8-bit grey ("L") or "RGB".
+
+    Transparent pixels are laid on white; 16 bits are scaled to 8 (v * 255 / 65535, rounded), where
+    Pillow's own conversion clips; palettes, CMYK, YCbCr and Lab become RGB by Pillow's plain
+    formulas, without colour profiles.
+    """
+    if image.mode.startswith("I"):
+        return Image.fromarray(_from_16_bits(np.asarray(image)))
+    if image.mode == "F":
+        raise ValueError("its pixels are floating-point numbers, whose white is not defined")
+    grey = image.mode in GREY_MODES
+    if image.has_transparency_data:
+        return _on_white(image.convert("LA" if grey else "RGBA"))
+    return image.convert("L" if grey else "RGB")
+
+
+def fit(image: Image.Image, resolution: int) -> Image.Image:
+    """The central square of `image`, at `resolution` x `resolution`.
+
+    Lanczos, antialiased, to make it smaller; bicubic, which rings less, to make it larger.
+    """
+    width, height = image.size
+    side = min(width, height)
+    left, top = (width - side) // 2, (height - side) // 2
+    # Cropped first: `resize(box=...)` would let the filter see pixels outside the square.
+    square = image.crop((left, top, left + side, top + side))
+    if side == resolution:
+        return square
+    smaller = resolution < side
+    kind = Image.Resampling.LANCZOS if smaller else Image.Resampling.BICUBIC
+    return square.resize((resolution, resolution), kind)
+
+
+def fit_array(images: np.ndarray, resolution: int) -> np.ndarray:
+    """`fit` of each of `images`, uint8 [N, H, W, 1 or 3]."""
+    if not resolution or images.shape[1:3] == (resolution, resolution):
+        return images
+    fitted = np.empty((len(images), resolution, resolution, images.shape[3]), np.uint8)
+    for target, pixels in zip(fitted, images, strict=True):
+        image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+        target[:] = np.asarray(fit(image, resolution)).reshape(target.shape)
+    return fitted
+
+
+def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
+    """uint8 [..., 1 to 4] as [..., channels]; 0 keeps grey grey and colour colour.
+
+    2 and 4 channels have alpha, and are laid on white.
+
+    >>> to_channels(np.array([[255, 0, 0]], np.uint8), 1)
+    array([[76]], dtype=uint8)
+    """
+    if images.shape[-1] in (2, 4):
+        colour, alpha = images[..., :-1].astype(np.uint16), images[..., -1:].astype(np.uint16)
+        images = ((colour * alpha + 255 * (255 - alpha) + 127) // 255).astype(np.uint8)
+    if channels == 3 and images.shape[-1] == 1:
+        return np.repeat(images, 3, axis=-1)
+    if channels == 1 and images.shape[-1] == 3:
+        # ITU-R 601 luma in 16-bit fixed point, as Pillow's "L": the same picture, the same bytes.
+        red, green, blue = np.moveaxis(images.astype(np.uint32), -1, 0)
+        luma = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
+        return luma.astype(np.uint8)[..., None]
+    return images
+
+
+def _from_16_bits(pixels: np.ndarray) -> np.ndarray:
+    """[H, W] of 0 to 65535 as uint8."""
+    pixels = pixels.astype(np.int64)
+    if pixels.min() < 0 or pixels.max() > 65535:
+        raise ValueError(f"its pixels run from {pixels.min()} to {pixels.max()}, beyond 16 bits")
+    return ((pixels + 128) // 257).astype(np.uint8)
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    """ "LA" on white as "L", "RGBA" on white as "RGB"."""
+    white = Image.new(image.mode, image.size, "white")
+    return Image.alpha_composite(white.convert("RGBA"), image.convert("RGBA")).convert(
+        image.mode[:-1]
+    )

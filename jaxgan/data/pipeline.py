@@ -1,0 +1,114 @@
+"""From a source to batches: infinite, shuffled, and a pure function of the position."""
+
+import functools
+import os
+import sys
+
+import grain
+import numpy as np
+from grain.experimental import index_shuffle
+
+from jaxgan.data.source import Batch, Source
+
+# Batches made ahead of their use, beyond one per thread.
+AHEAD = 2
+
+
+class Pipeline:
+    """Batches of a source, in an order that depends on nothing but the seed.
+
+    Training draws images 0, 1, 2, ... without end. Image p belongs to epoch p // N and is the entry
+    p % N of that epoch's own permutation; whether it is mirrored is a random bit of (seed, p).
+    Batch k of size B holds the images from k B to (k + 1) B - 1: it may lie across two epochs, no
+    image is ever dropped, and a run that starts at any batch sees exactly what an uninterrupted run
+    would have seen there.
+
+    >>> from jaxgan.data import ArraySource
+    >>> pipeline = Pipeline(ArraySource(np.arange(5, dtype=np.float32)[:, None]), seed=0)
+    >>> sorted(pipeline.batch(0, 5)["image"][:, 0].tolist())
+    [0.0, 1.0, 2.0, 3.0, 4.0]
+    >>> with_prefetch = pipeline.iterate(start=7, batch_size=2)
+    >>> bool((next(with_prefetch)["image"] == pipeline.batch(7, 2)["image"]).all())
+    True
+    >>> with_prefetch.close()
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        seed: int,
+        *,
+        flip: bool = False,
+        shard: tuple[int, int] = (0, 1),
+    ):
+        """Prepares, but reads nothing.
+
+        Args:
+          source: of the examples.
+          seed: of order and mirroring, any whole number from 0.
+          flip: mirror each image left to right with probability 1/2.
+          shard: (index, count) of this process among those that train together; each makes its own
+            consecutive rows of the same global batch.
+        """
+        if flip and len(source.spec.shape) != 3:
+            raise ValueError(
+                f"--config.data.flip mirrors pictures, and this has none: {source.summary}"
+            )
+        self.source, self.flip, self.shard = source, flip, shard
+        # Two independent streams from one seed.
+        order, mirror = np.random.SeedSequence(seed).spawn(2)
+        self._order = order.generate_state(4).tolist()
+        self._mirror = mirror.generate_state(2, np.uint64)
+
+    def batch(self, draw: int, batch_size: int) -> Batch:
+        """This process's rows of batch number `draw`, [batch_size / processes, ...]."""
+        rows = self._rows(batch_size)
+        first = draw * batch_size + self.shard[0] * rows
+        batch = self.source.gather(self._indices(first, rows))
+        if self.flip:
+            mirrored = self._flips(first, rows)
+            batch["image"][mirrored] = batch["image"][mirrored, :, ::-1]
+        return batch
+
+    def iterate(self, start: int, batch_size: int) -> grain.DatasetIterator[Batch]:
+        """Yields `batch(start)`, `batch(start + 1)`, ... for ever, made ahead in threads.
+
+        `close()` it after use. An error in a thread is raised by `next`.
+        """
+        self._rows(batch_size)
+        threads = 1 if self.source.in_memory else min(16, os.cpu_count() or 1)
+        draws = grain.MapDataset.range(start, sys.maxsize)
+        batches = draws.map(functools.partial(self.batch, batch_size=batch_size))
+        options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + AHEAD)
+        iterator = iter(batches.to_iter_dataset(options))
+        iterator.start_prefetch()
+        return iterator
+
+    def _rows(self, batch_size: int) -> int:
+        """Rows of a batch that this process makes."""
+        if batch_size < 1 or batch_size % self.shard[1]:
+            raise ValueError(
+                f"a batch of {batch_size} cannot be shared equally by {self.shard[1]} processes: "
+                "make the batch size a multiple of their number"
+            )
+        return batch_size // self.shard[1]
+
+    def _indices(self, first: int, count: int) -> np.ndarray:
+        """Which examples images `first`, `first` + 1, ... are: int64 [count]."""
+        size = len(self.source)
+        indices: list[int] = []
+        while len(indices) < count:
+            epoch, entry = divmod(first + len(indices), size)
+            end = min(size, entry + count - len(indices))
+            # Hashed, so that neighbouring epochs and neighbouring seeds have nothing in common.
+            seed = int(np.random.SeedSequence([*self._order, epoch]).generate_state(1)[0])
+            indices += [
+                index_shuffle(i, max_index=size - 1, seed=seed, rounds=4) for i in range(entry, end)
+            ]
+        return np.array(indices)
+
+    def _flips(self, first: int, count: int) -> np.ndarray:
+        """One random bit for each image from `first` on: bool [count]."""
+        # Philox yields four words for each (key, counter): one count per image.
+        words = np.random.Philox(key=self._mirror, counter=first).random_raw(4 * count)[::4]
+        return (words >> np.uint64(63)).astype(bool)

@@ -1,0 +1,122 @@
+"""A source: a finite, indexed set of examples, without order of training or randomness."""
+
+import abc
+from collections.abc import Iterator
+
+import numpy as np
+
+from jaxgan.game import DataSpec
+
+# {"image": uint8 [B, H, W, C] or float32 [B, D], "label": int32 [B] where there are labels}
+Batch = dict[str, np.ndarray]
+
+# Names of pictures that could not be read, each with the reason.
+Broken = tuple[tuple[str, str], ...]
+
+
+class Source(abc.ABC):
+    """A set of examples that can be read at any index, from several threads at once.
+
+    Attributes:
+      spec: shape of one example, number of classes, number of examples.
+      summary: one line for the terminal.
+      classes: names of the classes, where they have names.
+      broken: names of the pictures that could not be read and were left out, with the reasons.
+      in_memory: whether `gather` only copies, so that more threads would not help.
+    """
+
+    spec: DataSpec
+    summary: str
+    classes: tuple[str, ...] = ()
+    broken: Broken = ()
+    in_memory: bool = False
+
+    @abc.abstractmethod
+    def gather(self, indices: np.ndarray) -> Batch:
+        """The examples at `indices` [B], as new arrays that the caller may write to."""
+
+    def __len__(self) -> int:
+        return self.spec.size
+
+    def __getitem__(self, index: int) -> Batch:
+        """One example: "image" [H, W, C] or [D] and, with labels, "label" []."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"example {index} of a source of {len(self)}")
+        return {name: value[0] for name, value in self.gather(np.array([index])).items()}
+
+    def batches(self, batch_size: int) -> Iterator[Batch]:
+        """Every example once, in order; the last batch may be smaller."""
+        for start in range(0, len(self), batch_size):
+            yield self.gather(np.arange(start, min(start + batch_size, len(self))))
+
+    def images(self, count: int | None = None) -> np.ndarray:
+        """`count` different images (all by default), spread evenly over the set and in its order.
+
+        Spread, because many sets are sorted by class: the first thousand would be one class.
+        """
+        count = len(self) if count is None else count
+        if not 0 < count <= len(self):
+            raise ValueError(f"{count:,} images asked of a set of {len(self):,} ({self.summary})")
+        return self.gather(np.arange(count) * len(self) // count)["image"]
+
+
+class ArraySource(Source):
+    """Examples that lie in memory."""
+
+    in_memory = True
+
+    def __init__(
+        self,
+        images: np.ndarray,
+        labels: np.ndarray | None = None,
+        *,
+        num_classes: int | None = None,
+        classes: tuple[str, ...] = (),
+        broken: Broken = (),
+        name: str = "array",
+        unit: str = "images",
+    ):
+        """Keeps `images` [N, ...] and `labels` [N] as they are.
+
+        Args:
+          images: uint8 [N, H, W, C] or float32 [N, D].
+          labels: whole numbers in [0, num_classes), or None.
+          num_classes: one more than the largest label, unless given.
+          classes: their names.
+          broken: pictures left out on the way here.
+          name: what the summary calls the set.
+          unit: what the summary calls the examples.
+        """
+        self._images = np.asarray(images)  # Not a memmap, whose rows would be memmaps too.
+        self._labels = None if labels is None else np.asarray(labels).astype(np.int32)
+        if labels is not None and num_classes is None:
+            num_classes = len(classes) or int(self._labels.max()) + 1
+        self.spec = DataSpec(
+            images.shape[1:], num_classes if labels is not None else None, len(images)
+        )
+        self.classes, self.broken = classes, broken
+        self.summary = summarise(name, self.spec, unit, broken)
+
+    def gather(self, indices: np.ndarray) -> Batch:
+        batch = {"image": self._images[indices]}
+        if self._labels is not None:
+            batch["label"] = self._labels[indices]
+        return batch
+
+
+def summarise(name: str, spec: DataSpec, unit: str, broken: Broken = ()) -> str:
+    """The line of a source for the terminal.
+
+    >>> summarise("folder pics", DataSpec((64, 64, 3), 5, 1203), "pictures", (("a.png", "empty"),))
+    'folder pics: 1,203 pictures, 1 broken one skipped (a.png), 64x64x3, 5 classes'
+    """
+    parts = [f"{name}: {spec.size:,} {unit}"]
+    if broken:
+        names = ", ".join(name for name, _ in broken[:3])
+        more = ", ..." if len(broken) > 3 else ""
+        ones = "one" if len(broken) == 1 else "ones"
+        parts.append(f"{len(broken):,} broken {ones} skipped ({names}{more})")
+    parts.append("x".join(map(str, spec.shape)) if len(spec.shape) > 1 else f"{spec.shape[0]}-D")
+    if spec.num_classes is not None:
+        parts.append(f"{spec.num_classes} classes")
+    return ", ".join(parts)

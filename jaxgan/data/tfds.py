@@ -1,0 +1,171 @@
+"""Any image set of TensorFlow Datasets, read from ArrayRecord files without TensorFlow."""
+
+import difflib
+import importlib.util
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.data import pictures
+from jaxgan.data.encoded import CACHE_BYTES
+from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.source import Batch, Source, summarise
+from jaxgan.game import DataSpec
+
+
+def source(options: DataOptions, progress: Progress) -> "TFDSSource":
+    """The set `options.tfds_name`, prepared before with `prepare`."""
+    if not options.tfds_name:
+        raise ValueError(
+            "data 'tfds' needs the name of a set, for example --config.data.tfds_name=cifar10"
+        )
+    builder = _builder(options.tfds_name, options.data_dir, "--config.data.tfds_name")
+    if "array_record" not in _prepared_formats(builder):
+        where = f" --data_dir {options.data_dir}" if options.data_dir else ""
+        raise FileNotFoundError(
+            f"the TFDS set {options.tfds_name} is not prepared in {builder.data_dir}: "
+            f"run `jaxgan prepare {options.tfds_name}{where}` once"
+        )
+    return TFDSSource(builder, options)
+
+
+def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
+    """Downloads the TFDS set `name` and writes it as ArrayRecord.
+
+    This is the one thing here that needs TensorFlow.
+
+    Args:
+      name: such as "cifar10" or "imagenet_resized/64x64".
+      data_dir: where sets are kept; empty = the default of TFDS, ~/tensorflow_datasets.
+      **download: fields of `tfds.download.DownloadConfig`.
+
+    Returns:
+      The folder of the prepared set. If it is there already, nothing is done.
+    """
+    if importlib.util.find_spec("tensorflow") is None:
+        raise ModuleNotFoundError(
+            f'preparing {name} needs TensorFlow (training does not): pip install "jaxgan[tfds]"'
+        )
+    import tensorflow_datasets as tfds
+
+    builder = _builder(name, data_dir, "NAME", file_format="array_record")
+    formats = _prepared_formats(builder)
+    if formats and "array_record" not in formats:
+        raise ValueError(
+            f"{name} is prepared in {builder.data_dir} as {', '.join(sorted(formats))}, "
+            "which cannot be read without TensorFlow: prepare it in another --data_dir, "
+            "or remove that folder first"
+        )
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**download))
+    return Path(builder.data_dir)
+
+
+class TFDSSource(Source):
+    """A split of a prepared set; pictures of a set that fits into memory are decoded only once."""
+
+    def __init__(self, builder: Any, options: DataOptions):
+        import tensorflow_datasets as tfds
+
+        where = f"TFDS {options.tfds_name} ({options.split})"
+        image, label = _keys(builder.info, where)
+        # Encoded bytes: TFDS would ask for OpenCV, and pictures are to be the same from anywhere.
+        skip = {image: tfds.decode.SkipDecoding()}
+        try:
+            self._records = builder.as_data_source(options.split, decoders=skip)
+        except ValueError as error:
+            splits = ", ".join(builder.info.splits)
+            raise ValueError(
+                f"{where}: --config.data.split names no part of it; it has {splits}, "
+                "and parts such as train[:90%]"
+            ) from error
+        if not len(self._records):
+            raise ValueError(f"{where}: the split is empty")
+        height, width, native = builder.info.features[image].shape
+        if options.resolution:
+            height = width = options.resolution
+        if height is None or width is None:
+            raise ValueError(
+                f"{where}: its pictures differ in size: "
+                "set --config.data.resolution to crop and resize all to one"
+            )
+        channels = options.channels or (1 if native in (1, 2) else 3)
+        self._image, self._label = image, label if options.labels else None
+        self._resolution = options.resolution
+        feature = builder.info.features[label] if self._label else None
+        self.spec = DataSpec(
+            (height, width, channels), feature.num_classes if feature else None, len(self._records)
+        )
+        self.classes = tuple(feature.names) if feature else ()
+        self.summary = summarise(where, self.spec, "pictures")
+        self._decoded = self._known = None
+        if self.spec.size * int(np.prod(self.spec.shape)) <= CACHE_BYTES:
+            self._decoded = np.empty((self.spec.size, *self.spec.shape), np.uint8)
+            self._labels = np.zeros(self.spec.size, np.int32)
+            self._known = np.zeros(self.spec.size, bool)
+
+    def gather(self, indices: np.ndarray) -> Batch:
+        if self._known is None:
+            images, labels = self._read(indices)
+        else:
+            # Two threads may decode the same picture: both write the same bytes, then mark it.
+            missing = np.unique(indices[~self._known[indices]])
+            if len(missing):
+                self._decoded[missing], self._labels[missing] = self._read(missing)
+                self._known[missing] = True
+            images, labels = self._decoded[indices], self._labels[indices]
+        return {"image": images, "label": labels} if self._label else {"image": images}
+
+    def _read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        images = np.empty((len(indices), *self.spec.shape), np.uint8)
+        labels = np.zeros(len(indices), np.int32)
+        records = self._records.__getitems__([int(i) for i in indices])
+        for row, record in enumerate(records):
+            pixels = pictures.decode(io.BytesIO(record[self._image]), self._resolution)
+            images[row] = pictures.to_channels(pixels, self.spec.shape[-1])
+            if self._label:
+                labels[row] = record[self._label]
+        return images, labels
+
+
+def _builder(name: str, data_dir: str, flag: str, **how: Any) -> Any:
+    """The TFDS builder of `name`, or a sentence instead of its many lines."""
+    import tensorflow_datasets as tfds
+
+    try:
+        return tfds.builder(name, data_dir=data_dir or None, **how)
+    except tfds.core.DatasetNotFoundError as error:
+        base = name.partition("/")[0].partition(":")[0]
+        close = difflib.get_close_matches(base, tfds.list_builders(), n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "see https://www.tensorflow.org/datasets"
+        raise ValueError(f"TFDS knows no set '{name}' ({flag}): {hint}") from error
+    except (ValueError, AssertionError) as error:
+        reason = " ".join(str(error).split())
+        raise ValueError(f"TFDS cannot make the set '{name}' ({flag}): {reason}") from error
+
+
+def _prepared_formats(builder: Any) -> set[str]:
+    """In which file formats the set lies on the disk."""
+    if not builder.is_prepared():
+        return set()
+    return {form.value for form in builder.info.available_file_formats()}
+
+
+def _keys(info: Any, where: str) -> tuple[str, str | None]:
+    """The features that hold the picture and, if there is one, its class."""
+    import tensorflow_datasets as tfds
+
+    def pick(kind: type, usual: str) -> str | None:
+        names = [name for name, feature in info.features.items() if isinstance(feature, kind)]
+        liked = [*(info.supervised_keys or ()), usual]
+        return next((name for name in liked if name in names), names[0] if names else None)
+
+    image = pick(tfds.features.Image, "image")
+    if image is None:
+        raise ValueError(f"{where}: is no image set; its features are {', '.join(info.features)}")
+    if info.features[image].np_dtype == np.float32:
+        raise ValueError(
+            f"{where}: its pictures are floating-point numbers, whose white is not defined"
+        )
+    return image, pick(tfds.features.ClassLabel, "label")

@@ -1,0 +1,28 @@
+"""LSGAN: DCGAN's networks under least squares.
+
+Paper: Mao et al. 2017, "Least Squares Generative Adversarial Networks", Eq. 2 with targets 0, 1, 1 and the factor 1/2.
+Reference implementations: xudonmao/LSGAN; at 32x32 POSTECH-CVLab/PyTorch-StudioGAN.
+
+At 32x32 the published runs diverge late (best checkpoint long before the last); `lsgan_cifar10` lets the learning rates
+fall to zero for that reason.
+
+Intended differences: the backbone, as in `jaxgan.models.dcgan`; two critic steps a round, as the published 32x32 runs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jaxgan.game import DataSpec, Game
+from jaxgan.models import dcgan
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(dcgan.Options):
+    latent_dim: int = 128
+    batch_size: int = 64
+    critic_steps: int = 2
+
+
+def game(options: Options, spec: DataSpec) -> Game:
+    return dcgan.game(options, spec, objective="least_squares")

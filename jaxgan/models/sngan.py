@@ -1,0 +1,44 @@
+"""SN-GAN: spectral normalisation of every critic kernel, on residual networks or the paper's CNN.
+
+Papers: Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", Tables 3 to 6; Miyato and Koyama
+2018, "cGANs with Projection Discriminator", for `conditional`: class-conditional batch normalisation in the
+generator, projection critic. Reference implementation: pfnet-research/sngan_projection (Chainer).
+
+Intended differences: one power iteration per critic step, never in the generator's (the reference iterates in every
+forward pass, the generator's included); `u` starts converged; the critic moves first in a round; convolutions in front
+of batch normalisation have no bias.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jaxgan import adversarial
+from jaxgan.game import DataSpec, Game
+from jaxgan.nets import backbones
+from jaxgan.nets.spectral import spectral_norm
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(backbones.Options, adversarial.Options):
+    objective: str = "hinge"  # any of jaxgan.losses
+    generator_batch_multiple: int = 2
+    dequantise: bool = True
+    decay_steps: int = 50_000
+    leak: float = 0.1  # of the CNN's and the perceptron's critic
+
+
+def game(options: Options, spec: DataSpec) -> Game:
+    generator, critic = backbones.networks(
+        options,
+        spec,
+        model="sngan",
+        pictures="resnet",
+        num_classes=adversarial.classes(options, spec),
+        kernel_norm=spectral_norm,
+        output_bias=False,
+        dtype=adversarial.compute_dtype(options),
+    )
+    return adversarial.two_player(
+        options, spec, generator=generator, critic=critic, objective=options.objective
+    )

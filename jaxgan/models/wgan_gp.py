@@ -1,0 +1,56 @@
+"""WGAN-GP: the Wasserstein critic held by a gradient penalty, on residual networks.
+
+Paper: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", Algorithm 1 and Eq. 3.
+Reference implementation: igul222/improved_wgan_training, gan_cifar_resnet.py.
+
+The critic has no batch normalisation: the penalty is on the gradient at each sample, which batch statistics would couple.
+
+Intended differences: unconditional by default (the reference ships an auxiliary classifier). Convolutions in front of
+batch normalisation have no bias.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from jaxgan import adversarial, penalties
+from jaxgan.game import DataSpec, Game
+from jaxgan.nets import backbones
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(backbones.Options, adversarial.Options):
+    generator_batch_multiple: int = 2
+    dequantise: bool = True
+    decay_steps: int = 100_000
+    penalty_weight: float = 10.0  # lambda
+    penalty_target: float = 1.0  # the gradient norm that costs nothing
+    one_sided: bool = False  # penalise only norms above the target
+    leak: float = 0.2
+
+
+# The reference's generator at 32x32 is as wide as its critic; elsewhere the widths are SN-GAN's.
+GENERATOR_WIDTH = {32: 128}
+
+
+def game(options: Options, spec: DataSpec) -> Game:
+    if not options.generator_width:
+        options = dataclasses.replace(options, generator_width=GENERATOR_WIDTH.get(spec.shape[0], 0))
+    generator, critic = backbones.networks(
+        options,
+        spec,
+        model="wgan_gp",
+        pictures="resnet",
+        num_classes=adversarial.classes(options, spec),
+        mean_pool=True,
+        dtype=adversarial.compute_dtype(options),
+    )
+
+    def penalty(critic, real, fake, key):
+        return options.penalty_weight * penalties.gradient_penalty(
+            critic, real, fake, key, options.penalty_target, options.one_sided
+        )
+
+    return adversarial.two_player(
+        options, spec, generator=generator, critic=critic, objective="wasserstein", penalty=penalty
+    )

@@ -1,0 +1,142 @@
+"""The generator and critic backbones that the classic models share, chosen by name and by the shape of the data.
+
+    mlp      points, and pictures as vectors
+    conv     strided convolutions (DCGAN; the SN-GAN paper's CNN, Table 3), any resolution 4 or 6 times a power of two
+    resnet   residual blocks (WGAN-GP, SN-GAN), at the resolutions that papers define and two small ones
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax.numpy as jnp
+
+from jaxgan.game import DataSpec
+from jaxgan.nets.convnet import ConvCritic, ConvGenerator
+from jaxgan.nets.init import glorot, normal_002
+from jaxgan.nets.mlp import MLPCritic, MLPGenerator
+from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator, plain
+
+ARCHITECTURES = ("mlp", "conv", "resnet")
+
+
+class ResNetShape(NamedTuple):
+    """Channels of a ResNet pair as divisors of the widest layer's (`generator_width`, `critic_width`)."""
+
+    bottom: int
+    generator: tuple[int, ...]
+    critic: tuple[int, ...]
+    downs: int
+    generator_width: int
+    critic_width: int
+
+
+# 32, 48, 128: Miyato et al. 2018, Tables 4 to 6 and their reference code; 64: kwotsin/mimicry's, which follows them.
+# 8 and 16 are ours, the 32 one with blocks left out, for small pictures such as scikit-learn's digits.
+RESNETS = {
+    8: ResNetShape(4, (1,), (1, 1, 1), 1, 128, 128),
+    16: ResNetShape(4, (1, 1), (1, 1, 1), 2, 256, 128),
+    32: ResNetShape(4, (1, 1, 1), (1, 1, 1, 1), 2, 256, 128),
+    48: ResNetShape(6, (2, 4, 8), (16, 8, 4, 2, 1), 4, 512, 1024),
+    64: ResNetShape(4, (2, 4, 8, 16), (16, 8, 4, 2, 1), 5, 1024, 1024),
+    128: ResNetShape(4, (1, 2, 4, 8, 16), (16, 8, 4, 2, 1, 1), 5, 1024, 1024),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How a model's backbone is chosen and sized."""
+
+    architecture: str = "auto"  # mlp | conv | resnet; auto: mlp for points, the paper's for pictures
+    generator_width: int = 0  # of the widest layer (conv: of the narrowest); 0: the paper's
+    critic_width: int = 0
+    depth: int = 3  # hidden layers (mlp)
+    leak: float = 0.0  # negative slope of the critic's ReLU (mlp, conv)
+
+
+def networks(
+    options: Options,
+    spec: DataSpec,
+    *,
+    model: str,
+    pictures: str,
+    num_classes: int | None = None,
+    kernel_norm: Callable[[type], type] = plain,
+    batch_norm_critic: bool = False,
+    mean_pool: bool = False,
+    output_bias: bool = True,
+    dtype: jnp.dtype | None = None,
+) -> tuple[nn.Module, nn.Module]:
+    """(generator, critic) of the backbone that `options.architecture` names, `pictures` being the model's own.
+
+    `kernel_norm` maps each layer class of the critic to the one used; `mean_pool` and `output_bias` concern the
+    ResNet critic, `batch_norm_critic` the convolutional one.
+    """
+    name = options.architecture
+    if name == "auto":
+        name = pictures if len(spec.shape) == 3 else "mlp"
+    if name not in ARCHITECTURES:
+        raise ValueError(
+            f"config.model.architecture is '{name}'; it is one of auto, {', '.join(ARCHITECTURES)}."
+        )
+    if name == "mlp":
+        if num_classes is not None:
+            raise ValueError(
+                f"{model} on a multi-layer perceptron has no conditional form; set --config.model.conditional=false."
+            )
+        width = options.critic_width or 256
+        return (
+            MLPGenerator(spec.shape, options.generator_width or 256, options.depth, dtype),
+            MLPCritic(width, options.depth, options.leak, kernel_norm, dtype),
+        )
+    if len(spec.shape) != 3 or spec.shape[0] != spec.shape[1]:
+        raise ValueError(
+            f"{model} with architecture '{name}' makes square pictures, but one example of the data has shape"
+            f" {spec.shape}; choose --config.model.architecture=mlp or square data."
+        )
+    resolution, channels = spec.shape[0], spec.shape[2]
+    if name == "conv":
+        bottom = 6 if resolution % 6 == 0 else 4
+        # DCGAN and its descendants start from N(0, 0.02); under spectral normalisation the scale is immaterial in the
+        # critic, and the SN-GAN reference uses Glorot's.
+        init = normal_002 if kernel_norm is plain else glorot
+        return (
+            ConvGenerator(
+                resolution, channels, options.generator_width or 64, bottom, num_classes, init, dtype
+            ),
+            ConvCritic(
+                bottom,
+                options.critic_width or 64,
+                num_classes,
+                batch_norm_critic,
+                options.leak,
+                kernel_norm,
+                init,
+                dtype,
+            ),
+        )
+    shape = RESNETS.get(resolution)
+    if shape is None:
+        nearest = min(RESNETS, key=lambda r: abs(r - resolution))
+        raise ValueError(
+            f"{model}'s ResNet makes pictures of {', '.join(map(str, RESNETS))} pixels, not {resolution};"
+            f" set --config.data.resolution={nearest} or --config.model.architecture=conv."
+        )
+    top, widest = options.generator_width or shape.generator_width, options.critic_width or shape.critic_width
+    return (
+        ResNetGenerator(
+            shape.bottom, top, tuple(max(1, top // d) for d in shape.generator), channels, num_classes, dtype
+        ),
+        ResNetCritic(
+            tuple(max(1, widest // d) for d in shape.critic),
+            shape.downs,
+            num_classes,
+            mean_pool,
+            output_bias,
+            kernel_norm,
+            dtype,
+        ),
+    )

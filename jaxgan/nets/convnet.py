@@ -1,0 +1,123 @@
+"""The strided convolutional backbone of DCGAN and its descendants (DCGAN, LSGAN, WGAN, the SN-GAN paper's CNN)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.nets.init import normal_002
+from jaxgan.nets.norm import BatchNorm
+
+
+def doublings(resolution: int, bottom: int, model: str) -> int:
+    """How often `bottom` must double to reach `resolution`."""
+    steps = math.log2(resolution / bottom) if resolution >= bottom else -1
+    if steps < 1 or steps != int(steps):
+        below = bottom * 2 ** max(1, math.floor(math.log2(max(resolution, 2 * bottom) / bottom)))
+        raise ValueError(
+            f"{model} makes square pictures of {bottom} times a power of two pixels, not {resolution}; set"
+            f" --config.data.resolution={below}."
+        )
+    return int(steps)
+
+
+class ConvGenerator(nn.Module):
+    """Latent [B, L] to pictures [B, R, R, C] in [-1, 1].
+
+    A linear map to bottom x bottom x (width 2^n), n stride-2 4x4 transposed convolutions that halve the channels, each
+    with batch normalisation and ReLU, and a 3x3 convolution to the picture (SN-GAN, Table 3).
+    """
+
+    resolution: int
+    channels: int
+    width: int = 64
+    bottom: int = 4
+    num_classes: int | None = None
+    kernel_init: Callable = normal_002
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
+        n = doublings(self.resolution, self.bottom, "this convolutional generator")
+        top = self.width * 2**n
+        x = nn.Dense(
+            self.bottom**2 * top, kernel_init=self.kernel_init, dtype=self.dtype, name="project"
+        )(latent)
+        x = x.reshape(-1, self.bottom, self.bottom, top)
+        for i in range(n):
+            # No bias: the batch normalisation that follows subtracts it, so its gradient is zero but for rounding.
+            x = nn.ConvTranspose(
+                top // 2 ** (i + 1),
+                (4, 4),
+                (2, 2),
+                use_bias=False,
+                kernel_init=self.kernel_init,
+                dtype=self.dtype,
+                name=f"up{i}",
+            )(x)
+            x = nn.relu(BatchNorm(self.num_classes, dtype=self.dtype, name=f"norm{i}")(x, label, train))
+        x = nn.Conv(
+            self.channels, (3, 3), kernel_init=self.kernel_init, dtype=self.dtype, name="output"
+        )(x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class ConvCritic(nn.Module):
+    """Pictures [B, R, R, C] to logits [B].
+
+    n pairs of a 3x3 convolution and a stride-2 4x4 one, doubling channels from `width`, then a 3x3 convolution and a
+    linear layer (SN-GAN, Table 3). Batch normalisation follows every convolution, if asked for; `kernel_norm` maps a
+    layer class to the one that is used. With labels, the projection of the class embedding on the pooled features
+    is added (Miyato and Koyama 2018, Eq. 3), for which features are summed over space before the linear layer.
+    """
+
+    bottom: int = 4
+    width: int = 64
+    num_classes: int | None = None
+    batch_norm: bool = False
+    leak: float = 0.0
+    kernel_norm: Callable[[type], type] = lambda layer: layer
+    kernel_init: Callable = normal_002
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):
+        n = doublings(x.shape[1], self.bottom, "this convolutional critic")
+
+        def conv(x, features, kernel, stride, name):
+            x = self.kernel_norm(nn.Conv)(
+                features,
+                (kernel, kernel),
+                (stride, stride),
+                use_bias=not self.batch_norm,
+                kernel_init=self.kernel_init,
+                dtype=self.dtype,
+                name=name,
+            )(x)
+            if self.batch_norm:
+                x = BatchNorm(dtype=self.dtype, name=f"{name}_norm")(x, None, train)
+            return nn.leaky_relu(x, self.leak)
+
+        for i in range(n):
+            x = conv(x, self.width * 2**i, 3, 1, f"same{i}")
+            x = conv(x, self.width * 2**i, 4, 2, f"down{i}")
+        x = conv(x, self.width * 2**n, 3, 1, f"same{n}")
+        dense = self.kernel_norm(nn.Dense)(
+            1, kernel_init=self.kernel_init, dtype=self.dtype, name="output"
+        )
+        if self.num_classes is None:
+            return dense(x.reshape(x.shape[0], -1))[:, 0].astype(jnp.float32)
+        x = jnp.sum(x, axis=(1, 2))
+        table = self.kernel_norm(nn.Embed)(
+            self.num_classes,
+            x.shape[-1],
+            embedding_init=self.kernel_init,
+            dtype=self.dtype,
+            name="projection",
+        )
+        logits = dense(x)[:, 0] + jnp.sum(table(label) * x, axis=-1)
+        return logits.astype(jnp.float32)

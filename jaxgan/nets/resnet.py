@@ -1,0 +1,135 @@
+"""The residual backbone of WGAN-GP and SN-GAN: nearest upsampling in the generator, average pooling in the critic.
+
+Two exact rewrites save about a third of the arithmetic: a 3x3 convolution next to a pooling or an upsampling is one
+fused operation (`jaxgan.nets.conv`), and a 1x1 convolution commutes with both, so shortcuts convolve on the small side.
+
+Convolutions that only reach the output through batch normalisation carry no bias: a constant per channel would be
+subtracted again, and its gradient is zero but for rounding, which Adam would turn into a random walk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan import resample
+from jaxgan.nets.conv import DownConv, UpConv
+from jaxgan.nets.init import glorot, glorot_relu
+from jaxgan.nets.norm import BatchNorm
+
+
+def plain(layer: type) -> type:
+    """The `kernel_norm` that changes nothing."""
+    return layer
+
+
+class GeneratorBlock(nn.Module):
+    """BN-ReLU-upsample-conv3-BN-ReLU-conv3, plus a 1x1 convolution of the upsampled input."""
+
+    features: int
+    num_classes: int | None = None
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, label: jax.Array | None, train: bool) -> jax.Array:
+        def norm(x, name):
+            return nn.relu(BatchNorm(self.num_classes, dtype=self.dtype, name=name)(x, label, train))
+
+        conv = {"use_bias": False, "kernel_init": glorot_relu, "dtype": self.dtype}
+        y = UpConv(self.features, (3, 3), **conv, name="conv0")(norm(x, "norm0"))
+        y = nn.Conv(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
+        shortcut = nn.Conv(
+            self.features, (1, 1), use_bias=False, kernel_init=glorot, dtype=self.dtype, name="shortcut"
+        )(x)
+        return y + resample.upsample_nearest(shortcut)
+
+
+class CriticBlock(nn.Module):
+    """ReLU-conv3-ReLU-conv3, average pooling if `down`; the shortcut is pooled and, where shapes change, 1x1-convolved.
+
+    `first` is the "optimised" block at the pictures: no ReLU in front, `features` already in its first convolution.
+    """
+
+    features: int
+    down: bool = False
+    first: bool = False
+    kernel_norm: Callable[[type], type] = plain
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv, down_conv = self.kernel_norm(nn.Conv), self.kernel_norm(DownConv)
+        hidden = self.features if self.first else x.shape[-1]
+        options = {"kernel_init": glorot_relu, "dtype": self.dtype}
+        y = x if self.first else nn.relu(x)
+        y = nn.relu(conv(hidden, (3, 3), **options, name="conv0")(y))
+        y = (down_conv if self.down else conv)(self.features, (3, 3), **options, name="conv1")(y)
+        if self.down:
+            x = resample.avg_pool(x)
+        if self.down or x.shape[-1] != self.features:
+            x = conv(self.features, (1, 1), kernel_init=glorot, dtype=self.dtype, name="shortcut")(x)
+        return y + x
+
+
+class ResNetGenerator(nn.Module):
+    """Latent [B, L] to pictures [B, R, R, C] in [-1, 1]; R = bottom * 2^len(features).
+
+    A linear map to bottom x bottom x top features, one upsampling block per entry of `features`, BN-ReLU-conv3-tanh.
+    """
+
+    bottom: int
+    top: int
+    features: tuple[int, ...]
+    channels: int
+    num_classes: int | None = None
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
+        x = nn.Dense(
+            self.bottom**2 * self.top, kernel_init=glorot, dtype=self.dtype, name="project"
+        )(latent)
+        x = x.reshape(-1, self.bottom, self.bottom, self.top)
+        for i, features in enumerate(self.features):
+            x = GeneratorBlock(features, self.num_classes, self.dtype, name=f"block{i}")(x, label, train)
+        x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, None, train))
+        x = nn.Conv(self.channels, (3, 3), kernel_init=glorot, dtype=self.dtype, name="output")(x)
+        return jnp.tanh(x.astype(jnp.float32))
+
+
+class ResNetCritic(nn.Module):
+    """Pictures [B, R, R, C] to logits [B].
+
+    One block per entry of `features`, the first `downs` of which halve the picture; ReLU; features summed over space
+    (or averaged); a linear layer. With labels, the inner product of a class embedding and the features is
+    added: the projection critic, Miyato and Koyama 2018, Eq. 3.
+    """
+
+    features: tuple[int, ...]
+    downs: int
+    num_classes: int | None = None
+    mean_pool: bool = False
+    output_bias: bool = True
+    kernel_norm: Callable[[type], type] = plain
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):
+        for i, features in enumerate(self.features):
+            x = CriticBlock(
+                features, i < self.downs, i == 0, self.kernel_norm, self.dtype, name=f"block{i}"
+            )(x)
+        x = nn.relu(x)
+        x = jnp.mean(x, axis=(1, 2)) if self.mean_pool else jnp.sum(x, axis=(1, 2))
+        logits = self.kernel_norm(nn.Dense)(
+            1, use_bias=self.output_bias, kernel_init=glorot, dtype=self.dtype, name="output"
+        )(x)[:, 0]
+        if self.num_classes is not None:
+            table = self.kernel_norm(nn.Embed)(
+                self.num_classes, x.shape[-1], embedding_init=glorot, dtype=self.dtype, name="projection"
+            )
+            logits = logits + jnp.sum(table(label) * x, axis=-1)
+        return logits.astype(jnp.float32)

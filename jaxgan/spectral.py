@@ -1,0 +1,172 @@
+"""Spectral normalisation as pure functions: W / sigma(W), sigma(W) tracked by power iteration.
+
+Everything works on matrices W [in, out], the transpose of the paper's, because that is how JAX
+kernels lie in memory. The only state is u [out], a unit vector that follows the leading right
+singular vector of W; the left one is derived from it:
+
+    v = W u / ||W u||                       [in]
+    u <- W^T v / ||W^T v||                  one step of power iteration
+    sigma = v^T W u                         d sigma / d W = v u^T, with u and v held constant
+
+so that sigma is a function of (W, u) alone: whoever holds the kernel and its u, in training or in
+evaluation, finds the same sigma. It approaches the largest singular value from below, and is
+computed in float32 at full precision whatever the kernel's dtype. Spectral normalisation divides by
+it; it does not change the other singular vectors.
+
+This is the norm of the *flattened* kernel, as in the paper and every published result. It is not
+the operator norm of the convolution, so dividing by it does not make a convolution 1-Lipschitz.
+
+Source: Miyato et al., Spectral Normalization for Generative Adversarial Networks (2018): Eq. 8 for
+the normalised kernel, Eq. 11 and 12 for the gradient, Algorithm 1 for the iteration.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+
+import jax
+import jax.numpy as jnp
+
+KINDS = ("conv", "conv_transpose", "conv_transpose_transposed", "dense", "dense_general", "embed")
+
+# One iteration per step follows a kernel that moves slowly, but a start this far off takes many: on
+# random kernels of the shapes GANs use, sigma is low by up to 25 % after 1 step, 10 % after 15, and
+# under 1 % after 100.
+INIT_STEPS = 100
+
+
+def flatten_kernel(kernel: jax.Array, kind: str, n_in: int = 1) -> jax.Array:
+    """The kernel as the float32 matrix [inputs, outputs] whose spectral norm it is divided by.
+
+    kind                          kernel                    inputs             outputs
+    "dense"                       [in, out]                 in                 out
+    "dense_general"               [*ins, *outs]             the `n_in` first   the rest
+    "conv"                        [*window, in, out]        window x in        out
+    "conv_transpose"              [*window, in, out]        window x in        out
+    "conv_transpose_transposed"   [*window, out, in]        window x in        out
+    "embed"                       [num, features]           features           num
+
+    The window may have any number of axes. "conv_transpose_transposed" is the layout of Flax's
+    `ConvTranspose(transpose_kernel=True)`. An embedding table maps one-hot rows, but u lives on the
+    side of the embeddings, as in mimicry and BigGAN-PyTorch.
+
+    >>> import jax.numpy as jnp
+    >>> flatten_kernel(jnp.ones((3, 3, 16, 8)), "conv").shape
+    (144, 8)
+    >>> flatten_kernel(jnp.ones((4, 4, 8, 16)), "conv_transpose_transposed").shape
+    (256, 8)
+    """
+    if kind not in KINDS:
+        close = difflib.get_close_matches(str(kind), KINDS, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(KINDS)}."
+        raise ValueError(f"there is no kernel kind '{kind}'; {hint}")
+    if kind != "dense_general":
+        n_in = kernel.ndim - 1
+    elif not 0 < n_in < kernel.ndim:
+        raise ValueError(
+            f"n_in is {n_in}, but a dense_general kernel of shape {kernel.shape} has at least one "
+            f"input and one output axis; give 1 to {kernel.ndim - 1}."
+        )
+    if kernel.ndim < 2 or (kind in ("dense", "embed") and kernel.ndim != 2):
+        raise ValueError(
+            f"a kernel of shape {kernel.shape} is not of kind '{kind}'; see flatten_kernel."
+        )
+    if kind in ("conv_transpose_transposed", "embed"):
+        kernel = jnp.swapaxes(kernel, -1, -2)
+    outputs = math.prod(kernel.shape[n_in:])
+    return kernel.astype(jnp.float32).reshape(-1, outputs)
+
+
+def init_u(
+    key: jax.Array, w: jax.Array, n_steps: int = INIT_STEPS, eps: float = 1e-12
+) -> jax.Array:
+    """A float32 unit vector u [out] for w [in, out]: random, then `n_steps` of power iteration."""
+    u = jax.random.normal(key, w.shape[1:], jnp.float32)
+    u = _normalise(u, u, eps)
+    return power_iteration(w, u, n_steps, eps)
+
+
+def power_iteration(w: jax.Array, u: jax.Array, n_steps: int = 1, eps: float = 1e-12) -> jax.Array:
+    """`n_steps` times: v = W u / ||W u||, u = W^T v / ||W^T v||. Carries no gradient.
+
+    Where W u vanishes (a kernel of zeros), u stays as it was, ready for the kernel that comes.
+
+    Args:
+      w: the flattened kernel, [in, out].
+      u: unit vector, [out].
+      n_steps: 0 or more; a static number.
+      eps: norms up to this count as zero.
+
+    Returns:
+      The new u, a float32 unit vector [out].
+
+    Source: SN-GAN (2018), Algorithm 1, step 1.
+    """
+    w = jax.lax.stop_gradient(w.astype(jnp.float32))
+    u = jax.lax.stop_gradient(u.astype(jnp.float32))
+
+    def step(_, u: jax.Array) -> jax.Array:
+        v = _normalise(_matmul(w, u), jnp.zeros(w.shape[:1], jnp.float32), eps)
+        return _normalise(_matmul(v, w), u, eps)
+
+    return step(0, u) if n_steps == 1 else jax.lax.fori_loop(0, n_steps, step, u)
+
+
+def sigma(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
+    """v^T W u with v = W u / ||W u||, both constant: the estimate of the largest singular value.
+
+    Args:
+      w: the flattened kernel, [in, out].
+      u: unit vector, [out], from `init_u` or `power_iteration`.
+      eps: norms up to this count as zero.
+
+    Returns:
+      A float32 scalar; 0, with gradient 0, if W u vanishes.
+
+    Source: SN-GAN (2018), Algorithm 1, step 2, and Eq. 11 and 12 for the gradient.
+
+    >>> import jax, jax.numpy as jnp
+    >>> w = jnp.diag(jnp.array([1.0, 3.0, 2.0]))
+    >>> print(sigma(w, init_u(jax.random.key(0), w)))
+    3.0
+    """
+    w = w.astype(jnp.float32)
+    u = jax.lax.stop_gradient(u.astype(jnp.float32))
+    v = _matmul(jax.lax.stop_gradient(w), u)
+    v = _normalise(v, jnp.zeros_like(v), eps)
+    return _matmul(v, _matmul(w, u))
+
+
+def normalised_kernel(
+    kernel: jax.Array, u: jax.Array, kind: str, n_in: int = 1, eps: float = 1e-12
+) -> jax.Array:
+    """kernel / sigma, in the kernel's own shape and dtype (SN-GAN, Eq. 8). Does not iterate.
+
+    A kernel whose sigma is at most `eps` is returned as it is: zeros stay zeros, with a gradient of
+    ordinary size.
+
+    >>> import jax, jax.numpy as jnp
+    >>> kernel = jnp.diag(jnp.array([1.0, 4.0]))
+    >>> print(normalised_kernel(kernel, init_u(jax.random.key(0), kernel), "dense"))
+    [[0.25 0.  ]
+     [0.   1.  ]]
+    """
+    return divide(kernel, sigma(flatten_kernel(kernel, kind, n_in), u, eps), eps)
+
+
+def divide(kernel: jax.Array, sigma: jax.Array, eps: float = 1e-12) -> jax.Array:
+    """kernel / sigma in the kernel's dtype; the kernel itself if sigma is at most `eps`."""
+    quotient = kernel.astype(jnp.float32) / jnp.where(sigma > eps, sigma, 1.0)
+    return quotient.astype(kernel.dtype)
+
+
+def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
+    # HIGHEST: accelerators otherwise round float32 operands to bfloat16 or TF32.
+    return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
+
+
+def _normalise(x: jax.Array, otherwise: jax.Array, eps: float) -> jax.Array:
+    """x / ||x||, or `otherwise` if the norm is at most `eps`."""
+    norm = jnp.sqrt(jnp.sum(jnp.square(x)))
+    return jnp.where(norm > eps, x / jnp.where(norm > eps, norm, 1.0), otherwise)

@@ -1,0 +1,314 @@
+"""The training loop: plays a game on a data source into a workdir, and picks up where a stopped run left off."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import jax
+import numpy as np
+from clu import metrics as clu_metrics
+
+from jaxgan.data import Pipeline, Source
+from jaxgan.game import Engine, Game, Metrics, State, purpose_key
+from jaxgan.train import report
+from jaxgan.train.checkpoint import Checkpoints
+from jaxgan.train.mesh import make_mesh, state_sharding
+from jaxgan.train.progress import Progress
+
+CHECKPOINTS = "checkpoints"
+SAMPLES = "samples"
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How long to train, and how often to write what. Everything is counted in rounds of the game (steps)."""
+
+    steps: int = 1000
+    log_every: int = 10
+    sample_every: int = 500  # a grid of samples and the plot of the losses
+    checkpoint_every: int = 500
+    keep: int = 2  # latest checkpoints
+    keep_every: int = 0  # keep those at multiples of it for good; 0 for none
+    grid: int = 64  # samples in a grid
+    accumulate: int = 1  # micro-batches per move, for batches that do not fit
+    devices: int = 0  # use so many; 0 for all
+    fsdp: int = 1  # split parameters over so many devices
+
+
+@dataclasses.dataclass
+class Result:
+    """What `train` returns. `stopped_by` is None after the last step, else the signal that ended it."""
+
+    state: State
+    step: int
+    engine: Engine
+    workdir: Path
+    stopped_by: signal.Signals | None = None
+
+
+class Diverged(RuntimeError):
+    """A quantity became NaN or infinite."""
+
+
+def check_options(options: Options) -> None:
+    for field in dataclasses.fields(options):
+        least = 0 if field.name in ("keep_every", "devices") else 1
+        if getattr(options, field.name) < least:
+            raise ValueError(
+                f"config.train.{field.name} is {getattr(options, field.name)}; it must be at least {least}."
+            )
+
+
+def make_engine(game: Game, options: Options, seed: int) -> Engine:
+    """The engine that plays `game` on the devices that the options ask for."""
+    mesh = make_mesh(options.devices, options.fsdp)
+    return Engine(game, seed, mesh, state_sharding, options.accumulate)
+
+
+def train(
+    game: Game,
+    source: Source,
+    workdir: str | Path,
+    options: Options | None = None,
+    seed: int = 0,
+    flip: bool = False,
+    say: Callable[[str], None] = print,
+) -> Result:
+    """Trains until `options.steps`, from the latest checkpoint in `workdir` if there is one.
+
+    Writes into `workdir`: `checkpoints/`, `metrics.jsonl`, TensorBoard events, `samples/` (one grid per
+    `sample_every` rounds, always of the same latents), `samples.png` (the latest), `losses.png`.
+
+    SIGTERM and Ctrl-C end the round, save a checkpoint and return. NaN or infinity in any metric raises `Diverged`,
+    which names it; checkpoints are only ever saved of states whose metrics were finite.
+
+    Args:
+      game: from a model's `game(options, spec)`.
+      source: the real data; its shape must be the game's.
+      workdir: created if missing.
+      options: see `Options`.
+      seed: of parameters, latents and the order of the data.
+      flip: mirror half of the pictures.
+      say: where sentences for the person go.
+
+    Returns:
+      The final state and the engine that can sample from it.
+    """
+    options = options or Options()
+    check_options(options)
+    workdir = Path(workdir)
+    engine = make_engine(game, options, seed)
+    workdir.mkdir(parents=True, exist_ok=True)
+    checkpoints = Checkpoints(workdir / CHECKPOINTS, options.keep, options.keep_every)
+    restored = checkpoints.restore(engine.state_shape)
+    step, state = restored or (0, engine.init())
+    if restored:
+        say(f"resuming {workdir} at step {step:,}")
+    if step >= options.steps:
+        say(f"{workdir} has already trained {step:,} of {options.steps:,} steps")
+        return Result(state, step, engine, workdir)
+    run = _Run(engine, source, workdir, options, seed, flip, checkpoints)
+    try:
+        with _Signals(say) as signals:
+            return run.play(state, step, signals)
+    finally:
+        run.close()
+
+
+class _Run:
+    """One call of `train`: the open files and iterators, and the loop."""
+
+    def __init__(self, engine, source, workdir, options, seed, flip, checkpoints):
+        self.engine, self.workdir, self.options = engine, workdir, options
+        self.checkpoints = checkpoints
+        shard = (jax.process_index(), jax.process_count())
+        self.pipelines = [
+            Pipeline(source, seed=seed + index, flip=flip, shard=shard, resolution=stage.resolution)
+            for index, stage in enumerate(engine.game.stages)
+        ]
+        self.batches: Iterator | None = None
+        self.stage = -1
+        self.window = _Window()
+        self.metrics: report.Metrics | None = None
+        self.chief = jax.process_index() == 0
+
+    def play(self, state: State, step: int, signals: _Signals) -> Result:
+        options = self.options
+        if self.chief:
+            (self.workdir / SAMPLES).mkdir(exist_ok=True)
+            self.metrics = report.Metrics(self.workdir, step)
+        with Progress(options.steps, step) as self.progress:
+            if step == 0:
+                self.sample(state, 0)
+            while step < options.steps and not signals.received:
+                self.open_stage(step)
+                state, metrics = self.engine.round(state, step, self.batches)
+                # The window that ended a round ago is read only now: the device already has the next round to do.
+                self.flush()
+                self.window.add(metrics)
+                step += 1
+                if step % options.log_every == 0:
+                    self.window.end(step)
+                if step % options.sample_every == 0:
+                    self.sample(state, step)
+                if step % options.checkpoint_every == 0 and step < options.steps:
+                    self.save(state, step)
+                self.progress.advance(step)
+            self.window.end(step)
+            self.flush()
+            self.save(state, step)
+            if step % options.sample_every:
+                self.sample(state, step)
+        return Result(state, step, self.engine, self.workdir, signals.received)
+
+    def open_stage(self, step: int) -> None:
+        index, draws = self.engine.game.position(step)
+        if index != self.stage:
+            self.close_batches()
+            self.stage = index
+            batch_size = self.engine.game.stages[index].batch_size
+            self.batches = self.pipelines[index].iterate(draws, batch_size)
+
+    def flush(self) -> None:
+        """Writes the window that has ended, if one has; stops the run if anything in it is not finite."""
+        if self.window.ended is None:
+            return
+        step, values, rounds, seconds = self.window.take()
+        for name, value in values.items():
+            if not math.isfinite(value):
+                kept = self.checkpoints.steps()
+                good = f"the last good checkpoint is of step {kept[-1]:,}" if kept else "no checkpoint was saved yet"
+                raise Diverged(
+                    f"{name} became {value} between steps {step - rounds:,} and {step:,}; {good}. Lower the learning"
+                    " rates or see what the metrics did before."
+                )
+        images = self.engine.game.images(step)
+        before = self.engine.game.images(step - rounds)
+        row = {
+            "kimg": images / 1000,
+            **values,
+            "images_per_second": (images - before) / seconds,
+            "rounds_per_second": rounds / seconds,
+        }
+        if self.metrics is not None:
+            self.metrics.write(step, row)
+        self.progress.show(step, row)
+
+    def save(self, state: State, step: int) -> None:
+        """Saves, after making sure that what is saved is finite."""
+        self.window.end(step)
+        self.flush()
+        self.checkpoints.save(step, state)
+
+    def sample(self, state: State, step: int) -> None:
+        key = purpose_key(self.engine.run_key, "grid", 0)
+        samples = np.asarray(sample_grid(self.engine, state, key, self.options.grid))
+        if self.chief:
+            report.save_grid(self.workdir / SAMPLES / f"{step:08d}.png", samples)
+            report.save_grid(self.workdir / "samples.png", samples)
+            report.save_plot(self.workdir)
+
+    def close_batches(self) -> None:
+        if self.batches is not None:
+            self.batches.close()
+            self.batches = None
+
+    def close(self) -> None:
+        self.close_batches()
+        self.checkpoints.close()
+        if self.metrics is not None:
+            self.metrics.close()
+
+
+def sample_grid(engine: Engine, state: State, key: jax.Array, num: int) -> jax.Array:
+    """`num` samples for the eye; a conditional game's labels go round its classes."""
+    classes = engine.game.num_classes
+    labels = None if classes is None else np.arange(num, dtype=np.int32) % classes
+    return engine.sample(state, key, num, labels)
+
+
+class _Window:
+    """Means of the metrics since the last log, kept on the device until somebody reads them."""
+
+    def __init__(self):
+        self.collections: dict[str, clu_metrics.Collection] = {}
+        self.merges: dict[str, Callable] = {}
+        self.rounds = 0
+        self.ended: tuple | None = None
+        self.since = time.monotonic()
+
+    def add(self, metrics: dict[str, Metrics]) -> None:
+        for turn, values in metrics.items():
+            if turn not in self.merges:
+                kind = clu_metrics.Collection.create(
+                    **{name: clu_metrics.Average.from_output(name) for name in values}
+                )
+                self.merges[turn] = _merge(kind)
+            first, merge = self.merges[turn]
+            before = self.collections.get(turn)
+            self.collections[turn] = first(values) if before is None else merge(before, values)
+        self.rounds += 1
+
+    def end(self, step: int) -> None:
+        """Closes the window; `take` reads it."""
+        if self.rounds:
+            assert self.ended is None, "a window was ended before the one before it was read"
+            self.ended = (step, self.collections, self.rounds)
+            self.collections, self.rounds = {}, 0
+
+    def take(self) -> tuple[int, dict[str, float], int, float]:
+        """(step, means, rounds, seconds) of the ended window; waits for the device."""
+        step, collections, rounds = self.ended
+        self.ended = None
+        values = {}
+        for collection in collections.values():
+            values |= {name: float(value) for name, value in collection.compute().items()}
+        now = time.monotonic()
+        seconds, self.since = max(now - self.since, 1e-9), now
+        return step, values, rounds, seconds
+
+
+def _merge(kind):
+    @jax.jit
+    def first(values):
+        return kind.single_from_model_output(**values)
+
+    @jax.jit
+    def merge(before, values):
+        return before.merge(kind.single_from_model_output(**values))
+
+    return first, merge
+
+
+class _Signals:
+    """While entered: the first SIGTERM or Ctrl-C is remembered, the second acts as it always does."""
+
+    def __init__(self, say):
+        self.say = say
+        self.received: signal.Signals | None = None
+        self.handlers = {}
+
+    def __enter__(self):
+        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+            for number in (signal.SIGTERM, signal.SIGINT):
+                self.handlers[number] = signal.signal(number, self.handle)
+        return self
+
+    def handle(self, number, frame):
+        self.received = signal.Signals(number)
+        self.restore()
+        self.say(f"{self.received.name}: ending the round and saving a checkpoint")
+
+    def restore(self):
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.handlers = {}
+
+    def __exit__(self, *error):
+        self.restore()

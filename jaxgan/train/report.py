@@ -1,0 +1,133 @@
+"""What a person sees of a run: metrics as JSON lines and TensorBoard events, grids of samples, a plot of the losses."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from jaxgan.metrics.images import to_uint8
+
+METRICS_FILE = "metrics.jsonl"
+SMALLEST_GRID = 256  # pixels; smaller grids are enlarged by whole numbers so that a person can see them
+
+
+def replace_atomically(path: Path, write) -> None:
+    """Calls `write(temporary path)` and puts the result in place of `path`: readers never see half a file."""
+    temporary = path.with_name(f".{path.name}")
+    write(temporary)
+    os.replace(temporary, path)
+
+
+class Metrics:
+    """Scalars per step, to `metrics.jsonl` and to TensorBoard events in the same folder.
+
+    Rows of `step` and later, which a killed run wrote after its last checkpoint, are dropped on opening: the resumed
+    run writes them again.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        from tensorboard.summary import Writer
+
+        path = workdir / METRICS_FILE
+        rows = [row for row in read_metrics(workdir) if row["step"] <= step]
+        replace_atomically(
+            path, lambda p: p.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        )
+        self._file = path.open("a")
+        self._events = Writer(str(workdir))
+
+    def write(self, step: int, row: dict[str, float]) -> None:
+        self._file.write(json.dumps({"step": step, **row}) + "\n")
+        self._file.flush()
+        for name, value in row.items():
+            self._events.add_scalar(name, float(value), step)
+
+    def close(self) -> None:
+        self._file.close()
+        self._events.close()
+
+
+def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
+    """The rows of a run's metrics, in order of step; a last line that was cut off is left out."""
+    path = Path(workdir) / METRICS_FILE
+    rows = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return rows
+
+
+def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:
+    """uint8 pictures [N, H, W, C] as one uint8 picture, row by row; `columns` 0 makes it about square."""
+    num, height, width, channels = images.shape
+    columns = columns or math.ceil(math.sqrt(num))
+    rows = -(-num // columns)
+    grid = np.full(
+        (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8
+    )
+    for i, image in enumerate(images):
+        y, x = i // columns * (height + gap), i % columns * (width + gap)
+        grid[y : y + height, x : x + width] = image
+    return grid
+
+
+def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0) -> None:
+    """A PNG of samples: a grid for pictures (float [N, H, W, C] in [-1, 1] or uint8), a scatter plot for points [N, D]."""
+    path = Path(path)
+    if samples.ndim == 2:
+        replace_atomically(path, lambda p: _scatter(p, samples))
+        return
+    images = samples if samples.dtype == np.uint8 else to_uint8(samples)
+    grid = tile(images, columns)
+    scale = max(1, -(-SMALLEST_GRID // min(grid.shape[:2])))
+    picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
+    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    replace_atomically(path, lambda p: picture.save(p, format="PNG"))
+
+
+def _figure(width: float, height: float):
+    # Matplotlib's object interface: no global state, no display, safe beside a notebook's own figures.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _scatter(path: Path, points: np.ndarray) -> None:
+    figure = _figure(5, 5)
+    axes = figure.subplots()
+    axes.scatter(points[:, 0], points[:, 1] if points.shape[1] > 1 else 0 * points[:, 0], s=2, alpha=0.5)
+    axes.set_aspect("equal", adjustable="datalim")
+    figure.savefig(path, format="png", dpi=100)
+
+
+def plot_metrics(workdir: str | Path, rows: list[dict[str, float]] | None = None):
+    """A Matplotlib figure of a run: each turn's loss, and the critic's mean logits if there are any, against kimg."""
+    rows = read_metrics(workdir) if rows is None else rows
+    figure = _figure(9, 3.2)
+    left, right = figure.subplots(1, 2)
+    names = sorted({name for row in rows for name in row})
+    for axes, title, wanted in (
+        (left, "loss", [n for n in names if n.endswith("/loss")]),
+        (right, "critic's logits", [n for n in names if n in ("critic/real", "critic/fake")]),
+    ):
+        for name in wanted:
+            points = [(row["kimg"], row[name]) for row in rows if name in row]
+            axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+        axes.set_title(title)
+        axes.set_xlabel("kimg (thousands of real images)")
+        if wanted:
+            axes.legend()
+    return figure
+
+
+def save_plot(workdir: Path) -> None:
+    """Writes `losses.png` into the workdir."""
+    figure = plot_metrics(workdir)
+    replace_atomically(workdir / "losses.png", lambda p: figure.savefig(p, format="png", dpi=100))

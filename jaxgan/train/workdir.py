@@ -1,0 +1,72 @@
+"""What a run's folder says of itself: `config.json`, written once, compared whenever the run continues."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from pathlib import Path
+
+import jaxgan
+from jaxgan.train.report import replace_atomically
+
+RECORD = "config.json"
+
+# How long to train and what to write may change when a run continues; nothing else may, or it would be another run.
+FREE = ("steps", "log_every", "sample_every", "checkpoint_every", "keep", "keep_every", "grid", "devices", "fsdp")
+
+
+def claim(workdir: str | Path, record: dict) -> None:
+    """Makes `workdir` the folder of the run that `record` describes: {"config": {section: {key: value}}, ...}.
+
+    Raises:
+      ValueError: it holds a run of another config.
+      OSError: it cannot be written to.
+    """
+    workdir = Path(workdir)
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=workdir):
+            pass
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise OSError(f"cannot write to the workdir {workdir} ({reason}); choose another --workdir.") from None
+    if (workdir / RECORD).exists():
+        there = flatten(read(workdir)["config"])
+        here = flatten(record["config"])
+        different = [
+            f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
+            for key in sorted(there.keys() | here.keys())
+            if there.get(key) != here.get(key) and key not in {f"train.{name}" for name in FREE}
+        ]
+        if different:
+            raise ValueError(
+                f"{workdir} holds a run of another config ({'; '.join(different[:5])}); choose another --workdir or"
+                " the same config."
+            )
+    text = json.dumps({"jaxgan": jaxgan.__version__, **record}, indent=2)
+    replace_atomically(workdir / RECORD, lambda path: path.write_text(text + os.linesep))
+
+
+def read(workdir: str | Path) -> dict:
+    """The record of a run."""
+    path = Path(workdir) / RECORD
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{workdir} holds no run (there is no {RECORD} in it); give the --workdir of a training run."
+        )
+    try:
+        return json.loads(path.read_text())
+    except json.JSONDecodeError as error:
+        raise ValueError(f"{path} is not valid JSON ({error}); restore it or train into another --workdir.") from None
+
+
+def flatten(config: dict) -> dict:
+    """{"train": {"steps": 3}} as {"train.steps": 3}."""
+    flat = {}
+    for key, value in config.items():
+        if isinstance(value, dict):
+            flat |= {f"{key}.{inner}": v for inner, v in value.items()}
+        else:
+            flat[key] = value
+    return flat
