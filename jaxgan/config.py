@@ -175,7 +175,7 @@ def make_run(config: ConfigDict, spec: DataSpec) -> Run:
     options = {key: value for key, value in config.model.items() if key != "name"}
     model = models.load(config.model.name)
     train_options = training.Options(**config.train)
-    training.check_options(train_options)
+    training.loop.check_options(train_options)
     return Run(config, spec, model.game(model.Options(**options), spec), train_options)
 
 

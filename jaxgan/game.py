@@ -370,9 +370,11 @@ class Engine:
         params, opt_state = dict(state.params), dict(state.opt_state)
         for name in turn.players:
             optimizer = optax.with_extra_args_support(self.game.players[name].optimizer)
-            updates, opt_state[name] = optimizer.update(
-                grads[name], opt_state[name], params[name], step=state.step
-            )
+            # Optax raises a float to an int32 count, which a program under strict promotion may not.
+            with jax.numpy_dtype_promotion("standard"):
+                updates, opt_state[name] = optimizer.update(
+                    grads[name], opt_state[name], params[name], step=state.step
+                )
             params[name] = optax.apply_updates(params[name], updates)
             metrics[f"grad_norm_{name}" if len(turn.players) > 1 else "grad_norm"] = optax.global_norm(
                 jax.tree.map(lambda g: g.astype(jnp.float32), grads[name])
@@ -468,16 +470,19 @@ class Engine:
             self._programs[("sample", num, ema, labels is None)] = program
         return program(state, key, labels)
 
-    def flops(self, batch: Batch) -> dict[str, float]:
-        """Floating-point operations of each turn of the first stage in an average round, as XLA counts the traced
-        program (before it optimises; nothing is compiled). `batch` gives shapes, as `put` returns them."""
-        stage, counts = self.game.stages[0], {}
-        for turn in stage.turns:
-            play = jax.ShapeDtypeStruct((), jnp.int32)
-            lowered = self.program(0, turn).lower(self.state_shape, batch, self.run_key, play)
-            per_play = (lowered.cost_analysis() or {}).get("flops", math.nan)
-            counts[turn.name] = per_play * turn.repeat / turn.every
-        return counts
+    def cost(self, stage_index: int, turn: Turn, batch: Batch) -> tuple[float, float]:
+        """(floating-point operations in an average round, bytes of temporary memory of one play) of a turn.
+
+        XLA's own counts for the compiled program, NaN where the backend gives none. `batch` holds
+        `jax.ShapeDtypeStruct`s of the global batch.
+        """
+        play = jax.ShapeDtypeStruct((), jnp.int32)
+        program = self.program(stage_index, turn)
+        compiled = program.lower(self.state_shape, batch, self.run_key, play).compile()
+        flops = (compiled.cost_analysis() or {}).get("flops", math.nan)
+        memory = compiled.memory_analysis()
+        temporary = math.nan if memory is None else memory.temp_size_in_bytes
+        return flops * turn.repeat / turn.every, temporary
 
 
 def _averaged(params: PyTree, variables: dict[str, PyTree]) -> dict[str, PyTree]:

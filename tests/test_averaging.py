@@ -78,7 +78,7 @@ def test_update_at_the_ends_is_exact():
 def test_update_averages_floats_in_float32_and_takes_the_rest():
     average = {"w": jnp.bfloat16([1.0]), "n": jnp.int32(3), "key": jax.random.key(0)}
     new = {"w": jnp.bfloat16([2.0]), "n": jnp.int32(7), "key": jax.random.key(1)}
-    # 0.99609375 rounds to 1 in bfloat16: there, the average would never leave its start.
+    # In bfloat16 arithmetic this is 1.0: the average would never leave its start.
     out = ema_update(average, new, jnp.float32(0.996))
     assert out["w"].dtype == jnp.bfloat16
     np.testing.assert_array_equal(out["w"], jnp.bfloat16([1.004]))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
 import importlib
-import os
 import sys
 import warnings
+
+from jaxgan.cli.errors import UserError
 
 COMMANDS = {
     "train": "train a GAN; run it again to continue",
@@ -17,24 +17,6 @@ COMMANDS = {
     "list": "show the configs that come with jaxgan",
 }
 BAD_INPUT = 2
-
-
-class UserError(Exception):
-    """Something the user can mend; its text says what and how."""
-
-
-@contextlib.contextmanager
-def user_errors():
-    """Around code that reads what the user gave: its errors are sentences for the user, not bugs.
-
-    The environment variable JAXGAN_TRACEBACK=1 shows where they came from.
-    """
-    try:
-        yield
-    except (ValueError, OSError, ImportError) as error:
-        if os.environ.get("JAXGAN_TRACEBACK") == "1":
-            raise
-        raise UserError(str(error)) from error
 
 
 def parser() -> argparse.ArgumentParser:
@@ -71,6 +53,3 @@ def main(argv: list[str] | None = None) -> int:
         print(f"jaxgan: {error}", file=sys.stderr)
         return BAD_INPUT
 
-
-if __name__ == "__main__":
-    sys.exit(main())

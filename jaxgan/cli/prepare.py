@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxgan.cli.main import user_errors
+from jaxgan.cli.errors import user_errors
 
 
 def add_arguments(parser) -> None:

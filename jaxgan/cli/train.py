@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from jaxgan.cli.main import user_errors
+from jaxgan.cli.errors import user_errors
 
 DEFAULT_CONFIG = "sngan_digits"
 

@@ -137,17 +137,19 @@ def _builder(name: str, data_dir: str, flag: str, **how: Any) -> Any:
         return tfds.builder(name, data_dir=data_dir or None, **how)
     except tfds.core.DatasetNotFoundError as error:
         base = name.partition("/")[0].partition(":")[0]
-        close = difflib.get_close_matches(base, tfds.list_builders(), n=1)
+        close = difflib.get_close_matches(
+            base, tfds.list_builders(with_community_datasets=False), n=1
+        )
         hint = f"did you mean '{close[0]}'?" if close else "see https://www.tensorflow.org/datasets"
         raise ValueError(f"TFDS knows no set '{name}' ({flag}): {hint}") from error
     except (ValueError, AssertionError) as error:
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).rpartition('}": ')[2].partition(" Here are ")[0].split())
         raise ValueError(f"TFDS cannot make the set '{name}' ({flag}): {reason}") from error
 
 
 def _prepared_formats(builder: Any) -> set[str]:
     """In which file formats the set lies on the disk."""
-    if not builder.is_prepared():
+    if not builder.info.splits:
         return set()
     return {form.value for form in builder.info.available_file_formats()}
 

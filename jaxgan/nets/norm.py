@@ -28,7 +28,7 @@ class BatchNorm(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True) -> jax.Array:
         conditional = self.num_classes is not None
-        x = nn.BatchNorm(
+        norm = nn.BatchNorm(
             use_running_average=not train,
             momentum=self.momentum,
             epsilon=self.epsilon,
@@ -36,7 +36,10 @@ class BatchNorm(nn.Module):
             use_bias=not conditional,
             use_scale=not conditional,
             name="statistics",
-        )(x)
+        )
+        # Flax promotes bfloat16 to float32 for the statistics, which a program under strict promotion may not.
+        with jax.numpy_dtype_promotion("standard"):
+            x = norm(x)
         if not conditional:
             return x
 

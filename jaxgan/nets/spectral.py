@@ -160,6 +160,6 @@ def _kind(layer: nn.Module) -> tuple[str, int]:
     if layer.batch_dims:
         raise ValueError(
             f"DenseGeneral with batch_dims={layer.batch_dims} holds one matrix per batch index "
-            "and so has no single spectral norm; leave batch_dims empty, or use a plain DenseGeneral."
+            "and so has no single spectral norm; leave batch_dims empty or use the plain layer."
         )
     return "dense_general", 1 if isinstance(layer.axis, int) else len(layer.axis)

@@ -1,5 +1,6 @@
 """Training: the loop, checkpoints, meshes, reports, sampling from a trained run."""
 
+from jaxgan.train import loop, report, workdir
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.loop import Diverged, Options, Result, make_engine, train
 from jaxgan.train.mesh import make_mesh, state_sharding
@@ -12,12 +13,15 @@ __all__ = [
     "Options",
     "Result",
     "iterate_samples",
+    "loop",
     "make_engine",
     "make_mesh",
     "plot_metrics",
     "read_metrics",
+    "report",
     "sample",
     "save_grid",
     "state_sharding",
     "train",
+    "workdir",
 ]

@@ -21,6 +21,8 @@ from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.progress import Progress
 
+Averages = dict[str, clu_metrics.Average]
+
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
 
@@ -129,8 +131,8 @@ class _Run:
         self.checkpoints = checkpoints
         shard = (jax.process_index(), jax.process_count())
         self.pipelines = [
-            Pipeline(source, seed=seed + index, flip=flip, shard=shard, resolution=stage.resolution)
-            for index, stage in enumerate(engine.game.stages)
+            Pipeline(source, seed=seed + index, flip=flip, shard=shard)
+            for index in range(len(engine.game.stages))
         ]
         self.batches: Iterator | None = None
         self.stage = -1
@@ -237,53 +239,42 @@ class _Window:
     """Means of the metrics since the last log, kept on the device until somebody reads them."""
 
     def __init__(self):
-        self.collections: dict[str, clu_metrics.Collection] = {}
-        self.merges: dict[str, Callable] = {}
+        self.means: dict[str, Averages] = {}  # by turn: a lazy turn's come less often
         self.rounds = 0
         self.ended: tuple | None = None
         self.since = time.monotonic()
 
     def add(self, metrics: dict[str, Metrics]) -> None:
         for turn, values in metrics.items():
-            if turn not in self.merges:
-                kind = clu_metrics.Collection.create(
-                    **{name: clu_metrics.Average.from_output(name) for name in values}
-                )
-                self.merges[turn] = _merge(kind)
-            first, merge = self.merges[turn]
-            before = self.collections.get(turn)
-            self.collections[turn] = first(values) if before is None else merge(before, values)
+            before = self.means.get(turn)
+            self.means[turn] = _first(values) if before is None else _merge(before, values)
         self.rounds += 1
 
     def end(self, step: int) -> None:
         """Closes the window; `take` reads it."""
         if self.rounds:
             assert self.ended is None, "a window was ended before the one before it was read"
-            self.ended = (step, self.collections, self.rounds)
-            self.collections, self.rounds = {}, 0
+            self.ended = (step, self.means, self.rounds)
+            self.means, self.rounds = {}, 0
 
     def take(self) -> tuple[int, dict[str, float], int, float]:
         """(step, means, rounds, seconds) of the ended window; waits for the device."""
-        step, collections, rounds = self.ended
+        step, means, rounds = self.ended
         self.ended = None
-        values = {}
-        for collection in collections.values():
-            values |= {name: float(value) for name, value in collection.compute().items()}
+        values = {name: float(mean.compute()) for turn in means.values() for name, mean in turn.items()}
         now = time.monotonic()
         seconds, self.since = max(now - self.since, 1e-9), now
         return step, values, rounds, seconds
 
 
-def _merge(kind):
-    @jax.jit
-    def first(values):
-        return kind.single_from_model_output(**values)
+@jax.jit
+def _first(values: Metrics) -> Averages:
+    return {name: clu_metrics.Average.from_model_output(value) for name, value in values.items()}
 
-    @jax.jit
-    def merge(before, values):
-        return before.merge(kind.single_from_model_output(**values))
 
-    return first, merge
+@jax.jit
+def _merge(before: Averages, values: Metrics) -> Averages:
+    return {name: mean.merge(_first(values)[name]) for name, mean in before.items()}
 
 
 class _Signals:

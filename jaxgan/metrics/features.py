@@ -1,0 +1,201 @@
+"""Feature extractors that need no download, each named for what it is.
+
+An extractor is any object with a `name`, a `dim` and a `__call__(batch) -> float32 [B, dim]`:
+Inception, DINOv2 or a user's own classifier serve the same way, and the score is named after it
+(`fd_random_conv`). If it also has a `checksum` of its weights or a `resize` rule, the protocol states
+them. None of those here knows what pictures mean: their distances order runs on one data set, and
+can never stand beside a published FID.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import math
+from collections.abc import Callable
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+_PIXELS_SIDE, _PIXELS_DIM = 16, 768
+_SEED = 2019
+_CHANNELS = 32
+_SMALLEST = 4  # of a picture's sides, and of the coarsest map of the pyramid
+
+
+class Extractor(Protocol):
+    """What evaluation asks of a feature extractor."""
+
+    name: str
+    dim: int
+
+    def __call__(self, batch) -> jax.Array:
+        """uint8 pictures [B, H, W, C] or float points [B, D] to float32 features [B, dim]."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class ArrayExtractor:
+    """A jitted function of one batch, for examples of one shape and dtype."""
+
+    name: str
+    dim: int
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    checksum: str  # sha256 of the weights, or "no weights"
+    apply: Callable[[jax.Array], jax.Array]
+
+    def __call__(self, batch) -> jax.Array:
+        if batch.shape[1:] != self.shape or batch.dtype != self.dtype:
+            raise ValueError(
+                f"{self.name} was made for {self.dtype} examples {list(self.shape)}, but was given "
+                f"a batch {batch.dtype} {list(batch.shape)}"
+                + ("; quantise with to_uint8 first" if self.dtype == np.uint8 else "")
+            )
+        return self.apply(batch)
+
+
+def extractor_for(shape: tuple[int, ...], name: str | None = None) -> ArrayExtractor:
+    """The extractor of that name for examples of that shape.
+
+    Where no name is given it is `random_conv` for pictures (H, W, C) and `points` for points (D,).
+
+    >>> extractor_for((32, 32, 3)).name, extractor_for((2,)).name
+    ('random_conv', 'points')
+    """
+    makers = {maker.__name__: maker for maker in (pixels, points, random_conv)}
+    if name is None:
+        name = "points" if len(shape) == 1 else "random_conv"
+    if name not in makers:
+        raise ValueError(f"no features are called {name!r}; there are {', '.join(makers)}")
+    return makers[name](tuple(shape))
+
+
+def points(shape: tuple[int]) -> ArrayExtractor:
+    """The examples themselves, for point sets such as mixture2d: float32 [B, D] -> [B, D]."""
+    if len(shape) != 1:
+        raise ValueError(f"points takes examples of shape [D], not {list(shape)}")
+    return ArrayExtractor(
+        "points", shape[0], tuple(shape), np.dtype(np.float32), "no weights", jax.jit(lambda x: x)
+    )
+
+
+def pixels(shape: tuple[int, int, int]) -> ArrayExtractor:
+    """Pictures averaged to at most 16 x 16: uint8 [B, H, W, C] -> [B, at most 768], in [-1, 1].
+
+    Each value is the mean over an equal part of the picture, whether or not the sides divide. Sees
+    layout and colour, and is blind to detail finer than its grid.
+    """
+    height, width, channels = _picture(shape, "pixels")
+    side = min(_PIXELS_SIDE, max(1, math.isqrt(_PIXELS_DIM // channels)))
+    rows, columns = _averaging(height, min(side, height)), _averaging(width, min(side, width))
+
+    def apply(images):
+        x = images.astype(jnp.float32) / 127.5 - 1
+        x = jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns, precision="highest")
+        return x.reshape(len(x), -1)
+
+    dim = len(rows) * len(columns) * channels
+    return ArrayExtractor(
+        "pixels", dim, tuple(shape), np.dtype(np.uint8), "no weights", jax.jit(apply)
+    )
+
+
+def _averaging(size: int, parts: int) -> np.ndarray:
+    """The matrix [parts, size] that takes means over `parts` equal intervals of [0, size]."""
+    edges = np.arange(parts + 1) * size / parts
+    lows, highs = edges[:-1, None], edges[1:, None]
+    cells = np.arange(size)
+    overlap = np.clip(np.minimum(highs, cells + 1) - np.maximum(lows, cells), 0, None)
+    return (overlap * parts / size).astype(np.float32)
+
+
+def random_conv(shape: tuple[int, int, int]) -> ArrayExtractor:
+    """Statistics of an untrained convolution pyramid: uint8 [B, H, W, C] -> [B, a few hundred].
+
+    On each level two 3x3 convolutions of 32 channels with leaky ReLU (slope 0.2), then 2x2 average
+    pooling, until the smaller side would fall below 4. The features are the mean and the standard
+    deviation over space of every channel of the picture and of every level, and the coarsest level's
+    means in the four quadrants, which tell where things are. The kernels are the same bytes on every
+    machine, and sum to zero so that edges count and brightness does not drown them.
+
+    Untrained convolutions hold textures (Ustyuzhaninov et al., "What does it take to generate natural
+    textures?", 2017) and make useful scores away from natural images (Naeem et al., "Reliable
+    fidelity and diversity metrics for generative models", 2020).
+    """
+    height, width, channels = _picture(shape, "random_conv")
+    levels = 1
+    while min(height, width) >> levels >= _SMALLEST:
+        levels += 1
+    kernels = _kernels(channels, levels)
+
+    def apply(images):
+        x = images.astype(jnp.float32) / 127.5 - 1
+        features = _mean_and_deviation(x)
+        for level in range(levels):
+            if level:
+                x = _halve(x)
+            for kernel in kernels[2 * level : 2 * level + 2]:
+                x = _leaky_convolution(x, kernel)
+            features += _mean_and_deviation(x)
+        h, w = x.shape[1] // 2, x.shape[2] // 2
+        for quadrant in (x[:, :h, :w], x[:, :h, w:], x[:, h:, :w], x[:, h:, w:]):
+            features.append(quadrant.mean((1, 2)))
+        return jnp.concatenate(features, axis=1)
+
+    dim = 2 * channels + 2 * levels * _CHANNELS + 4 * _CHANNELS
+    checksum = hashlib.sha256(b"".join(k.astype("<f4").tobytes() for k in kernels)).hexdigest()
+    return ArrayExtractor(
+        "random_conv", dim, tuple(shape), np.dtype(np.uint8), checksum, jax.jit(apply)
+    )
+
+
+def _picture(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
+    if len(shape) != 3 or min(shape[:2]) < _SMALLEST:
+        raise ValueError(
+            f"{name} takes pictures [H, W, C] with sides of at least {_SMALLEST}, not {list(shape)}"
+        )
+    return shape
+
+
+@functools.cache
+def _kernels(channels: int, levels: int) -> tuple[np.ndarray, ...]:
+    """Two kernels per level, float32 HWIO, uniform with He's variance 2 / fan-in.
+
+    Drawn from PCG64's raw integers by operations that IEEE 754 rounds exactly: NumPy promises the
+    stream of a bit generator for ever, but not that of its normal variates, which also hang on the
+    machine's logarithm.
+    """
+    kernels = []
+    for layer in range(2 * levels):
+        inputs = _CHANNELS if layer else channels
+        fan_in = 9 * inputs
+        raw = np.random.PCG64([_SEED, layer]).random_raw(fan_in * _CHANNELS)
+        integers = (raw >> np.uint64(40)).astype(np.int64) - 2**23  # uniform on [-2^23, 2^23)
+        weights = integers.reshape(fan_in, _CHANNELS)
+        weights = weights - weights.sum(axis=0) / fan_in
+        weights *= math.sqrt(6 / fan_in) / 2**23
+        kernels.append(weights.astype(np.float32).reshape(3, 3, inputs, _CHANNELS))
+    return tuple(kernels)
+
+
+def _leaky_convolution(x, kernel):
+    # Edges are repeated: zeros would draw a frame around every picture. Full float32, or a TPU in
+    # bfloat16 and a GPU in TF32 would each compute features of their own.
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    x = jax.lax.conv_general_dilated(
+        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest"
+    )
+    return jax.nn.leaky_relu(x, 0.2)
+
+
+def _halve(x):
+    """2x2 average pooling; an odd last row or column is left out."""
+    b, h, w, c = x.shape
+    x = x[:, : h // 2 * 2, : w // 2 * 2]
+    return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))
+
+
+def _mean_and_deviation(x) -> list[jax.Array]:
+    return [x.mean((1, 2)), x.std((1, 2))]

@@ -1,0 +1,90 @@
+"""Convolutions beside a resampling, as one layer with `nn.Conv`'s parameters and less arithmetic.
+
+    DownConv(64)(x)  is  avg_pool(nn.Conv(64, (3, 3))(x))
+    UpConv(64)(x)    is  nn.Conv(64, (3, 3))(upsample_nearest(x))
+
+to float rounding, in values and gradients: `jaxgan.resample` has the identities. The parameters are
+those of `nn.Conv` (`kernel` [kh, kw, in, out] and `bias`, the same initial values under the same
+name), so weights trained with either work in the other, and class transforms of `nn.Conv`, such as
+`jaxgan.nets.spectral.spectral_norm`, apply: it is the 3x3 kernel that has a norm, not the derived
+one.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import flax.linen as nn
+import jax
+from flax.linen.dtypes import canonicalize_dtype
+
+from jaxgan import resample
+
+# nn.Conv's fields that these layers honour; the others must keep their defaults.
+_FIELDS = {
+    "features", "kernel_size", "use_bias", "dtype", "param_dtype", "kernel_init", "bias_init",
+    "parent", "name",
+}  # fmt: skip
+
+
+class DownConv(nn.Conv):
+    """`nn.Conv`, then 2x2 average pooling: [B, H, W, C] -> [B, H/2, W/2, features].
+
+    Fields as `nn.Conv`'s: `features`, `kernel_size` (odd), `use_bias`, `dtype`,
+    `param_dtype`, `kernel_init`, `bias_init`.
+
+    >>> import jax.numpy as jnp
+    >>> DownConv(5).init_with_output(jax.random.key(0), jnp.ones((1, 8, 4, 3)))[0].shape
+    (1, 4, 2, 5)
+    """
+
+    kernel_size: Sequence[int] = (3, 3)
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        return resample.conv_avg_pool(*_arguments(self, inputs))
+
+
+class UpConv(nn.Conv):
+    """2x nearest upsampling, then `nn.Conv`: [B, H, W, C] -> [B, 2H, 2W, features].
+
+    Fields as `nn.Conv`'s: `features`, `kernel_size` (odd), `use_bias`, `dtype`,
+    `param_dtype`, `kernel_init`, `bias_init`.
+
+    >>> import jax.numpy as jnp
+    >>> UpConv(5).init_with_output(jax.random.key(0), jnp.ones((1, 8, 4, 3)))[0].shape
+    (1, 16, 8, 5)
+    """
+
+    kernel_size: Sequence[int] = (3, 3)
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        return resample.upsample_conv(*_arguments(self, inputs))
+
+
+def _arguments(layer: nn.Conv, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+    """The images in the dtype to compute in, and the layer's parameters in their own."""
+    name = type(layer).__name__
+    for field in dataclasses.fields(nn.Conv):
+        if field.name not in _FIELDS and getattr(layer, field.name) != field.default:
+            raise ValueError(
+                f"{name} is exact for plain convolutions only, so it has no {field.name}; got "
+                f"{field.name}={getattr(layer, field.name)}. Use nn.Conv and resample separately."
+            )
+    if not isinstance(layer.kernel_size, Sequence) or len(layer.kernel_size) != 2:
+        raise ValueError(
+            f"{name} works on images, so its kernel_size is a pair such as (3, 3); got "
+            f"{layer.kernel_size}."
+        )
+    kernel = layer.param(
+        "kernel",
+        layer.kernel_init,
+        (*layer.kernel_size, x.shape[-1], layer.features),
+        layer.param_dtype,
+    )
+    bias = None
+    if layer.use_bias:
+        bias = layer.param("bias", layer.bias_init, (layer.features,), layer.param_dtype)
+    return x.astype(canonicalize_dtype(x, kernel, bias, dtype=layer.dtype)), kernel, bias

@@ -1,0 +1,73 @@
+"""Gaussians in the plane."""
+
+import numpy as np
+import pytest
+
+from jaxgan.data import DataOptions, open_source
+
+
+def mixture(**options):
+    return open_source(DataOptions(name="mixture2d", **options))
+
+
+@pytest.mark.parametrize(
+    ("layout", "modes", "std"), [("grid", 25, 0.05), ("ring", 8, 0.01), ("ring", 7, 0.2)]
+)
+def test_points_are_the_mixture(layout, modes, std):
+    source = mixture(layout=layout, modes=modes, std=std if modes == 7 else 0.0)
+    assert source.spec == ((2,), modes, 100_000)
+    assert source.std == std
+    batch = source.gather(np.arange(100_000))
+    assert batch["image"].dtype == np.float32
+    counts = np.bincount(batch["label"])
+    assert np.ptp(counts) <= 1
+    offset = batch["image"] - source.centers[batch["label"]]
+    for mode in range(modes):
+        mean = offset[batch["label"] == mode].mean(axis=0)
+        assert np.abs(mean).max() < 5 * std / np.sqrt(counts[mode])  # Five standard errors.
+    # Chi-squared with 200,000 degrees of freedom: its mean ± five standard deviations.
+    assert abs(np.square(offset / std).sum() / 200_000 - 1) < 5 * np.sqrt(2 / 200_000)
+
+
+def test_centers():
+    grid = mixture().centers
+    assert sorted({float(x) for x in grid.ravel()}) == [-4, -2, 0, 2, 4]
+    assert len(np.unique(grid, axis=0)) == 25
+    ring = mixture(layout="ring", modes=8).centers
+    np.testing.assert_allclose(np.linalg.norm(ring, axis=1), 1, rtol=1e-6)
+    np.testing.assert_allclose(
+        np.linalg.norm(ring - np.roll(ring, 1, axis=0), axis=1), 2 * np.sin(np.pi / 8), rtol=1e-6
+    )
+
+
+def test_same_points_every_time_and_others_in_the_test_split():
+    np.testing.assert_array_equal(mixture().images(100), mixture().images(100))
+    assert not np.isin(mixture().images(100), mixture(split="test").images(100)).any()
+    assert mixture(labels=False).spec.num_classes is None
+    assert mixture().summary == (
+        "mixture2d grid (train), std 0.05: 100,000 points, 2-D, 25 classes"
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (
+            {"layout": "rng"},
+            "unknown layout 'rng' (--config.data.layout): did you mean 'ring'? Known: grid, ring",
+        ),
+        (
+            {"modes": 24},
+            "--config.data.modes=24: a grid has a square number of modes, such as 25 or 36; "
+            "--config.data.layout=ring takes any number",
+        ),
+        ({"modes": 0}, "--config.data.modes=0: a mixture has at least one mode"),
+        ({"std": -0.1}, "--config.data.std=-0.1: give the standard deviation of a mode"),
+        ({"resolution": 32}, "are for pictures, and mixture2d has points"),
+        ({"split": "all"}, "unknown split of mixture2d 'all' (--config.data.split)"),
+    ],
+)
+def test_wrong_options_are_named(options, text):
+    with pytest.raises(ValueError) as error:
+        mixture(**options)
+    assert text in str(error.value)

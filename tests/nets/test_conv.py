@@ -1,0 +1,122 @@
+"""DownConv and UpConv are nn.Conv beside a resampling, on the same parameters."""
+
+import re
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import resample
+from jaxgan.nets.conv import DownConv, UpConv
+from jaxgan.nets.spectral import spectral_norm
+
+
+def composition(layer, conv):
+    """The plain form of a fused layer: pooling comes after, upsampling before."""
+    if issubclass(layer, DownConv):
+        return lambda variables, x: resample.avg_pool(conv.apply(variables, x))
+    return lambda variables, x: conv.apply(variables, resample.upsample_nearest(x))
+
+
+@pytest.fixture(params=[DownConv, UpConv])
+def layer(request):
+    return request.param
+
+
+@pytest.fixture
+def x(key):
+    return jax.random.normal(key, (2, 6, 4, 3))
+
+
+def assert_trees_close(actual, expected, rtol):
+    def close(a, b):
+        b = np.asarray(b, np.float64)
+        np.testing.assert_allclose(
+            np.asarray(a, np.float64), b, atol=rtol * np.abs(b).max(), rtol=0
+        )
+
+    jax.tree.map(close, actual, expected)
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+@pytest.mark.parametrize("kernel_size", [(3, 3), (1, 1), (5, 3)])
+def test_it_is_the_plain_composition(layer, x, key, kernel_size, use_bias):
+    fields = {
+        "kernel_size": kernel_size,
+        "use_bias": use_bias,
+        "kernel_init": nn.initializers.glorot_uniform(),
+        "bias_init": nn.initializers.normal(),
+        "name": "conv",
+    }
+    conv, fused = nn.Conv(5, **fields), layer(5, **fields)
+    variables = fused.init(key, x)
+    jax.tree.map(np.testing.assert_array_equal, variables, conv.init(key, x))  # names and values
+
+    def value_and_gradients(apply):
+        return jax.value_and_grad(lambda *a: jnp.sum(jnp.sin(apply(*a))), (0, 1))(variables, x)
+
+    assert_trees_close(fused.apply(variables, x), composition(layer, conv)(variables, x), 1e-5)
+    assert_trees_close(
+        value_and_gradients(fused.apply), value_and_gradients(composition(layer, conv)), 2e-5
+    )
+
+
+def test_kernel_size_is_three_by_default(layer, x, key):
+    shapes = jax.tree.map(jnp.shape, layer(5).init(key, x)["params"])
+    assert shapes == {"kernel": (3, 3, 3, 5), "bias": (5,)}
+
+
+def test_bfloat16_arithmetic_on_float32_parameters(layer, x, key):
+    """The derived kernel is rounded once, so the error is that of bfloat16's 8 bits per operand."""
+    fused = layer(5, dtype=jnp.bfloat16)
+    variables = fused.init(key, x)
+    assert [a.dtype for a in jax.tree.leaves(variables)] == [jnp.float32] * 2
+    y = fused.apply(variables, x)
+    assert y.dtype == jnp.bfloat16
+    assert_trees_close(y, layer(5).apply(variables, x), 2e-2)
+    gradients = jax.grad(lambda v: jnp.sum(fused.apply(v, x).astype(jnp.float32) ** 2))(variables)
+    expected = jax.grad(lambda v: jnp.sum(layer(5).apply(v, x) ** 2))(variables)
+    assert [a.dtype for a in jax.tree.leaves(gradients)] == [jnp.float32] * 2
+    assert_trees_close(gradients, expected, 3e-2)
+
+
+def test_param_dtype(layer, x, key):
+    fused = layer(5, dtype=jnp.float32, param_dtype=jnp.bfloat16)
+    variables = fused.init(key, x)
+    assert [a.dtype for a in jax.tree.leaves(variables)] == [jnp.bfloat16] * 2
+    assert fused.apply(variables, x).dtype == jnp.float32
+
+
+def test_spectral_normalisation_is_of_the_plain_kernel(layer, x, key):
+    fused, conv = spectral_norm(layer)(5), spectral_norm(nn.Conv)(5, (3, 3))
+    variables = fused.init(key, x)
+    jax.tree.map(np.testing.assert_array_equal, variables, conv.init(key, x))
+    assert_trees_close(fused.apply(variables, x), composition(layer, conv)(variables, x), 1e-5)
+    _, moved = fused.apply(variables, x, mutable=["spectral"])
+    _, moved_plain = conv.apply(variables, x, mutable=["spectral"])
+    jax.tree.map(np.testing.assert_array_equal, moved, moved_plain)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("strides", 2),
+        ("padding", "VALID"),
+        ("kernel_dilation", 2),
+        ("input_dilation", 2),
+        ("feature_group_count", 3),
+        ("precision", "highest"),
+    ],
+)
+def test_other_convolutions_are_refused(layer, x, key, field, value):
+    message = f"{layer.__name__} is exact for plain convolutions only, so it has no {field}; got"
+    with pytest.raises(ValueError, match=re.escape(f"{message} {field}={value}.")):
+        layer(5, **{field: value}).init(key, x)
+
+
+@pytest.mark.parametrize("size", [3, (3,), (3, 3, 3)])
+def test_kernels_that_are_not_of_images_are_refused(layer, x, key, size):
+    with pytest.raises(ValueError, match=r"works on images, so its kernel_size is a pair such as"):
+        layer(5, size).init(key, x)
