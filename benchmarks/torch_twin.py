@@ -114,7 +114,9 @@ class Critic(nn.Module):
 class Game:
     """SN-GAN (hinge, spectral norm) or WGAN-GP (Wasserstein, penalty of weight 10): five critic steps, one of G."""
 
-    def __init__(self, model: str, batch_size: int, rewritten: bool = False, compiled: bool = False):
+    def __init__(
+        self, model: str, batch_size: int, rewritten: bool = False, compiled: bool = False
+    ):
         torch.manual_seed(0)
         self.spectral, self.batch_size = model == "sngan", batch_size
         self.generator = Generator(256 if self.spectral else 128)
@@ -129,7 +131,9 @@ class Game:
             for net in (self.generator, self.critic)
         ]
         self.generate, self.judge = self.generator, self.critic
-        if compiled:  # The penalty's second derivative is beyond torch.compile: its critic stays eager.
+        if (
+            compiled
+        ):  # The penalty's second derivative is beyond torch.compile: its critic stays eager.
             self.generate = torch.compile(self.generator)
             self.judge = torch.compile(self.critic) if self.spectral else self.critic
 

@@ -376,7 +376,7 @@ class Engine:
                     grads[name], opt_state[name], params[name], step=state.step
                 )
             params[name] = optax.apply_updates(params[name], updates)
-            metrics[f"grad_norm_{name}" if len(turn.players) > 1 else "grad_norm"] = optax.global_norm(
+            metrics[f"grad_norm_{name}" if len(turn.players) > 1 else "grad_norm"] = optax.tree.norm(
                 jax.tree.map(lambda g: g.astype(jnp.float32), grads[name])
             )
         state = state.replace(params=params, opt_state=opt_state, variables=variables)

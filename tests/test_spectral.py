@@ -112,20 +112,20 @@ class TestPowerIteration:
         jacobian = jax.jacobian(lambda w: spectral.power_iteration(w, u, 2))(w)
         np.testing.assert_array_equal(jacobian, np.zeros((6, 9, 6)))
 
-    @pytest.mark.parametrize(
-        "shape", [(27, 64), (576, 64), (1152, 128), (256, 256), (2304, 256), (128, 1), (128, 2048)]
-    )
-    def test_the_warm_up_is_long_enough(self, shape, key):
-        """Within 1 % on random kernels of the shapes GANs use, which 15 steps do not reach."""
-        for seed in range(3):
-            w = normal(seed, shape)
-            u = spectral.init_u(jax.random.fold_in(key, seed), w)
-            assert spectral.sigma(w, u) >= 0.99 * svd_norm(w)
-
-    def test_fifteen_steps_are_not_enough(self, key):
-        w = normal(0, (256, 256))
-        u = spectral.init_u(key, w, n_steps=15)
-        assert spectral.sigma(w, u) < 0.985 * svd_norm(w)
+    def test_the_warm_up_is_long_enough(self, key):
+        """Within 1 % on random kernels of the shapes GANs use, where 15 steps are not."""
+        sigma = jax.jit(
+            lambda w, n: spectral.sigma(w, spectral.init_u(key, w, n)), static_argnums=1
+        )
+        after = {15: [], spectral.INIT_STEPS: []}
+        for shape in [(27, 64), (576, 64), (1152, 128), (192, 192), (128, 1), (64, 512)]:
+            for seed in range(3):
+                w = normal(seed, shape)
+                top = svd_norm(w)
+                for n_steps, errors in after.items():
+                    errors.append(1 - float(sigma(w, n_steps)) / top)
+        assert max(after[15]) > 0.03
+        assert max(after[spectral.INIT_STEPS]) < 0.01
 
 
 class TestSigma:

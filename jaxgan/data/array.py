@@ -1,7 +1,6 @@
 """An array file: pictures in a .npy or .npz, or a .npz that packs JPEG or PNG files."""
 
 import io
-import os
 import zipfile
 from pathlib import Path
 
@@ -80,12 +79,13 @@ def _load(options: DataOptions) -> tuple[str, dict[str, np.ndarray]]:
     if not path.exists():
         raise FileNotFoundError(f"{where} does not exist (--config.data.path)")
     try:
-        # A large .npy stays on the disk, and the system caches what is read of it.
-        mapped = "r" if path.suffix == ".npy" and os.path.getsize(path) > CACHE_BYTES else None
-        loaded = np.load(path, mmap_mode=mapped, allow_pickle=False)
-        if isinstance(loaded, np.ndarray):
-            return where, {"images": loaded}
-        with loaded:
+        if path.suffix == ".npy" and path.stat().st_size > CACHE_BYTES:
+            # It stays on the disk, and the system caches what is read of it.
+            return where, {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
+        with path.open("rb") as file:
+            loaded = np.load(file, allow_pickle=False)
+            if isinstance(loaded, np.ndarray):
+                return where, {"images": loaded}
             members = {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(

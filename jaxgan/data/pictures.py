@@ -28,7 +28,10 @@ def header(file: BinaryIO) -> tuple[tuple[int, int], bool]:
     """(height, width) as `decode` would give without a resolution, and whether it would be grey."""
     with Image.open(file) as image:
         width, height = image.size
-        if image.getexif().get(EXIF_ORIENTATION, 1) >= 5:  # 5 to 8 are turned by 90 degrees.
+        # Not `image.getexif`: that of a PNG decodes the picture, to look behind it.
+        if (
+            Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) >= 5
+        ):  # 5 to 8 are turned by 90 degrees.
             width, height = height, width
         return (height, width), image.mode in GREY_MODES
 

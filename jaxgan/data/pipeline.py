@@ -6,7 +6,6 @@ import sys
 
 import grain
 import numpy as np
-from grain.experimental import index_shuffle
 
 from jaxgan.data.source import Batch, Source
 
@@ -57,7 +56,10 @@ class Pipeline:
         self.source, self.flip, self.shard = source, flip, shard
         # Two independent streams from one seed.
         order, mirror = np.random.SeedSequence(seed).spawn(2)
-        self._order = order.generate_state(4).tolist()
+        key = order.generate_state(2, np.uint64)
+        self._permutation = functools.lru_cache(maxsize=2)(
+            functools.partial(_permutation, key, len(source))
+        )
         self._mirror = mirror.generate_state(2, np.uint64)
 
     def batch(self, draw: int, batch_size: int) -> Batch:
@@ -95,20 +97,27 @@ class Pipeline:
 
     def _indices(self, first: int, count: int) -> np.ndarray:
         """Which examples images `first`, `first` + 1, ... are: int64 [count]."""
-        size = len(self.source)
-        indices: list[int] = []
-        while len(indices) < count:
-            epoch, entry = divmod(first + len(indices), size)
-            end = min(size, entry + count - len(indices))
-            # Hashed, so that neighbouring epochs and neighbouring seeds have nothing in common.
-            seed = int(np.random.SeedSequence([*self._order, epoch]).generate_state(1)[0])
-            indices += [
-                index_shuffle(i, max_index=size - 1, seed=seed, rounds=4) for i in range(entry, end)
-            ]
-        return np.array(indices)
+        indices, done = np.empty(count, np.int64), 0
+        while done < count:
+            epoch, entry = divmod(first + done, len(self.source))
+            part = self._permutation(epoch)[entry : entry + count - done]
+            indices[done : done + len(part)] = part
+            done += len(part)
+        return indices
 
     def _flips(self, first: int, count: int) -> np.ndarray:
         """One random bit for each image from `first` on: bool [count]."""
         # Philox yields four words for each (key, counter): one count per image.
         words = np.random.Philox(key=self._mirror, counter=first).random_raw(4 * count)[::4]
         return (words >> np.uint64(63)).astype(bool)
+
+
+def _permutation(key: np.ndarray, size: int, epoch: int) -> np.ndarray:
+    """The order of an epoch: sorts random words, at 0.1 microseconds an image.
+
+    Grain's own shuffle walks through 65,536 indices or more, whatever the size: it takes 3
+    microseconds for an image of a large set, 16 for one of the digits, 3,000 for one of five.
+    """
+    # Epochs are 2^64 counts apart in the stream, so they never overlap.
+    words = np.random.Philox(key=key, counter=epoch << 64).random_raw(size)
+    return np.argsort(words, kind="stable")

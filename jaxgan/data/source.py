@@ -49,15 +49,21 @@ class Source(abc.ABC):
         for start in range(0, len(self), batch_size):
             yield self.gather(np.arange(start, min(start + batch_size, len(self))))
 
-    def images(self, count: int | None = None) -> np.ndarray:
-        """`count` different images (all by default), spread evenly over the set and in its order.
+    def spread(self, count: int, batch_size: int = 256) -> Iterator[Batch]:
+        """`count` different examples, spread evenly over the set and in its order.
 
         Spread, because many sets are sorted by class: the first thousand would be one class.
         """
-        count = len(self) if count is None else count
         if not 0 < count <= len(self):
             raise ValueError(f"{count:,} images asked of a set of {len(self):,} ({self.summary})")
-        return self.gather(np.arange(count) * len(self) // count)["image"]
+        for start in range(0, count, batch_size):
+            indices = np.arange(start, min(start + batch_size, count))
+            yield self.gather(indices * len(self) // count)
+
+    def images(self, count: int | None = None) -> np.ndarray:
+        """The images of `spread(count)` (all by default) in one array."""
+        batches = self.spread(len(self) if count is None else count)
+        return np.concatenate([batch["image"] for batch in batches])
 
 
 class ArraySource(Source):

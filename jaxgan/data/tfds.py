@@ -50,7 +50,7 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
         )
     import tensorflow_datasets as tfds
 
-    builder = _builder(name, data_dir, "NAME", file_format="array_record")
+    builder = _builder(name, data_dir, "NAME")
     formats = _prepared_formats(builder)
     if formats and "array_record" not in formats:
         raise ValueError(
@@ -58,7 +58,9 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
             "which cannot be read without TensorFlow: prepare it in another --data_dir, "
             "or remove that folder first"
         )
-    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**download))
+    if not formats:
+        builder = _builder(name, data_dir, "NAME", file_format="array_record")
+        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**download))
     return Path(builder.data_dir)
 
 
@@ -80,8 +82,6 @@ class TFDSSource(Source):
                 f"{where}: --config.data.split names no part of it; it has {splits}, "
                 "and parts such as train[:90%]"
             ) from error
-        if not len(self._records):
-            raise ValueError(f"{where}: the split is empty")
         height, width, native = builder.info.features[image].shape
         if options.resolution:
             height = width = options.resolution

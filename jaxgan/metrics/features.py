@@ -2,9 +2,9 @@
 
 An extractor is any object with a `name`, a `dim` and a `__call__(batch) -> float32 [B, dim]`:
 Inception, DINOv2 or a user's own classifier serve the same way, and the score is named after it
-(`fd_random_conv`). If it also has a `checksum` of its weights or a `resize` rule, the protocol states
-them. None of those here knows what pictures mean: their distances order runs on one data set, and
-can never stand beside a published FID.
+(`fd_random_conv`). If it also has a `checksum` of its weights or a `resize` rule, the protocol
+states them. None of those here knows what pictures mean: their distances order runs on one data
+set, and can never stand beside a published FID.
 """
 
 import dataclasses
@@ -114,15 +114,15 @@ def _averaging(size: int, parts: int) -> np.ndarray:
 def random_conv(shape: tuple[int, int, int]) -> ArrayExtractor:
     """Statistics of an untrained convolution pyramid: uint8 [B, H, W, C] -> [B, a few hundred].
 
-    On each level two 3x3 convolutions of 32 channels with leaky ReLU (slope 0.2), then 2x2 average
-    pooling, until the smaller side would fall below 4. The features are the mean and the standard
-    deviation over space of every channel of the picture and of every level, and the coarsest level's
-    means in the four quadrants, which tell where things are. The kernels are the same bytes on every
-    machine, and sum to zero so that edges count and brightness does not drown them.
+    On each level two 3x3 convolutions of 32 channels, each with leaky ReLU (slope 0.2), then 2x2
+    average pooling, until the smaller side would fall below 4. The features are the mean and the standard
+    deviation over space of every channel of the picture and of every level, and the coarsest
+    level's means in the four quadrants, which tell where things are. The kernels are the same bytes
+    on every machine, and sum to zero so that edges count and brightness does not drown them.
 
-    Untrained convolutions hold textures (Ustyuzhaninov et al., "What does it take to generate natural
-    textures?", 2017) and make useful scores away from natural images (Naeem et al., "Reliable
-    fidelity and diversity metrics for generative models", 2020).
+    Untrained convolutions hold textures (Ustyuzhaninov et al., "What does it take to generate
+    natural textures?", 2017) and make useful scores away from natural images (Naeem et al.,
+    "Reliable fidelity and diversity metrics for generative models", 2020).
     """
     height, width, channels = _picture(shape, "random_conv")
     levels = 1
@@ -181,11 +181,11 @@ def _kernels(channels: int, levels: int) -> tuple[np.ndarray, ...]:
 
 
 def _leaky_convolution(x, kernel):
-    # Edges are repeated: zeros would draw a frame around every picture. Full float32, or a TPU in
-    # bfloat16 and a GPU in TF32 would each compute features of their own.
-    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), mode="edge")
+    # Full float32, or a TPU in bfloat16 and a GPU in TF32 would each compute features of their own.
+    # Padded with zeros: repeating the edge tells pictures apart no better, and took four times as
+    # long on a CPU.
     x = jax.lax.conv_general_dilated(
-        x, kernel, (1, 1), "VALID", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest"
+        x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest"
     )
     return jax.nn.leaky_relu(x, 0.2)
 

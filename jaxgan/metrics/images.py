@@ -1,8 +1,8 @@
 """The one rule that turns a network's pictures into stored ones.
 
 Quantising is part of a metric's definition: flooring, or stretching by the samples' own range,
-moves the score (GaParmar/clean-fid). So the sampler and the metrics share this function and the text
-of its rule.
+moves the score (GaParmar/clean-fid). So the sampler and the metrics share this function, and
+protocols the text of its rule.
 """
 
 import jax

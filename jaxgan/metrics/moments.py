@@ -1,8 +1,8 @@
 """Streaming mean and covariance, merged exactly over batches, devices and hosts.
 
-Chan, Golub & LeVeque, "Algorithms for computing the sample variance: analysis and recommendations",
-The American Statistician 37(3), 1983: their pairwise formula, for vectors. Features come as float32,
-sums are float64 on the host: nothing of size N x D is ever held.
+Chan, Golub & LeVeque, "Algorithms for computing the sample variance: analysis and
+recommendations", The American Statistician 37(3), 1983: their pairwise formula, for vectors.
+Features come as float32, sums are float64 on the host; nothing of size N x D is ever held.
 """
 
 from typing import NamedTuple, Self

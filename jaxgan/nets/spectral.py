@@ -73,8 +73,8 @@ def spectral_norm(
     """
     if not isinstance(layer_class, type):
         raise ValueError(
-            f"spectral_norm takes a layer class, not {layer_class!r}; wrap the class first and "
-            "configure it then: spectral_norm(nn.Conv)(64, (3, 3)), or "
+            f"spectral_norm takes a layer class, not a {type(layer_class).__name__} object; wrap the "
+            "class first and configure it then: spectral_norm(nn.Conv)(64, (3, 3)), or "
             "partial(spectral_norm(nn.Conv), kernel_size=(3, 3))."
         )
     if issubclass(layer_class, _SpectralParam):

@@ -1,5 +1,7 @@
 """Opening a source by name, and what is said when the name or a value is wrong."""
 
+import importlib
+import re
 import subprocess
 import sys
 
@@ -9,13 +11,9 @@ import pytest
 from jaxgan.data import SOURCES, ArraySource, DataOptions, open_source
 
 
-def test_every_source_is_a_module_of_its_name():
-    # Without a path or a name of a set, each says what it needs, so each was found.
-    for name in SOURCES:
-        try:
-            assert open_source(DataOptions(name=name)).spec.size > 0
-        except ValueError as error:
-            assert f"data '{name}' needs" in str(error)
+@pytest.mark.parametrize("name", SOURCES)
+def test_every_source_is_a_module_of_its_name(name):
+    assert callable(importlib.import_module(f"jaxgan.data.{name}").source)
 
 
 @pytest.mark.parametrize(
@@ -47,15 +45,14 @@ def test_every_source_is_a_module_of_its_name():
     ],
 )
 def test_wrong_options_are_named(options, text):
-    with pytest.raises(ValueError) as error:
+    with pytest.raises(ValueError, match=re.escape(text)):
         open_source(DataOptions(**options))
-    assert text in str(error.value)
 
 
 def test_import_is_light():
     code = (
         "import sys, jaxgan.data; heavy = {'tensorflow', 'tensorflow_datasets', 'sklearn'}; "
-        "sys.exit(' '.join(heavy & sys.modules.keys()))"
+        "sys.exit(' '.join(heavy & sys.modules.keys()) or 0)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
 

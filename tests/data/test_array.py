@@ -1,0 +1,193 @@
+"""Array files, and files that pack encoded pictures."""
+
+import hashlib
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from jaxgan.data import DataOptions, Pipeline, array, array_source, open_source
+
+RANDOM = np.random.default_rng(0)
+IMAGES = RANDOM.integers(0, 256, (6, 8, 9, 3), dtype=np.uint8)
+LABELS = np.array([0, 2, 1, 1, 0, 2])
+
+
+@pytest.fixture
+def load(tmp_path):
+    """load(images) and load(images=..., labels=...) go through a .npy or .npz file."""
+
+    def through_file(*arrays, options=(), **members):
+        path = tmp_path / ("a.npy" if arrays else "a.npz")
+        np.save(path, *arrays) if arrays else np.savez(path, **members)
+        return open_source(DataOptions(name="array", path=str(path), **dict(options)))
+
+    return through_file
+
+
+class TestImages:
+    def test_uint8_is_kept(self, load, tmp_path):
+        source = load(images=IMAGES, labels=LABELS)
+        batch = source.gather(np.arange(6))
+        np.testing.assert_array_equal(batch["image"], IMAGES)
+        np.testing.assert_array_equal(batch["label"], LABELS)
+        assert source.spec == ((8, 9, 3), 3, 6)
+        assert source.summary == f"array {tmp_path}/a.npz: 6 images, 8x9x3, 3 classes"
+
+    def test_names_of_members(self, load):
+        np.testing.assert_array_equal(load(x=IMAGES, y=LABELS)[1]["label"], 2)
+        assert load(anything=IMAGES).spec == ((8, 9, 3), None, 6)
+        assert load(z=LABELS, images=IMAGES).spec.shape == (8, 9, 3)
+        assert load(IMAGES).spec.shape == (8, 9, 3)
+        assert load(images=IMAGES, labels=LABELS, options={"labels": False}.items())[0].keys() == {
+            "image"
+        }
+
+    def test_large_npy_stays_on_disk(self, load, monkeypatch):
+        monkeypatch.setattr(array, "CACHE_BYTES", 10)
+        source = load(IMAGES)
+        assert isinstance(source._images.base, np.memmap)
+        np.testing.assert_array_equal(source.images(), IMAGES)
+        assert type(source.images()) is np.ndarray
+
+    def test_grey_without_channels(self, load):
+        np.testing.assert_array_equal(load(IMAGES[..., 0]).images(), IMAGES[..., :1])
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    def test_floats(self, load, dtype):
+        unit = (IMAGES / 255).astype(dtype)
+        np.testing.assert_array_equal(load(unit).images(), IMAGES)
+        np.testing.assert_array_equal(load((unit * 2 - 1).astype(dtype)).images(), IMAGES)
+
+    def test_other_whole_numbers(self, load):
+        np.testing.assert_array_equal(load(IMAGES.astype(np.int64)).images(), IMAGES)
+
+    def test_resolution_and_channels(self, load):
+        options = {"resolution": 4, "channels": 1}.items()
+        assert load(IMAGES, options=options).spec.shape == (4, 4, 1)
+        alpha = np.concatenate([IMAGES, np.full_like(IMAGES[..., :1], 255)], axis=-1)
+        np.testing.assert_array_equal(load(alpha).images(), IMAGES)
+
+    @pytest.mark.parametrize(
+        ("images", "text"),
+        [
+            (
+                IMAGES.astype(np.float32),
+                "floating-point numbers from 0 to 255; pictures have [0, 1]",
+            ),
+            (np.full((2, 5, 5), np.nan), "floating-point numbers from nan to nan"),
+            (IMAGES.astype(np.int64) - 1, "whole numbers from -1 to 254; pictures have 0 to 255"),
+            (IMAGES > 3, "pictures of type bool; give uint8, or floats in [0, 1]"),
+            (
+                IMAGES.transpose(0, 3, 1, 2),
+                "shape [6, 3, 8, 9] has its channels first; make it [N, H, W, C] with "
+                "numpy.transpose(images, (0, 2, 3, 1))",
+            ),
+            (
+                IMAGES[0],
+                "shape [8, 9, 3] is not a set of pictures, which is [N, H, W] or [N, H, W, C]",
+            ),
+            (IMAGES[:0], "shape [0, 8, 9, 3] is not a set of pictures"),
+            (LABELS, "shape [6] is not a set of pictures"),
+            (np.zeros((2, 8, 8, 5), np.uint8), "shape [2, 8, 8, 5] is not a set of pictures"),
+        ],
+    )
+    def test_refused(self, load, images, text):
+        with pytest.raises(ValueError, match=re.escape(text)):
+            load(images)
+
+    @pytest.mark.parametrize(
+        "labels", [LABELS[:5], LABELS[:, None], LABELS.astype(np.float32), LABELS - 1]
+    )
+    def test_wrong_labels(self, labels):
+        text = (
+            "array: labels must be 6 whole numbers from 0, one for each picture, "
+            f"not {labels.dtype} of shape {list(labels.shape)}; "
+            "--config.data.labels=False ignores them"
+        )
+        with pytest.raises(ValueError, match=re.escape(text)):
+            array_source(IMAGES, labels)
+
+
+class TestFile:
+    def test_missing(self, tmp_path):
+        text = f"array {tmp_path}/a.npy does not exist (--config.data.path)"
+        with pytest.raises(FileNotFoundError, match=re.escape(text)):
+            open_source(DataOptions(name="array", path=str(tmp_path / "a.npy")))
+
+    def test_a_folder(self, tmp_path):
+        text = f"{tmp_path} is a folder, not a .npy or .npz file: add --config.data.name=folder"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            open_source(DataOptions(name="array", path=str(tmp_path)))
+
+    def test_pickles_are_never_loaded(self, load):
+        with pytest.raises(
+            ValueError, match=r"is not a whole \.npy or \.npz file of plain numbers"
+        ):
+            load(np.array([{"a": 1}, None], dtype=object))
+
+    @pytest.mark.parametrize("suffix", ["npy", "npz"])
+    @pytest.mark.parametrize("keep", [0, 100, 700])
+    def test_truncated(self, load, tmp_path, suffix, keep):
+        load(IMAGES) if suffix == "npy" else load(images=IMAGES)
+        path = tmp_path / f"a.{suffix}"
+        path.write_bytes(path.read_bytes()[:keep])
+        with pytest.raises(ValueError, match=rf"a\.{suffix}: is not a whole"):
+            open_source(DataOptions(name="array", path=str(path)))
+
+    def test_empty(self, load):
+        with pytest.raises(ValueError, match=r"a\.npz: holds no arrays"):
+            load()
+
+    def test_split(self, load):
+        text = "--config.data.split=test: an array file has no splits; give the file with the"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            load(IMAGES, options={"split": "test"}.items())
+
+
+class TestPacked:
+    @pytest.fixture
+    def pack(self, png):
+        """pack([pixels, ...]) is `data` and `offsets`."""
+
+        def packed(images):
+            files = [image if isinstance(image, bytes) else png(image) for image in images]
+            offsets = np.cumsum([0, *map(len, files)])
+            return {"data": np.frombuffer(b"".join(files), np.uint8), "offsets": offsets}
+
+        return packed
+
+    def test_pictures_and_labels(self, load, pack, both_ways):
+        source = load(**pack(IMAGES), labels=LABELS.astype(np.uint8))
+        batch = source.gather(np.arange(6))
+        np.testing.assert_array_equal(batch["image"], IMAGES)
+        np.testing.assert_array_equal(batch["label"], LABELS)
+        assert source.spec == ((8, 9, 3), 3, 6)
+
+    def test_broken_ones_are_skipped(self, load, pack):
+        source = load(**pack([IMAGES[0], b"junk", IMAGES[2]]), labels=LABELS[:3])
+        assert source.broken == (("number 1", "not a picture that Pillow can read"),)
+        np.testing.assert_array_equal(source.images(), IMAGES[[0, 2]])
+        assert source[1]["label"] == LABELS[2]
+
+    @pytest.mark.parametrize("offsets", [[0, 5, 3], [0, 10**9], [-1, 5], [0], [0.0, 5.0]])
+    def test_wrong_offsets(self, load, pack, offsets):
+        data = pack(IMAGES)["data"]
+        text = "`offsets` must be N + 1 rising positions in `data`, the uint8 bytes of N pictures"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            load(data=data, offsets=np.array(offsets))
+
+
+@pytest.mark.skipif("JAXGAN_TEST_DATA" not in os.environ, reason="JAXGAN_TEST_DATA is not set")
+def test_cifar10_packed():
+    path = Path(os.environ["JAXGAN_TEST_DATA"]) / "cifar10" / "cifar10_jpeg_test.npz"
+    source = open_source(DataOptions(name="array", path=str(path)))
+    assert source.spec == ((32, 32, 3), 10, 10_000)
+    digest = hashlib.sha256(source.images().tobytes()).hexdigest()
+    assert digest == "b7018a062865e9348a704e72416eb53c816b43cc8ac42ab43276a2b967508ab6"
+    epoch = Pipeline(source, seed=0).batch(0, 10_000)
+    assert np.bincount(epoch["label"]).tolist() == [1000] * 10
+    mean = epoch["image"].mean(axis=(0, 1, 2)) / 255
+    np.testing.assert_allclose(mean, [0.494, 0.485, 0.450], atol=2e-3)

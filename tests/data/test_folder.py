@@ -1,0 +1,287 @@
+"""Folders and zips of pictures: what is read, in which order and class, and what is refused."""
+
+import logging
+import re
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.data import DataOptions, Pipeline, encoded, open_source
+
+
+def folder(path, **options):
+    return open_source(DataOptions(name="folder", path=str(path), **options))
+
+
+def contents(source):
+    """Everything in a source, as one batch."""
+    return source.gather(np.arange(len(source)))
+
+
+def break_picture(path):
+    """Cuts the end off: the header is whole, decoding fails."""
+    path.write_bytes(path.read_bytes()[:-60])
+
+
+class TestWhatIsRead:
+    def test_classes_are_the_folders_and_order_is_by_name(self, save_pictures, both_ways):
+        root, pixels = save_pictures("dog/b.png", "cat/z.png", "dog/a/deep.PNG", "cat/10.png")
+        source = folder(root)
+        names = ["cat/10.png", "cat/z.png", "dog/a/deep.PNG", "dog/b.png"]
+        batch = contents(source)
+        np.testing.assert_array_equal(batch["image"], [pixels[name] for name in names])
+        assert batch["label"].tolist() == [0, 0, 1, 1]
+        assert batch["label"].dtype == np.int32
+        assert source.classes == ("cat", "dog")
+        assert source.spec == ((12, 10, 3), 2, 4)
+        assert source.summary == f"folder {root}: 4 pictures, 12x10x3, 2 classes"
+        assert source.in_memory == (both_ways == "in memory")
+
+    def test_zip_is_the_same(self, save_pictures, tmp_path, both_ways):
+        root, _ = save_pictures("dog/b.png", "cat/z.png", "dog/a.png")
+        (root / "__MACOSX/cat").mkdir(parents=True)
+        (root / "__MACOSX/cat/._z.png").write_bytes(b"no picture")
+        # With everything in one folder, as archives usually are.
+        archive = shutil.make_archive(str(tmp_path / "pics"), "zip", tmp_path, "pics")
+        source = folder(archive)
+        expected = contents(folder(root))
+        for name, value in contents(source).items():
+            np.testing.assert_array_equal(value, expected[name])
+        assert source.classes == ("cat", "dog")
+        assert source.summary == f"zip {archive}: 3 pictures, 12x10x3, 2 classes"
+
+    def test_what_is_no_picture_is_ignored(self, save_pictures):
+        root, _ = save_pictures("a.png", ".hidden.png", ".thumbnails/a.png")
+        (root / "notes.txt").write_text("notes")
+        (root / "labels.json").write_text("{}")
+        source = folder(root)
+        assert len(source) == 1
+        assert source.broken == ()
+
+    def test_no_classes_without_folders_for_all(self, save_pictures):
+        root, _ = save_pictures("cat/a.png", "dog/b.png", "c.png")
+        assert folder(root).spec.num_classes is None
+        assert contents(folder(root)).keys() == {"image"}
+        assert folder(root, labels=False).spec.num_classes is None
+
+    def test_one_folder_is_no_class(self, save_pictures):
+        root, _ = save_pictures("all/a.png", "all/b.png")
+        assert folder(root).spec.num_classes is None
+
+    def test_splits(self, save_pictures):
+        root, pixels = save_pictures("train/x/a.png", "train/y/b.png", "test/x/c.png")
+        assert len(folder(root)) == 2
+        assert folder(root).classes == ("x", "y")
+        np.testing.assert_array_equal(
+            folder(root, split="test")[0]["image"], pixels["test/x/c.png"]
+        )
+        assert contents(folder(root, split="all"))["label"].tolist() == [0, 0, 1]
+
+    def test_a_class_called_train_is_no_split(self, save_pictures):
+        root, _ = save_pictures("car/a.png", "train/b.png")
+        assert folder(root).classes == ("car", "train")
+
+    def test_a_link_to_a_parent_is_not_followed_for_ever(self, save_pictures):
+        root, _ = save_pictures("x/a.png", "y/b.png")
+        (root / "x/again").symlink_to(root)
+        assert len(folder(root)) == 2
+
+    def test_progress(self, save_pictures):
+        root, _ = save_pictures(*(f"{i}.png" for i in range(7)))
+        seen = []
+        options = DataOptions(name="folder", path=str(root))
+        open_source(options, lambda done, total: seen.append((done, total)))
+        assert seen == [(i + 1, 7) for i in range(7)]
+
+
+class TestSizeAndChannels:
+    def test_any_size_becomes_the_resolution(self, save_pictures, tmp_path, both_ways):
+        root, _ = save_pictures("a.png", size=(40, 31))
+        Image.new("L", (9, 50), 77).save(root / "b.png")
+        Image.new("RGBA", (5, 5), (0, 0, 0, 0)).save(root / "c.png")
+        source = folder(root, resolution=16)
+        assert source.spec.shape == (16, 16, 3)
+        images = contents(source)["image"]
+        assert np.unique(images[1]).tolist() == [77]
+        assert np.unique(images[2]).tolist() == [255]
+
+    def test_grey_sets_have_one_channel(self, tmp_path, both_ways):
+        for name, value in (("a", 3), ("b", 200)):
+            Image.new("L", (8, 8), value).save(tmp_path / f"{name}.png")
+        assert folder(tmp_path).spec.shape == (8, 8, 1)
+        assert contents(folder(tmp_path))["image"][:, 0, 0, 0].tolist() == [3, 200]
+        rgb = contents(folder(tmp_path, channels=3))["image"]
+        assert rgb.shape == (2, 8, 8, 3)
+        assert np.unique(rgb[1]).tolist() == [200]
+
+    def test_colour_sets_can_be_grey(self, save_pictures, both_ways):
+        root, pixels = save_pictures("a.png")
+        image = folder(root, channels=1)[0]["image"]
+        expected = np.asarray(Image.fromarray(pixels["a.png"]).convert("L"))
+        np.testing.assert_array_equal(image[..., 0], expected)
+
+    def test_different_sizes_need_a_resolution(self, save_pictures, both_ways):
+        root, _ = save_pictures("a.png")
+        Image.new("RGB", (20, 30)).save(root / "b.png")
+        text = (
+            f"folder {root}: its pictures differ in size (a.png is 12x10, b.png is 30x20): "
+            "set --config.data.resolution to crop and resize all to one"
+        )
+        with pytest.raises(ValueError, match=re.escape(text)):
+            folder(root)
+
+
+class TestBroken:
+    def test_skipped_by_name_with_a_count(self, save_pictures, caplog):
+        root, pixels = save_pictures("x/a.png", "x/b.png", "y/c.png", "y/d.png")
+        break_picture(root / "x/a.png")
+        (root / "y/c.png").write_text("not a picture")
+        with caplog.at_level(logging.WARNING, "jaxgan.data"):
+            source = folder(root)
+        assert source.summary == (
+            f"folder {root}: 2 pictures, 2 broken ones skipped (x/a.png, y/c.png), "
+            "12x10x3, 2 classes"
+        )
+        assert [name for name, _ in source.broken] == ["x/a.png", "y/c.png"]
+        assert source.broken[1][1] == "not a picture that Pillow can read"
+        assert [record.getMessage() for record in caplog.records] == [
+            f"folder {root}: skipped broken picture {name} ({reason})"
+            for name, reason in source.broken
+        ]
+        batch = contents(source)
+        np.testing.assert_array_equal(batch["image"], [pixels["x/b.png"], pixels["y/d.png"]])
+        assert batch["label"].tolist() == [0, 1]
+
+    def test_many_are_not_all_named(self, save_pictures, caplog, monkeypatch):
+        monkeypatch.setattr(encoded, "MAX_NAMED", 2)
+        root, _ = save_pictures("z.png")
+        for i in range(5):
+            (root / f"{i}.jpg").touch()
+        source = folder(root)
+        assert "5 broken ones skipped (0.jpg, 1.jpg, 2.jpg, ...)" in source.summary
+        assert caplog.messages[-1] == f"folder {root}: skipped 3 more broken pictures"
+        assert len(caplog.messages) == 3
+
+    def test_strict_refuses(self, save_pictures, both_ways):
+        root, _ = save_pictures("a.png", "b.png", "c.png")
+        for name in ("a.png", "b.png"):
+            (root / name).write_text("not a picture")
+        text = (
+            f"folder {root}: picture a.png is broken (not a picture that Pillow can read) "
+            "and 1 more: repair or remove it, "
+            "or pass --config.data.strict=False to skip broken ones"
+        )
+        with pytest.raises(ValueError, match=re.escape(text)):
+            folder(root, strict=True)
+
+    def test_all_broken(self, save_pictures, both_ways):
+        root, _ = save_pictures("a.png", "b.png")
+        for name in ("a.png", "b.png"):
+            (root / name).write_bytes(b"")
+        text = f"folder {root}: all of its 2 pictures are broken, the first is a.png (not a"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            folder(root)
+
+    def test_far_too_large(self, save_pictures, monkeypatch):
+        root, _ = save_pictures("a.png", "b.png")
+        Image.new("1", (400, 400)).save(root / "bomb.png")
+        monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+        assert folder(root).broken == (("bomb.png", "far too large"),)
+
+    def test_a_broken_first_picture_does_not_set_the_size(self, save_pictures):
+        root, _ = save_pictures("b.png", "c.png")
+        Image.fromarray(np.random.default_rng(0).integers(0, 256, (50, 50), np.uint8)).save(
+            root / "a.png"
+        )
+        break_picture(root / "a.png")
+        assert folder(root).spec.shape == (12, 10, 3)
+
+
+class TestBrokenAtAccess:
+    """A set too large for the memory has only its headers read at opening."""
+
+    @pytest.fixture
+    def root(self, save_pictures, monkeypatch):
+        monkeypatch.setattr(encoded, "CACHE_BYTES", 0)
+        root, self.pixels = save_pictures("x/a.png", "x/b.png", "y/c.png", "y/d.png")
+        break_picture(root / "x/b.png")
+        break_picture(root / "y/d.png")
+        return root
+
+    def test_the_next_good_one_stands_in(self, root, caplog):
+        source = folder(root)
+        assert len(source) == 4
+        batch = contents(source)
+        stand_ins = [self.pixels[name] for name in ("x/a.png", "y/c.png", "y/c.png", "x/a.png")]
+        np.testing.assert_array_equal(batch["image"], stand_ins)
+        assert batch["label"].tolist() == [0, 1, 1, 0]
+        contents(source)
+        # Each once, however often it is met.
+        assert [re.search(r"picture (\S+) is broken", text)[1] for text in caplog.messages] == [
+            "x/b.png",
+            "y/d.png",
+        ]
+        assert "the next good one stands in for it" in caplog.text
+
+    def test_strict_stops_the_run_by_name(self, root):
+        batches = Pipeline(folder(root, strict=True), seed=0).iterate(0, 4)
+        with pytest.raises(ValueError, match=r"picture [xy]/[bd]\.png is broken"):
+            next(batches)
+        batches.close()
+
+    def test_when_none_is_left(self, root):
+        source = folder(root)
+        for path in root.rglob("*.png"):
+            path.unlink()
+        with pytest.raises(ValueError, match="not one of its pictures can be decoded any more"):
+            source[0]
+
+
+class TestRefused:
+    def test_missing(self, tmp_path):
+        text = f"folder {tmp_path}/nowhere does not exist (--config.data.path)"
+        with pytest.raises(FileNotFoundError, match=re.escape(text)):
+            folder(tmp_path / "nowhere")
+
+    def test_empty(self, tmp_path):
+        text = f"folder {tmp_path}: holds no pictures (jpg, png, webp, bmp, gif, tif, ...)"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            folder(tmp_path)
+
+    def test_without_pictures(self, tmp_path):
+        (tmp_path / "a.txt").touch()
+        with pytest.raises(ValueError, match=r"holds no pictures .* among its 1 files"):
+            folder(tmp_path)
+
+    def test_empty_zip(self, tmp_path):
+        with zipfile.ZipFile(tmp_path / "a.zip", "w"):
+            pass
+        with pytest.raises(ValueError, match=r"zip .*a.zip: holds no pictures"):
+            folder(tmp_path / "a.zip")
+
+    def test_a_file(self, tmp_path):
+        (tmp_path / "a.png").write_bytes(b"picture")
+        text = f"{tmp_path}/a.png is a file, but not a folder or a (whole) zip of pictures"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            folder(tmp_path / "a.png")
+
+    def test_an_array(self, tmp_path):
+        (tmp_path / "a.npz").touch()
+        text = "is an array file, not a folder or zip of pictures: add --config.data.name=array"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            folder(tmp_path / "a.npz")
+
+    def test_no_such_split(self, save_pictures):
+        root, _ = save_pictures("train/a.png", "val/b.png")
+        text = f"folder {root}: has no folder 'test' (--config.data.split), only train, val"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            folder(root, split="test")
+        text = (
+            f"folder {root}/train: has no folder 'test' at its top, so no such split: "
+            "point --config.data.path at the pictures to use, and leave --config.data.split"
+        )
+        with pytest.raises(ValueError, match=re.escape(text)):
+            folder(root / "train", split="test")

@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from jaxgan.metrics.precision_recall import precision_recall
+
+
+def _brute_force(real, fake, k):
+    """Kynkäänniemi et al. 2019, Eq. 1 and 2, from the definition."""
+
+    def distances(a, b):
+        return np.linalg.norm(a[:, None].astype(np.float64) - b[None], axis=-1)
+
+    def covered(queries, points):
+        radii = np.sort(distances(points, points), axis=1)[:, k]  # the 0th is the point itself
+        return (distances(queries, points) <= radii).any(axis=1).mean()
+
+    return covered(fake, real), covered(real, fake)
+
+
+@pytest.mark.parametrize("k", [1, 3, 5])
+@pytest.mark.parametrize("block", [7, 64, 4096])
+def test_is_the_definition_whatever_the_block(k, block):
+    rng = np.random.default_rng(k)
+    real = rng.normal(size=(150, 6)).astype(np.float32)
+    fake = (0.8 * rng.normal(size=(101, 6)) + 0.9).astype(np.float32)
+    expected = _brute_force(real, fake, k)
+    assert 0.1 < min(expected) < max(expected) < 0.95  # so that equality says something
+    assert precision_recall(real, fake, k, block=block) == expected
+
+
+def test_a_set_covers_itself():
+    x = np.random.default_rng(0).normal(size=(200, 9)).astype(np.float32)
+    assert precision_recall(x, x, block=64) == (1, 1)
+
+
+def test_far_sets_do_not_meet():
+    x = np.random.default_rng(0).normal(size=(200, 9)).astype(np.float32)
+    assert precision_recall(x, x + 100) == (0, 0)
+
+
+def test_precise_but_narrow_and_wide_but_imprecise():
+    rng = np.random.default_rng(1)
+    real = rng.normal(size=(400, 2))
+    narrow = precision_recall(real, 0.1 * rng.normal(size=(400, 2)))
+    assert narrow.precision == 1
+    assert narrow.recall < 0.2
+    wide = precision_recall(real, 6 * rng.normal(size=(400, 2)))
+    assert wide.recall > 0.9
+    assert wide.precision < 0.3
+
+
+def test_swapping_the_sets_swaps_the_scores():
+    rng = np.random.default_rng(2)
+    one, two = rng.normal(size=(90, 3)), rng.normal(size=(70, 3)) * 1.5
+    precision, recall = precision_recall(one, two)
+    assert precision != recall
+    assert precision_recall(two, one) == (recall, precision)
+
+
+@pytest.mark.parametrize("offset", [0.0, 1e4])
+def test_copies_are_inside_their_own_balls_of_radius_0(offset):
+    """Five copies of each picture: every ball of k = 3 has radius 0, up to rounding."""
+    rng = np.random.default_rng(3)
+    real = np.repeat(rng.normal(size=(40, 64)) + offset, 5, axis=0).astype(np.float32)
+    assert precision_recall(real, real[::2].copy(), k=1) == (1, 1)
+    assert precision_recall(real, real[rng.permutation(200)]) == (1, 1)
+    assert precision_recall(real, real + np.float32(0.01)) == (0, 0)
+
+
+def test_a_tie_is_inside():
+    """On a lattice most distances tie, and the common centre falls between its points."""
+    rng = np.random.default_rng(4)
+    real = rng.integers(-3, 4, size=(70, 5))
+    fake = rng.integers(-2, 7, size=(53, 5))
+    expected = _brute_force(real, fake, 3)
+    assert 0.1 < min(expected) < max(expected) < 0.95
+    assert precision_recall(real, fake) == expected
+
+
+@pytest.mark.parametrize(
+    ("real", "fake", "k", "message"),
+    [
+        ((9, 2), (9, 3), 3, r"shapes \[N, D\] and \[M, D\], not \[9, 2\] and \[9, 3\]"),
+        ((9,), (9, 3), 3, r"not \[9\]"),
+        ((9, 2), (3, 2), 3, r"k = 3 .* fewer than the examples \(9 reals, 3 fakes\)"),
+        ((9, 2), (9, 2), 0, "k = 0 .* at least 1"),
+    ],
+)
+def test_refuses(real, fake, k, message):
+    with pytest.raises(ValueError, match=message):
+        precision_recall(np.zeros(real), np.zeros(fake), k)
