@@ -13,8 +13,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-# A squared distance is |a|² + |b|² - 2ab, exact to about this much of |a|² + |b|² in float64. Ties
-# within it count as inside, or a copied picture would fall out of its own ball of radius 0.
+# A squared distance is |a|² + |b|² - 2ab, exact to about this much of |a|² + |b|² in float64. What
+# lies on the edge within it is inside: copies of a picture, say, whose balls have radius 0.
 _ROUNDING = 1e-12
 
 

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxgan.game import DataSpec
-from jaxgan.nets.convnet import ConvCritic, ConvGenerator
+from jaxgan.nets.convnet import ConvCritic, ConvGenerator, doublings
 from jaxgan.nets.init import glorot, normal_002
 from jaxgan.nets.mlp import MLPCritic, MLPGenerator
 from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator, plain
@@ -99,7 +99,8 @@ def networks(
         )
     resolution, channels = spec.shape[0], spec.shape[2]
     if name == "conv":
-        bottom = 6 if resolution % 6 == 0 else 4
+        bottom = 6 if resolution % 6 == 0 else 4  # 48 is 6 times 8 (SN-GAN, Table 3)
+        doublings(resolution, bottom, model)
         # DCGAN and its descendants start from N(0, 0.02); under spectral normalisation the scale is immaterial in the
         # critic, and the SN-GAN reference uses Glorot's.
         init = normal_002 if kernel_norm is plain else glorot

@@ -15,9 +15,9 @@ from jaxgan.nets.norm import BatchNorm
 
 def doublings(resolution: int, bottom: int, model: str) -> int:
     """How often `bottom` must double to reach `resolution`."""
-    steps = math.log2(resolution / bottom) if resolution >= bottom else -1
+    steps = math.log2(resolution / bottom)
     if steps < 1 or steps != int(steps):
-        below = bottom * 2 ** max(1, math.floor(math.log2(max(resolution, 2 * bottom) / bottom)))
+        below = bottom * 2 ** max(1, math.floor(steps))
         raise ValueError(
             f"{model} makes square pictures of {bottom} times a power of two pixels, not {resolution}; set"
             f" --config.data.resolution={below}."
@@ -42,7 +42,7 @@ class ConvGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
-        n = doublings(self.resolution, self.bottom, "this convolutional generator")
+        n = doublings(self.resolution, self.bottom, type(self).__name__)
         top = self.width * 2**n
         x = nn.Dense(
             self.bottom**2 * top, kernel_init=self.kernel_init, dtype=self.dtype, name="project"
@@ -86,7 +86,7 @@ class ConvCritic(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):
-        n = doublings(x.shape[1], self.bottom, "this convolutional critic")
+        n = doublings(x.shape[1], self.bottom, type(self).__name__)
 
         def conv(x, features, kernel, stride, name):
             x = self.kernel_norm(nn.Conv)(

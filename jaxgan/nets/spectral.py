@@ -59,7 +59,9 @@ def spectral_norm(
     Args:
       layer_class: `nn.Dense`, `nn.DenseGeneral` (without `batch_dims`), `nn.Conv`,
         `nn.ConvTranspose` (both layouts), `nn.Embed`, or a subclass of one.
-      n_steps: power iterations in a call that may write the collection "spectral".
+      n_steps: power iterations in a call that may write the collection "spectral". One, the
+        paper's, trails kernels that move fast: in the first few hundred steps of small critics
+        (Adam, 2e-4) sigma was seen 5 % low, against 1.5 % with 20. It caught up as they slowed.
       eps: norms up to this count as zero; a kernel of zeros is left as it is.
       init_steps: power iterations at initialisation.
 
@@ -73,8 +75,8 @@ def spectral_norm(
     """
     if not isinstance(layer_class, type):
         raise ValueError(
-            f"spectral_norm takes a layer class, not a {type(layer_class).__name__} object; wrap the "
-            "class first and configure it then: spectral_norm(nn.Conv)(64, (3, 3)), or "
+            f"spectral_norm takes a layer class, not a {type(layer_class).__name__} object; wrap "
+            "the class first and configure it then: spectral_norm(nn.Conv)(64, (3, 3)), or "
             "partial(spectral_norm(nn.Conv), kernel_size=(3, 3))."
         )
     if issubclass(layer_class, _SpectralParam):

@@ -15,7 +15,7 @@ from PIL import Image
 
 import jaxgan
 from jaxgan.metrics.evaluate import evaluate, summarise
-from jaxgan.metrics.features import extractor_for, points, random_conv
+from jaxgan.metrics.features import extractor_for, pixels, points, random_conv
 from jaxgan.metrics.frechet import frechet_distance
 from jaxgan.metrics.moments import Moments
 from jaxgan.metrics.precision_recall import precision_recall
@@ -74,7 +74,7 @@ def test_is_the_metrics_on_all_features_at_once(digits):
 
 def test_does_not_depend_on_how_the_examples_are_batched(digits):
     real, fake = digits[:300], digits[300:600] // 2
-    extractor = random_conv((8, 8, 1))
+    extractor = pixels((8, 8, 1))
     one = evaluate([real], [fake], extractor, 300, 300, batch_size=300)
     for sizes, batch_size in (((7, 1, 50), 64), ((300,), 64), ((1,), 301)):
         streams = _batches(real, sizes), _batches(fake, sizes)
@@ -86,7 +86,7 @@ def test_takes_exactly_the_first_and_reads_no_further(digits):
         yield from _batches(digits[:130], [50])
         raise AssertionError("read further than needed")
 
-    extractor = random_conv((8, 8, 1))
+    extractor = pixels((8, 8, 1))
     one = evaluate(endless(), endless(), extractor, 130, 101)
     _same_scores(one, evaluate([digits[:130]], [digits[:101]], extractor, 130, 101))
 
@@ -233,7 +233,6 @@ def _ladder(images, extractor, mild_blur, strong_blur):
 def _assert_ordered(ladder):
     for kind in ("blur", "noise"):
         steps = [ladder[n] for n in ("half", f"mild {kind}", f"strong {kind}", "uniform noise")]
-        print(ladder)
         assert all(1.2 * low < high for low, high in itertools.pairwise(steps)), ladder
 
 

@@ -70,8 +70,8 @@ def test_copies_are_inside_their_own_balls_of_radius_0(offset):
 def test_a_tie_is_inside():
     """On a lattice most distances tie, and the common centre falls between its points."""
     rng = np.random.default_rng(4)
-    real = rng.integers(-3, 4, size=(70, 5))
-    fake = rng.integers(-2, 7, size=(53, 5))
+    real = rng.integers(-3, 4, size=(70, 3))
+    fake = rng.integers(0, 6, size=(53, 3))
     expected = _brute_force(real, fake, 3)
     assert 0.1 < min(expected) < max(expected) < 0.95
     assert precision_recall(real, fake) == expected

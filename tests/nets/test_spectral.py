@@ -216,6 +216,7 @@ def test_names_are_plain_nested_and_those_of_the_plain_network(key):
 
 
 def test_training_a_hundred_steps_keeps_sigma_within_a_thousandth(key):
+    """One iteration per step follows kernels that move this slowly (faster ones it trails)."""
     critic, x = Critic(), example((8, 6, 6, 3))
     variables = critic.init(key, x)
     params, state = variables["params"], {"spectral": variables["spectral"]}
@@ -224,20 +225,26 @@ def test_training_a_hundred_steps_keeps_sigma_within_a_thousandth(key):
     def step(params, state):
         def loss(params):
             y, new = critic.apply({"params": params, **state}, x, mutable=["spectral"])
-            return jnp.mean((y - jnp.arange(8.0)) ** 2), new
+            return jnp.mean((y - jnp.sin(jnp.arange(8.0))) ** 2), new
 
         grads, state = jax.grad(loss, has_aux=True)(params)
-        return jax.tree.map(lambda p, g: p - 0.02 * g, params, grads), state
+        return jax.tree.map(lambda p, g: p - 0.03 * g, params, grads), state
 
     for _ in range(100):
         params, state = step(params, state)
-    moved = jax.tree.map(lambda a, b: float(jnp.abs(a - b).max()), params, variables["params"])
-    assert min(jax.tree.leaves(moved)) > 1e-3
-    _, sown = critic.apply({"params": params, **state}, x, mutable=["intermediates"])
-    for name in ("first", "Conv_0", "Dense_0"):
-        kernel = np.asarray(params[name]["kernel"])
-        top = svd_norm(kernel.reshape(-1, kernel.shape[-1]))
-        np.testing.assert_allclose(sown["intermediates"][name]["sigma"], top, rtol=1e-3)
+
+    def error(state):
+        _, sown = critic.apply({"params": params, **state}, x, mutable=["intermediates"])
+        found = []
+        for name, layer in params.items():
+            kernel = np.asarray(layer["kernel"])
+            top = svd_norm(kernel.reshape(-1, kernel.shape[-1]))
+            found.append(abs(1 - float(sown["intermediates"][name]["sigma"]) / top))
+        return max(found)
+
+    assert error(state) < 1e-3
+    # The kernels have moved: the u of the beginning would not do.
+    assert error({"spectral": variables["spectral"]}) > 3e-3
 
 
 def test_remat_recomputes_without_iterating_again(key):
