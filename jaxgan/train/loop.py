@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from clu import metrics as clu_metrics
 
@@ -20,8 +21,6 @@ from jaxgan.train import report
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.progress import Progress
-
-Averages = dict[str, clu_metrics.Average]
 
 CHECKPOINTS = "checkpoints"
 SAMPLES = "samples"
@@ -153,7 +152,7 @@ class _Run:
                 state, metrics = self.engine.round(state, step, self.batches)
                 # The window that ended a round ago is read only now: the device already has the next round to do.
                 self.flush()
-                self.window.add(metrics)
+                self.window.add(step, metrics)
                 step += 1
                 if step % options.log_every == 0:
                     self.window.end(step)
@@ -181,15 +180,16 @@ class _Run:
         """Writes the window that has ended, if one has; stops the run if anything in it is not finite."""
         if self.window.ended is None:
             return
-        step, values, rounds, seconds = self.window.take()
-        for name, value in values.items():
-            if not math.isfinite(value):
-                kept = self.checkpoints.steps()
-                good = f"the last good checkpoint is of step {kept[-1]:,}" if kept else "no checkpoint was saved yet"
-                raise Diverged(
-                    f"{name} became {value} between steps {step - rounds:,} and {step:,}; {good}. Lower the learning"
-                    " rates or see what the metrics did before."
-                )
+        step, values, bad, rounds, seconds = self.window.take()
+        if bad:
+            name = min(bad, key=bad.get)
+            self.checkpoints.close()  # lets a save in progress finish
+            kept = self.checkpoints.steps()
+            good = f"the last good checkpoint is of step {kept[-1]:,}" if kept else "no checkpoint was saved yet"
+            raise Diverged(
+                f"{name} became NaN or infinite at step {bad[name]:,}; {good}. Lower the learning rates, or see what"
+                f" the metrics did before in {self.workdir / report.METRICS_FILE}."
+            )
         images = self.engine.game.images(step)
         before = self.engine.game.images(step - rounds)
         row = {
@@ -235,46 +235,69 @@ def sample_grid(engine: Engine, state: State, key: jax.Array, num: int) -> jax.A
     return engine.sample(state, key, num, labels)
 
 
+class Running(NamedTuple):
+    """One metric since the last log, on the device: its mean, and the first step at which it was not finite, or -1."""
+
+    mean: clu_metrics.Average
+    bad_step: jax.Array
+
+
 class _Window:
-    """Means of the metrics since the last log, kept on the device until somebody reads them."""
+    """The metrics since the last log, kept on the device until somebody reads them."""
 
     def __init__(self):
-        self.means: dict[str, Averages] = {}  # by turn: a lazy turn's come less often
+        self.running: dict[str, dict[str, Running]] = {}  # by turn: a lazy turn's come less often
         self.rounds = 0
         self.ended: tuple | None = None
         self.since = time.monotonic()
 
-    def add(self, metrics: dict[str, Metrics]) -> None:
+    def add(self, step: int, metrics: dict[str, Metrics]) -> None:
+        """Takes in what round `step` returned."""
         for turn, values in metrics.items():
-            before = self.means.get(turn)
-            self.means[turn] = _first(values) if before is None else _merge(before, values)
+            before = self.running.get(turn)
+            now = np.int32(step)
+            self.running[turn] = _first(values, now) if before is None else _merge(before, values, now)
         self.rounds += 1
 
     def end(self, step: int) -> None:
-        """Closes the window; `take` reads it."""
+        """Closes the window before round `step`; `take` reads it."""
         if self.rounds:
             assert self.ended is None, "a window was ended before the one before it was read"
-            self.ended = (step, self.means, self.rounds)
-            self.means, self.rounds = {}, 0
+            self.ended = (step, self.running, self.rounds)
+            self.running, self.rounds = {}, 0
 
-    def take(self) -> tuple[int, dict[str, float], int, float]:
-        """(step, means, rounds, seconds) of the ended window; waits for the device."""
-        step, means, rounds = self.ended
+    def take(self) -> tuple[int, dict[str, float], dict[str, int], int, float]:
+        """(step, means, first bad steps, rounds, seconds) of the ended window; waits for the device."""
+        step, running, rounds = self.ended
         self.ended = None
-        values = {name: float(mean.compute()) for turn in means.values() for name, mean in turn.items()}
+        metrics = {name: metric for turn in running.values() for name, metric in turn.items()}
+        means = {name: float(metric.mean.compute()) for name, metric in metrics.items()}
+        bad = {name: int(metric.bad_step) for name, metric in metrics.items() if metric.bad_step >= 0}
         now = time.monotonic()
         seconds, self.since = max(now - self.since, 1e-9), now
-        return step, values, rounds, seconds
+        return step, means, bad, rounds, seconds
 
 
 @jax.jit
-def _first(values: Metrics) -> Averages:
-    return {name: clu_metrics.Average.from_model_output(value) for name, value in values.items()}
+def _first(values: Metrics, step: jax.Array) -> dict[str, Running]:
+    return {
+        name: Running(
+            clu_metrics.Average.from_model_output(value), jnp.where(jnp.isfinite(value), jnp.int32(-1), step)
+        )
+        for name, value in values.items()
+    }
 
 
 @jax.jit
-def _merge(before: Averages, values: Metrics) -> Averages:
-    return {name: mean.merge(_first(values)[name]) for name, mean in before.items()}
+def _merge(before: dict[str, Running], values: Metrics, step: jax.Array) -> dict[str, Running]:
+    now = _first(values, step)
+    return {
+        name: Running(
+            metric.mean.merge(now[name].mean),
+            jnp.where(metric.bad_step >= 0, metric.bad_step, now[name].bad_step),
+        )
+        for name, metric in before.items()
+    }
 
 
 class _Signals:
