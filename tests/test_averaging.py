@@ -76,12 +76,12 @@ def test_update_at_the_ends_is_exact():
 
 
 def test_update_averages_floats_in_float32_and_takes_the_rest():
-    average = {"w": jnp.bfloat16([1.0]), "n": jnp.int32(3), "key": jax.random.key(0)}
-    new = {"w": jnp.bfloat16([2.0]), "n": jnp.int32(7), "key": jax.random.key(1)}
-    # In bfloat16 arithmetic this is 1.0: the average would never leave its start.
-    out = ema_update(average, new, jnp.float32(0.996))
+    average = {"w": jnp.bfloat16([100.0]), "n": jnp.int32(3), "key": jax.random.key(0)}
+    new = {"w": jnp.bfloat16([-200.0]), "n": jnp.int32(7), "key": jax.random.key(1)}
+    # 99.7, of which bfloat16 holds 99.5; in its own arithmetic the average would stay at 100.
+    out = ema_update(average, new, jnp.float32(0.999))
     assert out["w"].dtype == jnp.bfloat16
-    np.testing.assert_array_equal(out["w"], jnp.bfloat16([1.004]))
+    np.testing.assert_array_equal(out["w"], jnp.bfloat16([99.5]))
     assert out["n"] == 7
     assert out["key"] == new["key"]
 

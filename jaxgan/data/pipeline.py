@@ -38,6 +38,7 @@ class Pipeline:
         seed: int,
         *,
         flip: bool = False,
+        resolution: int | None = None,
         shard: tuple[int, int] = (0, 1),
     ):
         """Prepares, but reads nothing.
@@ -46,6 +47,8 @@ class Pipeline:
           source: of the examples.
           seed: of order and mirroring, any whole number from 0.
           flip: mirror each image left to right with probability 1/2.
+          resolution: average pictures down to this many pixels a side, of which the source's are a
+            multiple (a stage of progressive growing, say); None leaves them as they are.
           shard: (index, count) of this process among those that train together; each makes its own
             consecutive rows of the same global batch.
         """
@@ -53,6 +56,7 @@ class Pipeline:
             raise ValueError(
                 f"--config.data.flip mirrors pictures, and this has none: {source.summary}"
             )
+        self._factor = 1 if resolution is None else _factor(source, resolution)
         self.source, self.flip, self.shard = source, flip, shard
         # Two independent streams from one seed.
         order, mirror = np.random.SeedSequence(seed).spawn(2)
@@ -70,6 +74,8 @@ class Pipeline:
         if self.flip:
             mirrored = self._flips(first, rows)
             batch["image"][mirrored] = batch["image"][mirrored, :, ::-1]
+        if self._factor > 1:
+            batch["image"] = _average(batch["image"], self._factor)
         return batch
 
     def iterate(self, start: int, batch_size: int) -> grain.DatasetIterator[Batch]:
@@ -121,3 +127,20 @@ def _permutation(key: np.ndarray, size: int, epoch: int) -> np.ndarray:
     # Epochs are 2^64 counts apart in the stream, so they never overlap.
     words = np.random.Philox(key=key, counter=epoch << 64).random_raw(size)
     return np.argsort(words, kind="stable")
+
+
+def _factor(source: Source, resolution: int) -> int:
+    shape = source.spec.shape
+    if len(shape) != 3 or shape[0] != shape[1] or shape[0] % resolution:
+        raise ValueError(
+            f"a stage trains at {resolution} pixels, of which the data's size must be a multiple: "
+            f"{source.summary}; set --config.data.resolution to the last stage's"
+        )
+    return shape[0] // resolution
+
+
+def _average(images: np.ndarray, factor: int) -> np.ndarray:
+    """The mean of every factor x factor block, rounded: uint8 [B, H, W, C] to [B, H/f, W/f, C]."""
+    b, h, w, c = images.shape
+    blocks = images.reshape(b, h // factor, factor, w // factor, factor, c)
+    return np.round(blocks.mean(axis=(2, 4), dtype=np.float32)).astype(np.uint8)

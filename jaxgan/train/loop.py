@@ -130,8 +130,8 @@ class _Run:
         self.checkpoints = checkpoints
         shard = (jax.process_index(), jax.process_count())
         self.pipelines = [
-            Pipeline(source, seed=seed + index, flip=flip, shard=shard)
-            for index in range(len(engine.game.stages))
+            Pipeline(source, seed + index, flip=flip, resolution=stage.resolution, shard=shard)
+            for index, stage in enumerate(engine.game.stages)
         ]
         self.batches: Iterator | None = None
         self.stage = -1

@@ -193,3 +193,27 @@ class TestIterator:
         for use in (pipeline.iterate, pipeline.batch):
             with pytest.raises(ValueError, match=re.escape(text)):
                 use(0, batch_size)
+
+
+class TestResolution:
+    images = np.random.default_rng(0).integers(0, 256, (6, 8, 8, 3), np.uint8)
+
+    def test_pictures_are_block_means_of_the_same_pictures(self):
+        source = ArraySource(self.images)
+        small = Pipeline(source, 0, flip=True, resolution=2).batch(1, 4)["image"]
+        large = Pipeline(source, 0, flip=True).batch(1, 4)["image"]
+        expected = large.reshape(4, 2, 4, 2, 4, 3).astype(float).mean(axis=(2, 4))
+        assert small.dtype == np.uint8
+        np.testing.assert_allclose(small, expected, atol=0.5)
+
+    def test_own_resolution_changes_nothing(self):
+        source = ArraySource(self.images)
+        np.testing.assert_array_equal(
+            Pipeline(source, 0, resolution=8).batch(0, 6)["image"],
+            Pipeline(source, 0).batch(0, 6)["image"],
+        )
+
+    def test_a_size_that_is_no_multiple_is_refused(self):
+        text = "a stage trains at 3 pixels, of which the data's size must be a multiple"
+        with pytest.raises(ValueError, match=text):
+            Pipeline(ArraySource(self.images), 0, resolution=3)

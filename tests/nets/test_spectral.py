@@ -102,7 +102,9 @@ class Critic(nn.Module):
 @each_layer
 class TestEveryLayer:
     def test_init_is_the_plain_layers_bit_for_bit(self, name, key):
-        layer, plain, x, _, _ = build(name)
+        # A random bias, which shows whether the key of the parameter after the kernel has shifted.
+        random_bias = {} if name == "embed" else {"bias_init": nn.initializers.normal()}
+        layer, plain, x, _, _ = build(name, **random_bias)
         variables = layer.init(key, x)
         assert set(variables) == {"params", "spectral"}
         assert_trees_equal(variables["params"], plain.init(key, x)["params"])
@@ -370,8 +372,9 @@ def test_the_class_is_cached_named_and_configurable(key):
     assert spectral_norm(nn.Conv).__name__ == "Conv"
     assert issubclass(spectral_norm(nn.Conv), nn.Conv)
     x = example((2, 5))
-    variables = spectral_norm(nn.Dense, init_steps=0)(4).init(key, x)
+    variables = spectral_norm(nn.Dense, init_steps=2)(4).init(key, x)
     w, u = variables["params"]["kernel"], variables["spectral"]["u"]
+    np.testing.assert_allclose(u, spectral.init_u(jax.random.key(0), w, 2), atol=1e-6)
     _, new = spectral_norm(nn.Dense, n_steps=3)(4).apply(variables, x, mutable=["spectral"])
     np.testing.assert_allclose(
         new["spectral"]["u"], spectral.power_iteration(w, u, 3), rtol=1e-5, atol=1e-6
