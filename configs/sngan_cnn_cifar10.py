@@ -1,7 +1,8 @@
 """SN-GAN on CIFAR-10, the paper's plain CNN, unconditional, 32x32.
 
 Paper: Miyato et al. 2018, Table 3, setting with Adam(2e-4, 0.5, 0.999) and one critic step.
-Published: FID 17.81, IS 7.84 (50k against train; w86763777/pytorch-gan-collections); the paper's 29.3 is 5k samples against 10k.
+Published: FID 17.81, IS 7.84 (50k against train; w86763777/pytorch-gan-collections); the paper's
+29.3 is 5k samples against 10k.
 Cost: 100,000 rounds of 64 pictures.
 Command: jaxgan prepare cifar10 && jaxgan train --config sngan_cnn_cifar10
 """

@@ -1,7 +1,9 @@
 """SN-GAN on handwritten digits: the first thing to try.
 
 Data: scikit-learn's handwritten digits, 8x8, offline.
-Cost: two to three minutes on two CPU cores.
+Expected: all ten classes, and a classifier of real digits is as good as sure of what it sees (see
+the README).
+Cost: about two minutes on two CPU cores.
 Command: jaxgan train --config sngan_digits
 """
 
@@ -10,14 +12,20 @@ def get_config():
     return {
         "model": {
             "name": "sngan",
+            "latent_dim": 32,
             "batch_size": 64,
-            "critic_steps": 2,
-            "generator_width": 64,
+            "critic_steps": 1,
+            "generator_width": 128,
             "critic_width": 64,
             "generator_batch_multiple": 1,
+            "critic_learning_rate": 4e-4,
+            "generator_learning_rate": 4e-4,
+            "beta1": 0.5,
+            "beta2": 0.99,
+            "dequantise": False,
             "decay_steps": 0,
             "ema_half_life_kimg": 10.0,
         },
         "data": {"name": "digits"},
-        "train": {"steps": 2_000, "log_every": 20, "sample_every": 250, "checkpoint_every": 500},
+        "train": {"steps": 2_500, "log_every": 20, "sample_every": 250, "checkpoint_every": 500},
     }

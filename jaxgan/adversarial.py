@@ -22,7 +22,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import losses
-from jaxgan.game import Batch, DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
+from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,7 +78,9 @@ def optimizer(options: Options, learning_rate: float) -> optax.GradientTransform
         # PyTorch's and the WGAN paper's: decay 0.99, epsilon outside the root.
         scale = optax.scale_by_rms(decay=0.99, eps=1e-8, eps_in_sqrt=False)
     else:
-        raise ValueError(f"config.model.optimizer is '{options.optimizer}'; it is 'adam' or 'rmsprop'.")
+        raise ValueError(
+            f"config.model.optimizer is '{options.optimizer}'; it is 'adam' or 'rmsprop'."
+        )
     schedule = (
         optax.linear_schedule(learning_rate, 0.0, options.decay_steps)
         if options.decay_steps
@@ -144,7 +146,9 @@ def two_player(
     def draw(key, num):
         latent_key, label_key = jax.random.split(key)
         latent = jax.random.normal(latent_key, (num, options.latent_dim))
-        label = None if num_classes is None else jax.random.randint(label_key, (num,), 0, num_classes)
+        label = (
+            None if num_classes is None else jax.random.randint(label_key, (num,), 0, num_classes)
+        )
         return latent, label
 
     def critic_loss(params, variables, batch, key):
@@ -167,7 +171,9 @@ def two_player(
         else:
             both = jnp.concatenate([real, fake])
             label = None if num_classes is None else jnp.concatenate([real_label, fake_label])
-            logits, state = apply(critic, network, both, label, train=True, advance=every_collection)
+            logits, state = apply(
+                critic, network, both, label, train=True, advance=every_collection
+            )
             real_logits, fake_logits = jnp.split(logits, 2)
 
         value = objective.critic(real_logits, fake_logits)

@@ -99,7 +99,9 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> ConfigDict:
         spec.loader.exec_module(module)
         given = module.get_config()
     except Exception as error:
-        raise ValueError(f"the config {path} cannot be read ({type(error).__name__}: {error}).") from error
+        raise ValueError(
+            f"the config {path} cannot be read ({type(error).__name__}: {error})."
+        ) from error
     changes = dict(_split(override) for override in overrides)
     # Which options a model has depends on its name, so that comes first.
     name = changes.get("model.name", given.get("model", {}).get("name", ""))
@@ -123,10 +125,16 @@ def _complete(given: dict, changes: dict[str, str], model: str, origin: str) -> 
     known = [f"{s}.{k}" for s in SECTIONS for k in defaults[s]] + ["seed"]
     flat = training.workdir.flatten(defaults)
     for key, value in [*training.workdir.flatten(given).items(), *changes.items()]:
-        where = f"--config.{key}" if key in changes and value is changes[key] else f"{key} in {origin}"
+        where = (
+            f"--config.{key}" if key in changes and value is changes[key] else f"{key} in {origin}"
+        )
         if key not in known:
             raise ValueError(f"there is no {where}; {_nearest(key, known)}")
         flat[key] = _coerce(where, value, flat[key])
+    if not 0 <= flat["seed"] < 2**32:
+        raise ValueError(
+            f"the seed is {flat['seed']}; it must be a whole number from 0 to 2^32 - 1."
+        )
     sections = {s: {k: flat[f"{s}.{k}"] for k in defaults[s]} for s in SECTIONS}
     return ConfigDict({**sections, "seed": flat["seed"]}).lock()
 
@@ -155,7 +163,11 @@ def _coerce(where: str, value: Any, default: Any) -> Any:
         if wanted is bool:
             return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
         if wanted is int and not isinstance(value, bool) and float(value) == int(float(value)):
-            return int(value) if isinstance(value, str) and value.lstrip("+-").isdigit() else int(float(value))
+            return (
+                int(value)
+                if isinstance(value, str) and value.lstrip("+-").isdigit()
+                else int(float(value))
+            )
         if wanted is float and not isinstance(value, bool):
             return float(value)
         if wanted is str and isinstance(value, str):

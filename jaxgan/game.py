@@ -141,7 +141,7 @@ class Stage:
         return self.batch_size * sum(t.repeat / t.every for t in self.turns if t.fresh_batch)
 
     def draws(self, rounds: int) -> int:
-        """Batches drawn in the first `rounds` rounds counted from the stage's start (or from a multiple of every `every`)."""
+        """Batches that these turns draw in rounds 0 to `rounds` - 1."""
         return sum(t.repeat * -(-rounds // t.every) for t in self.turns if t.fresh_batch)
 
 
@@ -183,7 +183,9 @@ class Game:
             )
         names = [turn.name for turn in stage.turns]
         if len(set(names)) != len(names):
-            raise ValueError(f"two turns of stage {i} have the same name among {names}; give each its own.")
+            raise ValueError(
+                f"two turns of stage {i} have the same name among {names}; give each its own."
+            )
         for turn in stage.turns:
             for name in turn.players:
                 if name not in self.players:
@@ -275,7 +277,9 @@ class Engine:
         with each, as if it were a batch.
     """
 
-    def __init__(self, game: Game, seed: int = 0, mesh=None, state_sharding=None, accumulate: int = 1):
+    def __init__(
+        self, game: Game, seed: int = 0, mesh=None, state_sharding=None, accumulate: int = 1
+    ):
         self.game = game
         self.mesh = mesh or jax.make_mesh(
             (1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1]
@@ -291,7 +295,10 @@ class Engine:
     def _check_batches(self):
         devices = self.mesh.size
         for stage in self.game.stages:
-            for what, parts in (("devices", devices), ("devices times micro-batches", devices * self.accumulate)):
+            for what, parts in (
+                ("devices", devices),
+                ("devices times micro-batches", devices * self.accumulate),
+            ):
                 if stage.batch_size % parts:
                     fits = max(1, round(stage.batch_size / parts)) * parts
                     raise ValueError(
@@ -319,7 +326,9 @@ class Engine:
         """The state as `jax.ShapeDtypeStruct`s that carry their shardings: what a checkpoint is restored into."""
         shapes = jax.eval_shape(self._init, self.run_key)
         return jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s), shapes, self.state_shardings
+            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
+            shapes,
+            self.state_shardings,
         )
 
     @cached_property
@@ -340,7 +349,12 @@ class Engine:
         return self._program(
             (stage_index, turn.name),
             lambda state, batch, run_key, play: self._play_turn(turn, state, batch, run_key, play),
-            in_shardings=(self.state_shardings, self.batch_sharding, self.replicated, self.replicated),
+            in_shardings=(
+                self.state_shardings,
+                self.batch_sharding,
+                self.replicated,
+                self.replicated,
+            ),
             out_shardings=(self.state_shardings, self.replicated),
         )
 
@@ -353,7 +367,9 @@ class Engine:
         """How often each program was traced so far; 1 everywhere unless shapes changed."""
         return {name: program._cache_size() for name, program in self._programs.items()}
 
-    def _play_turn(self, turn: Turn, state: State, batch: Batch, run_key, play) -> tuple[State, Metrics]:
+    def _play_turn(
+        self, turn: Turn, state: State, batch: Batch, run_key, play
+    ) -> tuple[State, Metrics]:
         key = jax.random.fold_in(purpose_key(run_key, f"turn {turn.name}", state.step), play)
         movers = {name: state.params[name] for name in turn.players}
 
@@ -376,8 +392,8 @@ class Engine:
                     grads[name], opt_state[name], params[name], step=state.step
                 )
             params[name] = optax.apply_updates(params[name], updates)
-            metrics[f"grad_norm_{name}" if len(turn.players) > 1 else "grad_norm"] = optax.tree.norm(
-                jax.tree.map(lambda g: g.astype(jnp.float32), grads[name])
+            metrics[f"grad_norm_{name}" if len(turn.players) > 1 else "grad_norm"] = (
+                optax.tree.norm(jax.tree.map(lambda g: g.astype(jnp.float32), grads[name]))
             )
         state = state.replace(params=params, opt_state=opt_state, variables=variables)
         return state, {f"{turn.name}/{k}": jnp.asarray(v, jnp.float32) for k, v in metrics.items()}
@@ -413,7 +429,10 @@ class Engine:
         for name, average in state.ema.items():
             player = self.game.players[name]
             decay = averaging.ema_decay(
-                stage.images_per_round, player.ema_half_life_kimg, images / 1000.0, player.ema_ramp_up
+                stage.images_per_round,
+                player.ema_half_life_kimg,
+                images / 1000.0,
+                player.ema_ramp_up,
             )
             ema[name] = averaging.ema_update(
                 average, _averaged(state.params[name], state.variables[name]), decay
@@ -424,9 +443,14 @@ class Engine:
 
     def put(self, batch: Batch) -> Batch:
         """This process's rows of a batch, onto the mesh."""
-        return {k: jax.make_array_from_process_local_data(self.batch_sharding, v) for k, v in batch.items()}
+        return {
+            k: jax.make_array_from_process_local_data(self.batch_sharding, v)
+            for k, v in batch.items()
+        }
 
-    def round(self, state: State, step: int, batches: Iterator[Batch]) -> tuple[State, dict[str, Metrics]]:
+    def round(
+        self, state: State, step: int, batches: Iterator[Batch]
+    ) -> tuple[State, dict[str, Metrics]]:
         """Plays round `step` (which must be the state's) and returns the new state and each turn's last metrics.
 
         `batches` yields this process's rows of the stage's batches, from `game.position(step)` on. The given state
@@ -437,7 +461,9 @@ class Engine:
         if stage.enter is not None and step == start:
             enter = self._program(
                 (index, "enter"),
-                lambda state, run_key: stage.enter(state, purpose_key(run_key, "enter", state.step)),
+                lambda state, run_key: stage.enter(
+                    state, purpose_key(run_key, "enter", state.step)
+                ),
                 in_shardings=(self.state_shardings, self.replicated),
                 out_shardings=self.state_shardings,
             )
@@ -459,12 +485,16 @@ class Engine:
         )
         return close(state, np.float32(self.game.images(step))), metrics
 
-    def sample(self, state: State, key: jax.Array, num: int, labels=None, ema: bool = True) -> jax.Array:
+    def sample(
+        self, state: State, key: jax.Array, num: int, labels=None, ema: bool = True
+    ) -> jax.Array:
         """`num` samples [num, ...] from a key, the same whatever the number of devices."""
         program = self._programs.get(("sample", num, ema, labels is None))
         if program is None:
             program = jax.jit(
-                lambda state, key, labels: self.game.generate(state.networks(ema), key, num, labels),
+                lambda state, key, labels: self.game.generate(
+                    state.networks(ema), key, num, labels
+                ),
                 out_shardings=self.replicated,
             )
             self._programs[("sample", num, ema, labels is None)] = program

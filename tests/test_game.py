@@ -70,7 +70,10 @@ def test_lazy_turn_plays_in_rounds_that_are_multiples():
         return Loss(-100.0 * params["critic"]["w"], {}, {})
 
     stage = Stage(
-        (Turn(("critic",), sees_mean), Turn(("critic",), lazy, name="lazy", every=3, fresh_batch=False)),
+        (
+            Turn(("critic",), sees_mean),
+            Turn(("critic",), lazy, name="lazy", every=3, fresh_batch=False),
+        ),
         batch_size=2,
     )
     engine = Engine(make_game({"critic": scalar_player()}, (stage,)))
@@ -81,7 +84,8 @@ def test_lazy_turn_plays_in_rounds_that_are_multiples():
 
 def test_a_lazy_turn_that_draws_is_counted():
     stage = Stage(
-        (Turn(("critic",), sees_mean), Turn(("critic",), sees_mean, name="lazy", every=4)), batch_size=2
+        (Turn(("critic",), sees_mean), Turn(("critic",), sees_mean, name="lazy", every=4)),
+        batch_size=2,
     )
     g = make_game({"critic": scalar_player()}, (stage,))
     assert [g.position(s)[1] for s in range(6)] == [0, 2, 3, 4, 5, 7]
@@ -91,9 +95,13 @@ def test_a_lazy_turn_that_draws_is_counted():
 
 def test_three_movers_move_together_and_nobody_else():
     def loss(params, variables, batch, key):
-        return Loss(params["a"]["w"] * params["b"]["w"] * params["c"]["w"] * params["d"]["w"], {}, {})
+        return Loss(
+            params["a"]["w"] * params["b"]["w"] * params["c"]["w"] * params["d"]["w"], {}, {}
+        )
 
-    players = {name: scalar_player(value) for name, value in zip("abcd", (1.0, 2.0, 3.0, 5.0), strict=True)}
+    players = {
+        name: scalar_player(value) for name, value in zip("abcd", (1.0, 2.0, 3.0, 5.0), strict=True)
+    }
     engine = Engine(make_game(players, (Stage((Turn(("a", "b", "c"), loss),), batch_size=2),)))
     state, metrics = play(engine, 1)
     values = {name: float(tree["w"]) for name, tree in state.params.items()}
@@ -321,7 +329,9 @@ def test_only_movers_are_differentiated():
         (lambda: Turn((), sees_mean), "has no players"),
         (lambda: Turn(("critic",), sees_mean, every=0), "must be at least 1"),
         (
-            lambda: make_game({"critic": scalar_player()}, (Stage((Turn(("criic",), sees_mean),), 2),)),
+            lambda: make_game(
+                {"critic": scalar_player()}, (Stage((Turn(("criic",), sees_mean),), 2),)
+            ),
             "turn 'criic' moves 'criic', which is no player of this game; the players are critic",
         ),
         (
@@ -364,7 +374,9 @@ def mesh_of(count):
 
 
 def test_a_batch_that_does_not_divide_is_refused_with_one_that_does():
-    with pytest.raises(ValueError, match=r"batch of 16 .* over 3 devices; set --config.model.batch_size=15"):
+    with pytest.raises(
+        ValueError, match=r"batch of 16 .* over 3 devices; set --config.model.batch_size=15"
+    ):
         Engine(net_game(), mesh=mesh_of(3))
     with pytest.raises(ValueError, match=r"over 32 devices times micro-batches"):
         Engine(net_game(), mesh=mesh_of(8), accumulate=4)
@@ -373,7 +385,9 @@ def test_a_batch_that_does_not_divide_is_refused_with_one_that_does():
 def test_devices_agree_on_a_game_with_batch_statistics_and_noise():
     one, _ = play(Engine(net_game(noise=True, ema_half_life_kimg=0.1)), 5, stream=normal_batches())
     eight, _ = play(
-        Engine(net_game(noise=True, ema_half_life_kimg=0.1), mesh=mesh_of(8)), 5, stream=normal_batches()
+        Engine(net_game(noise=True, ema_half_life_kimg=0.1), mesh=mesh_of(8)),
+        5,
+        stream=normal_batches(),
     )
     chex.assert_trees_all_close(jax.device_get(one), jax.device_get(eight), rtol=1e-4, atol=1e-5)
 

@@ -4,6 +4,7 @@ import re
 import shlex
 import tomllib
 from pathlib import Path
+from typing import NamedTuple
 
 import pytest
 
@@ -12,46 +13,39 @@ from jaxgan.cli import main as cli
 from jaxgan.train import workdir
 
 ROOT = Path(__file__).parents[1]
-TEXT = (ROOT / "README.md").read_text()
+README = ROOT / "README.md"
+TEXT = README.read_text()
+OUTSIDE_BLOCKS = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
+TABLES = [line for line in TEXT.splitlines() if line.startswith("|")]
 
 
-def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+class Block(NamedTuple):
+    line: int  # of the README, on which the block's first line stands
+    text: str
 
 
-def commands() -> list[list[str]]:
-    """Every shell command of the README, in words: the lines of its bash blocks and what is set in code in the text."""
-    lines = "".join(blocks("bash")).replace("\\\n", " ").splitlines()
-    text = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-    lines += re.findall(r"`((?:jaxgan (?:[a-z]+ --)|pip )[^`]+)`", text)
+def blocks(language: str) -> list[Block]:
+    found = re.finditer(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
+    return [Block(TEXT.count("\n", 0, match.start(1)) + 1, match[1]) for match in found]
+
+
+def commands(program: str) -> list[list[str]]:
+    """The words of each command of that program: those in bash blocks and those in the text that have arguments."""
+    lines = "".join(block.text for block in blocks("bash")).replace("\\\n", " ").splitlines()
+    lines += re.findall(r"`((?:jaxgan \w+|pip install) [^`]+)`", OUTSIDE_BLOCKS)
     words = [shlex.split(part, comments=True) for line in lines for part in line.split("&&")]
-    return [command for command in words if command]
+    return [command for command in words if command and command[0] == program]
 
 
-def of(program: str) -> list[list[str]]:
-    return [command for command in commands() if command[0] == program]
-
-
-def first_column() -> list[str]:
-    """The names in code that lead the rows of the table of models, and all of those in the tables of small configs."""
-    rows = [row for row in TEXT.splitlines() if row.startswith("|")]
-    names = [re.findall(r"`(\w+)`", row) for row in rows]
-    return [name for row in names for name in row if "_" in name]
-
-
-@pytest.mark.parametrize("code", blocks("python"), ids=lambda code: code.split("\n", 1)[0])
-def test_python_blocks_run(code, tmp_path, monkeypatch):
+@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: f"line{block.line}")
+def test_python_blocks_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(code, "README.md", "exec"), {"__name__": "readme"})
+    # Empty lines in front, so that an error names the line of the README.
+    code = "\n" * (block.line - 1) + block.text
+    exec(compile(code, str(README), "exec"), {"__name__": "readme"})
 
 
-def test_there_are_blocks_of_each_kind():
-    assert len(blocks("python")) >= 4
-    assert {"train", "sample", "evaluate", "prepare"} <= {command[1] for command in of("jaxgan")}
-    assert {command[0] for command in commands()} == {"jaxgan", "pip", "pytest"}
-
-
-@pytest.mark.parametrize("command", of("jaxgan"), ids=" ".join)
+@pytest.mark.parametrize("command", commands("jaxgan"), ids=" ".join)
 def test_commands_parse(command):
     args, rest = cli.parser().parse_known_args(command[1:])
     if args.command == "train":
@@ -60,43 +54,50 @@ def test_commands_parse(command):
         assert rest == []
 
 
+def test_the_main_commands_are_shown():
+    shown = {command[1] for command in commands("jaxgan")}
+    assert {"train", "sample", "evaluate", "prepare"} <= shown
+    assert len(blocks("python")) >= 4
+    assert commands("pip")[0] == ["pip", "install", "."]
+    assert commands("pytest") == [["pytest"]]
+
+
 def test_flags_in_the_text_exist():
-    flat = workdir.flatten(config.load("sngan_digits").to_dict())
-    flags = re.findall(r"--config\.([\w.]+)(?:=([\w.]+))?", TEXT)
+    known = workdir.flatten(config.load("sngan_digits").to_dict())
+    flags = re.findall(r"--config\.([a-z_]+\.\w+)(?:=([\w.]+))?", OUTSIDE_BLOCKS)
     assert flags
     for key, value in flags:
-        model = "wgan_gp_digits" if key == "model.penalty_weight" else "sngan_digits"
+        assert key in known
         if value:
-            config.load(model, [f"{key}={value}"])
-        else:
-            assert key in flat
+            config.load("sngan_digits", [f"{key}={value}"])
 
 
 def test_extras_exist():
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    named = re.findall(r"\.\[(\w+)\]", TEXT)
-    assert {"cuda12", "cuda13", "tpu", "tfds", "test"} <= set(named)
-    assert set(named) <= set(extras)
+    pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
+    named = {extra for extra in re.findall(r'"\.\[(\w+)\]"', TEXT)}
+    assert {"cuda12", "cuda13", "tpu", "tfds", "test"} <= named
+    assert named <= set(pyproject["project"]["optional-dependencies"])
 
 
-def test_every_config_is_in_the_tables_and_every_name_there_is_a_config():
-    assert sorted(first_column()) == sorted(config.names())
+def test_tables_list_every_config_and_nothing_else():
+    listed = re.findall(r"`(\w+_(?:cifar10|digits|mixture2d))`", "\n".join(TABLES))
+    assert sorted(listed) == sorted(config.names())
 
 
 def test_published_scores_are_those_of_the_configs():
-    rows = re.findall(r"^\| `(\w+_cifar10)` \|.*\| (.*) \|$", TEXT, re.MULTILINE)
+    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in TABLES if "_cifar10`" in row]
     assert rows
-    for name, published in rows:
-        docstring = (config.folder() / f"{name}.py").read_text()
+    for name, _, _, published in rows:
+        docstring = (config.folder() / f"{name.strip('`')}.py").read_text()
         scores = re.findall(r"\d+\.\d+", published)
-        assert scores or "no FID" in docstring
-        assert all(score in docstring for score in scores), name
+        assert scores or published == "none"
+        assert ("no FID" in docstring) == (not scores), name
+        assert [score for score in scores if score not in docstring] == [], name
 
 
-def test_files_named_are_there():
-    links = re.findall(r"\]\(([^)#:]+)\)", TEXT)
-    named = re.findall(r"`((?:jaxgan|colab|configs|docs)/[\w/]+\.\w+|LICENSE)`", TEXT)
-    assert links
-    assert named
-    missing = [path for path in {*links, *named} - {"jaxgan/models/NAME.py"} if not (ROOT / path).exists()]
-    assert missing == []
+def test_files_and_pictures_it_names_are_there():
+    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", TEXT)
+    files = re.findall(r"`((?:jaxgan|colab)/[a-z_/]+\.\w+|LICENSE)`", TEXT)
+    assert pictures
+    assert files
+    assert [path for path in pictures + files if not (ROOT / path).is_file()] == []

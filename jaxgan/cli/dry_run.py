@@ -16,7 +16,9 @@ from jaxgan.game import Engine
 def show(run: Run, engine: Engine, source: Source) -> None:
     """Prints config, data, players, turns, floating-point operations of a round, and memory."""
     console = Console()
-    console.print(run.config.to_yaml().strip() if hasattr(run.config, "to_yaml") else str(run.config))
+    console.print(
+        run.config.to_yaml().strip() if hasattr(run.config, "to_yaml") else str(run.config)
+    )
     console.print(f"\ndata: {source.summary}")
     devices = engine.mesh.devices.flat
     console.print(f"devices: {len(devices)} x {devices[0].device_kind}\n")

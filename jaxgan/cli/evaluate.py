@@ -11,11 +11,18 @@ EVALUATIONS = "evaluations.jsonl"
 def add_arguments(parser) -> None:
     add_run_arguments(parser)
     parser.add_argument(
-        "--num", type=int, default=5000, help="how many real and how many generated (5000, or all the data has)"
+        "--num",
+        type=int,
+        default=5000,
+        help="how many real and how many generated (5000, or all the data has)",
     )
     parser.add_argument("--split", help="of the data to compare with (the one trained on)")
-    parser.add_argument("--features", help="random_conv (the default) or pixels for pictures; points for points")
-    parser.add_argument("--data", help="where the data lies now (config.data.path), if it has moved since training")
+    parser.add_argument(
+        "--features", help="random_conv (the default) or pixels for pictures; points for points"
+    )
+    parser.add_argument(
+        "--data", help="where the data lies now (config.data.path), if it has moved since training"
+    )
 
 
 def run(args) -> int:
@@ -26,7 +33,7 @@ def run(args) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from jaxgan import config, data, train
+    from jaxgan import data, train
     from jaxgan.metrics import extractor_for
     from jaxgan.metrics.evaluate import evaluate
 
@@ -35,7 +42,9 @@ def run(args) -> int:
             raise ValueError(f"--num is {args.num}; precision and recall need at least 4 examples.")
         trained, engine, step, state = restore(args)
         options = data.DataOptions(**trained.config.data)
-        changes = {name: value for name, value in (("split", args.split), ("path", args.data)) if value}
+        changes = {
+            name: value for name, value in (("split", args.split), ("path", args.data)) if value
+        }
         source = data.open_source(dataclasses.replace(options, **changes))
         if source.spec.shape != trained.spec.shape:
             raise ValueError(
@@ -61,7 +70,9 @@ def run(args) -> int:
         labels="balanced" if trained.game.num_classes else "none",
     )
     result |= modes(source, engine, state, args.seed, ema)
-    table = Table(title=f"{trained.config.model.name}, step {step:,}, {num:,} real and {num:,} generated")
+    table = Table(
+        title=f"{trained.config.model.name}, step {step:,}, {num:,} real and {num:,} generated"
+    )
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in result.items():

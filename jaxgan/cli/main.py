@@ -52,4 +52,3 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"jaxgan: {error}", file=sys.stderr)
         return BAD_INPUT
-

@@ -7,7 +7,9 @@ from jaxgan.cli.errors import user_errors
 
 def add_arguments(parser) -> None:
     parser.add_argument("name", help="a TFDS image set, such as cifar10")
-    parser.add_argument("--data_dir", help="where to put it (default: TFDS's own, ~/tensorflow_datasets)")
+    parser.add_argument(
+        "--data_dir", help="where to put it (default: TFDS's own, ~/tensorflow_datasets)"
+    )
 
 
 def run(args) -> int:

@@ -11,14 +11,18 @@ def add_run_arguments(parser) -> None:
     parser.add_argument("--step", type=int, help="of the checkpoint (the latest)")
     parser.add_argument("--seed", type=int, default=0, help="of the latents (0)")
     parser.add_argument(
-        "--no_ema", action="store_true", help="the weights as trained, not their average, if one is kept"
+        "--no_ema",
+        action="store_true",
+        help="the weights as trained, not their average, if one is kept",
     )
 
 
 def add_arguments(parser) -> None:
     add_run_arguments(parser)
     parser.add_argument("--num", type=int, default=64, help="how many (64)")
-    parser.add_argument("--out", default="samples.png", help="FILE.png: a grid; FILE.npz: arrays (samples.png)")
+    parser.add_argument(
+        "--out", default="samples.png", help="FILE.png: a grid; FILE.npz: arrays (samples.png)"
+    )
 
 
 def restore(args):
@@ -51,7 +55,9 @@ def run(args) -> int:
         if args.num < 1:
             raise ValueError(f"--num is {args.num}; ask for at least one sample.")
         if not out.parent.is_dir():
-            raise FileNotFoundError(f"there is no folder {out.parent} to put {out.name} into; create it first.")
+            raise FileNotFoundError(
+                f"there is no folder {out.parent} to put {out.name} into; create it first."
+            )
         trained, engine, step, state = restore(args)
     samples = train.sample(engine, state, args.num, args.seed, ema=not args.no_ema)
     if out.suffix == ".png":

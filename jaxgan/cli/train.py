@@ -11,11 +11,17 @@ DEFAULT_CONFIG = "sngan_digits"
 
 def add_arguments(parser) -> None:
     parser.add_argument(
-        "--config", default=DEFAULT_CONFIG, help=f"a name from `jaxgan list` or a .py file ({DEFAULT_CONFIG})"
+        "--config",
+        default=DEFAULT_CONFIG,
+        help=f"a name from `jaxgan list` or a .py file ({DEFAULT_CONFIG})",
     )
-    parser.add_argument("--workdir", help="where the run lives (runs/CONFIG); give it again to continue")
     parser.add_argument(
-        "--dry_run", action="store_true", help="show the whole config, networks, cost and memory, and stop"
+        "--workdir", help="where the run lives (runs/CONFIG); give it again to continue"
+    )
+    parser.add_argument(
+        "--dry_run",
+        action="store_true",
+        help="show the whole config, networks, cost and memory, and stop",
     )
     parser.epilog = (
         "Every value of the config can be set: --config.train.steps=100 --config.model.batch_size=32"
@@ -28,7 +34,7 @@ def run(args) -> int:
 
     import jax
 
-    from jaxgan import config, train
+    from jaxgan import config, data, train
     from jaxgan.cli import dry_run
 
     with user_errors():
@@ -36,6 +42,7 @@ def run(args) -> int:
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
+        data.Pipeline(source, cfg.seed, flip=cfg.data.flip)  # refuses what these data cannot give
         if args.dry_run:
             dry_run.show(prepared, engine, source)
             return 0

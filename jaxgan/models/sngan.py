@@ -1,7 +1,7 @@
 """SN-GAN: spectral normalisation of every critic kernel, on residual networks or the paper's CNN.
 
-Papers: Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", Tables 3 to 6; Miyato and Koyama
-2018, "cGANs with Projection Discriminator", for `conditional`: class-conditional batch normalisation in the
+Papers: Miyato et al. 2018, "Spectral Normalization for Generative Adversarial Networks", Tables 3 to 6; Miyato and
+Koyama 2018, "cGANs with Projection Discriminator", for `conditional`: class-conditional batch normalisation in the
 generator, projection critic. Reference implementation: pfnet-research/sngan_projection (Chainer).
 
 Intended differences: one power iteration per critic step, never in the generator's (the reference iterates in every
@@ -12,6 +12,7 @@ of batch normalisation have no bias.
 from __future__ import annotations
 
 import dataclasses
+from functools import partial
 
 from jaxgan import adversarial
 from jaxgan.game import DataSpec, Game
@@ -26,6 +27,7 @@ class Options(backbones.Options, adversarial.Options):
     dequantise: bool = True
     decay_steps: int = 50_000
     leak: float = 0.1  # of the CNN's and the perceptron's critic
+    power_iterations: int = 1  # per critic step; more track a kernel that moves fast more closely
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -35,7 +37,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         model="sngan",
         pictures="resnet",
         num_classes=adversarial.classes(options, spec),
-        kernel_norm=spectral_norm,
+        kernel_norm=partial(spectral_norm, n_steps=options.power_iterations),
         output_bias=False,
         dtype=adversarial.compute_dtype(options),
     )

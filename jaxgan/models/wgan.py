@@ -48,7 +48,9 @@ def clip_kernels(limit: float) -> optax.GradientTransformation:
 
 def game(options: Options, spec: DataSpec) -> Game:
     if options.clip <= 0:
-        raise ValueError(f"config.model.clip is {options.clip}; weights are clipped to a positive limit.")
+        raise ValueError(
+            f"config.model.clip is {options.clip}; weights are clipped to a positive limit."
+        )
     generator, critic = backbones.networks(
         options,
         spec,

@@ -3,7 +3,8 @@
 Paper: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", Algorithm 1 and Eq. 3.
 Reference implementation: igul222/improved_wgan_training, gan_cifar_resnet.py.
 
-The critic has no batch normalisation: the penalty is on the gradient at each sample, which batch statistics would couple.
+The critic has no batch normalisation: the penalty is on the gradient at each sample, and batch statistics would couple
+samples.
 
 Intended differences: unconditional by default (the reference ships an auxiliary classifier). Convolutions in front of
 batch normalisation have no bias.
@@ -35,7 +36,9 @@ GENERATOR_WIDTH = {32: 128}
 
 def game(options: Options, spec: DataSpec) -> Game:
     if not options.generator_width:
-        options = dataclasses.replace(options, generator_width=GENERATOR_WIDTH.get(spec.shape[0], 0))
+        options = dataclasses.replace(
+            options, generator_width=GENERATOR_WIDTH.get(spec.shape[0], 0)
+        )
     generator, critic = backbones.networks(
         options,
         spec,

@@ -1,8 +1,8 @@
 """The generator and critic backbones that the classic models share, chosen by name and by the shape of the data.
 
-    mlp      points, and pictures as vectors
-    conv     strided convolutions (DCGAN; the SN-GAN paper's CNN, Table 3), any resolution 4 or 6 times a power of two
-    resnet   residual blocks (WGAN-GP, SN-GAN), at the resolutions that papers define and two small ones
+mlp      points, and pictures as vectors
+conv     strided convolutions (DCGAN; the SN-GAN paper's CNN, Table 3), any resolution 4 or 6 times a power of two
+resnet   residual blocks (WGAN-GP, SN-GAN), at the resolutions that papers define and two small ones
 """
 
 from __future__ import annotations
@@ -50,7 +50,9 @@ RESNETS = {
 class Options:
     """How a model's backbone is chosen and sized."""
 
-    architecture: str = "auto"  # mlp | conv | resnet; auto: mlp for points, the paper's for pictures
+    architecture: str = (
+        "auto"  # mlp | conv | resnet; auto: mlp for points, the paper's for pictures
+    )
     generator_width: int = 0  # of the widest layer (conv: of the narrowest); 0: the paper's
     critic_width: int = 0
     depth: int = 3  # hidden layers (mlp)
@@ -106,7 +108,13 @@ def networks(
         init = normal_002 if kernel_norm is plain else glorot
         return (
             ConvGenerator(
-                resolution, channels, options.generator_width or 64, bottom, num_classes, init, dtype
+                resolution,
+                channels,
+                options.generator_width or 64,
+                bottom,
+                num_classes,
+                init,
+                dtype,
             ),
             ConvCritic(
                 bottom,
@@ -126,10 +134,18 @@ def networks(
             f"{model}'s ResNet makes pictures of {', '.join(map(str, RESNETS))} pixels, not {resolution};"
             f" set --config.data.resolution={nearest} or --config.model.architecture=conv."
         )
-    top, widest = options.generator_width or shape.generator_width, options.critic_width or shape.critic_width
+    top, widest = (
+        options.generator_width or shape.generator_width,
+        options.critic_width or shape.critic_width,
+    )
     return (
         ResNetGenerator(
-            shape.bottom, top, tuple(max(1, top // d) for d in shape.generator), channels, num_classes, dtype
+            shape.bottom,
+            top,
+            tuple(max(1, top // d) for d in shape.generator),
+            channels,
+            num_classes,
+            dtype,
         ),
         ResNetCritic(
             tuple(max(1, widest // d) for d in shape.critic),

@@ -1,10 +1,11 @@
 """Convolutions beside a resampling, as one layer with `nn.Conv`'s parameters and less arithmetic.
 
-    DownConv(64)(x)  is  avg_pool(nn.Conv(64, (3, 3))(x))
-    UpConv(64)(x)    is  nn.Conv(64, (3, 3))(upsample_nearest(x))
+    DownConv(64)(x)      is  avg_pool(nn.Conv(64, (3, 3))(x))
+    UpConv(64)(x)        is  nn.Conv(64, (3, 3))(upsample_nearest(x))
+    DoublingConv(64)(x)  is  nn.ConvTranspose(64, (4, 4), (2, 2))(x)
 
 to float rounding, in values and gradients: `jaxgan.resample` has the identities. The parameters are
-those of `nn.Conv` (`kernel` [kh, kw, in, out] and `bias`, the same initial values under the same
+those of `nn.Conv` or `nn.ConvTranspose` (`kernel` [kh, kw, in, out] and `bias`, the same initial values under the same
 name), so weights trained with either work in the other, and class transforms of `nn.Conv`, such as
 `jaxgan.nets.spectral.spectral_norm`, apply: it is the 3x3 kernel that has a norm, not the derived
 one.
@@ -21,7 +22,7 @@ from flax.linen.dtypes import canonicalize_dtype
 
 from jaxgan import resample
 
-# nn.Conv's fields that these layers honour; the others must keep their defaults.
+# The fields of nn.Conv and nn.ConvTranspose that these layers honour; the others must keep their defaults.
 _FIELDS = {
     "features", "kernel_size", "use_bias", "dtype", "param_dtype", "kernel_init", "bias_init",
     "parent", "name",
@@ -64,14 +65,35 @@ class UpConv(nn.Conv):
         return resample.upsample_conv(*_arguments(self, inputs))
 
 
-def _arguments(layer: nn.Conv, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array | None]:
+class DoublingConv(nn.ConvTranspose):
+    """`nn.ConvTranspose` of stride 2: [B, H, W, C] -> [B, 2H, 2W, features].
+
+    Fields as `nn.ConvTranspose`'s: `features`, `kernel_size` (even), `use_bias`, `dtype`,
+    `param_dtype`, `kernel_init`, `bias_init`.
+
+    >>> import jax.numpy as jnp
+    >>> DoublingConv(5).init_with_output(jax.random.key(0), jnp.ones((1, 8, 4, 3)))[0].shape
+    (1, 16, 8, 5)
+    """
+
+    kernel_size: Sequence[int] = (4, 4)
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        return resample.conv_transpose(*_arguments(self, inputs))
+
+
+def _arguments(
+    layer: nn.Conv | nn.ConvTranspose, x: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array | None]:
     """The images in the dtype to compute in, and the layer's parameters in their own."""
     name = type(layer).__name__
-    for field in dataclasses.fields(nn.Conv):
+    base = nn.ConvTranspose if isinstance(layer, nn.ConvTranspose) else nn.Conv
+    for field in dataclasses.fields(base):
         if field.name not in _FIELDS and getattr(layer, field.name) != field.default:
             raise ValueError(
                 f"{name} is exact for plain convolutions only, so it has no {field.name}; got "
-                f"{field.name}={getattr(layer, field.name)}. Use nn.Conv and resample separately."
+                f"{field.name}={getattr(layer, field.name)}. Use nn.{base.__name__} and resample separately."
             )
     if not isinstance(layer.kernel_size, Sequence) or len(layer.kernel_size) != 2:
         raise ValueError(

@@ -9,6 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.nets.conv import DoublingConv
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm
 
@@ -50,16 +51,16 @@ class ConvGenerator(nn.Module):
         x = x.reshape(-1, self.bottom, self.bottom, top)
         for i in range(n):
             # No bias: the batch normalisation that follows subtracts it, so its gradient is zero but for rounding.
-            x = nn.ConvTranspose(
+            x = DoublingConv(
                 top // 2 ** (i + 1),
-                (4, 4),
-                (2, 2),
                 use_bias=False,
                 kernel_init=self.kernel_init,
                 dtype=self.dtype,
                 name=f"up{i}",
             )(x)
-            x = nn.relu(BatchNorm(self.num_classes, dtype=self.dtype, name=f"norm{i}")(x, label, train))
+            x = nn.relu(
+                BatchNorm(self.num_classes, dtype=self.dtype, name=f"norm{i}")(x, label, train)
+            )
         x = nn.Conv(
             self.channels, (3, 3), kernel_init=self.kernel_init, dtype=self.dtype, name="output"
         )(x)

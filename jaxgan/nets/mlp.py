@@ -11,7 +11,10 @@ import jax.numpy as jnp
 
 
 class MLPGenerator(nn.Module):
-    """Latent [B, L] to samples [B, *shape]: `depth` hidden ReLU layers of `width` units, a linear output; tanh for pictures."""
+    """Latent [B, L] to samples [B, *shape]: `depth` hidden ReLU layers of `width` units, a linear output.
+
+    Pictures pass a tanh.
+    """
 
     shape: tuple[int, ...]
     width: int = 256

@@ -26,7 +26,9 @@ class BatchNorm(nn.Module):
     dtype: jnp.dtype | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True) -> jax.Array:
+    def __call__(
+        self, x: jax.Array, label: jax.Array | None = None, train: bool = True
+    ) -> jax.Array:
         conditional = self.num_classes is not None
         norm = nn.BatchNorm(
             use_running_average=not train,
@@ -49,4 +51,6 @@ class BatchNorm(nn.Module):
             )
             return jnp.expand_dims(table(label), tuple(range(1, x.ndim - 1)))
 
-        return x * per_class("gain", nn.initializers.ones) + per_class("bias", nn.initializers.zeros)
+        return x * per_class("gain", nn.initializers.ones) + per_class(
+            "bias", nn.initializers.zeros
+        )

@@ -36,13 +36,20 @@ class GeneratorBlock(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None, train: bool) -> jax.Array:
         def norm(x, name):
-            return nn.relu(BatchNorm(self.num_classes, dtype=self.dtype, name=name)(x, label, train))
+            return nn.relu(
+                BatchNorm(self.num_classes, dtype=self.dtype, name=name)(x, label, train)
+            )
 
         conv = {"use_bias": False, "kernel_init": glorot_relu, "dtype": self.dtype}
         y = UpConv(self.features, (3, 3), **conv, name="conv0")(norm(x, "norm0"))
         y = nn.Conv(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
         shortcut = nn.Conv(
-            self.features, (1, 1), use_bias=False, kernel_init=glorot, dtype=self.dtype, name="shortcut"
+            self.features,
+            (1, 1),
+            use_bias=False,
+            kernel_init=glorot,
+            dtype=self.dtype,
+            name="shortcut",
         )(x)
         return y + resample.upsample_nearest(shortcut)
 
@@ -70,7 +77,9 @@ class CriticBlock(nn.Module):
         if self.down:
             x = resample.avg_pool(x)
         if self.down or x.shape[-1] != self.features:
-            x = conv(self.features, (1, 1), kernel_init=glorot, dtype=self.dtype, name="shortcut")(x)
+            x = conv(self.features, (1, 1), kernel_init=glorot, dtype=self.dtype, name="shortcut")(
+                x
+            )
         return y + x
 
 
@@ -94,7 +103,9 @@ class ResNetGenerator(nn.Module):
         )(latent)
         x = x.reshape(-1, self.bottom, self.bottom, self.top)
         for i, features in enumerate(self.features):
-            x = GeneratorBlock(features, self.num_classes, self.dtype, name=f"block{i}")(x, label, train)
+            x = GeneratorBlock(features, self.num_classes, self.dtype, name=f"block{i}")(
+                x, label, train
+            )
         x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, None, train))
         x = nn.Conv(self.channels, (3, 3), kernel_init=glorot, dtype=self.dtype, name="output")(x)
         return jnp.tanh(x.astype(jnp.float32))
@@ -129,7 +140,11 @@ class ResNetCritic(nn.Module):
         )(x)[:, 0]
         if self.num_classes is not None:
             table = self.kernel_norm(nn.Embed)(
-                self.num_classes, x.shape[-1], embedding_init=glorot, dtype=self.dtype, name="projection"
+                self.num_classes,
+                x.shape[-1],
+                embedding_init=glorot,
+                dtype=self.dtype,
+                name="projection",
             )
             logits = logits + jnp.sum(table(label) * x, axis=-1)
         return logits.astype(jnp.float32)

@@ -31,6 +31,7 @@ class Checkpoints:
             kept.append(policies.EveryNSteps(keep_every))
         self._preservation = policies.AnyPreservationPolicy(kept)
         self._open = None
+        self._unreadable: list[int] = []
 
     def _checkpointer(self):
         if self._open is None:
@@ -48,19 +49,24 @@ class Checkpoints:
         """Rounds of the finished checkpoints, ascending."""
         if not self.directory.is_dir():
             return []
-        return sorted(int(d.name) for d in self.directory.iterdir() if d.is_dir() and d.name.isdigit())
+        return sorted(
+            int(d.name) for d in self.directory.iterdir() if d.is_dir() and d.name.isdigit()
+        )
 
     def save(self, step: int, state: State) -> None:
         """Starts saving and returns as soon as the state may be donated; waits for the save before this one."""
-        # Only a checkpoint that could not be restored can be in the way.
-        shutil.rmtree(self.directory / str(step), ignore_errors=True)
+        # Those that cannot be read would count among those to keep; and only such a one can be in the way.
+        for old in (*self._unreadable, step):
+            shutil.rmtree(self.directory / str(old), ignore_errors=True)
+        self._unreadable = []
         self._checkpointer().save_async(step, state, force=True)
 
     def restore(self, shape: State, step: int | None = None) -> tuple[int, State] | None:
         """(step, state) of the latest checkpoint that can be read (or of `step`); None if there is none at all.
 
-        A checkpoint that cannot be read is named in a warning, and the one before it is taken. `shape` is `Engine.state_shape`: leaves are restored with the shardings it carries, so a run may
-        continue on another number of devices.
+        A checkpoint that cannot be read is named in a warning, the one before it is taken, and the next `save` removes
+        it. `shape` is `Engine.state_shape`: leaves are restored with the shardings it carries, so a run may continue
+        on another number of devices.
         """
         steps = self.steps() if step is None else [step]
         if step is not None and step not in self.steps():
@@ -72,6 +78,7 @@ class Checkpoints:
                 with _quiet():
                     return candidate, ocp.load(self.directory / str(candidate), shape)
             except Exception as error:  # Orbax has no common type for what a damaged file can raise
+                self._unreadable.append(candidate)
                 reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
                 warnings.warn(
                     f"the checkpoint of step {candidate} in {self.directory} cannot be read ({reason}); falling back to"

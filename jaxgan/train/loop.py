@@ -105,8 +105,10 @@ def train(
     check_options(options)
     workdir = Path(workdir)
     engine = make_engine(game, options, seed)
-    workdir.mkdir(parents=True, exist_ok=True)
     checkpoints = Checkpoints(workdir / CHECKPOINTS, options.keep, options.keep_every)
+    # Refuses what the data cannot give before anything is written or compiled.
+    run = _Run(engine, source, workdir, options, seed, flip, checkpoints)
+    workdir.mkdir(parents=True, exist_ok=True)
     restored = checkpoints.restore(engine.state_shape)
     step, state = restored or (0, engine.init())
     if restored:
@@ -114,10 +116,9 @@ def train(
     if step >= options.steps:
         say(f"{workdir} has already trained {step:,} of {options.steps:,} steps")
         return Result(state, step, engine, workdir)
-    run = _Run(engine, source, workdir, options, seed, flip, checkpoints)
     try:
         with _Signals(say) as signals:
-            return run.play(state, step, signals)
+            return run.play(state, step, signals, saved=step if restored else None)
     finally:
         run.close()
 
@@ -138,9 +139,17 @@ class _Run:
         self.window = _Window()
         self.metrics: report.Metrics | None = None
         self.chief = jax.process_index() == 0
+        self.all_finite = jax.jit(
+            lambda state: {
+                part: jax.tree.map(lambda x: jnp.isfinite(x).all(), getattr(state, part))
+                for part in ("params", "variables", "ema")
+            },
+            out_shardings=engine.replicated,
+        )
 
-    def play(self, state: State, step: int, signals: _Signals) -> Result:
-        options = self.options
+    def play(self, state: State, step: int, signals: _Signals, saved: int | None) -> Result:
+        """Plays from `step` on; `saved` is the step whose checkpoint is on disk already."""
+        options, self.saved = self.options, saved
         if self.chief:
             (self.workdir / SAMPLES).mkdir(exist_ok=True)
             self.metrics = report.Metrics(self.workdir, step)
@@ -161,9 +170,8 @@ class _Run:
                 if step % options.checkpoint_every == 0 and step < options.steps:
                     self.save(state, step)
                 self.progress.advance(step)
-            self.window.end(step)
-            self.flush()
-            self.save(state, step)
+            if self.saved != step:  # a signal may end the run right after a save
+                self.save(state, step)
             if step % options.sample_every:
                 self.sample(state, step)
         return Result(state, step, self.engine, self.workdir, signals.received)
@@ -183,13 +191,7 @@ class _Run:
         step, values, bad, rounds, seconds = self.window.take()
         if bad:
             name = min(bad, key=bad.get)
-            self.checkpoints.close()  # lets a save in progress finish
-            kept = self.checkpoints.steps()
-            good = f"the last good checkpoint is of step {kept[-1]:,}" if kept else "no checkpoint was saved yet"
-            raise Diverged(
-                f"{name} became NaN or infinite at step {bad[name]:,}; {good}. Lower the learning rates, or see what"
-                f" the metrics did before in {self.workdir / report.METRICS_FILE}."
-            )
+            raise self.diverged(name, f"at step {bad[name]:,}")
         images = self.engine.game.images(step)
         before = self.engine.game.images(step - rounds)
         row = {
@@ -202,13 +204,34 @@ class _Run:
             self.metrics.write(step, row)
         self.progress.show(step, row)
 
+    def diverged(self, name: str, when: str) -> Diverged:
+        self.checkpoints.close()  # lets a save in progress finish
+        kept = self.checkpoints.steps()
+        good = (
+            f"the last good checkpoint is of step {kept[-1]:,}"
+            if kept
+            else "no checkpoint was saved yet"
+        )
+        return Diverged(
+            f"{name} became NaN or infinite {when}; {good}. Lower the learning rates, or see what the metrics did"
+            f" before in {self.workdir / report.METRICS_FILE}."
+        )
+
     def save(self, state: State, step: int) -> None:
         """Saves, after making sure that what is saved is finite."""
         self.window.end(step)
         self.flush()
+        # Finite metrics are no proof: they were taken before the last update of each player.
+        for path, good in jax.tree_util.tree_leaves_with_path(self.all_finite(state)):
+            if not good:
+                name = jax.tree_util.keystr(path, simple=True, separator="/")
+                raise self.diverged(name, f"before step {step:,}")
         self.checkpoints.save(step, state)
+        self.saved = step
 
     def sample(self, state: State, step: int) -> None:
+        self.window.end(step)
+        self.flush()  # the plot is to show all rows, and a diverged run is to be told as such
         key = purpose_key(self.engine.run_key, "grid", 0)
         samples = np.asarray(sample_grid(self.engine, state, key, self.options.grid))
         if self.chief:
@@ -256,7 +279,9 @@ class _Window:
         for turn, values in metrics.items():
             before = self.running.get(turn)
             now = np.int32(step)
-            self.running[turn] = _first(values, now) if before is None else _merge(before, values, now)
+            self.running[turn] = (
+                _first(values, now) if before is None else _merge(before, values, now)
+            )
         self.rounds += 1
 
     def end(self, step: int) -> None:
@@ -271,8 +296,11 @@ class _Window:
         step, running, rounds = self.ended
         self.ended = None
         metrics = {name: metric for turn in running.values() for name, metric in turn.items()}
-        means = {name: float(metric.mean.compute()) for name, metric in metrics.items()}
-        bad = {name: int(metric.bad_step) for name, metric in metrics.items() if metric.bad_step >= 0}
+        # Not `compute()`, which divides a float by an integer: strict promotion refuses that.
+        means = {name: float(m.mean.total) / int(m.mean.count) for name, m in metrics.items()}
+        bad = {
+            name: int(metric.bad_step) for name, metric in metrics.items() if metric.bad_step >= 0
+        }
         now = time.monotonic()
         seconds, self.since = max(now - self.since, 1e-9), now
         return step, means, bad, rounds, seconds
@@ -282,7 +310,8 @@ class _Window:
 def _first(values: Metrics, step: jax.Array) -> dict[str, Running]:
     return {
         name: Running(
-            clu_metrics.Average.from_model_output(value), jnp.where(jnp.isfinite(value), jnp.int32(-1), step)
+            clu_metrics.Average.from_model_output(value),
+            jnp.where(jnp.isfinite(value), jnp.int32(-1), step),
         )
         for name, value in values.items()
     }

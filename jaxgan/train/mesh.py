@@ -19,8 +19,8 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
     count = devices or len(available)
     if count > len(available):
         raise ValueError(
-            f"config.train.devices asks for {count} devices, but JAX sees {len(available)}; set --config.train.devices=0"
-            " to use all there are."
+            f"config.train.devices asks for {count} devices, but JAX sees {len(available)}; set"
+            " --config.train.devices=0 to use all there are."
         )
     if count % fsdp:
         raise ValueError(
@@ -36,7 +36,7 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
 
 
 def state_sharding(shapes, mesh: Mesh):
-    """Shardings for a tree of shapes: large arrays split along their largest divisible axis over "fsdp", others copied."""
+    """Shardings for a tree of shapes: large arrays split along their largest divisible axis over "fsdp"."""
     parts = mesh.shape["fsdp"]
 
     def choose(leaf):

@@ -15,7 +15,9 @@ LINE_EVERY_SECONDS = 20.0  # without a terminal
 def describe(row: dict[str, float]) -> str:
     """Losses and rate of a row of metrics, in a few words."""
     losses = " ".join(
-        f"{name.removesuffix('/loss')} {value:.3f}" for name, value in row.items() if name.endswith("/loss")
+        f"{name.removesuffix('/loss')} {value:.3f}"
+        for name, value in row.items()
+        if name.endswith("/loss")
     )
     return f"{losses} | {row['images_per_second']:,.0f} img/s | {row['kimg']:,.1f} kimg"
 
@@ -62,4 +64,8 @@ class Progress:
         if now - self.last_line >= LINE_EVERY_SECONDS or step >= self.steps:
             self.last_line = now
             left = (now - self.began) / max(step - self.first, 1) * (self.steps - step)
-            print(f"step {step:,}/{self.steps:,} | {describe(row)} | {left:,.0f} s left", file=sys.stderr, flush=True)
+            print(
+                f"step {step:,}/{self.steps:,} | {describe(row)} | {left:,.0f} s left",
+                file=sys.stderr,
+                flush=True,
+            )

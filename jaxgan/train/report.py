@@ -13,7 +13,9 @@ from PIL import Image
 from jaxgan.metrics.images import to_uint8
 
 METRICS_FILE = "metrics.jsonl"
-SMALLEST_GRID = 256  # pixels; smaller grids are enlarged by whole numbers so that a person can see them
+SMALLEST_GRID = (
+    256  # pixels; smaller grids are enlarged by whole numbers so that a person can see them
+)
 
 
 def replace_atomically(path: Path, write) -> None:
@@ -79,7 +81,7 @@ def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:
 
 
 def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0) -> None:
-    """A PNG of samples: a grid for pictures (float [N, H, W, C] in [-1, 1] or uint8), a scatter plot for points [N, D]."""
+    """A PNG of samples: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), a scatter plot of points [N, D]."""
     path = Path(path)
     if samples.ndim == 2:
         replace_atomically(path, lambda p: _scatter(p, samples))
@@ -88,7 +90,9 @@ def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0) -> None:
     grid = tile(images, columns)
     scale = max(1, -(-SMALLEST_GRID // min(grid.shape[:2])))
     picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
-    picture = picture.resize((picture.width * scale, picture.height * scale), Image.Resampling.NEAREST)
+    picture = picture.resize(
+        (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
+    )
     replace_atomically(path, lambda p: picture.save(p, format="PNG"))
 
 
@@ -102,7 +106,9 @@ def _figure(width: float, height: float):
 def _scatter(path: Path, points: np.ndarray) -> None:
     figure = _figure(5, 5)
     axes = figure.subplots()
-    axes.scatter(points[:, 0], points[:, 1] if points.shape[1] > 1 else 0 * points[:, 0], s=2, alpha=0.5)
+    axes.scatter(
+        points[:, 0], points[:, 1] if points.shape[1] > 1 else 0 * points[:, 0], s=2, alpha=0.5
+    )
     axes.set_aspect("equal", adjustable="datalim")
     figure.savefig(path, format="png", dpi=100)
 

@@ -23,8 +23,12 @@ def iterate_samples(
     """
     key, classes = jax.random.key(seed), engine.game.num_classes
     for start in range(0, num, BATCH):
-        labels = None if classes is None else np.arange(start, start + BATCH, dtype=np.int32) % classes
-        samples = np.asarray(engine.sample(state, jax.random.fold_in(key, start // BATCH), BATCH, labels, ema))
+        labels = (
+            None if classes is None else np.arange(start, start + BATCH, dtype=np.int32) % classes
+        )
+        samples = np.asarray(
+            engine.sample(state, jax.random.fold_in(key, start // BATCH), BATCH, labels, ema)
+        )
         if len(engine.game.sample_shape) == 3:
             samples = to_uint8(samples)
         batch = {"image": samples[: num - start]}
@@ -33,7 +37,9 @@ def iterate_samples(
         yield batch
 
 
-def sample(engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True) -> dict[str, np.ndarray]:
+def sample(
+    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True
+) -> dict[str, np.ndarray]:
     """{"image": [num, ...], "label": [num] if conditional}: `iterate_samples` in one piece."""
     batches = list(iterate_samples(engine, state, num, seed, ema))
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}

@@ -13,7 +13,17 @@ from jaxgan.train.report import replace_atomically
 RECORD = "config.json"
 
 # How long to train and what to write may change when a run continues; nothing else may, or it would be another run.
-FREE = ("steps", "log_every", "sample_every", "checkpoint_every", "keep", "keep_every", "grid", "devices", "fsdp")
+FREE = (
+    "steps",
+    "log_every",
+    "sample_every",
+    "checkpoint_every",
+    "keep",
+    "keep_every",
+    "grid",
+    "devices",
+    "fsdp",
+)
 
 
 def claim(workdir: str | Path, record: dict) -> None:
@@ -30,7 +40,9 @@ def claim(workdir: str | Path, record: dict) -> None:
             pass
     except OSError as error:
         reason = error.strerror or str(error)
-        raise OSError(f"cannot write to the workdir {workdir} ({reason}); choose another --workdir.") from None
+        raise OSError(
+            f"cannot write to the workdir {workdir} ({reason}); choose another --workdir."
+        ) from None
     if (workdir / RECORD).exists():
         there = flatten(read(workdir)["config"])
         here = flatten(record["config"])
@@ -58,7 +70,9 @@ def read(workdir: str | Path) -> dict:
     try:
         return json.loads(path.read_text())
     except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not valid JSON ({error}); restore it or train into another --workdir.") from None
+        raise ValueError(
+            f"{path} is not valid JSON ({error}); restore it or train into another --workdir."
+        ) from None
 
 
 def flatten(config: dict) -> dict:

@@ -21,9 +21,9 @@ def picture(resolution):
     return DataSpec((resolution, resolution, 3), 10, 1000)
 
 
-# (model, data, changed options) -> parameters of (critic, generator). The counts of published code are the same but for the
-# biases in front of batch normalisation, which jaxgan leaves out (see CHANGELOG.md). PyTorch-StudioGAN's logs say, rounded:
-# conditional SN-GAN 1.06 M and 4.30 M, DCGAN 2.93 M and (latent 128, as lsgan here) 3.81 M.
+# (model, data, changed options) -> parameters of (critic, generator). The counts of published code are the same but
+# for the biases in front of batch normalisation, which jaxgan leaves out (see CHANGELOG.md). PyTorch-StudioGAN's logs
+# say, rounded: conditional SN-GAN 1.06 M and 4.30 M, DCGAN 2.93 M and (latent 128, as lsgan here) 3.81 M.
 GOLDEN = {
     ("gan", CIFAR, ()): (5_130_001, 5_251_872),
     ("gan", POINTS, ()): (1_446_001, 1_564_802),
@@ -97,7 +97,10 @@ def batches(spec, batch_size):
             image = rng.integers(0, 256, (batch_size, *spec.shape), np.uint8)
         else:
             image = rng.normal(size=(batch_size, *spec.shape)).astype(np.float32)
-        yield {"image": image, "label": rng.integers(0, spec.num_classes, batch_size).astype(np.int32)}
+        yield {
+            "image": image,
+            "label": rng.integers(0, spec.num_classes, batch_size).astype(np.int32),
+        }
 
 
 def play(name, spec, rounds=2, **changes):
@@ -132,7 +135,9 @@ def test_two_rounds_are_finite_traced_once_and_move_only_what_may_move(name, spe
     assert all(np.isfinite(value) for turn in metrics.values() for value in turn.values())
     assert set(engine.traces().values()) == {1}
     for player in ("critic", "generator"):
-        moved = jax.tree.map(lambda a, b: bool((a != b).any()), states[0].params[player], states[-1].params[player])
+        moved = jax.tree.map(
+            lambda a, b: bool((a != b).any()), states[0].params[player], states[-1].params[player]
+        )
         assert any(jax.tree.leaves(moved))
         assert all(leaf.dtype == np.float32 for leaf in jax.tree.leaves(states[-1].params[player]))
     labels = None if engine.game.num_classes is None else np.arange(6, dtype=np.int32)
@@ -157,7 +162,11 @@ def test_spectral_u_moves_in_the_critics_turn_only_and_once_in_it():
 
     engine, state, _, _ = play("sngan", DIGITS, rounds=1, critic_steps=1)
     after_generator = only(engine, "generator", state, DIGITS)
-    jax.tree.map(np.testing.assert_array_equal, state.variables, {**after_generator.variables, "generator": state.variables["generator"]})
+    jax.tree.map(
+        np.testing.assert_array_equal,
+        state.variables,
+        {**after_generator.variables, "generator": state.variables["generator"]},
+    )
     after_critic = only(engine, "critic", state, DIGITS)
     for block, layer in (("block0", "conv0"), ("block1", "conv1")):
         kernel = state.params["critic"][block][layer]["kernel"]
@@ -177,7 +186,9 @@ def test_batch_statistics_move_in_their_own_networks_turn_only():
         )
         return not all(jax.tree.leaves(same))
 
-    after_critic, after_generator = (only(engine, t, state, DIGITS) for t in ("critic", "generator"))
+    after_critic, after_generator = (
+        only(engine, t, state, DIGITS) for t in ("critic", "generator")
+    )
     assert moved(after_critic, "critic")
     assert not moved(after_critic, "generator")
     assert moved(after_generator, "generator")
@@ -187,7 +198,9 @@ def test_batch_statistics_move_in_their_own_networks_turn_only():
 def test_generator_batch_is_a_multiple_of_the_critics():
     """Seen in the running mean of the linear layer's successor: it is the mean over all latents of the turn."""
     for multiple in (1, 2):
-        engine = Engine(make("sngan", DIGITS, (*SMALL.items(), ("generator_batch_multiple", multiple))))
+        engine = Engine(
+            make("sngan", DIGITS, (*SMALL.items(), ("generator_batch_multiple", multiple)))
+        )
         turn = engine.game.stages[0].turns[1]
         batch = {"image": jax.ShapeDtypeStruct((8, 8, 8, 1), np.uint8)}
         lowered = engine.program(0, turn).lower(
@@ -210,8 +223,8 @@ def test_wgan_clips_kernels_and_nothing_else():
 
 
 def test_minimax_and_non_saturating_differ_in_the_generators_loss_only():
-    _, _, a, m_a = play("gan", DIGITS, rounds=1, objective="minimax")
-    _, _, b, m_b = play("gan", DIGITS, rounds=1, objective="non_saturating")
+    _, _, _, m_a = play("gan", DIGITS, rounds=1, objective="minimax")
+    _, _, _, m_b = play("gan", DIGITS, rounds=1, objective="non_saturating")
     assert m_a["critic"]["critic/loss"] == m_b["critic"]["critic/loss"]
     assert m_a["generator"]["generator/loss"] < 0 < m_b["generator"]["generator/loss"]
 
@@ -220,7 +233,9 @@ def test_learning_rates_reach_zero_after_decay_steps():
     _, _, states, _ = play("gan", DIGITS, rounds=4, decay_steps=3)
     before, after = states[3], states[4]
     # Equal but for the last bit, in which two programs may differ.
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), before.params, after.params)
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-6), before.params, after.params
+    )
     assert not np.array_equal(
         states[2].params["critic"]["output"]["kernel"], before.params["critic"]["output"]["kernel"]
     )
@@ -229,10 +244,30 @@ def test_learning_rates_reach_zero_after_decay_steps():
 @pytest.mark.parametrize(
     ("name", "spec", "changes", "text"),
     [
-        ("sngan", picture(100), {}, "pictures of 8, 16, 32, 48, 64, 128 pixels, not 100; set --config.data.resolution=128"),
-        ("dcgan", picture(100), {}, "4 times a power of two pixels, not 100; set --config.data.resolution=64"),
-        ("sngan", DataSpec((32, 48, 3), None, 9), {}, r"square pictures, but one example of the data has shape \(32, 48, 3\)"),
-        ("sngan", POINTS, {"architecture": "resnet"}, "choose --config.model.architecture=mlp or square data"),
+        (
+            "sngan",
+            picture(100),
+            {},
+            "pictures of 8, 16, 32, 48, 64, 128 pixels, not 100; set --config.data.resolution=128",
+        ),
+        (
+            "dcgan",
+            picture(100),
+            {},
+            "4 times a power of two pixels, not 100; set --config.data.resolution=64",
+        ),
+        (
+            "sngan",
+            DataSpec((32, 48, 3), None, 9),
+            {},
+            r"square pictures, but one example of the data has shape \(32, 48, 3\)",
+        ),
+        (
+            "sngan",
+            POINTS,
+            {"architecture": "resnet"},
+            "choose --config.model.architecture=mlp or square data",
+        ),
         ("sngan", CIFAR, {"architecture": "transformer"}, "is one of auto, mlp, conv, resnet"),
         ("sngan", DataSpec((32, 32, 3), None, 9), {"conditional": True}, "the data has no labels"),
         ("gan", CIFAR, {"conditional": True}, "has no conditional form"),
@@ -257,4 +292,7 @@ def test_options_are_documented_defaults_of_one_dataclass():
     for name in models.names():
         options = models.load(name).Options
         assert dataclasses.is_dataclass(options)
-        assert all(type(value) in (int, float, str, bool) for value in dataclasses.asdict(options()).values())
+        assert all(
+            type(value) in (int, float, str, bool)
+            for value in dataclasses.asdict(options()).values()
+        )

@@ -1,4 +1,4 @@
-"""DownConv and UpConv are nn.Conv beside a resampling, on the same parameters."""
+"""DownConv and UpConv are nn.Conv beside a resampling, DoublingConv is nn.ConvTranspose, on the same parameters."""
 
 import re
 
@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxgan import resample
-from jaxgan.nets.conv import DownConv, UpConv
+from jaxgan.nets.conv import DoublingConv, DownConv, UpConv
 from jaxgan.nets.spectral import spectral_norm
 
 
@@ -120,3 +120,47 @@ def test_other_convolutions_are_refused(layer, x, key, field, value):
 def test_kernels_that_are_not_of_images_are_refused(layer, x, key, size):
     with pytest.raises(ValueError, match=r"works on images, so its kernel_size is a pair such as"):
         layer(5, size).init(key, x)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("kernel_size", [(4, 4), (2, 2), (2, 4)])
+def test_doubling_conv_is_the_transposed_convolution(x, key, kernel_size, dtype):
+    fields = {"features": 5, "kernel_size": kernel_size, "dtype": dtype, "name": "conv"}
+    plain = nn.ConvTranspose(**fields, strides=(2, 2), bias_init=nn.initializers.normal())
+    fused = DoublingConv(**fields, bias_init=nn.initializers.normal())
+    variables = fused.init(key, x)
+    jax.tree.map(np.testing.assert_array_equal, variables, plain.init(key, x))
+
+    def value_and_gradients(layer):
+        def loss(variables, x):
+            return jnp.sum(jnp.sin(layer.apply(variables, x).astype(jnp.float32)))
+
+        return jax.value_and_grad(loss, (0, 1))(variables, x)
+
+    rtol = 1e-5 if dtype == jnp.float32 else 3e-2
+    assert fused.apply(variables, x).dtype == dtype
+    assert_trees_close(fused.apply(variables, x), plain.apply(variables, x), rtol)
+    assert_trees_close(value_and_gradients(fused), value_and_gradients(plain), rtol)
+
+
+def test_doubling_conv_under_spectral_norm(x, key):
+    plain = spectral_norm(nn.ConvTranspose)(5, (4, 4), (2, 2))
+    fused = spectral_norm(DoublingConv)(5)
+    variables = fused.init(key, x)
+    assert_trees_close(fused.apply(variables, x), plain.apply(variables, x), 1e-5)
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        ({"kernel_size": (3, 3)}, "takes a kernel [kh, kw, 3, O] of even size"),
+        (
+            {"strides": (1, 2)},
+            "DoublingConv is exact for plain convolutions only, so it has no strides",
+        ),
+        ({"transpose_kernel": True}, "so it has no transpose_kernel"),
+    ],
+)
+def test_what_doubling_conv_cannot_do_is_refused(x, key, fields, text):
+    with pytest.raises(ValueError, match=re.escape(text)):
+        DoublingConv(5, **fields).init(key, x)

@@ -1,0 +1,86 @@
+"""Every notebook in colab/ runs from top to bottom at a small size, and is committed clean."""
+
+import ast
+import os
+import re
+from pathlib import Path
+
+import nbformat
+import pytest
+
+NOTEBOOKS = sorted((Path(__file__).parents[1] / "colab").glob("*.ipynb"))
+IDS = [path.stem for path in NOTEBOOKS]
+STEPS = 16
+
+
+def read(path: Path) -> nbformat.NotebookNode:
+    return nbformat.read(path, as_version=nbformat.NO_CONVERT)
+
+
+def python(source: str) -> str:
+    """The cell as Python: its IPython magics become `pass`."""
+    return re.sub(r"^(\s*)%.*", r"\1pass", source, flags=re.MULTILINE)
+
+
+def test_there_is_a_notebook():
+    assert "quickstart" in IDS
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
+def test_committed_clean(path):
+    notebook = read(path)
+    nbformat.validate(notebook)
+    assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
+def test_holds_no_logic_of_its_own(path):
+    cells = [cell.source for cell in read(path).cells if cell.cell_type == "code"]
+    assert 'find_spec("jaxgan") is None' in cells[0]  # installs it where it is missing
+    tree = ast.parse("\n".join(map(python, cells)))
+    defined = [n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
+    assert defined == []
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
+def test_runs(path, tmp_path):
+    from nbclient import NotebookClient
+
+    notebook = read(path)
+    client = NotebookClient(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(tmp_path)}},
+    )
+    client.execute(env=environment(tmp_path))  # raises on the first cell that fails
+    shown = [
+        output.data
+        for cell in notebook.cells
+        if cell.cell_type == "code"
+        for output in cell.outputs
+        if output.output_type in ("display_data", "execute_result")
+    ]
+    assert any("image/png" in data for data in shown)
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A reader's: one CPU device instead of the tests' eight, inline figures, no settings from the home directory."""
+    own = {
+        name: value for name, value in os.environ.items() if name not in ("XLA_FLAGS", "MPLBACKEND")
+    }
+    return own | {
+        "JAXGAN_NOTEBOOK_STEPS": str(STEPS),
+        "JAX_PLATFORMS": "cpu",
+        # A run that is continued compiles the same programs again.
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "TMPDIR": str(folder),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+    }
