@@ -20,7 +20,7 @@ import ast
 import dataclasses
 import difflib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,7 @@ from ml_collections import ConfigDict
 
 from jaxgan import data, models
 from jaxgan import train as training
-from jaxgan.game import DataSpec, Game
+from jaxgan.game import DataSpec, Engine, Game, State
 
 SECTIONS = ("model", "data", "train")
 
@@ -46,6 +46,21 @@ class Run:
     def record(self) -> dict:
         """What a workdir remembers of the run."""
         return {"config": self.config.to_dict(), "spec": self.spec._asdict()}
+
+    def train(
+        self, source: data.Source, workdir: str | Path, say: Callable[[str], None] = print
+    ) -> training.Result:
+        """Trains in `workdir`, which must be new or hold this very run, and see `jaxgan.train.train`."""
+        training.workdir.claim(workdir, self.record)
+        return training.train(
+            self.game,
+            source,
+            workdir,
+            self.train_options,
+            seed=self.config.seed,
+            flip=self.config.data.flip,
+            say=say,
+        )
 
 
 def folder() -> Path:
@@ -102,9 +117,13 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> ConfigDict:
         raise ValueError(
             f"the config {path} cannot be read ({type(error).__name__}: {error})."
         ) from error
+    if not isinstance(given, dict):
+        raise ValueError(
+            f"get_config() of {path} returns {type(given).__name__}; it must return a dict of model, data and train."
+        )
     changes = dict(_split(override) for override in overrides)
     # Which options a model has depends on its name, so that comes first.
-    name = changes.get("model.name", given.get("model", {}).get("name", ""))
+    name = changes.get("model.name", training.workdir.flatten(given).get("model.name", ""))
     return _complete(given, changes, name, str(path))
 
 
@@ -143,12 +162,16 @@ def _nearest(key: str, known: list[str]) -> str:
     # A right name in a wrong section is the commonest slip.
     last = key.rsplit(".", 1)[-1]
     same = [k for k in known if k.rsplit(".", 1)[-1] == last]
-    close = same or difflib.get_close_matches(key, known, 1)
+    section = key.split(".")[0]
+    inside = [k for k in known if k.startswith(f"{section}.")]
+    close = same or [
+        f"{section}.{k}"
+        for k in difflib.get_close_matches(last, [k.split(".")[1] for k in inside], 1)
+    ]
+    close = close or ([] if inside else difflib.get_close_matches(key, known, 1))
     if close:
         return f"did you mean '{close[0]}'?"
-    section = key.split(".")[0]
-    inside = [k for k in known if k.startswith(f"{section}.")] or known
-    return f"there are {', '.join(inside)}."
+    return f"there are {', '.join(inside or known)}."
 
 
 def _defaults(options: type) -> dict[str, Any]:
@@ -195,5 +218,18 @@ def reopen(workdir: str | Path) -> Run:
     """The run that a workdir holds; needs neither the config's file nor the data."""
     record = training.workdir.read(workdir)
     config, spec = record["config"], record["spec"]
-    config = _complete(config, {}, config["model"]["name"], f"{workdir}/{training.workdir.RECORD}")
+    origin = f"{workdir}/{training.workdir.RECORD}"
+    config = _complete(config, {}, config["model"]["name"], origin)
     return make_run(config, DataSpec(tuple(spec["shape"]), spec["num_classes"], spec["size"]))
+
+
+def restore(workdir: str | Path, step: int | None = None) -> tuple[Run, Engine, int, State]:
+    """(run, engine, step, state) of a workdir's latest checkpoint, or of one step's, on one device."""
+    run = reopen(workdir)
+    # Sampling a batch of a hundred gains nothing from more devices.
+    engine = training.make_engine(run.game, training.Options(devices=1), run.config.seed)
+    checkpoints = training.Checkpoints(Path(workdir) / training.loop.CHECKPOINTS)
+    restored = checkpoints.restore(engine.state_shape, step)
+    if restored is None:
+        raise FileNotFoundError(f"{workdir} has no checkpoint yet; train it first.")
+    return run, engine, *restored

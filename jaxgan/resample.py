@@ -28,6 +28,10 @@ import jax.numpy as jnp
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
+# Images [32, 32, 32, 256], a server's two cores, one kernel's gradient: 180 ms whole and 150 in four
+# parts of 8 MiB on JAX 0.10; 350 and 145 on 0.12. Images of 8 MiB: 41 and 30; 35 and 40.
+_PART_BYTES = 2**23
+
 
 def avg_pool(x: jax.Array) -> jax.Array:
     """Average of every 2x2 block: [B, H, W, C] -> [B, H/2, W/2, C].
@@ -58,9 +62,9 @@ def upsample_nearest(x: jax.Array) -> jax.Array:
 def conv(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """The plain convolution of stride 1 with zero "SAME" padding, differentiated in pieces.
 
-    XLA's CPU backend finds a kernel's gradient by a convolution of the whole batch, up to twice as
-    slow (three times in JAX 0.12) once the batch outgrows the cache; here it is a sum over parts of
-    the batch there. 1x1 kernels are matrix products, whose gradient is five times as fast.
+    XLA's CPU backend finds a kernel's gradient by one convolution of the whole batch, which slows
+    down, in JAX 0.12 to half its speed, when that outgrows the cache: there it is a sum over parts
+    of the batch. A 1x1 kernel is a matrix product, whose gradient is several times as fast.
 
     Args:
       x: images [B, H, W, C].
@@ -247,10 +251,10 @@ _same_kernel_gradient.defvjp(
 
 
 def _parts(x) -> int:
-    """How many parts of the batch to take, so that one is at most 8 MiB: measured on x86 servers."""
-    batch = x.shape[0]
-    least = -(-x.size * x.dtype.itemsize // 2**23)
-    return next((n for n in range(max(1, least), batch) if batch % n == 0), max(1, batch))
+    """The least number of equal parts of the batch of at most `_PART_BYTES` each, or of one image."""
+    batch, size = x.shape[0], x.size * x.dtype.itemsize
+    least = max(1, -(-size // _PART_BYTES))
+    return next((n for n in range(least, batch) if batch % n == 0), max(1, batch))
 
 
 def _turn(kernel):

@@ -4,12 +4,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.extend.core import jaxprs_in_params
 from jax.test_util import check_grads
 
 from jaxgan import resample
 
-SIZES = [(1, 1), (3, 3), (5, 5), (3, 1), (1, 5)]
+SIZES = [(1, 1), (3, 3), (5, 1)]
 
 
 def conv(x, kernel):
@@ -26,7 +25,11 @@ def plain_up(x, kernel):
     return conv(resample.upsample_nearest(x), kernel)
 
 
-PAIRS = {"down": (resample.conv_avg_pool, plain_down), "up": (resample.upsample_conv, plain_up)}
+PAIRS = {
+    "same": (resample.conv, conv),
+    "down": (resample.conv_avg_pool, plain_down),
+    "up": (resample.upsample_conv, plain_up),
+}
 
 
 @pytest.fixture(params=PAIRS)
@@ -206,30 +209,51 @@ def test_bfloat16_kernels_are_summed_in_float32(pair, key):
 
 
 @pytest.mark.parametrize(("kernel_size", "factor"), [(3, 16 / 36), (1, 1 / 4)])
-def test_the_arithmetic_saved_is_the_arithmetic_promised(pair, key, kernel_size, factor):
-    """Multiplications counted from the traced program, padding ignored."""
-    fused, plain = pair
-    x, kernel = draw(key, (kernel_size, kernel_size))
+@pytest.mark.parametrize("name", ["down", "up"])
+def test_the_arithmetic_saved_is_the_arithmetic_promised(name, key, kernel_size, factor):
+    """As XLA counts it, with 10 % for summing kernels, pooling, and what padding the forms count."""
+    x, kernel = draw(key, (kernel_size, kernel_size), (8, 16, 16, 32), 32)
 
     def flops(f):
-        return sum(map(_conv_flops, _equations(jax.make_jaxpr(f)(x, kernel).jaxpr)))
+        return jax.jit(f).lower(x, kernel).compile().cost_analysis()["flops"]
 
-    assert flops(fused) == pytest.approx(factor * flops(plain))
+    def both_gradients(f):
+        return jax.grad(lambda x, kernel: jnp.vdot(f(x, kernel), f(x, kernel)), (0, 1))
 
-
-def _equations(jaxpr):
-    for equation in jaxpr.eqns:
-        yield equation
-        for inner in jaxprs_in_params(equation.params):
-            yield from _equations(inner)
+    fused, plain = PAIRS[name]
+    assert flops(fused) == pytest.approx(factor * flops(plain), rel=0.1)
+    assert flops(both_gradients(fused)) < 0.6 * flops(both_gradients(plain))
 
 
-def _conv_flops(equation):
-    if equation.primitive.name != "conv_general_dilated":
-        return 0
-    kernel = equation.invars[1].aval.shape
-    spec = equation.params["dimension_numbers"].rhs_spec
-    return equation.outvars[0].aval.size * np.prod(kernel) // kernel[spec[0]]
+@pytest.mark.parametrize("size", [(2, 2), (4, 4), (6, 2), (2, 8)])
+def test_the_forms_for_cpus_are_those_for_other_devices(key, size):
+    """What runs elsewhere is one convolution; here it is four, on even and odd rows and columns."""
+    x, kernel = draw(key, size)
+    y = resample._strided_conv(x, kernel)
+    close(resample._down_by_phase(x, kernel), y)
+    close(resample._up_by_phase(y, kernel), resample._transposed_conv(y, kernel))
+
+
+def test_other_devices_are_given_one_convolution(pair, key):
+    program = jax.jit(pair[0]).trace(*draw(key)).lower(lowering_platforms=("cuda",))
+    assert program.as_text().count("stablehlo.convolution") == 1
+
+
+@pytest.mark.parametrize(("batch", "parts"), [(1, 1), (4, 1), (8, 2), (20, 5), (18, 6), (7, 7)])
+def test_parts_of_the_batch_are_8_mib_at_most(batch, parts):
+    """Pictures of 2 MiB: four to a part, or as many fewer as divide the batch."""
+    x = jax.ShapeDtypeStruct((batch, 256, 256, 8), jnp.float32)
+    assert resample._parts(x) == parts
+
+
+def test_kernel_gradients_in_parts_of_the_batch(key, monkeypatch):
+    x, kernel = draw(key, shape=(6, 4, 6, 3))
+    y = conv(x, kernel)
+    _, gradient = jax.vjp(lambda k: conv(x, k), kernel)
+    monkeypatch.setattr(resample, "_PART_BYTES", x.nbytes // 3)
+    assert resample._parts(x) == 3
+    _, in_parts = jax.vjp(lambda k: resample.conv(x, k), kernel)
+    close(in_parts(y)[0], gradient(y)[0])
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 2), (1, 4, 5, 2)])

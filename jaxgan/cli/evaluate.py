@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxgan.cli.errors import user_errors
-from jaxgan.cli.sample import add_run_arguments, restore
+from jaxgan.cli.sample import add_run_arguments
 
 EVALUATIONS = "evaluations.jsonl"
 
@@ -33,14 +33,14 @@ def run(args) -> int:
     from rich.console import Console
     from rich.table import Table
 
-    from jaxgan import data, train
+    from jaxgan import config, data, train
     from jaxgan.metrics import extractor_for
     from jaxgan.metrics.evaluate import evaluate
 
     with user_errors():
         if args.num < 4:
             raise ValueError(f"--num is {args.num}; precision and recall need at least 4 examples.")
-        trained, engine, step, state = restore(args)
+        trained, engine, step, state = config.restore(args.workdir, args.step)
         options = data.DataOptions(**trained.config.data)
         changes = {
             name: value for name, value in (("split", args.split), ("path", args.data)) if value

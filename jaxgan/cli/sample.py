@@ -25,28 +25,12 @@ def add_arguments(parser) -> None:
     )
 
 
-def restore(args):
-    """(run, engine, step, state) of the run that the arguments name."""
-    from pathlib import Path
-
-    from jaxgan import config, train
-
-    run = config.reopen(args.workdir)
-    # One device: sampling a batch of a hundred gains nothing from more.
-    engine = train.make_engine(run.game, train.Options(devices=1), run.config.seed)
-    checkpoints = train.Checkpoints(Path(args.workdir) / train.loop.CHECKPOINTS)
-    restored = checkpoints.restore(engine.state_shape, args.step)
-    if restored is None:
-        raise FileNotFoundError(f"{args.workdir} has no checkpoint yet; train it first.")
-    return run, engine, *restored
-
-
 def run(args) -> int:
     from pathlib import Path
 
     import numpy as np
 
-    from jaxgan import train
+    from jaxgan import config, train
 
     out = Path(args.out)
     with user_errors():
@@ -58,7 +42,7 @@ def run(args) -> int:
             raise FileNotFoundError(
                 f"there is no folder {out.parent} to put {out.name} into; create it first."
             )
-        trained, engine, step, state = restore(args)
+        trained, engine, step, state = config.restore(args.workdir, args.step)
     samples = train.sample(engine, state, args.num, args.seed, ema=not args.no_ema)
     if out.suffix == ".png":
         columns = trained.game.num_classes or 0

@@ -23,6 +23,11 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="show the whole config, networks, cost and memory, and stop",
     )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="one of several hosts that train together: calls jax.distributed.initialize() first",
+    )
     parser.epilog = (
         "Every value of the config can be set: --config.train.steps=100 --config.model.batch_size=32"
         " --config.data.path=pictures/. See them all with --dry_run."
@@ -37,6 +42,8 @@ def run(args) -> int:
     from jaxgan import config, data, train
     from jaxgan.cli import dry_run
 
+    if args.distributed:
+        jax.distributed.initialize()
     with user_errors():
         cfg = config.load(args.config, args.overrides)
         source = config.open_data(cfg)
@@ -52,15 +59,7 @@ def run(args) -> int:
     say(f"{cfg.model.name} on {source.summary}")
     say(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
     try:
-        result = train.train(
-            prepared.game,
-            source,
-            workdir,
-            prepared.train_options,
-            seed=cfg.seed,
-            flip=cfg.data.flip,
-            say=say,
-        )
+        result = prepared.train(source, workdir, say)
     except train.Diverged as error:
         say(f"stopped: {error}")
         return 1

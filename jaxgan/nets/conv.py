@@ -1,14 +1,15 @@
-"""Convolutions beside a resampling, as one layer with `nn.Conv`'s parameters and less arithmetic.
+"""Convolutions, alone and beside a resampling, with Flax's parameters and less arithmetic.
 
+    Conv(64)(x)          is  nn.Conv(64, (3, 3))(x)
     DownConv(64)(x)      is  avg_pool(nn.Conv(64, (3, 3))(x))
     UpConv(64)(x)        is  nn.Conv(64, (3, 3))(upsample_nearest(x))
     DoublingConv(64)(x)  is  nn.ConvTranspose(64, (4, 4), (2, 2))(x)
 
 to float rounding, in values and gradients: `jaxgan.resample` has the identities. The parameters are
-those of `nn.Conv` or `nn.ConvTranspose` (`kernel` [kh, kw, in, out] and `bias`, the same initial values under the same
-name), so weights trained with either work in the other, and class transforms of `nn.Conv`, such as
-`jaxgan.nets.spectral.spectral_norm`, apply: it is the 3x3 kernel that has a norm, not the derived
-one.
+those of `nn.Conv` or `nn.ConvTranspose` (`kernel` [kh, kw, in, out] and `bias`, the same initial
+values under the same name), so weights trained with either work in the other, and class transforms
+of those, such as `jaxgan.nets.spectral.spectral_norm`, apply: it is the 3x3 kernel that has a norm,
+not the derived one.
 """
 
 from __future__ import annotations
@@ -22,11 +23,29 @@ from flax.linen.dtypes import canonicalize_dtype
 
 from jaxgan import resample
 
-# The fields of nn.Conv and nn.ConvTranspose that these layers honour; the others must keep their defaults.
+# The fields of Flax's layers that these honour; the others must keep their defaults.
 _FIELDS = {
     "features", "kernel_size", "use_bias", "dtype", "param_dtype", "kernel_init", "bias_init",
     "parent", "name",
 }  # fmt: skip
+
+
+class Conv(nn.Conv):
+    """`nn.Conv` with a faster gradient on a CPU: [B, H, W, C] -> [B, H, W, features].
+
+    Fields as `nn.Conv`'s: `features`, `kernel_size` (odd), `use_bias`, `dtype`,
+    `param_dtype`, `kernel_init`, `bias_init`.
+
+    >>> import jax.numpy as jnp
+    >>> Conv(5).init_with_output(jax.random.key(0), jnp.ones((1, 8, 4, 3)))[0].shape
+    (1, 8, 4, 5)
+    """
+
+    kernel_size: Sequence[int] = (3, 3)
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        return resample.conv(*_arguments(self, inputs))
 
 
 class DownConv(nn.Conv):
@@ -93,7 +112,7 @@ def _arguments(
         if field.name not in _FIELDS and getattr(layer, field.name) != field.default:
             raise ValueError(
                 f"{name} is exact for plain convolutions only, so it has no {field.name}; got "
-                f"{field.name}={getattr(layer, field.name)}. Use nn.{base.__name__} and resample separately."
+                f"{field.name}={getattr(layer, field.name)}. Use nn.{base.__name__} for others."
             )
     if not isinstance(layer.kernel_size, Sequence) or len(layer.kernel_size) != 2:
         raise ValueError(

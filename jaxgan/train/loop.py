@@ -149,7 +149,7 @@ class _Run:
 
     def play(self, state: State, step: int, signals: _Signals, saved: int | None) -> Result:
         """Plays from `step` on; `saved` is the step whose checkpoint is on disk already."""
-        options, self.saved = self.options, saved
+        options, self.saved, before = self.options, saved, None
         if self.chief:
             (self.workdir / SAMPLES).mkdir(exist_ok=True)
             self.metrics = report.Metrics(self.workdir, step)
@@ -159,6 +159,10 @@ class _Run:
             while step < options.steps and not signals.received:
                 self.open_stage(step)
                 state, metrics = self.engine.round(state, step, self.batches)
+                # One round in reserve keeps the device busy. A longer queue would only hold more batches in its memory,
+                # and XLA's CPU backend with several virtual devices deadlocks on one.
+                jax.block_until_ready(before)
+                before = metrics
                 # The window that ended a round ago is read only now: the device already has the next round to do.
                 self.flush()
                 self.window.add(step, metrics)
@@ -190,7 +194,7 @@ class _Run:
             return
         step, values, bad, rounds, seconds = self.window.take()
         if bad:
-            name = min(bad, key=bad.get)
+            name = _first_bad(bad)
             raise self.diverged(name, f"at step {bad[name]:,}")
         images = self.engine.game.images(step)
         before = self.engine.game.images(step - rounds)
@@ -304,6 +308,17 @@ class _Window:
         now = time.monotonic()
         seconds, self.since = max(now - self.since, 1e-9), now
         return step, means, bad, rounds, seconds
+
+
+def _first_bad(bad: dict[str, int]) -> str:
+    """What went wrong first: the earliest step, in it the turn played first, of that a value before its gradient."""
+    step = min(bad.values())
+    names = [name for name, at in bad.items() if at == step]
+    turn = names[0].split("/")[0]
+    return min(
+        (name for name in names if name.split("/")[0] == turn),
+        key=lambda name: "/grad_norm" in name,
+    )
 
 
 @jax.jit

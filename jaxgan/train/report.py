@@ -81,7 +81,7 @@ def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:
 
 
 def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0) -> None:
-    """A PNG of samples: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), a scatter plot of points [N, D]."""
+    """A PNG: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), a scatter of points [N, D]."""
     path = Path(path)
     if samples.ndim == 2:
         replace_atomically(path, lambda p: _scatter(p, samples))

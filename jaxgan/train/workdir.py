@@ -68,11 +68,16 @@ def read(workdir: str | Path) -> dict:
             f"{workdir} holds no run (there is no {RECORD} in it); give the --workdir of a training run."
         )
     try:
-        return json.loads(path.read_text())
+        record = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(
             f"{path} is not valid JSON ({error}); restore it or train into another --workdir."
         ) from None
+    if not isinstance(record, dict) or not {"config", "spec"} <= record.keys():
+        raise ValueError(
+            f"{path} is no record of a run; restore it or train into another --workdir."
+        )
+    return record
 
 
 def flatten(config: dict) -> dict:

@@ -1,4 +1,4 @@
-"""DownConv and UpConv are nn.Conv beside a resampling, DoublingConv is nn.ConvTranspose, on the same parameters."""
+"""The layers are nn.Conv, alone or beside a resampling, and nn.ConvTranspose, on the same parameters."""
 
 import re
 
@@ -9,18 +9,20 @@ import numpy as np
 import pytest
 
 from jaxgan import resample
-from jaxgan.nets.conv import DoublingConv, DownConv, UpConv
+from jaxgan.nets.conv import Conv, DoublingConv, DownConv, UpConv
 from jaxgan.nets.spectral import spectral_norm
 
 
 def composition(layer, conv):
-    """The plain form of a fused layer: pooling comes after, upsampling before."""
+    """What a layer is equal to: pooling comes after, upsampling before."""
     if issubclass(layer, DownConv):
         return lambda variables, x: resample.avg_pool(conv.apply(variables, x))
-    return lambda variables, x: conv.apply(variables, resample.upsample_nearest(x))
+    if issubclass(layer, UpConv):
+        return lambda variables, x: conv.apply(variables, resample.upsample_nearest(x))
+    return conv.apply
 
 
-@pytest.fixture(params=[DownConv, UpConv])
+@pytest.fixture(params=[Conv, DownConv, UpConv])
 def layer(request):
     return request.param
 

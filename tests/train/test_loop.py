@@ -46,13 +46,13 @@ def checkpoints(workdir):
 # A real game: SN-GAN on digits has spectral vectors, batch statistics and averaged weights --------------------
 
 
-def play_sngan(workdir, **changes):
-    small = ["batch_size=8", "generator_width=8", "critic_width=8"]
-    cfg = config.load("sngan_digits", [f"model.{change}" for change in small])
+def play_sngan(workdir, say=quietly, **changes):
+    small = ["batch_size=8", "critic_steps=2", "generator_width=8", "critic_width=8"]
+    more = ["ema_half_life_kimg=0.1", "generator_batch_multiple=2"]
+    cfg = config.load("sngan_digits", [f"model.{change}" for change in (*small, *more)])
     source = config.open_data(cfg)
-    run = config.make_run(cfg, source.spec)
-    options = dataclasses.replace(OPTIONS, **changes)
-    return train(run.game, source, workdir, options, seed=3, say=quietly)
+    game = config.make_run(cfg, source.spec).game
+    return train(game, source, workdir, dataclasses.replace(OPTIONS, **changes), seed=3, say=say)
 
 
 @pytest.fixture(scope="module")
@@ -142,12 +142,7 @@ def test_training_2n_is_training_n_and_then_n_bit_for_bit(straight, tmp_path):
     ):  # that these are among what is compared
         assert any(part in name for name in state), part
     said = []
-    cfg = config.load(
-        "sngan_digits", ["model.batch_size=8", "model.generator_width=8", "model.critic_width=8"]
-    )
-    source = config.open_data(cfg)
-    game = config.make_run(cfg, source.spec).game
-    second = train(game, source, tmp_path, OPTIONS, seed=3, say=said.append)
+    second = play_sngan(tmp_path, say=said.append)
     assert said == [f"resuming {tmp_path} at step 3"]
     assert_same_bits(second.state, straight.state)
     once, twice = read_metrics(straight.workdir), read_metrics(tmp_path)

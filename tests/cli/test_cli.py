@@ -1,0 +1,544 @@
+"""The command line: what each command does, and what it says to wrong input before anything compiles."""
+
+import importlib.util
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import jax
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import config
+from jaxgan.cli.main import main, parser
+from jaxgan.game import Engine
+from jaxgan.train import Checkpoints, read_metrics
+
+# One device: several virtual ones compile more slowly and gain nothing.
+TINY = [
+    *(
+        "--config.model.batch_size=8",
+        "--config.model.generator_width=8",
+        "--config.model.critic_width=8",
+    ),
+    *("--config.model.depth=1", "--config.train.devices=1", "--config.train.grid=4"),
+]
+
+
+def run(*arguments, capsys):
+    """(exit code, standard output, the lines of standard error)."""
+    capsys.readouterr()
+    code = main([str(argument) for argument in arguments])
+    out, err = capsys.readouterr()
+    return code, out, err.splitlines()
+
+
+@pytest.fixture
+def nothing_compiles(monkeypatch):
+    """Fails the test if the engine compiles, or plays, anything."""
+
+    def fail(*args, **kwargs):
+        raise AssertionError("something was compiled before the input was checked")
+
+    for name in ("init", "_program", "sample", "round"):
+        monkeypatch.setattr(Engine, name, fail)
+
+
+@pytest.fixture
+def refused(nothing_compiles, capsys):
+    """refused("train", ...): the one sentence that the command ends with, after exit code 2."""
+
+    def check(*arguments):
+        code, out, err = run(*arguments, capsys=capsys)
+        assert code == 2
+        assert out == ""
+        assert len(err) == 1, err
+        assert err[0].startswith("jaxgan: ")
+        return err[0].removeprefix("jaxgan: ")
+
+    return check
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A conditional run on digits of six rounds, with checkpoints of 3 and 6."""
+    workdir = tmp_path_factory.mktemp("runs") / "trained"
+    command = [*TRAIN_CONDITIONAL, "--workdir", str(workdir)]
+    assert main(command) == 0
+    return workdir
+
+
+TRAIN_CONDITIONAL = [
+    *("train", "--config", "sngan_digits", "--config.model.conditional=true", *TINY),
+    *("--config.model.architecture=conv", "--config.model.ema_half_life_kimg=0.01"),
+    *("--config.train.steps=6", "--config.train.checkpoint_every=3", "--config.train.log_every=2"),
+]
+
+
+# Train ----------------------------------------------------------------------------------------------------
+
+
+def test_train_alone_means_sngan_digits(monkeypatch, tmp_path, capsys):
+    args = parser().parse_args(["train"])
+    assert (args.config, args.workdir, args.dry_run) == ("sngan_digits", None, False)
+    assert "sngan_digits" in config.names()
+    seen = []
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("jaxgan.train.train", lambda *args, **kwargs: seen.append(args) or stop())
+
+    def stop():
+        raise OSError("stop here")
+
+    assert main(["train"]) == 2
+    ((game, source, workdir, options),) = seen
+    assert str(workdir) == "runs/sngan_digits"
+    assert (tmp_path / "runs/sngan_digits/config.json").is_file()
+    cfg = config.load("sngan_digits")
+    assert (options.steps, game.stages[0].batch_size) == (cfg.train.steps, cfg.model.batch_size)
+    assert source.summary.startswith("digits")
+
+
+def test_train_says_where_everything_is_and_what_to_run_next(trained, capsys):
+    code, out, err = run(*TRAIN_CONDITIONAL, "--workdir", trained, capsys=capsys)
+    assert (code, out) == (0, "")
+    assert err[0].startswith("jaxgan: sngan on digits (train): 1,442 images, 8x8x1, 10 classes")
+    assert f"workdir {trained}" in err[1]
+    assert f"jaxgan: {trained} has already trained 6 of 6 steps" in err
+    text = "\n".join(err)
+    for promise in ("samples.png", "losses.png", "metrics.jsonl"):
+        assert f"{trained}/{promise}" in text
+        assert (trained / promise).is_file()
+    assert f"jaxgan sample --workdir {trained}" in text
+    assert f"jaxgan evaluate --workdir {trained}" in text
+    assert [row["step"] for row in read_metrics(trained)] == [2, 3, 4, 6]
+
+
+def test_steps_may_grow_when_a_run_continues_and_overrides_take_either_form(tmp_path, capsys):
+    base = ["train", "--config", "gan_mixture2d", "--workdir", tmp_path, *TINY]
+    assert run(*base, "--config.train.steps", "2", capsys=capsys)[0] == 0
+    code, _, err = run(*base, "--config.train.steps=4", capsys=capsys)
+    assert code == 0
+    assert f"jaxgan: resuming {tmp_path} at step 2" in err
+    assert Checkpoints(tmp_path / "checkpoints").steps() == [2, 4]
+
+
+def test_dry_run_shows_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    code, out, err = run("train", "--config", "gan_mixture2d", *TINY, "--dry_run", capsys=capsys)
+    assert (code, err) == (0, [])
+    assert list(tmp_path.iterdir()) == []
+    # 2 -> 8 -> 1 and 32 -> 8 -> 2, with biases.
+    latent = config.load("gan_mixture2d").model.latent_dim
+    for expected in (
+        "generator_width: 8",
+        "batch_size: 8",
+        "data: mixture2d",
+        "devices: 1 x ",
+        str(2 * 8 + 8 + 8 + 1),
+        str(latent * 8 + 8 + 8 * 2 + 2),
+        "GFLOP a round",
+        "temporary memory",
+        "batches of 8 real images",
+        "state (parameters, optimisers, averages):",
+    ):
+        assert expected in out, expected
+
+
+def test_nan_ends_with_a_sentence_and_exit_code_1(tmp_path, capsys):
+    rate = "--config.model.critic_learning_rate=1e38"
+    options = ["--config.train.steps=20", "--config.train.log_every=5", rate]
+    command = ["train", "--config", "gan_mixture2d", "--workdir", tmp_path, *TINY, *options]
+    code, _, err = run(*command, capsys=capsys)
+    assert code == 1
+    assert err[-1].startswith("jaxgan: stopped: ")
+    assert "became NaN or infinite at step " in err[-1]
+    assert "no checkpoint was saved yet" in err[-1]
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
+    command = [sys.executable, "-m", "jaxgan", "train", "--config", "gan_mixture2d"]
+    options = [
+        "--workdir",
+        str(tmp_path),
+        "--config.train.steps=1000000000",
+        "--config.train.log_every=1",
+    ]
+    env = dict(os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS="")
+    with subprocess.Popen(
+        [*command, *options, *TINY], env=env, stderr=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            deadline = time.monotonic() + 120
+            while len(read_metrics(tmp_path)) < 3 and time.monotonic() < deadline:
+                assert child.poll() is None, child.stderr.read()
+                time.sleep(0.05)
+            child.send_signal(number)
+            err = child.communicate(timeout=60)[1].splitlines()
+        finally:
+            child.kill()
+    assert child.returncode == 128 + number
+    (step,) = Checkpoints(tmp_path / "checkpoints").steps()
+    assert step >= 3
+    assert err[-1] == (
+        f"jaxgan: stopped at step {step:,} with a checkpoint; run the same command to continue"
+    )
+    assert read_metrics(tmp_path)[-1]["step"] == step
+
+
+# Bad input ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--config", "sngan_digit"], "there is no config 'sngan_digit'; did you mean 'sngan_digits'?"),
+        (["--config", "mine.py"], "there is no config file mine.py; check --config."),
+        (["--config.train.stepz=3"], "there is no --config.train.stepz; did you mean 'train.steps'?"),
+        (["--config.train.steps=many"], "--config.train.steps is 'many', but it must be a whole number"),
+        (["--config.train.steps"], "--config.train.steps has no value; write --config.train.steps=VALUE."),
+        (["--config.train.steps=0"], "config.train.steps is 0; it must be at least 1."),
+        (["--config.seed=-1"], "the seed is -1; it must be a whole number from 0"),
+        (["--config.model.name=sngam"], "there is no model 'sngam' (config.model.name); did you mean 'sngan'?"),
+        (["--config.data.name=foldr"], "unknown data source 'foldr' (--config.data.name): did you mean 'folder'?"),
+        (["--steps=3"], "train has no argument '--steps=3'; see jaxgan train --help."),
+        (["sngan_digits"], "train has no argument 'sngan_digits'; see jaxgan train --help."),
+        (
+            ["--config.model.batch_size=12", "--config.train.devices=8"],
+            "a batch of 12 cannot be split evenly over 8 devices; set --config.model.batch_size=16.",
+        ),
+        (
+            ["--config.model.batch_size=8", "--config.train.devices=4", "--config.train.accumulate=4"],
+            "a batch of 8 cannot be split evenly over 16 devices times micro-batches; set "
+            "--config.model.batch_size=16.",
+        ),
+        (["--config.train.devices=9"], "config.train.devices asks for 9 devices, but JAX sees 8;"),
+        (["--config.train.fsdp=3"], "config.train.fsdp=3 does not divide the 8 devices;"),
+        (["--config.data.resolution=20"], "sngan"),
+        (["--config", "sngan_mixture2d", "--config.model.architecture=resnet"], "sngan"),
+        (["--config", "gan_mixture2d", "--config.data.flip=true"], "--config.data.flip mirrors pictures"),
+        (
+            ["--config", "sngan_mixture2d", "--config.model.conditional=true"],
+            "sngan on a multi-layer perceptron has no conditional form;",
+        ),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_train(refused, tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    assert refused("train", *arguments).startswith(sentence)
+    assert list(tmp_path.iterdir()) == []  # not even a workdir
+
+
+def test_a_resolution_that_the_model_cannot_make_names_those_it_can(refused):
+    text = refused("train", "--config.data.resolution=20")
+    assert "20" in text
+    assert "32" in text
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """A folder with three good 8x8 pictures and a broken one."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for i in range(3):
+        pixels = np.full((8, 8, 3), 50 * i, np.uint8)
+        Image.fromarray(pixels).save(folder / f"good{i}.png")
+    broken = (folder / "good0.png").read_bytes()
+    (folder / "holiday.png").write_bytes(broken[: len(broken) // 2])
+    return folder
+
+
+FOLDER = ["train", "--config.data.name=folder", "--config.model.batch_size=8"]
+
+
+def test_missing_and_empty_folders(refused, tmp_path):
+    missing = tmp_path / "nothing"
+    text = refused(*FOLDER, f"--config.data.path={missing}")
+    assert text == f"folder {missing} does not exist (--config.data.path)"
+    missing.mkdir()
+    text = refused(*FOLDER, f"--config.data.path={missing}")
+    assert text.startswith(f"folder {missing}: holds no pictures")
+    assert "--config.data.path=PATH" in refused(*FOLDER)
+
+
+def test_a_broken_picture_is_refused_by_name_if_strict(refused, pictures):
+    text = refused(*FOLDER, f"--config.data.path={pictures}", "--config.data.strict=true")
+    assert text.startswith(f"folder {pictures}: picture holiday.png is broken (")
+    assert "--config.data.strict=" in text
+
+
+def test_a_broken_picture_is_skipped_named_and_counted_otherwise(pictures, tmp_path, capsys):
+    command = ["train", "--config", "gan_digits", "--config.data.name=folder", *TINY]
+    options = [
+        f"--config.data.path={pictures}",
+        "--config.train.steps=1",
+        "--workdir",
+        tmp_path / "run",
+    ]
+    code, _, err = run(*command, *options, capsys=capsys)
+    assert code == 0
+    said = [line for line in err if "holiday.png" in line]
+    assert any(
+        f"folder {pictures}: 3 pictures, 1 broken one skipped (holiday.png)" in line
+        for line in said
+    )
+
+
+def test_a_workdir_of_a_different_config(refused, trained):
+    text = refused(
+        *TRAIN_CONDITIONAL, "--workdir", trained, "--config.model.batch_size=16", "--config.seed=3"
+    )
+    assert text == (
+        f"{trained} holds a run of another config (model.batch_size is 8 there and 16 here; seed is 0 there and 3"
+        " here); choose another --workdir or the same config."
+    )
+
+
+def test_a_workdir_that_cannot_be_written(refused, tmp_path):
+    file = tmp_path / "file"
+    file.write_text("")
+    for workdir in (file, file / "run"):  # not a mode: root may write anywhere
+        text = refused("train", "--workdir", workdir)
+        assert text.startswith(f"cannot write to the workdir {workdir} (")
+        assert text.endswith("); choose another --workdir.")
+
+
+def test_a_tfds_set_that_is_not_prepared(refused, tmp_path):
+    pytest.importorskip("tensorflow_datasets")
+    where = tmp_path / "tfds"
+    options = [
+        "--config.data.name=tfds",
+        "--config.data.tfds_name=cifar10",
+        f"--config.data.data_dir={where}",
+    ]
+    text = refused("train", *options)
+    assert text.startswith(f"the TFDS set cifar10 is not prepared in {where}")
+    assert f"jaxgan prepare cifar10 --data_dir {where}" in text
+
+
+def truncate(checkpoint):
+    for path in checkpoint.rglob("*"):
+        if path.is_file():
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+# Warnings are errors in these tests; the command prints them.
+warned = pytest.mark.filterwarnings("default:the checkpoint of step:UserWarning")
+# Reads that were under way when another failed come back to an event loop that Orbax has closed.
+late_reads = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
+@warned
+@late_reads
+def test_a_truncated_checkpoint_costs_only_itself(trained, tmp_path, capsys):
+    workdir = shutil.copytree(trained, tmp_path / "copy")
+    truncate(workdir / "checkpoints" / "6")
+    code, _, err = run(*TRAIN_CONDITIONAL, "--workdir", workdir, capsys=capsys)
+    assert code == 0
+    start = f"jaxgan: the checkpoint of step 6 in {workdir / 'checkpoints'} cannot be read ("
+    assert [
+        line
+        for line in err
+        if line.startswith(start) and line.endswith("falling back to the one before.")
+    ]
+    assert f"jaxgan: resuming {workdir} at step 3" in err
+    assert not [line for line in err if "Traceback" in line]
+    assert Checkpoints(workdir / "checkpoints").steps() == [3, 6]
+    # What was lost has been played again, bit for bit.
+    for name in ("samples.png", "samples/00000006.png"):
+        assert (workdir / name).read_bytes() == (trained / name).read_bytes()
+
+
+@warned
+@late_reads
+def test_if_no_checkpoint_can_be_read_nothing_is_trained(
+    trained, tmp_path, nothing_compiles, capsys
+):
+    workdir = shutil.copytree(trained, tmp_path / "copy")
+    for step in (3, 6):
+        truncate(workdir / "checkpoints" / str(step))
+    code, _, err = run(*TRAIN_CONDITIONAL, "--workdir", workdir, capsys=capsys)
+    assert code == 2
+    assert err[-1] == (
+        f"jaxgan: none of the checkpoints in {workdir / 'checkpoints'} can be read (steps [3, 6]); remove that folder"
+        " to start again."
+    )
+    code, _, err = run("sample", "--workdir", workdir, capsys=capsys)
+    assert code == 2
+    assert err[-1].startswith("jaxgan: none of the checkpoints in ")
+
+
+# Sample ---------------------------------------------------------------------------------------------------
+
+
+def load(path):
+    with np.load(path, allow_pickle=False) as file:
+        return dict(file)
+
+
+def test_sample_to_arrays(trained, tmp_path, capsys):
+    def draw(*arguments):
+        out = tmp_path / "out.npz"
+        assert run("sample", "--workdir", trained, "--out", out, *arguments, capsys=capsys)[0] == 0
+        return load(out)
+
+    first = draw("--num", 30)
+    assert first.keys() == {"images", "labels"}
+    assert (first["images"].dtype, first["images"].shape) == (np.uint8, (30, 8, 8, 1))
+    assert first["labels"].dtype == np.int32
+    assert np.bincount(first["labels"]).tolist() == [3] * 10
+    more = draw("--num", 120)
+    assert (more["images"][:30] == first["images"]).all()
+    assert (draw("--num", 30)["images"] == first["images"]).all()
+    for other in (["--seed", 1], ["--no_ema"], ["--step", 3]):
+        assert (draw("--num", 30, *other)["images"] != first["images"]).any(), other
+
+
+def test_sample_to_a_picture(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, out, _ = run("sample", "--workdir", trained, "--num", 20, capsys=capsys)
+    assert (code, out) == (0, "20 samples of step 6 in samples.png\n")
+    with Image.open("samples.png") as picture:
+        # A column for each class: 10 x 2 pictures of 8 pixels and a gap, enlarged 16 times to be seen.
+        assert picture.size == (16 * (10 * 9 - 1), 16 * (2 * 9 - 1))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--out", "samples.jpg"], "--out is samples.jpg; it must end in .png (a grid) or .npz (arrays)."),
+        (["--num", "0"], "--num is 0; ask for at least one sample."),
+        (["--out", "nowhere/samples.png"], "there is no folder nowhere to put samples.png into; create it first."),
+        (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are [3, 6]."),
+        (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it); give the --workdir of a"),
+        (["--config.train.steps=3"], "sample has no argument '--config.train.steps=3'; see jaxgan sample --help."),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_sample(refused, trained, tmp_path, monkeypatch, arguments, sentence):
+    monkeypatch.chdir(tmp_path)
+    text = refused("sample", "--workdir", trained, *arguments)
+    assert text.startswith(sentence.format(workdir=trained))
+
+
+def test_sampling_from_a_run_without_a_checkpoint(refused, trained, tmp_path):
+    (tmp_path / "config.json").write_text((trained / "config.json").read_text())
+    assert (
+        refused("sample", "--workdir", tmp_path)
+        == f"{tmp_path} has no checkpoint yet; train it first."
+    )
+
+
+# Evaluate -------------------------------------------------------------------------------------------------
+
+
+def test_evaluate_prints_a_table_and_json_with_its_protocol(trained, capsys):
+    code, out, _ = run("evaluate", "--workdir", trained, "--num", 50, capsys=capsys)
+    assert code == 0
+    result = json.loads(out.splitlines()[-1])
+    assert result.keys() == {
+        "fd_random_conv",
+        "precision_random_conv",
+        "recall_random_conv",
+        "protocol",
+    }
+    assert result["fd_random_conv"] > 0
+    assert 0 <= result["precision_random_conv"] <= 1
+    protocol = result["protocol"]
+    expected = {"step": 6, "split": "train", "seed": 0, "ema": True, "labels": "balanced"}
+    assert {name: protocol[name] for name in expected} == expected
+    assert (protocol["num_real"], protocol["num_fake"]) == (50, 50)
+    table = out.splitlines()[:-1]
+    assert any("fd_random_conv" in line for line in table)
+    kept = (trained / "evaluations.jsonl").read_text().splitlines()
+    assert json.loads(kept[-1]) == result
+    # The same measurement gives the same numbers.
+    again = run("evaluate", "--workdir", trained, "--num", 50, capsys=capsys)[1]
+    assert json.loads(again.splitlines()[-1]) == result
+
+
+def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
+    command = [
+        "train",
+        "--config",
+        "gan_mixture2d",
+        "--workdir",
+        tmp_path,
+        *TINY,
+        "--config.train.steps=1",
+    ]
+    assert main([str(word) for word in command]) == 0
+    code, out, _ = run("evaluate", "--workdir", tmp_path, "--num", 100, capsys=capsys)
+    assert code == 0
+    result = json.loads(out.splitlines()[-1])
+    assert 0 <= result["modes_of_2500_samples"] <= 25
+    assert 0 <= result["high_quality_share"] <= 1
+    assert "fd_points" in result
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--num", "3"], "--num is 3; precision and recall need at least 4 examples."),
+        (["--split", "tset"], "unknown split of digits 'tset'"),
+        (["--features", "inception"], "inception"),
+        (["--workdir", "nowhere"], "nowhere holds no run"),
+    ],
+)
+def test_bad_arguments_of_evaluate(refused, trained, arguments, sentence):
+    assert sentence in refused("evaluate", "--workdir", trained, *arguments)
+
+
+# The others -----------------------------------------------------------------------------------------------
+
+
+def test_list_names_every_config_with_its_first_line(capsys):
+    code, out, err = run("list", capsys=capsys)
+    assert (code, err) == (0, [])
+    lines = dict(line.split(maxsplit=1) for line in out.splitlines())
+    assert tuple(lines) == config.names()
+    assert lines["sngan_digits"] == config.describe("sngan_digits")
+
+
+def test_prepare_says_how_to_train_on_the_set(monkeypatch, tmp_path, capsys):
+    asked = []
+    monkeypatch.setattr("jaxgan.data.prepare", lambda *arguments: asked.append(arguments))
+    code, out, _ = run("prepare", "cifar10", "--data_dir", tmp_path, capsys=capsys)
+    assert (code, asked) == (0, [("cifar10", str(tmp_path))])
+    command = out.splitlines()[-1].split()
+    assert command[:3] == ["jaxgan", "train", "--config"]
+    config.load(
+        command[3], [word.removeprefix("--config.") for word in command[4:]]
+    )  # is a good one
+
+
+@pytest.mark.skipif(
+    not importlib.util.find_spec("tensorflow"), reason="needs TensorFlow (extra tfds)"
+)
+def test_prepare_refuses_sets_that_tfds_does_not_know(refused, tmp_path):
+    text = refused("prepare", "cifar01", "--data_dir", tmp_path)
+    assert text == "TFDS knows no set 'cifar01' (NAME): did you mean 'cifar10'?"
+
+
+def test_unknown_commands_and_arguments_that_are_no_numbers_end_with_usage(capsys):
+    for arguments in (["trian"], [], ["sample"], ["sample", "--workdir", "x", "--num", "many"]):
+        with pytest.raises(SystemExit) as stopped:
+            main(arguments)
+        assert stopped.value.code == 2
+        assert "usage: jaxgan" in capsys.readouterr().err
+
+
+def test_a_traceback_is_there_for_those_who_ask(monkeypatch):
+    monkeypatch.setenv("JAXGAN_TRACEBACK", "1")
+    with pytest.raises(ValueError, match="there is no config 'xyzzy'"):
+        main(["train", "--config", "xyzzy"])
+
+
+def test_the_command_needs_no_device_to_list(monkeypatch, capsys):
+    monkeypatch.setattr(jax, "devices", lambda *args: pytest.fail("looked for devices"))
+    assert run("list", capsys=capsys)[0] == 0

@@ -1,0 +1,319 @@
+"""However many devices: the same trajectory, and checkpoints that move between them.
+
+How far apart may two runs be that differ only in how sums are split? Measured over 20 rounds of the games below, as
+the norm of the difference over the norm of the thing, on 2, 4 and 8 devices against 1: parameters, averages, batch
+statistics and `u` at most 2e-7, optimiser states 4e-7, metrics 4e-7; that is a handful of float32's rounding errors
+(1.2e-7), and no more than what one last bit in every initial parameter does to a run on a single device (2e-7, 4e-7,
+7e-7).
+
+With one exception, in both experiments alike: networks of ReLUs are smooth only in pieces. Now and then an activation
+lies so close to zero that rounding decides on which side; then that sample's gradient, and with it the gradient
+penalty, jumps. WGAN-GP on 4 devices has such a jump in round 12, and so has one of two runs with changed last bits:
+both end 1.7e-4 apart in the optimiser's state, 6e-5 in the parameters. Hence two bounds: rounding while no such jump
+is likely, and ten times the jump seen for the whole run. What is not rounding (the same rows on
+two devices, say) is far beyond the first in round one.
+"""
+
+import itertools
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import numpy as np
+import pytest
+
+from jaxgan import config, data
+from jaxgan.train import Checkpoints, Options, make_engine, mesh
+
+ROUNDS = 20
+EARLY, ROUNDING = 5, 2e-6
+WHOLE_RUN = 2e-3
+
+CONFIGS = {
+    "sngan": ("sngan_digits", "critic_steps=2", "generator_width=8", "critic_width=8"),
+    "wgan_gp": ("wgan_gp_digits", "critic_steps=3", "generator_width=8", "critic_width=8"),
+    # One hidden kernel of 256 x 256 in each network, just large enough to be split.
+    "gan": ("gan_digits", "critic_steps=1", "generator_width=256", "critic_width=256", "depth=2"),
+}
+
+
+class Trajectory:
+    """Plays a game round by round and keeps what it saw, on the host."""
+
+    def __init__(self, name, devices=1, fsdp=1, state=None, first=0, rows=range(16)):
+        config_name, *small = CONFIGS[name]
+        common = [
+            "batch_size=16",
+            "generator_batch_multiple=1",
+            "decay_steps=0",
+            "ema_half_life_kimg=1",
+        ]
+        cfg = config.load(config_name, [f"model.{change}" for change in (*small, *common)])
+        source = config.open_data(cfg)
+        self.game = config.make_run(cfg, source.spec).game
+        self.engine = make_engine(self.game, Options(devices=devices, fsdp=fsdp), seed=0)
+        pipeline = data.Pipeline(source, seed=0)
+        draws = itertools.count(self.game.position(first)[1])
+        self.batches = (
+            {k: v[np.array(rows)] for k, v in pipeline.batch(draw, 16).items()} for draw in draws
+        )
+        self.first, self.state, self.seen = first, state, []
+
+    def play(self, rounds=ROUNDS):
+        if self.state is None:
+            self.state = self.engine.init()
+        self.seen.append((host(self.state), {}))
+        for step in range(self.first, self.first + rounds):
+            self.state, metrics = self.engine.round(self.state, step, self.batches)
+            # Waits: XLA's CPU backend deadlocks on a long queue for several virtual devices.
+            values = {k: float(v) for turn in metrics.values() for k, v in turn.items()}
+            self.seen.append((host(self.state), values))
+        self.first += rounds
+        return self
+
+
+def host(state):
+    return jax.tree.map(np.asarray, state)
+
+
+def parts(state):
+    """What is compared, each part by its own norm: {name: tree}."""
+    named = {"opt_state": state.opt_state, "ema": state.ema}
+    named |= {f"params {player}": tree for player, tree in state.params.items()}
+    for player, collections in state.variables.items():
+        named |= {f"{collection} {player}": tree for collection, tree in collections.items()}
+    return {name: tree for name, tree in named.items() if jax.tree.leaves(tree)}
+
+
+def vector(tree):
+    return np.concatenate([np.ravel(leaf).astype(np.float64) for leaf in jax.tree.leaves(tree)])
+
+
+def distances(a, b):
+    """Relative distance of each part of two (state, metrics), and of the metrics."""
+    (a, a_metrics), (b, b_metrics) = a, b
+    assert a_metrics.keys() == b_metrics.keys()
+    ours, theirs = parts(a), parts(b)
+    pairs = [(name, vector(ours[name]), vector(theirs[name])) for name in ours]
+    pairs += [
+        (name, np.array(value), np.array(b_metrics[name])) for name, value in a_metrics.items()
+    ]
+    # Metrics such as the mean logit may be near zero by cancellation; their natural size is 1.
+    return {
+        name: np.linalg.norm(x - y) / max(np.linalg.norm(x), 1.0 if x.ndim == 0 else 1e-12)
+        for name, x, y in pairs
+    }
+
+
+def assert_same(ours, theirs):
+    assert len(ours) == len(theirs)
+    for played, (a, b) in enumerate(zip(ours, theirs, strict=True)):
+        assert int(a[0].step) == int(b[0].step)
+        bound = ROUNDING if played <= EARLY else WHOLE_RUN
+        far = {name: d for name, d in distances(a, b).items() if not d <= bound}
+        assert not far, f"after {played} rounds"
+
+
+@pytest.fixture(scope="module")
+def single():
+    """single(name): the trajectory on one device, played once."""
+    played = {}
+
+    def get(name):
+        if name not in played:
+            played[name] = Trajectory(name).play()
+        return played[name]
+
+    return get
+
+
+@pytest.fixture(scope="module")
+def eight(single):
+    return Trajectory("sngan", devices=8).play()
+
+
+def like(trajectory, name, devices):
+    """A trajectory on `devices` from the same first state: only its rounds, not its birth, are compiled."""
+    state = jax.tree.map(np.asarray, trajectory.seen[0][0])
+    fresh = Trajectory(name, devices)
+    fresh.state = jax.device_put(state, fresh.engine.state_shardings)
+    return fresh
+
+
+def test_eight_devices_follow_one_from_birth_on(single, eight):
+    one = single("sngan")
+    # What the comparison is about is there, and moves.
+    moved = distances((one.seen[0][0], {}), (one.seen[-1][0], {}))
+    assert {"spectral critic", "batch_stats generator", "ema", "params critic"} <= moved.keys()
+    assert min(moved.values()) > 1e-3
+    batch = jax.tree.leaves(eight.engine.put(next(eight.batches)))[0]
+    assert {shard.data.shape[0] for shard in batch.addressable_shards} == {2}
+    assert_same(one.seen, eight.seen)
+
+
+@pytest.mark.parametrize(
+    ("name", "devices"),
+    [
+        ("sngan", 2),
+        ("sngan", 4),
+        ("wgan_gp", 8),
+        pytest.param("wgan_gp", 2, marks=pytest.mark.slow),
+        pytest.param("wgan_gp", 4, marks=pytest.mark.slow),
+    ],
+)
+def test_the_trajectory_does_not_depend_on_the_number_of_devices(single, name, devices):
+    one = single(name)
+    assert_same(one.seen, like(one, name, devices).play().seen)
+
+
+def test_the_bounds_would_notice_if_two_processes_were_fed_the_same_rows(single):
+    one = single("sngan")
+    wrong = Trajectory("sngan", rows=[*range(8), *range(8)])
+    wrong.engine, wrong.state = (
+        one.engine,
+        jax.device_put(one.seen[0][0], one.engine.state_shardings),
+    )
+    apart = distances(one.seen[1], wrong.play(1).seen[1])
+    assert apart["critic/real"] > 100 * ROUNDING
+    assert apart["opt_state"] > 10 * WHOLE_RUN
+    assert max(d for name, d in apart.items() if name.startswith("params")) > 100 * ROUNDING
+
+
+def test_a_checkpoint_moves_between_eight_devices_and_one(single, eight, tmp_path):
+    one = single("sngan")
+    for before, after in ((one, eight), (eight, one)):
+        folder = tmp_path / str(before.engine.mesh.size)
+        checkpoints = Checkpoints(folder)
+        checkpoints.save(10, jax.device_put(before.seen[10][0], before.engine.state_shardings))
+        checkpoints.close()
+        step, state = checkpoints.restore(after.engine.state_shape)
+        assert step == 10
+        for leaf in jax.tree.leaves(state):
+            assert leaf.sharding.device_set == set(after.engine.mesh.devices.flat)
+        moved = jax.tree.map(
+            lambda a, b: a.tobytes() == np.asarray(b).tobytes(), before.seen[10][0], state
+        )
+        assert all(jax.tree.leaves(moved))
+        going_on = Trajectory("sngan", state=state, first=10)
+        going_on.engine = after.engine
+        assert_same([(one.seen[10][0], {}), *one.seen[11:]], going_on.play(10).seen)
+
+
+@pytest.mark.parametrize("fsdp", [pytest.param(2, marks=pytest.mark.slow), 4])
+def test_fsdp_splits_large_parameters_and_follows_the_same_trajectory(single, fsdp):
+    one, split = single("gan"), Trajectory("gan", devices=4, fsdp=fsdp).play()
+    large = 0
+    for path, leaf in jax.tree_util.tree_leaves_with_path(split.state):
+        shards = {shard.data.shape for shard in leaf.addressable_shards}
+        expected = leaf.shape
+        if np.prod(leaf.shape) >= mesh.SMALLEST_SPLIT:
+            large += 1
+            expected = (256 // fsdp, 256)
+        assert shards == {expected}, jax.tree_util.keystr(path)
+    # Two networks' kernels, each with Adam's two moments, and the average of the generator's.
+    assert large == 2 * 3 + 1
+    assert_same(one.seen, split.seen)
+
+
+@pytest.mark.slow
+def test_fsdp_on_convolutions(single, monkeypatch):
+    monkeypatch.setattr(mesh, "SMALLEST_SPLIT", 256)
+    one, split = single("sngan"), Trajectory("sngan", devices=4, fsdp=2).play()
+    kernel = split.state.params["critic"]["block1"]["conv0"]["kernel"]
+    assert kernel.shape == (3, 3, 8, 8)
+    assert {shard.data.shape for shard in kernel.addressable_shards} == {(3, 3, 4, 8)}
+    assert_same(one.seen, split.seen)
+
+
+@pytest.mark.parametrize(
+    ("devices", "fsdp", "sentence"),
+    [
+        (9, 1, "devices asks for 9 devices, but JAX sees 8"),
+        (0, 3, "fsdp=3 does not divide the 8 devices; set it to a divisor of 8"),
+    ],
+)
+def test_impossible_meshes_are_refused(devices, fsdp, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        mesh.make_mesh(devices, fsdp)
+
+
+# Several processes ----------------------------------------------------------------------------------------
+
+PROCESS = """
+import sys
+import jax
+import numpy as np
+port, index, workdir = sys.argv[1:]
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(index))
+assert (jax.device_count(), jax.local_device_count()) == (4, 2)
+from jaxgan import config, train
+small = ["batch_size=16", "critic_steps=2", "generator_width=8", "critic_width=8"]
+cfg = config.load("sngan_digits", [f"model.{change}" for change in small])
+source = config.open_data(cfg)
+game = config.make_run(cfg, source.spec).game
+for steps in (3, 6):  # the second time from the checkpoint of the first
+    options = train.Options(steps=steps, log_every=1, sample_every=3, checkpoint_every=3, grid=4)
+    result = train.train(game, source, workdir, options)
+leaves = jax.tree_util.tree_leaves_with_path(result.state)
+arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+np.savez(f"{workdir}/state{index}.npz", **arrays)
+"""
+
+
+def run_processes(workdir, count):
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    env = dict(
+        os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS="--xla_force_host_platform_device_count=2"
+    )
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", PROCESS, str(port), str(index), str(workdir)],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in range(count)
+    ]
+    try:
+        outputs = [child.communicate(timeout=500)[0] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    for child, output in zip(children, outputs, strict=True):
+        assert child.returncode == 0, output[-3000:]
+
+
+@pytest.mark.slow
+def test_two_processes_of_two_devices_train_as_one_of_four(tmp_path):
+    from jaxgan.train import read_metrics, train
+
+    run_processes(tmp_path, 2)
+    small = ["batch_size=16", "critic_steps=2", "generator_width=8", "critic_width=8"]
+    cfg = config.load("sngan_digits", [f"model.{change}" for change in small])
+    source = config.open_data(cfg)
+    game = config.make_run(cfg, source.spec).game
+    options = Options(steps=6, log_every=1, sample_every=3, checkpoint_every=3, grid=4, devices=4)
+    together = train(game, source, tmp_path / "together", options, say=lambda sentence: None)
+    expected = {
+        jax.tree_util.keystr(path): np.asarray(leaf)
+        for path, leaf in jax.tree_util.tree_leaves_with_path(together.state)
+    }
+    with np.load(tmp_path / "state0.npz") as first, np.load(tmp_path / "state1.npz") as second:
+        assert set(first) == set(second) == set(expected)
+        for name, value in expected.items():
+            assert first[name].tobytes() == second[name].tobytes(), name
+            apart = np.linalg.norm(np.float64(first[name]) - value) / max(
+                np.linalg.norm(value), 1e-12
+            )
+            assert apart <= 10 * ROUNDING, (name, apart)
+    ours, theirs = read_metrics(tmp_path), read_metrics(tmp_path / "together")
+    assert [row["step"] for row in ours] == [1, 2, 3, 4, 5, 6]
+    for row, other in zip(ours, theirs, strict=True):
+        for name in ("kimg", "critic/loss", "generator/loss"):
+            assert row[name] == pytest.approx(other[name], rel=10 * ROUNDING)
