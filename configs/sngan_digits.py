@@ -27,5 +27,5 @@ def get_config():
             "ema_half_life_kimg": 10.0,
         },
         "data": {"name": "digits"},
-        "train": {"steps": 2_500, "log_every": 20, "sample_every": 250, "checkpoint_every": 500},
+        "train": {"steps": 1_800, "log_every": 20, "sample_every": 300, "checkpoint_every": 600},
     }

@@ -113,6 +113,65 @@ def power_iteration(w: jax.Array, u: jax.Array, n_steps: int = 1, eps: float = 1
     return step(0, u) if n_steps == 1 else jax.lax.fori_loop(0, n_steps, step, u)
 
 
+def krylov_iteration(w: jax.Array, u: jax.Array, n_steps: int = 8, eps: float = 1e-12) -> jax.Array:
+    """The best vector that `n_steps` products with W^T W can reach from u. Carries no gradient.
+
+        u = argmax ||W x||  over  x in span{u, G u, ..., G^n u}, ||x|| = 1,    G = W^T W
+
+    Power iteration of n steps takes the last of these vectors; this takes the best combination of
+    all, for the same products (and n inner products more). It matters where the two largest
+    singular values are close, as they are in young kernels: there one step of power iteration
+    trails a kernel that moves by some percent, eight of these by less than 1e-3.
+
+    Args:
+      w: the flattened kernel, [in, out].
+      u: unit vector, [out].
+      n_steps: products with W^T W, 0 or more; a static number.
+      eps: norms up to this count as zero.
+
+    Returns:
+      The new u, a float32 unit vector [out]; u itself where W u vanishes.
+
+    Source: Golub and Van Loan, Matrix Computations, Section 10.1 (Lanczos, fully
+      reorthogonalised, with Rayleigh-Ritz).
+
+    >>> import jax, jax.numpy as jnp
+    >>> w = jnp.diag(jnp.array([1.0, 3.0, 2.99]))
+    >>> u = jnp.ones(3) / jnp.sqrt(3.0)
+    >>> f"{sigma(w, power_iteration(w, u, 2)):.3f} {sigma(w, krylov_iteration(w, u, 2)):.3f}"
+    '2.995 3.000'
+    """
+    w = jax.lax.stop_gradient(w.astype(jnp.float32))
+    u = jax.lax.stop_gradient(u.astype(jnp.float32))
+    size = min(n_steps + 1, u.shape[0])
+    zero = jnp.zeros_like(u)
+
+    def extend(i: int, basis: jax.Array) -> jax.Array:
+        v = _normalise(_matmul(w, basis[i - 1]), jnp.zeros(w.shape[:1], jnp.float32), eps)
+        rest = image = _matmul(v, w)
+        for _ in range(2):  # once leaves rounding errors as large as what is sought
+            rest = rest - _matmul(_matmul(basis, rest), basis)
+        # What is left of an exhausted space is rounding: a row of zeros adds nothing.
+        exhausted = 1e-5 * jnp.linalg.norm(image)
+        return basis.at[i].set(_normalise(rest, zero, jnp.maximum(exhausted, eps)))
+
+    basis = jnp.zeros((size, u.shape[0]), jnp.float32).at[0].set(u)
+    basis = jax.lax.fori_loop(1, size, extend, basis)
+    images = _matmul(w, basis.T)
+    gram = _matmul(images.T, images)
+
+    # Squared 14 times, the Gram matrix of the basis keeps only its leading eigenvector. (An
+    # eigensolver for so small a matrix costs an accelerator more than the rest together.)
+    def square(_, gram: jax.Array) -> jax.Array:
+        trace = jnp.trace(gram)
+        gram = gram / jnp.where(trace > 0, trace, 1.0)
+        return _matmul(gram, gram)
+
+    gram = jax.lax.fori_loop(0, 14, square, gram)
+    weights = _normalise(gram[:, jnp.argmax(jnp.diagonal(gram))], jnp.zeros(size), 0.0)
+    return _normalise(_matmul(weights, basis), u, eps)
+
+
 def sigma(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
     """v^T W u with v = W u / ||W u||, both constant: the estimate of the largest singular value.
 

@@ -314,3 +314,73 @@ class TestPyTorch:
                 theirs = to_kernel(theirs)
                 assert np.abs(mine - theirs).max() <= 1e-5 * np.abs(theirs).max()
             optimiser.step()
+
+
+class TestKrylov:
+    def near_degenerate(self, ratio=0.999):
+        """[24, 16] with singular values 1, `ratio`, and others below 0.9."""
+        left, _ = np.linalg.qr(normal(0, (24, 16)))
+        right, _ = np.linalg.qr(normal(1, (16, 16)))
+        values = np.concatenate([[1.0, ratio], np.linspace(0.9, 0.1, 14)])
+        return np.float32(left * values @ right.T)
+
+    def start(self, size=16):
+        u = normal(2, (size,))
+        return u / np.linalg.norm(u)
+
+    @pytest.mark.parametrize("n_steps", [1, 2, 4, 8])
+    def test_it_is_the_best_of_the_span(self, n_steps):
+        w, u = np.float64(self.near_degenerate()), np.float64(self.start())
+        span = [u]
+        for _ in range(n_steps):
+            span.append(w.T @ (w @ span[-1]))
+            span[-1] /= np.linalg.norm(span[-1])
+        basis, _ = np.linalg.qr(np.stack(span, 1))
+        best = np.linalg.svd(w @ basis, compute_uv=False)[0]
+        got = spectral.krylov_iteration(jnp.float32(w), jnp.float32(u), n_steps)
+        np.testing.assert_allclose(np.linalg.norm(got), 1, rtol=1e-6)
+        # Two nearly equal Ritz values may mix: sigma is what has to be right.
+        np.testing.assert_allclose(spectral.sigma(jnp.float32(w), got), best, rtol=2e-5)
+
+    def test_never_worse_than_power_iteration(self):
+        w, u = self.near_degenerate(), self.start()
+        for n in (1, 3, 8):
+            power = spectral.sigma(w, spectral.power_iteration(w, u, n))
+            assert spectral.sigma(w, spectral.krylov_iteration(w, u, n)) >= power - 1e-6
+
+    def test_it_leaves_a_vector_that_is_no_longer_the_largest(self):
+        """The state of a tracker when two singular values have just crossed."""
+        w = self.near_degenerate(0.97)
+        _, _, rows = np.linalg.svd(w)
+        u = np.float32(rows[1] + 0.03 * rows[0])
+        u /= np.linalg.norm(u)
+        assert spectral.sigma(w, spectral.power_iteration(w, u, 8)) < 0.971
+        np.testing.assert_allclose(
+            spectral.sigma(w, spectral.krylov_iteration(w, u, 8)), 1, rtol=1e-4
+        )
+
+    @pytest.mark.parametrize("shape", [(5, 1), (1, 5), (3, 3), (64, 6)])
+    def test_small_and_exhausted_spaces(self, shape):
+        w = normal(0, shape)
+        u = spectral.krylov_iteration(w, self.start(shape[1]), 8)
+        np.testing.assert_allclose(spectral.sigma(w, u), svd_norm(w), rtol=1e-4)
+
+    def test_converged_and_scaled(self):
+        w = self.near_degenerate(0.5)
+        for scale in (1e-6, 1.0, 1e6):
+            u = self.start()
+            for _ in range(3):
+                u = spectral.krylov_iteration(w * np.float32(scale), u, 8)
+            np.testing.assert_allclose(spectral.sigma(w * np.float32(scale), u), scale, rtol=1e-5)
+
+    def test_zeros_keep_u(self):
+        u = self.start()
+        kept = spectral.krylov_iteration(jnp.zeros((24, 16)), u, 8)
+        np.testing.assert_allclose(kept, u, atol=1e-6)
+
+    def test_no_gradient_and_jit(self):
+        w, u = self.near_degenerate(), self.start()
+        gradient = jax.grad(lambda w: spectral.krylov_iteration(w, u, 4).sum())(jnp.asarray(w))
+        assert not gradient.any()
+        jitted = jax.jit(spectral.krylov_iteration, static_argnums=2)(w, u, 4)
+        np.testing.assert_allclose(jitted, spectral.krylov_iteration(w, u, 4), atol=1e-5)

@@ -4,9 +4,11 @@ Papers: Miyato et al. 2018, "Spectral Normalization for Generative Adversarial N
 Koyama 2018, "cGANs with Projection Discriminator", for `conditional`: class-conditional batch normalisation in the
 generator, projection critic. Reference implementation: pfnet-research/sngan_projection (Chainer).
 
-Intended differences: one power iteration per critic step, never in the generator's (the reference iterates in every
-forward pass, the generator's included); `u` starts converged; the critic moves first in a round; convolutions in front
-of batch normalisation have no bias.
+Intended differences: `u` advances once per critic step, never in the generator's (the reference iterates in every
+forward pass, the generator's included), by eight products with the kernel and the best vector they span. The
+paper's single power iteration (`spectral_steps=1, krylov=False`) trails a moving kernel: sigma was low by 1 to 10 %
+after 100 steps on small pictures, against less than 0.1 % so. `u` starts converged; the critic moves first in a round;
+convolutions in front of batch normalisation have no bias.
 """
 
 from __future__ import annotations
@@ -27,7 +29,10 @@ class Options(backbones.Options, adversarial.Options):
     dequantise: bool = True
     decay_steps: int = 50_000
     leak: float = 0.1  # of the CNN's and the perceptron's critic
-    power_iterations: int = 1  # per critic step; more track a kernel that moves fast more closely
+    spectral_steps: int = (
+        8  # products with each kernel in a critic step, to follow its largest singular value
+    )
+    krylov: bool = True  # take the best vector they span; with false and one step it is the paper's power iteration
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -37,7 +42,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         model="sngan",
         pictures="resnet",
         num_classes=adversarial.classes(options, spec),
-        kernel_norm=partial(spectral_norm, n_steps=options.power_iterations),
+        kernel_norm=partial(spectral_norm, n_steps=options.spectral_steps, krylov=options.krylov),
         output_bias=False,
         dtype=adversarial.compute_dtype(options),
     )

@@ -50,6 +50,7 @@ def spectral_norm(
     n_steps: int = 1,
     eps: float = 1e-12,
     init_steps: int = spectral.INIT_STEPS,
+    krylov: bool = False,
 ) -> type[nn.Module]:
     """The spectrally normalised subclass of a Linen layer class.
 
@@ -64,6 +65,8 @@ def spectral_norm(
         (Adam, 2e-4) sigma was seen 5 % low, against 1.5 % with 20. It caught up as they slowed.
       eps: norms up to this count as zero; a kernel of zeros is left as it is.
       init_steps: power iterations at initialisation.
+      krylov: take the best vector that the `n_steps` span (`jaxgan.spectral.krylov_iteration`) and
+        not the last: sigma then follows fast kernels to 1e-3 with 8 steps.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = spectral_norm(nn.Dense)(3)
@@ -89,17 +92,17 @@ def spectral_norm(
     for name, value, least in (("n_steps", n_steps, 1), ("init_steps", init_steps, 0)):
         if value < least:
             raise ValueError(f"{name} is {value}; give {least} or more.")
-    return _subclass(layer_class, n_steps, eps, init_steps)
+    return _subclass(layer_class, n_steps, eps, init_steps, krylov)
 
 
 @functools.cache
-def _subclass(layer_class, n_steps, eps, init_steps) -> type[nn.Module]:
+def _subclass(layer_class, n_steps, eps, init_steps, krylov) -> type[nn.Module]:
     namespace = {
         "__module__": layer_class.__module__,
         "__qualname__": layer_class.__qualname__,
         "__doc__": f"{layer_class.__name__} with its kernel divided by its spectral norm.",
         # Without an annotation: a setting of the class, no field of the dataclass.
-        "_spectral_settings": _Settings(n_steps, eps, init_steps),
+        "_spectral_settings": _Settings(n_steps, eps, init_steps, krylov),
     }
     return type(layer_class.__name__, (_SpectralParam, layer_class), namespace)
 
@@ -108,6 +111,7 @@ class _Settings(NamedTuple):
     n_steps: int
     eps: float
     init_steps: int
+    krylov: bool
 
 
 class _SpectralParam:
@@ -122,7 +126,7 @@ class _SpectralParam:
 
 def _normalised(layer: nn.Module, kernel: jax.Array) -> jax.Array:
     """The layer's kernel / sigma, after moving its u if this call may."""
-    n_steps, eps, init_steps = layer._spectral_settings
+    n_steps, eps, init_steps, krylov = layer._spectral_settings
     # A `mask` is multiplied to the kernel afterwards; the product is what has a norm.
     mask = getattr(layer, "mask", None)
     w = spectral.flatten_kernel(kernel if mask is None else kernel * mask, *_kind(layer))
@@ -143,7 +147,8 @@ def _normalised(layer: nn.Module, kernel: jax.Array) -> jax.Array:
             f"{w.shape[1:]}; pass variables that belong to this network."
         )
     if not initialising and layer.is_mutable_collection(COLLECTION):
-        u.value = spectral.power_iteration(w, u.value, n_steps, eps)
+        iterate = spectral.krylov_iteration if krylov else spectral.power_iteration
+        u.value = iterate(w, u.value, n_steps, eps)
     sigma = spectral.sigma(w, u.value, eps)
     layer.sow("intermediates", "sigma", sigma, reduce_fn=lambda _, latest: latest)
     return spectral.divide(kernel, sigma, eps)

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import config, models
+from jaxgan import config, models, spectral
+from jaxgan.data import Pipeline
 from jaxgan.game import DataSpec, Engine
 
 CIFAR = DataSpec((32, 32, 3), 10, 50_000)
@@ -158,8 +159,6 @@ def only(engine, turn_name, state, spec, play_index=0):
 
 
 def test_spectral_u_moves_in_the_critics_turn_only_and_once_in_it():
-    from jaxgan import spectral
-
     engine, state, _, _ = play("sngan", DIGITS, rounds=1, critic_steps=1)
     after_generator = only(engine, "generator", state, DIGITS)
     jax.tree.map(
@@ -171,10 +170,39 @@ def test_spectral_u_moves_in_the_critics_turn_only_and_once_in_it():
     for block, layer in (("block0", "conv0"), ("block1", "conv1")):
         kernel = state.params["critic"][block][layer]["kernel"]
         u = state.variables["critic"]["spectral"][block][layer]["u"]
-        once = spectral.power_iteration(spectral.flatten_kernel(kernel, "conv"), u)
+        once = spectral.krylov_iteration(spectral.flatten_kernel(kernel, "conv"), u, 8)
         moved = after_critic.variables["critic"]["spectral"][block][layer]["u"]
         np.testing.assert_allclose(moved, once, rtol=1e-5, atol=1e-6)
         assert not np.array_equal(moved, u)
+
+
+def sigmas(state):
+    """(layer, kernel as a matrix, u) of every spectrally normalised layer of the critic."""
+    for path, u in jax.tree_util.tree_leaves_with_path(state.variables["critic"]["spectral"]):
+        layer = state.params["critic"]
+        for entry in path[:-1]:
+            layer = layer[entry.key]
+        kind = "conv" if layer["kernel"].ndim == 4 else "dense"
+        yield path, spectral.flatten_kernel(layer["kernel"], kind), u
+
+
+def test_sigma_is_the_svds_after_a_hundred_rounds_of_the_default_config():
+    cfg = config.load("sngan_digits")
+    source = config.open_data(cfg)
+    engine = Engine(config.make_run(cfg, source.spec).game)
+    state, stream = engine.init(), Pipeline(source, 0).iterate(0, cfg.model.batch_size)
+    for step in range(100):
+        state, _ = engine.round(state, step, stream)
+    stream.close()
+    layers = list(sigmas(state))
+    assert len(layers) == 8
+    for path, w, u in layers:
+        largest = np.linalg.svd(np.float64(w), compute_uv=False)[0]
+        stored = float(spectral.sigma(w, u))
+        assert abs(stored / largest - 1) < 1e-3, path
+        # The next critic step divides by this one.
+        used = float(spectral.sigma(w, spectral.krylov_iteration(w, u, cfg.model.spectral_steps)))
+        assert abs(used / largest - 1) < 1e-4, path
 
 
 def test_batch_statistics_move_in_their_own_networks_turn_only():

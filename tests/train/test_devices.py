@@ -75,7 +75,8 @@ class Trajectory:
 
 
 def host(state):
-    return jax.tree.map(np.asarray, state)
+    # Copies: a view of a CPU buffer would hold on to what the next round is given to reuse.
+    return jax.tree.map(np.array, state)
 
 
 def parts(state):
