@@ -179,8 +179,11 @@ def _up(y, kernel):
 def _kernel_gradient(x, y, size):
     """dt/dK: [B, 2h, 2w, C], [B, h, w, O] -> [*size, C, O]."""
     kernel = jax.ShapeDtypeStruct((*size, x.shape[-1], y.shape[-1]), x.dtype)
-    (gradient,) = jax.linear_transpose(lambda k: _strided_conv(x, k), kernel)(y)
-    return gradient
+
+    def whole(x, y):
+        return jax.linear_transpose(lambda k: _strided_conv(x, k), kernel)(y)[0]
+
+    return jax.lax.platform_dependent(x, y, cpu=lambda x, y: whole(*_computed(x, y)), default=whole)
 
 
 def _down_bwd(residuals, y):
@@ -224,6 +227,7 @@ def _same_kernel_gradient(x, y, size):
         return jax.linear_transpose(lambda k: _plain_conv(x, k), kernel)(y)[0]
 
     def in_parts(x, y):
+        x, y = _computed(x, y)
         parts = _parts(x)
         # Part i takes rows i, i + parts, ...: of a sharded batch they stay where they are.
         x = x.reshape(-1, parts, *x.shape[1:])
@@ -248,6 +252,15 @@ _same.defvjp(lambda x, kernel: (_same(x, kernel), (x, kernel)), _same_bwd)
 _same_kernel_gradient.defvjp(
     lambda x, y, size: (_same_kernel_gradient(x, y, size), (x, y)), _same_kernel_gradient_bwd
 )
+
+
+def _computed(*arrays):
+    """The arrays, computed before they are used.
+
+    XLA moves them for a kernel's gradient, channels first, and on a CPU computes them again on the
+    way, element by element: batch normalisation's gradient so took 15 % of a generator's turn.
+    """
+    return jax.lax.optimization_barrier(arrays)
 
 
 def _parts(x) -> int:
