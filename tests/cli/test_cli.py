@@ -1,5 +1,6 @@
 """The command line: what each command does, and what it says to wrong input before anything compiles."""
 
+import gc
 import importlib.util
 import json
 import os
@@ -330,8 +331,18 @@ def truncate(checkpoint):
 
 # Warnings are errors in these tests; the command prints them.
 warned = pytest.mark.filterwarnings("default:the checkpoint of step:UserWarning")
+
+
 # Reads that were under way when another failed come back to an event loop that Orbax has closed.
-late_reads = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def late_reads(test):
+    test = pytest.mark.usefixtures("collect_garbage")(test)
+    return pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")(test)
+
+
+@pytest.fixture
+def collect_garbage():
+    yield
+    gc.collect()  # they complain when they are collected: now, and not in some later test
 
 
 @warned

@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, and a damaged one costs only itself."""
 
+import gc
 import re
 import warnings
 
@@ -61,7 +62,15 @@ def files(folder):
 
 
 # Reads of the other leaves that were under way when one failed come back to an event loop that Orbax has closed.
-late_reads = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def late_reads(test):
+    test = pytest.mark.usefixtures("collect_garbage")(test)
+    return pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")(test)
+
+
+@pytest.fixture
+def collect_garbage():
+    yield
+    gc.collect()  # they complain when they are collected: now, and not in some later test
 
 
 def test_without_a_checkpoint_there_is_none(tmp_path, engine):
@@ -86,13 +95,9 @@ def test_what_is_saved_are_the_values_of_the_moment_of_saving(tmp_path, engine, 
     checkpoints, state = Checkpoints(tmp_path / "c"), state_at(1)
     double = jax.jit(lambda s: jax.tree.map(lambda x: 2 * x, s), donate_argnums=0)
     checkpoints.save(1, state)
-    donated, state = state, double(state)
-    for _ in range(3):
-        state = double(state)
+    for _ in range(4):
+        state = double(state)  # writes to the memory of what is being saved, unless that was copied
     checkpoints.close()
-    assert donated.params["critic"][
-        "w"
-    ].is_deleted()  # its memory was written to while it was being saved
     assert values(checkpoints.restore(engine.state_shape)[1]) == {1.0}
 
 
