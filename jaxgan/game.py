@@ -289,7 +289,8 @@ class Engine:
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.batch_sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
         self._state_sharding = state_sharding
-        self.run_key = jax.device_put(jax.random.key(seed), self.replicated)
+        # Not device_put: that takes no typed key to a mesh of several processes.
+        self.run_key = jax.jit(lambda: jax.random.key(seed), out_shardings=self.replicated)()
         self._programs: dict[Any, Any] = {}
 
     def _check_batches(self):

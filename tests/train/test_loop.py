@@ -1,7 +1,6 @@
 """The loop: what it writes, how it resumes, how it stops."""
 
 import dataclasses
-import os
 import shutil
 import signal
 import struct
@@ -254,7 +253,7 @@ def send(monkeypatch):
             def advance(self, step):
                 super().advance(step)
                 if step == at:
-                    os.kill(os.getpid(), number)
+                    signal.raise_signal(number)
 
         monkeypatch.setattr(loop, "Progress", Sending)
 
@@ -284,7 +283,7 @@ def test_a_signal_ends_the_round_with_a_checkpoint_and_the_next_run_continues(
 
 def test_the_second_signal_acts_at_once(tmp_path, send, monkeypatch):
     send(signal.SIGINT, 7)
-    monkeypatch.setattr(Checkpoints, "save", lambda *args: os.kill(os.getpid(), signal.SIGINT))
+    monkeypatch.setattr(Checkpoints, "save", lambda *args: signal.raise_signal(signal.SIGINT))
     options = dataclasses.replace(QUICK, checkpoint_every=100)
     with pytest.raises(KeyboardInterrupt):
         train(counting_game(), SOURCE, tmp_path, options, say=quietly)
