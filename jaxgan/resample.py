@@ -25,12 +25,13 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
 # Images [32, 32, 32, 256], a server's two cores, one kernel's gradient: 180 ms whole and 150 in four
 # parts of 8 MiB on JAX 0.10; 350 and 145 on 0.12. Images of 8 MiB: 41 and 30; 35 and 40.
-_PART_BYTES = 2**23
+_PART_BYTES = 2**22
 
 
 def avg_pool(x: jax.Array) -> jax.Array:
@@ -166,7 +167,15 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = Non
 @jax.custom_vjp
 def _down(x, kernel):
     """dt/dy, the strided convolution: [B, 2h, 2w, C], [m, n, C, O] -> [B, h, w, O]."""
-    return jax.lax.platform_dependent(x, kernel, cpu=_down_by_phase, default=_strided_conv)
+
+    def in_parts(x, kernel):
+        done = []
+        for part in jnp.split(x, _parts(x)):
+            part, done = jax.lax.optimization_barrier((part, done))
+            done = [*done, _strided_conv(part, kernel)]
+        return jnp.concatenate(done)
+
+    return jax.lax.platform_dependent(x, kernel, cpu=in_parts, default=_strided_conv)
 
 
 @jax.custom_vjp
@@ -178,12 +187,7 @@ def _up(y, kernel):
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _kernel_gradient(x, y, size):
     """dt/dK: [B, 2h, 2w, C], [B, h, w, O] -> [*size, C, O]."""
-    kernel = jax.ShapeDtypeStruct((*size, x.shape[-1], y.shape[-1]), x.dtype)
-
-    def whole(x, y):
-        return jax.linear_transpose(lambda k: _strided_conv(x, k), kernel)(y)[0]
-
-    return jax.lax.platform_dependent(x, y, cpu=lambda x, y: whole(*_computed(x, y)), default=whole)
+    return _gradient_by_kernel(_strided_conv, x, y, size)
 
 
 def _down_bwd(residuals, y):
@@ -221,20 +225,7 @@ def _same(x, kernel):
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _same_kernel_gradient(x, y, size):
     """[B, H, W, C], [B, H, W, O] -> [*size, C, O]."""
-    kernel = jax.ShapeDtypeStruct((*size, x.shape[-1], y.shape[-1]), x.dtype)
-
-    def whole(x, y):
-        return jax.linear_transpose(lambda k: _plain_conv(x, k), kernel)(y)[0]
-
-    def in_parts(x, y):
-        x, y = _computed(x, y)
-        parts = _parts(x)
-        # Part i takes rows i, i + parts, ...: of a sharded batch they stay where they are.
-        x = x.reshape(-1, parts, *x.shape[1:])
-        y = y.reshape(-1, parts, *y.shape[1:])
-        return sum(whole(x[:, i], y[:, i]) for i in range(parts))
-
-    return jax.lax.platform_dependent(x, y, cpu=in_parts, default=whole)
+    return _gradient_by_kernel(_plain_conv, x, y, size)
 
 
 def _same_bwd(residuals, y):
@@ -254,13 +245,26 @@ _same_kernel_gradient.defvjp(
 )
 
 
-def _computed(*arrays):
-    """The arrays, computed before they are used.
+def _gradient_by_kernel(convolve, x, y, size):
+    """The kernel K [*size, C, O] of which `convolve(x, K)` has the gradient when its output's is y."""
+    kernel = jax.ShapeDtypeStruct((*size, x.shape[-1], y.shape[-1]), x.dtype)
 
-    XLA moves them for a kernel's gradient, channels first, and on a CPU computes them again on the
-    way, element by element: batch normalisation's gradient so took 15 % of a generator's turn.
-    """
-    return jax.lax.optimization_barrier(arrays)
+    def whole(x, y):
+        return jax.linear_transpose(lambda k: convolve(x, k), kernel)(y)[0]
+
+    def in_parts(x, y):
+        # Computed before they are used: XLA moves them, channels first, and would compute them again on the way,
+        # element by element. Batch normalisation's gradient so took 15 % of a generator's turn.
+        x, y = jax.lax.optimization_barrier((x, y))
+        parts = _parts(x)
+        # Part i takes rows i, i + parts, ...: of a sharded batch they stay where they are.
+        x = x.reshape(-1, parts, *x.shape[1:])
+        y = y.reshape(-1, parts, *y.shape[1:])
+        if parts == 1:
+            return whole(x[:, 0], y[:, 0])
+        return jnp.sum(jnp.stack([whole(x[:, i], y[:, i]) for i in range(parts)]), axis=0)
+
+    return jax.lax.platform_dependent(x, y, cpu=in_parts, default=whole)
 
 
 def _parts(x) -> int:
@@ -287,16 +291,6 @@ def _transposed_conv(y, kernel):
     b, h, w, _ = y.shape
     x = jax.ShapeDtypeStruct((b, 2 * h, 2 * w, kernel.shape[2]), y.dtype)
     return jax.linear_transpose(lambda x: _strided_conv(x, kernel), x)(y)[0]
-
-
-def _down_by_phase(x, kernel):
-    """`_strided_conv` as the sum of four convolutions, of the even and odd rows and columns of x."""
-    total = None
-    for row, taps_h, pad_h in _phases(kernel.shape[0]):
-        for column, taps_w, pad_w in _phases(kernel.shape[1]):
-            part = _conv(x[:, row::2, column::2], kernel[taps_h, taps_w], padding=(pad_h, pad_w))
-            total = part if total is None else total + part
-    return total
 
 
 def _up_by_phase(y, kernel):
@@ -337,10 +331,7 @@ def _spread(kernel):
     """Sum of the kernel's four shifts: [k, l, C, O] -> [k+1, l+1, C, O], float32 or wider."""
     if kernel.dtype.itemsize < 4:
         kernel = kernel.astype(jnp.float32)
-    rows = jnp.pad(kernel, ((0, 1), (0, 0), (0, 0), (0, 0)))
-    rows += jnp.pad(kernel, ((1, 0), (0, 0), (0, 0), (0, 0)))
-    both = jnp.pad(rows, ((0, 0), (0, 1), (0, 0), (0, 0)))
-    return both + jnp.pad(rows, ((0, 0), (1, 0), (0, 0), (0, 0)))
+    return jax.lax.reduce_window(kernel, np.zeros((), kernel.dtype), jax.lax.add, (2,2,1,1), (1,)*4, ((1,1),(1,1),(0,0),(0,0)))
 
 
 def _add_bias(y, bias):

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import resample
-from jaxgan.nets.conv import DownConv, UpConv
+from jaxgan.nets.conv import Conv, DownConv, UpConv
 from jaxgan.nets.init import glorot, glorot_relu
 from jaxgan.nets.norm import BatchNorm
 
@@ -42,8 +42,8 @@ class GeneratorBlock(nn.Module):
 
         conv = {"use_bias": False, "kernel_init": glorot_relu, "dtype": self.dtype}
         y = UpConv(self.features, (3, 3), **conv, name="conv0")(norm(x, "norm0"))
-        y = nn.Conv(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
-        shortcut = nn.Conv(
+        y = Conv(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
+        shortcut = Conv(
             self.features,
             (1, 1),
             use_bias=False,
@@ -68,7 +68,7 @@ class CriticBlock(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        conv, down_conv = self.kernel_norm(nn.Conv), self.kernel_norm(DownConv)
+        conv, down_conv = self.kernel_norm(Conv), self.kernel_norm(DownConv)
         hidden = self.features if self.first else x.shape[-1]
         options = {"kernel_init": glorot_relu, "dtype": self.dtype}
         y = x if self.first else nn.relu(x)
@@ -107,7 +107,7 @@ class ResNetGenerator(nn.Module):
                 x, label, train
             )
         x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, None, train))
-        x = nn.Conv(self.channels, (3, 3), kernel_init=glorot, dtype=self.dtype, name="output")(x)
+        x = Conv(self.channels, (3, 3), kernel_init=glorot, dtype=self.dtype, name="output")(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 
