@@ -226,12 +226,33 @@ def test_the_arithmetic_saved_is_the_arithmetic_promised(name, key, kernel_size,
 
 
 @pytest.mark.parametrize("size", [(2, 2), (4, 4), (6, 2), (2, 8)])
-def test_the_forms_for_cpus_are_those_for_other_devices(key, size):
-    """What runs elsewhere is one convolution; here it is four, on even and odd rows and columns."""
+def test_the_transposed_form_for_cpus_is_that_for_other_devices(key, size):
+    """What runs elsewhere is one convolution; here it is four, for even and odd rows and columns."""
     x, kernel = draw(key, size)
     y = resample._strided_conv(x, kernel)
-    close(resample._down_by_phase(x, kernel), y)
     close(resample._up_by_phase(y, kernel), resample._transposed_conv(y, kernel))
+
+
+@pytest.mark.parametrize("size", [(3, 3), (1, 5), (5, 3)])
+def test_convolutions_to_few_features_are_matrix_products_on_a_cpu(key, size):
+    """With up to as many taps times features as channels, values and gradients of both orders."""
+    x, kernel = draw(key, size, shape=(2, 4, 6, 2 * size[0] * size[1]), features=2)
+    assert resample._is_thin(*kernel.shape)
+    assert not resample._is_thin(*size, x.shape[-1] - 1, 2)
+    program = jax.jit(resample._thin_conv).lower(x, kernel).as_text()
+    assert "stablehlo.convolution" not in program
+    assert "stablehlo.dot_general" in program
+    close(resample._thin_conv(x, kernel), conv(x, kernel))
+    close(resample.conv(x, kernel), conv(x, kernel))
+
+    def penalty(f):
+        def norm(x, kernel):
+            return jnp.sum(jax.grad(lambda x: jnp.sum(jnp.sin(f(x, kernel))))(x) ** 2)
+
+        return jax.grad(norm, (0, 1))(x, kernel)
+
+    for a, b in zip(penalty(resample.conv), penalty(conv), strict=True):
+        close(a, b)
 
 
 def test_other_devices_are_given_one_convolution(pair, key):
@@ -240,20 +261,22 @@ def test_other_devices_are_given_one_convolution(pair, key):
 
 
 @pytest.mark.parametrize(("batch", "parts"), [(1, 1), (4, 1), (8, 2), (20, 5), (18, 6), (7, 7)])
-def test_parts_of_the_batch_are_8_mib_at_most(batch, parts):
-    """Pictures of 2 MiB: four to a part, or as many fewer as divide the batch."""
-    x = jax.ShapeDtypeStruct((batch, 256, 256, 8), jnp.float32)
+def test_parts_of_the_batch_are_4_mib_at_most(batch, parts):
+    """Pictures of 1 MiB: four to a part, or as many fewer as divide the batch."""
+    x = jax.ShapeDtypeStruct((batch, 128, 256, 8), jnp.float32)
     assert resample._parts(x) == parts
 
 
-def test_kernel_gradients_in_parts_of_the_batch(key, monkeypatch):
+def test_parts_of_the_batch_add_up(pair, key, monkeypatch):
+    fused, plain = pair
     x, kernel = draw(key, shape=(6, 4, 6, 3))
-    y = conv(x, kernel)
-    _, gradient = jax.vjp(lambda k: conv(x, k), kernel)
     monkeypatch.setattr(resample, "_PART_BYTES", x.nbytes // 3)
     assert resample._parts(x) == 3
-    _, in_parts = jax.vjp(lambda k: resample.conv(x, k), kernel)
-    close(in_parts(y)[0], gradient(y)[0])
+    y, gradient = jax.vjp(plain, x, kernel)
+    in_parts, gradient_in_parts = jax.vjp(fused, x, kernel)
+    close(in_parts, y)
+    for a, b in zip(gradient_in_parts(y), gradient(y), strict=True):
+        close(a, b)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 2), (1, 4, 5, 2)])
