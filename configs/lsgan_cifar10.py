@@ -2,8 +2,7 @@
 
 Paper: Mao et al. 2017.
 Published: FID 40.22, IS 6.55 (50k against train, best checkpoint; PyTorch-StudioGAN). That run
-diverged afterwards; here the
-learning rates fall to zero.
+diverged afterwards; here the learning rates fall to zero.
 Cost: 100,000 rounds of 2 x 64 pictures.
 Command: jaxgan prepare cifar10 && jaxgan train --config lsgan_cifar10
 """

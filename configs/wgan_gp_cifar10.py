@@ -2,8 +2,7 @@
 
 Paper: Gulrajani et al. 2017.
 Published: FID 22.29, IS 7.33 (50k against train; kwotsin/mimicry) to FID 16.95, IS 7.95
-(w86763777/pytorch-gan-collections, with
-a generator of twice this width).
+(w86763777/pytorch-gan-collections, with a generator of twice this width).
 Cost: 100,000 rounds of 5 x 64 pictures; 10 h 49 min in PyTorch-StudioGAN's log (2020, GPU not
 named).
 Command: jaxgan prepare cifar10 && jaxgan train --config wgan_gp_cifar10

@@ -29,10 +29,10 @@ class Options(backbones.Options, adversarial.Options):
     dequantise: bool = True
     decay_steps: int = 50_000
     leak: float = 0.1  # of the CNN's and the perceptron's critic
-    spectral_steps: int = (
-        8  # products with each kernel in a critic step, to follow its largest singular value
-    )
-    krylov: bool = True  # take the best vector they span; with false and one step it is the paper's power iteration
+    # Products with each kernel in a critic step; the best vector they span is u. Without `krylov` it is the last of them,
+    # and with one step that is the paper's power iteration.
+    spectral_steps: int = 8
+    krylov: bool = True
 
 
 def game(options: Options, spec: DataSpec) -> Game:
