@@ -29,8 +29,8 @@ class Options(backbones.Options, adversarial.Options):
     dequantise: bool = True
     decay_steps: int = 50_000
     leak: float = 0.1  # of the CNN's and the perceptron's critic
-    # Products with each kernel in a critic step; the best vector they span is u. Without `krylov` it is the last of them,
-    # and with one step that is the paper's power iteration.
+    # Products with each kernel in a critic step, and whether u is the best vector that they span or the last of them;
+    # 1 and False are the paper's power iteration.
     spectral_steps: int = 8
     krylov: bool = True
 

@@ -50,9 +50,7 @@ RESNETS = {
 class Options:
     """How a model's backbone is chosen and sized."""
 
-    architecture: str = (
-        "auto"  # mlp | conv | resnet; auto: mlp for points, the paper's for pictures
-    )
+    architecture: str = "auto"  # mlp | conv | resnet; auto: mlp for points, the paper's if not
     generator_width: int = 0  # of the widest layer (conv: of the narrowest); 0: the paper's
     critic_width: int = 0
     depth: int = 3  # hidden layers (mlp)
