@@ -36,10 +36,9 @@ def ema_decay(
       The decay, a float32 scalar in [0, 1]. Every number may be traced, `ramp_up` being None or not
       is static.
 
-    Source: Karras et al., Progressive Growing of GANs (2018), Appendix A.1, for the average; the
-      reference code of
-    Karras et al., Training Generative Adversarial Networks with Limited Data (2020), for half-life
-    and ramp-up.
+    Sources: Karras et al., Progressive Growing of GANs (2018), Appendix A.1, for the average; the
+      reference code of Karras et al., Training Generative Adversarial Networks with Limited Data
+      (2020), for half-life and ramp-up.
 
     >>> print(ema_decay(500, half_life_kimg=0.5))
     0.5

@@ -166,8 +166,7 @@ class hinge:
     """A critic that stops caring about samples beyond the margin 1; the generator is Wasserstein's.
 
     Sources: Lim and Ye, Geometric GAN (2017); Miyato et al., Spectral Normalization for Generative
-      Adversarial
-    Networks (2018), Eq. 16 and 17.
+      Adversarial Networks (2018), Eq. 16 and 17.
 
     >>> import jax.numpy as jnp
     >>> print(hinge.critic(jnp.array([2.0, 0.5]), jnp.array([-3.0, 1.0])))  # 0.5/2 + 2/2

@@ -45,9 +45,8 @@ def gradient_penalty(
     Returns:
       The unscaled penalty, a float32 scalar. The paper's weight is 10.
 
-    Source: Gulrajani et al., Improved Training of Wasserstein GANs (2017), Eq. 3; for one-sided,
-      its
-    Section 4 and Petzka et al., On the Regularization of Wasserstein GANs (2018).
+    Sources: Gulrajani et al., Improved Training of Wasserstein GANs (2017), Eq. 3; for one-sided,
+      its Section 4 and Petzka et al., On the Regularization of Wasserstein GANs (2018).
 
     >>> import jax, jax.numpy as jnp
     >>> x = jax.random.normal(jax.random.key(0), (2, 4, 3))
