@@ -143,19 +143,25 @@ def two_player(
     num_classes = classes(options, spec)
     every_collection = ("spectral", "batch_stats")
 
-    def draw(key, num):
+    def draw(key, num, label=None):
+        """Latents, and as many labels: those given, or uniform ones."""
         latent_key, label_key = jax.random.split(key)
         latent = jax.random.normal(latent_key, (num, options.latent_dim))
-        label = (
-            None if num_classes is None else jax.random.randint(label_key, (num,), 0, num_classes)
-        )
+        if num_classes is not None and label is None:
+            label = jax.random.randint(label_key, (num,), 0, num_classes)
         return latent, label
+
+    def look(batch, noise_key):
+        """(real samples, their labels or None) as the networks see them."""
+        real = decode(batch["image"], noise_key if options.dequantise else None)
+        return real, (batch["label"] if num_classes is not None else None)
 
     def critic_loss(params, variables, batch, key):
         noise_key, latent_key, penalty_key = jax.random.split(key, 3)
-        real = decode(batch["image"], noise_key if options.dequantise else None)
-        real_label = batch["label"] if num_classes is not None else None
-        latent, fake_label = draw(latent_key, real.shape[0])
+        real, real_label = look(batch, noise_key)
+        # What compares samples compares those of one class.
+        shared = real_label if objective.compares else None
+        latent, fake_label = draw(latent_key, real.shape[0], shared)
         network = {"params": params["generator"], **variables["generator"]}
         fake, _ = apply(generator, network, latent, fake_label, train=True)
         fake = jax.lax.stop_gradient(fake)
@@ -194,16 +200,25 @@ def two_player(
 
     def generator_loss(params, variables, batch, key):
         num = options.generator_batch_multiple * batch["image"].shape[0]
-        latent, label = draw(key, num)
+        real_logits = label = None
+        if objective.compares:
+            noise_key, key = jax.random.split(key)
+            real, label = look(batch, noise_key)
+            network = {"params": params["critic"], **variables["critic"]}
+            real_logits, _ = apply(critic, network, real, label, train=True)
+            # Each real sample is compared with as many generated ones.
+            real_logits = jnp.tile(real_logits, options.generator_batch_multiple)
+            if label is not None:
+                label = jnp.tile(label, options.generator_batch_multiple)
+        latent, label = draw(key, num, label)
         network = {"params": params["generator"], **variables["generator"]}
         fake, state = apply(generator, network, latent, label, train=True, advance=every_collection)
         network = {"params": params["critic"], **variables["critic"]}
         logits, _ = apply(critic, network, fake, label, train=True)
-        return Loss(objective.generator(logits), {"generator": state}, {})
+        return Loss(objective.generator(logits, real_logits), {"generator": state}, {})
 
     def generate(networks, key, num, labels):
-        latent, label = draw(key, num)
-        label = label if labels is None or num_classes is None else labels
+        latent, label = draw(key, num, labels if num_classes is not None else None)
         return generator.apply(networks["generator"], latent, label, train=False)
 
     def init(module, *example):

@@ -15,27 +15,50 @@ def log_sigmoid(x):
     return -np.logaddexp(0.0, -x)
 
 
-# float64 NumPy, from the papers' own formulas: name -> (critic(real, fake), generator(fake)).
+def against_averages(real_term, fake_term):
+    """E real_term(C(x) - E C(x')) + E fake_term(C(x') - E C(x))."""
+    return lambda r, f: np.mean(real_term(r - f.mean())) + np.mean(fake_term(f - r.mean()))
+
+
+# float64 NumPy, from the papers' own formulas: name -> (critic(real, fake), generator(real, fake)).
 REFERENCE = {
     # max_D E log D(x) + E log(1 - D(G(z))); G minimises the second term.
     "minimax": (
         lambda r, f: -np.mean(log_sigmoid(r)) - np.mean(log_sigmoid(-f)),
-        lambda f: np.mean(log_sigmoid(-f)),
+        lambda r, f: np.mean(log_sigmoid(-f)),
     ),
     # The same critic; G maximises E log D(G(z)).
     "non_saturating": (
         lambda r, f: -np.mean(log_sigmoid(r)) - np.mean(log_sigmoid(-f)),
-        lambda f: -np.mean(log_sigmoid(f)),
+        lambda r, f: -np.mean(log_sigmoid(f)),
     ),
     "least_squares": (
         lambda r, f: 0.5 * np.mean((r - 1.0) ** 2) + 0.5 * np.mean(f**2),
-        lambda f: 0.5 * np.mean((f - 1.0) ** 2),
+        lambda r, f: 0.5 * np.mean((f - 1.0) ** 2),
     ),
-    "wasserstein": (lambda r, f: np.mean(f) - np.mean(r), lambda f: -np.mean(f)),
+    "wasserstein": (lambda r, f: np.mean(f) - np.mean(r), lambda r, f: -np.mean(f)),
     # SN-GAN, Eq. 16: max_D E min(0, -1 + D(x)) + E min(0, -1 - D(G(z))).
     "hinge": (
         lambda r, f: -np.mean(np.minimum(0, -1 + r)) - np.mean(np.minimum(0, -1 - f)),
-        lambda f: -np.mean(f),
+        lambda r, f: -np.mean(f),
+    ),
+    # RSGAN: -E log sigmoid(C(x) - C(x')), and the same with both exchanged.
+    "relativistic_paired": (
+        lambda r, f: -np.mean(log_sigmoid(r - f)),
+        lambda r, f: -np.mean(log_sigmoid(f - r)),
+    ),
+    # RaSGAN: D~(x) = sigmoid(C(x) - E C(x')); -E log D~(x) - E log(1 - D~(x')), then exchanged.
+    "relativistic_average": (
+        against_averages(lambda d: -log_sigmoid(d), lambda d: -log_sigmoid(-d)),
+        against_averages(lambda d: -log_sigmoid(-d), lambda d: -log_sigmoid(d)),
+    ),
+    "relativistic_average_least_squares": (
+        against_averages(lambda d: (d - 1) ** 2, lambda d: (d + 1) ** 2),
+        against_averages(lambda d: (d + 1) ** 2, lambda d: (d - 1) ** 2),
+    ),
+    "relativistic_average_hinge": (
+        against_averages(lambda d: np.maximum(0, 1 - d), lambda d: np.maximum(0, 1 + d)),
+        against_averages(lambda d: np.maximum(0, 1 + d), lambda d: np.maximum(0, 1 - d)),
     ),
 }
 
@@ -47,6 +70,15 @@ HAND = {
     "least_squares": ((1 + 1) / 4 + (1 + 9) / 4, (4 + 4) / 4),
     "wasserstein": (1.0 - 1.0, -1.0),
     "hinge": ((0 + 1) / 2 + (0 + 4) / 2, -1.0),
+    # Differences 3 and -3.
+    "relativistic_paired": ((0.048587 + 3.048587) / 2, (3.048587 + 0.048587) / 2),
+    # Both averages are 1: real - 1 = [1, -1], fake - 1 = [-2, 2].
+    "relativistic_average": (
+        (0.313262 + 1.313262) / 2 + (0.126928 + 2.126928) / 2,
+        (1.313262 + 0.313262) / 2 + (2.126928 + 0.126928) / 2,
+    ),
+    "relativistic_average_least_squares": ((0 + 4) / 2 + (1 + 9) / 2, (4 + 0) / 2 + (9 + 1) / 2),
+    "relativistic_average_hinge": ((0 + 2) / 2 + (0 + 3) / 2, (2 + 0) / 2 + (3 + 0) / 2),
 }
 
 
@@ -65,7 +97,7 @@ class TestEveryObjective:
         real, fake = jnp.array([2.0, 0.0]), jnp.array([-1.0, 3.0])
         critic, generator = HAND[objective.__name__]
         np.testing.assert_allclose(objective.critic(real, fake), critic, rtol=1e-5, atol=1e-6)
-        np.testing.assert_allclose(objective.generator(fake), generator, rtol=1e-5)
+        np.testing.assert_allclose(objective.generator(fake, real), generator, rtol=1e-5)
 
     @pytest.mark.parametrize("shape", [(7,), (7, 1), (7, 5, 4, 1), (1,), (1, 1)])
     def test_matches_the_papers_formula(self, objective, shape):
@@ -78,14 +110,17 @@ class TestEveryObjective:
             atol=1e-6,
         )
         np.testing.assert_allclose(
-            objective.generator(fake), generator(fake.astype(np.float64)), rtol=2e-6, atol=1e-6
+            objective.generator(fake, real),
+            generator(real.astype(np.float64), fake.astype(np.float64)),
+            rtol=2e-6,
+            atol=1e-6,
         )
 
     def test_gradients_against_finite_differences(self, objective):
         # Away from the hinge's kinks at -1 and 1.
         real, fake = jnp.array([0.3, -2.0, 4.0]), jnp.array([0.5, -3.0, 1.7])
-        check_grads(objective.critic, (real, fake), order=2, rtol=1e-2)
-        check_grads(objective.generator, (fake,), order=2, rtol=1e-2)
+        check_grads(objective.critic, (real, fake), order=2, rtol=1e-2, atol=1e-2, eps=1e-2)
+        check_grads(objective.generator, (fake, real), order=2, rtol=1e-2, atol=1e-2, eps=1e-2)
 
     @pytest.mark.parametrize("real", [-1e4, 1e4])
     @pytest.mark.parametrize("fake", [-1e4, 1e4])
@@ -97,9 +132,11 @@ class TestEveryObjective:
         )
         np.testing.assert_allclose(value, critic(real, fake), rtol=1e-6)
         assert np.isfinite(grads).all()
-        value, grad = jax.value_and_grad(objective.generator)(jnp.float32(fake))
-        np.testing.assert_allclose(value, generator(fake), rtol=1e-6)
-        assert np.isfinite(grad).all()
+        value, grads = jax.value_and_grad(objective.generator, argnums=(0, 1))(
+            jnp.float32(fake), jnp.float32(real)
+        )
+        np.testing.assert_allclose(value, generator(real, fake), rtol=1e-6)
+        assert np.isfinite(grads).all()
 
     @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float16, jnp.float32])
     def test_arithmetic_and_result_are_float32(self, objective, dtype):
@@ -110,32 +147,62 @@ class TestEveryObjective:
         assert value.dtype == jnp.float32
         assert value.shape == ()
         np.testing.assert_allclose(value, critic(np.float64(real), np.float64(fake)), rtol=1e-5)
-        value = objective.generator(fake)
+        value = objective.generator(fake, real)
         assert value.dtype == jnp.float32
         assert value.shape == ()
-        np.testing.assert_allclose(value, generator(np.float64(fake)), rtol=1e-5)
+        np.testing.assert_allclose(value, generator(np.float64(real), np.float64(fake)), rtol=1e-5)
 
     def test_jit_and_vmap_agree_with_eager(self, objective):
         real, fake = logits(0, (3, 8, 1)), logits(1, (3, 8, 1))
         each = [objective.critic(r, f) for r, f in zip(real, fake, strict=True)]
         np.testing.assert_allclose(jax.jit(objective.critic)(real[0], fake[0]), each[0], rtol=1e-6)
         np.testing.assert_allclose(jax.vmap(objective.critic)(real, fake), each, rtol=1e-6)
-        each = [objective.generator(f) for f in fake]
-        np.testing.assert_allclose(jax.jit(objective.generator)(fake[0]), each[0], rtol=1e-6)
-        np.testing.assert_allclose(jax.vmap(objective.generator)(fake), each, rtol=1e-6)
+        each = [objective.generator(f, r) for r, f in zip(real, fake, strict=True)]
+        np.testing.assert_allclose(
+            jax.jit(objective.generator)(fake[0], real[0]), each[0], rtol=1e-6
+        )
+        np.testing.assert_allclose(jax.vmap(objective.generator)(fake, real), each, rtol=1e-6)
 
-    def test_batch_sizes_may_differ(self, objective):
+    def test_batch_sizes_may_differ_unless_samples_are_paired(self, objective):
         real, fake = logits(0, (4,)), logits(1, (8,))
-        expected = REFERENCE[objective.__name__][0](np.float64(real), np.float64(fake))
-        np.testing.assert_allclose(objective.critic(real, fake), expected, rtol=1e-5)
+        if objective is losses.relativistic_paired:
+            with pytest.raises(
+                ValueError, match=r"in pairs, but real_logits have shape \(4,\) and"
+            ):
+                objective.critic(real, fake)
+            return
+        critic, generator = REFERENCE[objective.__name__]
+        real64, fake64 = np.float64(real), np.float64(fake)
+        np.testing.assert_allclose(objective.critic(real, fake), critic(real64, fake64), rtol=1e-5)
+        value = objective.generator(fake, real)
+        np.testing.assert_allclose(value, generator(real64, fake64), rtol=1e-5)
+
+    def test_only_those_that_compare_need_real_logits(self, objective):
+        if not objective.compares:
+            assert objective.generator(np.ones(3)) == objective.generator(np.ones(3), np.zeros(3))
+            return
+        message = rf"{objective.__name__}.generator compares .* real ones; give it real_logits"
+        with pytest.raises(ValueError, match=message):
+            objective.generator(np.ones(3))
+
+    def test_eight_devices_give_the_same(self, objective):
+        mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+        split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+        real, fake = logits(0, (16, 2, 2, 1)), logits(1, (16, 2, 2, 1))
+        sharded = jax.device_put((real, fake), split)
+        value = jax.jit(objective.critic)(*sharded)
+        np.testing.assert_allclose(value, objective.critic(real, fake), rtol=1e-6)
+        value = jax.jit(objective.generator)(*sharded[::-1])
+        np.testing.assert_allclose(value, objective.generator(fake, real), rtol=1e-6)
 
     def test_scales_are_averaged(self, objective):
         real = [logits(0, (4, 8, 8, 1)), logits(1, (4, 2, 2, 1))]
         fake = [logits(2, (4, 8, 8, 1)), logits(3, (4, 2, 2, 1))]
         each = [objective.critic(r, f) for r, f in zip(real, fake, strict=True)]
         np.testing.assert_allclose(objective.critic(real, fake), np.mean(each), rtol=1e-5)
-        each = [objective.generator(f) for f in fake]
-        np.testing.assert_allclose(objective.generator(tuple(fake)), np.mean(each), rtol=1e-5)
+        each = [objective.generator(f, r) for r, f in zip(real, fake, strict=True)]
+        value = objective.generator(tuple(fake), tuple(real))
+        np.testing.assert_allclose(value, np.mean(each), rtol=1e-5)
 
     @pytest.mark.parametrize("shape", [(6,), (6, 1), (6, 3, 2, 1)])
     def test_a_sample_mask_gives_the_loss_of_the_kept_samples(self, objective, shape):
@@ -150,19 +217,20 @@ class TestEveryObjective:
         for grad, of_kept in zip(grads, kept, strict=True):
             np.testing.assert_allclose(grad[keep], of_kept, rtol=1e-6)
             assert not np.any(grad[~keep])
-        value = objective.generator(fake, where=keep)
-        np.testing.assert_allclose(value, objective.generator(fake[keep]), rtol=1e-6)
+        value = objective.generator(fake, real, where=keep)
+        np.testing.assert_allclose(value, objective.generator(fake[keep], real[keep]), rtol=1e-6)
 
     def test_an_entry_mask_and_masks_per_scale(self, objective):
         fake = [logits(0, (3, 4, 4, 1)), logits(1, (3, 2, 2, 1))]
         masks = [np.random.default_rng(i).random(f.shape) < 0.5 for i, f in enumerate(fake)]
-        each = [objective.generator(f[m]) for f, m in zip(fake, masks, strict=True)]
-        value = objective.generator(fake, where=masks)
+        real = [logits(2, (3, 4, 4, 1)), logits(3, (3, 2, 2, 1))]
+        each = [objective.generator(f[m], r[m]) for f, r, m in zip(fake, real, masks, strict=True)]
+        value = objective.generator(fake, real, where=masks)
         np.testing.assert_allclose(value, np.mean(each), rtol=1e-5)
         keep = np.array([True, False, True])
         np.testing.assert_allclose(
-            objective.critic(fake, fake, where=keep),
-            objective.critic([f[keep] for f in fake], [f[keep] for f in fake]),
+            objective.critic(real, fake, where=keep),
+            objective.critic([r[keep] for r in real], [f[keep] for f in fake]),
             rtol=1e-5,
             atol=1e-6,
         )

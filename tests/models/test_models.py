@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxgan import config, models, spectral
+from jaxgan import config, losses, models, spectral
 from jaxgan.data import Pipeline
 from jaxgan.game import DataSpec, Engine
 
@@ -126,6 +126,12 @@ CASES = [
     ("sngan", DIGITS, {"critic_steps": 2}),
     ("sngan", DIGITS, {"critic_steps": 2, "conditional": True, "dtype": "bfloat16"}),
     ("sngan", DIGITS, {"critic_steps": 1, "architecture": "conv", "conditional": True}),
+    (
+        "sngan",
+        DIGITS,
+        {"critic_steps": 1, "objective": "relativistic_paired", "conditional": True},
+    ),
+    ("sngan", POINTS, {"objective": "relativistic_average_hinge"}),
 ]
 
 
@@ -255,6 +261,16 @@ def test_minimax_and_non_saturating_differ_in_the_generators_loss_only():
     _, _, _, m_b = play("gan", DIGITS, rounds=1, objective="non_saturating")
     assert m_a["critic"]["critic/loss"] == m_b["critic"]["critic/loss"]
     assert m_a["generator"]["generator/loss"] < 0 < m_b["generator"]["generator/loss"]
+
+
+@pytest.mark.parametrize("objective", ["hinge", "relativistic_average_hinge"])
+def test_the_generator_of_an_objective_that_compares_sees_real_samples(objective):
+    game = make("sngan", DIGITS, (*SMALL.items(), ("objective", objective)))
+    state = Engine(game).init()
+    one, other = itertools.islice(batches(DIGITS, SMALL["batch_size"]), 2)
+    loss = game.stages[0].turns[1].loss
+    values = [loss(state.params, state.variables, b, jax.random.key(1)).value for b in (one, other)]
+    assert (values[0] != values[1]) == losses.by_name(objective).compares
 
 
 def test_learning_rates_reach_zero_after_decay_steps():

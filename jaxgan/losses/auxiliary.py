@@ -1,0 +1,436 @@
+"""Losses beside the adversarial one: on classes, codes, features, reconstructions and codebooks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.losses._reduce import masked_mean, masks
+
+Features = jax.Array | Sequence[jax.Array]
+
+
+def auxiliary_classifier(
+    class_logits: jax.Array, labels: jax.Array, where: jax.Array | None = None
+) -> jax.Array:
+    """Cross-entropy of a critic's second head: E -log softmax(class_logits)[label].
+
+    Both players add it, the critic on real samples (and generated ones, in the paper), the
+    generator on its own.
+
+    Args:
+      class_logits: [B, K].
+      labels: [B], integers from 0 to K - 1; others give NaN.
+      where: boolean [B]; the mean is over the samples that it keeps.
+
+    Returns:
+      A float32 scalar, in nats.
+
+    Source: Odena et al., Conditional Image Synthesis with Auxiliary Classifier GANs (2017), Eq. 3.
+
+    >>> import jax.numpy as jnp
+    >>> print(auxiliary_classifier(jnp.zeros((2, 10)), jnp.array([3, 7])))  # log 10
+    2.3025851
+    """
+    logits = _class_logits("class_logits", class_logits, "labels", labels, where)
+    return _sample_mean(-_at(jax.nn.log_softmax(logits), labels), where)
+
+
+def multiclass_hinge(
+    class_logits: jax.Array, labels: jax.Array, where: jax.Array | None = None
+) -> jax.Array:
+    """Hinge of the margin by which the right class leads: E max(0, 1 - C_y + max_{k != y} C_k).
+
+    For a conditional GAN the critic has K + 1 outputs, the last for generated samples: the critic's
+    loss is `multiclass_hinge(C(x), y) + multiclass_hinge(C(x'), K)`, the generator's
+    `multiclass_hinge(C(x'), y)`.
+
+    Args:
+      class_logits: [B, K], K >= 2.
+      labels: [B], integers from 0 to K - 1; others give NaN.
+      where: boolean [B]; the mean is over the samples that it keeps.
+
+    Returns:
+      A float32 scalar.
+
+    Sources: Crammer and Singer, On the Algorithmic Implementation of Multiclass Kernel-based Vector
+      Machines (2001); Kavalerov et al., A Multi-Class Hinge Loss for Conditional GANs (2021).
+
+    >>> import jax.numpy as jnp
+    >>> print(multiclass_hinge(jnp.array([[2.0, 0.5, 1.5]]), jnp.array([0])))  # 1 - 2 + 1.5
+    0.5
+    """
+    logits = _class_logits("class_logits", class_logits, "labels", labels, where)
+    if logits.shape[1] < 2:
+        raise ValueError(
+            f"class_logits have shape {logits.shape}; a margin needs two classes or more."
+        )
+    right = jax.nn.one_hot(labels, logits.shape[1], dtype=bool)
+    others = jnp.max(jnp.where(right, -jnp.inf, logits), axis=1)
+    return _sample_mean(jax.nn.relu(1.0 - _at(logits, labels) + others), where)
+
+
+def categorical_code(
+    code_logits: jax.Array, codes: jax.Array, where: jax.Array | None = None
+) -> jax.Array:
+    """InfoGAN's loss for a categorical code: E -log Q(c | x') with Q the softmax of `code_logits`.
+
+    The code's entropy minus this is the lower bound L_I on the mutual information I(c; G(z, c)),
+    log K for uniform codes of K values. Generator and Q minimise it together.
+
+    Args:
+      code_logits: [B, K], of the recognition network on generated samples.
+      codes: [B], integers from 0 to K - 1: what the generator was given; others give NaN.
+      where: boolean [B].
+
+    Returns:
+      A float32 scalar, in nats.
+
+    Source: Chen et al., InfoGAN (2016), Eq. 5.
+
+    >>> import jax.numpy as jnp
+    >>> print(categorical_code(jnp.zeros((3, 4)), jnp.array([0, 1, 3])))  # log 4: nothing recognised
+    1.3862944
+    """
+    logits = _class_logits("code_logits", code_logits, "codes", codes, where)
+    return _sample_mean(-_at(jax.nn.log_softmax(logits), codes), where)
+
+
+def gaussian_code(
+    mean: jax.Array,
+    log_variance: jax.Array,
+    codes: jax.Array,
+    where: jax.Array | None = None,
+) -> jax.Array:
+    """InfoGAN's loss for continuous codes: E -log N(c; mean, exp(log_variance)), summed over codes.
+
+        1/2 E sum_d (log 2 pi + log_variance_d + (c_d - mean_d)^2 exp(-log_variance_d))
+
+    As `categorical_code`, for a factored Gaussian Q; a fixed variance is `log_variance` of zeros.
+
+    Args:
+      mean, log_variance: [B, D], of the recognition network on generated samples.
+      codes: [B, D], what the generator was given.
+      where: boolean [B].
+
+    Returns:
+      A float32 scalar, in nats.
+
+    Source: Chen et al., InfoGAN (2016), Eq. 5 and Section 6.
+
+    >>> import jax.numpy as jnp
+    >>> print(gaussian_code(jnp.ones((1, 2)), jnp.zeros((1, 2)), jnp.ones((1, 2))))  # log 2 pi
+    1.837877
+    """
+    mean, log_variance, codes = (_float32(x) for x in (mean, log_variance, codes))
+    _same_shape("mean", mean, "codes", codes)
+    _same_shape("log_variance", log_variance, "codes", codes)
+    if codes.ndim != 2:
+        raise ValueError(f"codes have shape {codes.shape}; give [B, D], one row per sample.")
+    mean, log_variance, codes = (_kept(x, where, "codes") for x in (mean, log_variance, codes))
+    terms = jnp.log(2 * jnp.pi) + log_variance + jnp.square(codes - mean) * jnp.exp(-log_variance)
+    return _sample_mean(0.5 * jnp.sum(terms, axis=1), where)
+
+
+def feature_matching(real_features: Features, fake_features: Features) -> jax.Array:
+    """Squared distance of mean features: ||E f(x) - E f(x')||^2, summed over a list's layers.
+
+    The generator's loss; stop the gradient of `real_features`' network as of any critic.
+
+    Args:
+      real_features, fake_features: [B, ...], the batches may differ in size; or lists of such.
+
+    Returns:
+      A float32 scalar.
+
+    Source: Salimans et al., Improved Techniques for Training GANs (2016), Section 3.1.
+
+    >>> import jax.numpy as jnp
+    >>> print(feature_matching(jnp.array([[1.0, 0.0], [3.0, 0.0]]), jnp.array([[0.0, 1.0]])))
+    5.0
+    """
+    total = jnp.float32(0.0)
+    for real, fake in _layers("real_features", real_features, "fake_features", fake_features):
+        if real.shape[1:] != fake.shape[1:]:
+            raise ValueError(
+                f"real_features have shape {real.shape} and fake_features {fake.shape}; only the "
+                "batch sizes may differ."
+            )
+        total += jnp.sum(jnp.square(jnp.mean(real, axis=0) - jnp.mean(fake, axis=0)))
+    return total
+
+
+def paired_feature_matching(real_features: Features, fake_features: Features) -> jax.Array:
+    """Mean absolute difference of the features of pairs, layer by layer, summed over the layers.
+
+    For translated pictures, whose target is known; f are the critic's hidden layers.
+
+    Args:
+      real_features, fake_features: arrays of equal shape, or equally long lists of such.
+
+    Returns:
+      A float32 scalar.
+
+    Source: Wang et al., High-Resolution Image Synthesis and Semantic Manipulation with Conditional
+      GANs (pix2pixHD, 2018), Eq. 4.
+
+    >>> import jax.numpy as jnp
+    >>> print(paired_feature_matching([jnp.ones((1, 4)), jnp.ones(3)], [jnp.zeros((1, 4)), jnp.ones(3)]))
+    1.0
+    """
+    total = jnp.float32(0.0)
+    for real, fake in _layers("real_features", real_features, "fake_features", fake_features):
+        _same_shape("real_features", real, "fake_features", fake)
+        total += jnp.mean(jnp.abs(real - fake))
+    return total
+
+
+def perceptual(
+    features: Callable[[jax.Array], Features],
+    generated: jax.Array,
+    target: jax.Array,
+    weights: Sequence[float] | None = None,
+) -> jax.Array:
+    """Mean squared difference of the features of two batches: sum_l w_l E (f_l(x') - f_l(y))^2.
+
+    The mean over an array is the paper's 1/(C H W) and the mean over the batch.
+
+    Args:
+      features: images -> features or a list of them, a frozen network such as VGG-16.
+      generated, target: images [B, ...] of equal shape.
+      weights: one per layer; 1 for each if None.
+
+    Returns:
+      A float32 scalar.
+
+    Source: Johnson et al., Perceptual Losses for Real-Time Style Transfer and Super-Resolution
+      (2016), Eq. 2.
+
+    >>> import jax.numpy as jnp
+    >>> print(perceptual(lambda x: [x, 2 * x], jnp.ones((1, 2)), jnp.zeros((1, 2)), [1.0, 0.5]))
+    3.0
+    """
+    _same_shape("generated", jnp.asarray(generated), "target", jnp.asarray(target))
+    layers = _layers("generated", features(generated), "target", features(target))
+    if weights is None:
+        weights = [1.0] * len(layers)
+    if len(weights) != len(layers):
+        raise ValueError(
+            f"there are {len(weights)} weights for {len(layers)} layers of features; give one each."
+        )
+    return sum(
+        (w * jnp.mean(jnp.square(a - b)) for w, (a, b) in zip(weights, layers, strict=True)),
+        start=jnp.float32(0.0),
+    )
+
+
+def cycle(original: jax.Array, reconstructed: jax.Array) -> jax.Array:
+    """Mean absolute difference of a sample and its image there and back: E |F(G(x)) - x|.
+
+    A mean over pixels, as the reference code has it, not the paper's sum. Its weight there is 10.
+
+    Args:
+      original, reconstructed: [B, ...] of equal shape.
+
+    Returns:
+      A float32 scalar.
+
+    Source: Zhu et al., Unpaired Image-to-Image Translation using Cycle-Consistent Adversarial
+      Networks (2017), Eq. 2.
+
+    >>> import jax.numpy as jnp
+    >>> print(cycle(jnp.array([[1.0, -1.0]]), jnp.array([[0.0, 2.0]])))
+    2.0
+    """
+    original, reconstructed = _float32(original), _float32(reconstructed)
+    _same_shape("original", original, "reconstructed", reconstructed)
+    return jnp.mean(jnp.abs(reconstructed - original))
+
+
+def identity(original: jax.Array, mapped: jax.Array) -> jax.Array:
+    """Mean absolute change that a translator makes to a sample of its target domain: E |G(y) - y|.
+
+    Args:
+      original, mapped: [B, ...] of equal shape.
+
+    Returns:
+      A float32 scalar.
+
+    Source: Zhu et al. (CycleGAN, 2017), Section 5.2; at half the weight of `cycle`.
+
+    >>> import jax.numpy as jnp
+    >>> print(identity(jnp.array([[1.0, 3.0]]), jnp.array([[1.0, 2.0]])))
+    0.5
+    """
+    original, mapped = _float32(original), _float32(mapped)
+    _same_shape("original", original, "mapped", mapped)
+    return jnp.mean(jnp.abs(mapped - original))
+
+
+def vq_codebook(encoded: jax.Array, quantised: jax.Array) -> jax.Array:
+    """Draws the codebook to the encoder: E (sg[z_e] - e)^2. No gradient reaches `encoded`.
+
+    Args:
+      encoded: z_e, [..., D].
+      quantised: e, the nearest entries of the codebook, of equal shape, differentiable in it.
+
+    Returns:
+      A float32 scalar, the mean over all numbers.
+
+    Source: van den Oord et al., Neural Discrete Representation Learning (2017), Eq. 3.
+
+    >>> import jax.numpy as jnp
+    >>> print(vq_codebook(jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 0.0]])))
+    2.5
+    """
+    encoded, quantised = _codes(encoded, quantised)
+    return jnp.mean(jnp.square(jax.lax.stop_gradient(encoded) - quantised))
+
+
+def vq_commitment(encoded: jax.Array, quantised: jax.Array) -> jax.Array:
+    """Keeps the encoder near its codes: E (z_e - sg[e])^2. No gradient reaches `quantised`.
+
+    The paper's weight (beta) is 0.25.
+
+    Args:
+      encoded: z_e, [..., D].
+      quantised: e, of equal shape.
+
+    Returns:
+      A float32 scalar, the mean over all numbers.
+
+    Source: van den Oord et al., Neural Discrete Representation Learning (2017), Eq. 3.
+
+    >>> import jax.numpy as jnp
+    >>> print(vq_commitment(jnp.array([[1.0, 2.0]]), jnp.array([[0.0, 0.0]])))
+    2.5
+    """
+    encoded, quantised = _codes(encoded, quantised)
+    return jnp.mean(jnp.square(encoded - jax.lax.stop_gradient(quantised)))
+
+
+def contrastive_2c(
+    embeddings: jax.Array, proxies: jax.Array, labels: jax.Array, temperature: float = 1.0
+) -> jax.Array:
+    """ContraGAN's conditional contrastive loss: samples near their class and its other samples.
+
+        -1/B sum_i log (p_i + sum_{k != i, y_k = y_i} s_ik) / (p_i + sum_{k != i} s_ik)
+
+        p_i = exp(<h_i, e_i> / t),    s_ik = exp(<h_i, h_k> / t)
+
+    with h the embeddings and e the proxies, each divided by its norm.
+
+    Args:
+      embeddings: [B, D], of the samples, by the critic's projection head.
+      proxies: [B, D], of their labels, by the critic's class embedding.
+      labels: [B], integers.
+      temperature: t > 0.
+
+    Returns:
+      A float32 scalar; 0 for a batch of one.
+
+    Source: Kang and Park, ContraGAN: Contrastive Learning for Conditional Image Generation (2020),
+      Section 3.
+
+    >>> import jax.numpy as jnp
+    >>> h = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> print(f"{contrastive_2c(h, h, jnp.array([0, 1])):.5f}")  # log (1 + 1 / e)
+    0.31326
+    """
+    embeddings, proxies = _float32(embeddings), _float32(proxies)
+    _same_shape("embeddings", embeddings, "proxies", proxies)
+    if embeddings.ndim != 2 or embeddings.size == 0:
+        raise ValueError(f"embeddings have shape {embeddings.shape}; give [B, D] with B >= 1.")
+    if labels.shape != embeddings.shape[:1]:
+        raise ValueError(
+            f"labels have shape {labels.shape} for embeddings {embeddings.shape}; give [B]."
+        )
+    if isinstance(temperature, int | float) and not temperature > 0:
+        raise ValueError(f"temperature is {temperature}; give a number above 0.")
+    h, e = _unit(embeddings), _unit(proxies)
+    to_proxy = jnp.sum(h * e, axis=1) / temperature
+    each_other = jnp.matmul(h, h.T, precision=jax.lax.Precision.HIGHEST) / temperature
+    itself = jnp.eye(h.shape[0], dtype=bool)
+    same = labels[:, None] == labels[None, :]
+
+    def log_sum(keep):
+        kept = jnp.where(keep & ~itself, each_other, -jnp.inf)
+        return jax.nn.logsumexp(jnp.concatenate([to_proxy[:, None], kept], axis=1), axis=1)
+
+    return jnp.mean(log_sum(jnp.ones_like(same)) - log_sum(same))
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    """Rows divided by their norm; rows of zeros stay, with a gradient of 0."""
+    square = jnp.sum(jnp.square(x), axis=1, keepdims=True)
+    return jnp.where(square > 0, x * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+
+
+def _at(values: jax.Array, labels: jax.Array) -> jax.Array:
+    """values[i, labels[i]]; NaN for labels that there are not."""
+    return jnp.take_along_axis(values, labels[:, None], axis=1, mode="fill", fill_value=jnp.nan)[
+        :, 0
+    ]
+
+
+def _kept(x: jax.Array, where: jax.Array | None, name: str) -> jax.Array:
+    """The samples that `where` keeps, and zeros: what is masked may be NaN, and reaches no gradient."""
+    (mask,) = masks(where, [x], name)
+    return x if mask is None else jnp.where(mask, x, 0.0)
+
+
+def _sample_mean(values: jax.Array, where: jax.Array | None) -> jax.Array:
+    (mask,) = masks(where, [values], "the batch")
+    return masked_mean(values, mask)
+
+
+def _float32(x: jax.Array) -> jax.Array:
+    return jnp.asarray(x).astype(jnp.float32)
+
+
+def _class_logits(
+    name: str, logits: jax.Array, labels_name: str, labels: jax.Array, where: jax.Array | None
+) -> jax.Array:
+    """The logits in float32, checked against their labels, zeros where they are masked."""
+    logits = _float32(logits)
+    if logits.ndim != 2 or logits.size == 0:
+        raise ValueError(f"{name} have shape {logits.shape}; give [B, K] with B, K >= 1.")
+    shape, dtype = jnp.shape(labels), jnp.result_type(labels)
+    if shape != logits.shape[:1] or not jnp.issubdtype(dtype, jnp.integer):
+        raise ValueError(
+            f"{labels_name} are {dtype} of shape {shape} for {name} of shape {logits.shape}; give "
+            f"integers of shape {logits.shape[:1]}."
+        )
+    return _kept(logits, where, name)
+
+
+def _same_shape(name_a: str, a: jax.Array, name_b: str, b: jax.Array) -> None:
+    if a.shape != b.shape:
+        raise ValueError(f"{name_a} has shape {a.shape} and {name_b} {b.shape}; make them equal.")
+    if a.size == 0:
+        raise ValueError(f"{name_a} has shape {a.shape}, which holds nothing; give B >= 1 samples.")
+
+
+def _codes(encoded: jax.Array, quantised: jax.Array) -> tuple[jax.Array, jax.Array]:
+    encoded, quantised = _float32(encoded), _float32(quantised)
+    _same_shape("encoded", encoded, "quantised", quantised)
+    return encoded, quantised
+
+
+def _layers(name_a: str, a: Features, name_b: str, b: Features) -> list:
+    """Pairs of float32 arrays, one per layer."""
+    a, b = (list(x) if isinstance(x, list | tuple) else [x] for x in (a, b))
+    if not a or len(a) != len(b):
+        raise ValueError(
+            f"{name_a} have {len(a)} layers and {name_b} {len(b)}; give equally many, at least one."
+        )
+    pairs = [(_float32(x), _float32(y)) for x, y in zip(a, b, strict=True)]
+    for x, y in pairs:
+        if x.ndim == 0 or y.ndim == 0 or 0 in (x.size, y.size):
+            raise ValueError(
+                f"{name_a} have shape {x.shape} and {name_b} {y.shape}, which holds no batch; give "
+                "[B, ...] with B >= 1."
+            )
+    return pairs

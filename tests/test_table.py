@@ -1,0 +1,223 @@
+"""Every public function of the pure modules against one battery; the table is in `tests/table/`.
+
+A hand value, NumPy from the paper (for a batch and for one sample), finite differences, extreme inputs, bfloat16, and
+the same numbers under jit, vmap and eight devices.
+"""
+
+import importlib
+import inspect
+import pkgutil
+from types import ModuleType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import table
+from jax.sharding import AxisType, NamedSharding, PartitionSpec
+from jax.test_util import check_grads
+
+import jaxgan
+
+MODULES = [module.name for module in pkgutil.iter_modules(table.__path__)]
+CASES = [case for name in MODULES for case in importlib.import_module(f"table.{name}").CASES]
+PURE = ("losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment")
+
+
+def public_functions(module: ModuleType, path: str) -> set[str]:
+    """The functions of a module's `__all__` (all its own public ones without it), and those of its namespaces."""
+    names = getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+    ]
+    found = set()
+    for name in names:
+        value = getattr(module, name)
+        if inspect.isfunction(value) or isinstance(value, jax.custom_jvp | jax.custom_vjp):
+            found.add(f"{path}.{name}")
+        elif inspect.isclass(value):
+            static = [n for n, v in vars(value).items() if isinstance(v, staticmethod)]
+            found |= {f"{path}.{name}.{n}" for n in static if not n.startswith("_")}
+    return found
+
+
+def function(case):
+    if case.call is not None:
+        return case.call
+    value = importlib.import_module(f"jaxgan.{case.function.split('.')[0]}")
+    for name in case.function.split(".")[1:]:
+        value = getattr(value, name)
+    return value
+
+
+def floating(x):
+    return np.issubdtype(np.asarray(x).dtype, np.floating) or jnp.asarray(x).dtype == jnp.bfloat16
+
+
+def map_floats(f, arrays):
+    return jax.tree.map(lambda x: f(x) if floating(x) else x, arrays)
+
+
+def draw(case, batch=8, seed=0):
+    return tuple(case.draw(np.random.default_rng(seed), batch))
+
+
+def assert_close(found, expected, rtol, atol):
+    jax.tree.map(
+        lambda f, e: np.testing.assert_allclose(np.float64(f), e, rtol=rtol, atol=atol),
+        found,
+        expected,
+    )
+
+
+def of_wrt(case, arrays):
+    """The function of its differentiable arrays alone, and those arrays."""
+
+    def call(*chosen):
+        full = list(arrays)
+        for i, value in zip(case.wrt, chosen, strict=True):
+            full[i] = value
+        return function(case)(*full)
+
+    return call, tuple(jax.tree.map(jnp.asarray, arrays[i]) for i in case.wrt)
+
+
+def cases_with(name):
+    """The cases that do not skip the property."""
+    return pytest.mark.parametrize("case", [c for c in CASES if name not in c.skip], ids=str)
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_every_public_function_is_in_the_table(module):
+    public = public_functions(importlib.import_module(f"jaxgan.{module}"), module)
+    tested = {case.function for case in CASES if case.function.split(".")[0] == module}
+    assert tested == public
+
+
+def test_a_function_that_is_not_in_the_table_is_found():
+    module = ModuleType("jaxgan.example")
+    exec(
+        "def shown(x): return x\n"
+        "def _hidden(x): return x\n"
+        "class pair:\n"
+        "    @staticmethod\n"
+        "    def critic(x): return x\n"
+        "from math import sqrt\n",
+        vars(module),
+    )
+    assert public_functions(module, "example") == {"example.shown", "example.pair.critic"}
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_what_a_case_leaves_out_has_a_reason(case):
+    assert set(case.skip) <= set(table.PROPERTIES)
+    assert all(len(why) > 10 for why in case.skip.values())
+    assert case.hand or "hand" in case.skip
+    assert case.reference or "reference" in case.skip
+    assert case.wrt or "gradients" in case.skip
+    assert jaxgan.__name__ not in case.function
+
+
+@cases_with("hand")
+def test_hand_values(case):
+    for lists, expected in case.hand:
+        like = draw(case)
+        arrays = [
+            jax.tree.map(lambda d, x: jnp.asarray(x, d.dtype), d, x)
+            for d, x in zip(
+                jax.tree.map(np.asarray, like), map(as_leaves, like, lists), strict=True
+            )
+        ]
+        assert_close(function(case)(*arrays), expected, case.rtol, case.atol)
+
+
+def as_leaves(like, given):
+    """Nested lists where `like` has an array; trees as they are."""
+    if isinstance(like, dict):
+        return {name: as_leaves(like[name], given[name]) for name in like}
+    if isinstance(like, list | tuple):
+        return type(like)(as_leaves(*pair) for pair in zip(like, given, strict=True))
+    return np.asarray(given)
+
+
+@cases_with("reference")
+@pytest.mark.parametrize("batch", [8, 1])
+def test_the_papers_formula_in_numpy(case, batch):
+    if batch == 1 and "one" in case.skip:
+        pytest.skip(case.skip["one"])
+    arrays = draw(case, batch)
+    expected = case.reference(*map_floats(np.float64, arrays))
+    assert_close(function(case)(*arrays), expected, case.rtol, case.atol)
+
+
+@cases_with("gradients")
+def test_gradients_against_finite_differences(case):
+    arrays = tuple((case.smooth or case.draw)(np.random.default_rng(4), 3))
+    call, chosen = of_wrt(case, arrays)
+    # As large a step as float32 needs.
+    check_grads(call, chosen, case.order, modes=["rev"], eps=1e-2, rtol=2e-2, atol=5e-3)
+
+
+@cases_with("extremes")
+def test_extreme_inputs_keep_value_and_gradient_finite(case):
+    for scale in case.scales:
+        which = range(len(draw(case))) if case.scaled is None else case.scaled
+        arrays = [
+            map_floats(lambda x, s=scale: np.float32(s) * x, a) if i in which else a
+            for i, a in enumerate(draw(case))
+        ]
+        call, chosen = of_wrt(case, arrays)
+        result = call(*chosen)
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
+        if case.wrt:
+            total = lambda *c: sum(jnp.sum(x) for x in jax.tree.leaves(call(*c)))  # noqa: E731
+            grads = jax.grad(total, tuple(range(len(chosen))))(*chosen)
+            assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+
+
+@cases_with("bfloat16")
+def test_bfloat16_in(case):
+    arrays = map_floats(lambda x: jnp.asarray(x, jnp.bfloat16), draw(case, 64))
+    result = function(case)(*arrays)
+    expected = function(case)(*map_floats(lambda x: x.astype(jnp.float32), arrays))
+    dtype = jnp.bfloat16 if case.keeps_dtype else jnp.float32
+    for leaf in jax.tree.leaves(result):
+        assert leaf.dtype == dtype or not floating(leaf)
+    atol = max(case.atol, case.bfloat16_rtol / 10)
+    assert_close(result, jax.tree.map(np.float64, expected), case.bfloat16_rtol, atol)
+
+
+@cases_with("jit")
+def test_jit_gives_the_same(case):
+    arrays = draw(case)
+    assert_close(
+        jax.jit(function(case))(*arrays), to_double(function(case)(*arrays)), case.rtol, case.atol
+    )
+
+
+@cases_with("vmap")
+def test_vmap_gives_the_same(case):
+    each = [draw(case, 8, seed) for seed in range(3)]
+    stacked = jax.tree.map(lambda *x: np.stack(x), *each)
+    results = [to_double(function(case)(*arrays)) for arrays in each]
+    expected = jax.tree.map(lambda *x: np.stack(x), *results)
+    assert_close(jax.vmap(function(case))(*stacked), expected, case.rtol, case.atol)
+
+
+@cases_with("devices")
+def test_eight_devices_give_the_same(case):
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
+    arrays = draw(case, 16)
+    sharded = [
+        jax.device_put(
+            a, NamedSharding(mesh, PartitionSpec() if i in case.shared else PartitionSpec("data"))
+        )
+        for i, a in enumerate(arrays)
+    ]
+    expected = to_double(function(case)(*arrays))
+    assert_close(jax.jit(function(case))(*sharded), expected, case.rtol, case.atol)
+
+
+def to_double(tree):
+    return jax.tree.map(np.float64, tree)
