@@ -171,8 +171,7 @@ def test_extreme_inputs_keep_value_and_gradient_finite(case):
         result = call(*chosen)
         assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
         if case.wrt:
-            total = lambda *c: sum(jnp.sum(x) for x in jax.tree.leaves(call(*c)))  # noqa: E731
-            grads = jax.grad(total, tuple(range(len(chosen))))(*chosen)
+            grads = jax.grad(sum_of(call), tuple(range(len(chosen))))(*chosen)
             assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
 
 
@@ -217,6 +216,10 @@ def test_eight_devices_give_the_same(case):
     ]
     expected = to_double(function(case)(*arrays))
     assert_close(jax.jit(function(case))(*sharded), expected, case.rtol, case.atol)
+
+
+def sum_of(call):
+    return lambda *arrays: sum(jnp.sum(x) for x in jax.tree.leaves(call(*arrays)))
 
 
 def to_double(tree):

@@ -1,0 +1,280 @@
+"""`jaxgan.losses`: the adversarial objectives, critic's and generator's side, and the losses beside them."""
+
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import losses
+from table import Case
+
+
+def normal(*shapes, scale=1.0):
+    def draw(rng, batch):
+        return tuple(np.float32(scale * rng.standard_normal((batch, *s))) for s in shapes)
+
+    return draw
+
+
+def log_sigmoid(x):
+    return -np.logaddexp(0.0, -x)
+
+
+def against_averages(real_term, fake_term):
+    """E real_term(C(x) - E C(x')) + E fake_term(C(x') - E C(x))."""
+    return lambda r, f: np.mean(real_term(r - f.mean())) + np.mean(fake_term(f - r.mean()))
+
+
+# float64 NumPy, from the papers' own formulas: name -> (critic(real, fake), generator(real, fake)).
+OBJECTIVES = {
+    # max_D E log D(x) + E log(1 - D(G(z))); G minimises the second term.
+    "minimax": (
+        lambda r, f: -np.mean(log_sigmoid(r)) - np.mean(log_sigmoid(-f)),
+        lambda r, f: np.mean(log_sigmoid(-f)),
+    ),
+    # The same critic; G maximises E log D(G(z)).
+    "non_saturating": (
+        lambda r, f: -np.mean(log_sigmoid(r)) - np.mean(log_sigmoid(-f)),
+        lambda r, f: -np.mean(log_sigmoid(f)),
+    ),
+    "least_squares": (
+        lambda r, f: 0.5 * np.mean((r - 1.0) ** 2) + 0.5 * np.mean(f**2),
+        lambda r, f: 0.5 * np.mean((f - 1.0) ** 2),
+    ),
+    "wasserstein": (lambda r, f: np.mean(f) - np.mean(r), lambda r, f: -np.mean(f)),
+    # SN-GAN, Eq. 16: max_D E min(0, -1 + D(x)) + E min(0, -1 - D(G(z))).
+    "hinge": (
+        lambda r, f: -np.mean(np.minimum(0, -1 + r)) - np.mean(np.minimum(0, -1 - f)),
+        lambda r, f: -np.mean(f),
+    ),
+    # RSGAN: -E log sigmoid(C(x) - C(x')), and the same with both exchanged.
+    "relativistic_paired": (
+        lambda r, f: -np.mean(log_sigmoid(r - f)),
+        lambda r, f: -np.mean(log_sigmoid(f - r)),
+    ),
+    # RaSGAN: D~(x) = sigmoid(C(x) - E C(x')); -E log D~(x) - E log(1 - D~(x')), then exchanged.
+    "relativistic_average": (
+        against_averages(lambda d: -log_sigmoid(d), lambda d: -log_sigmoid(-d)),
+        against_averages(lambda d: -log_sigmoid(-d), lambda d: -log_sigmoid(d)),
+    ),
+    "relativistic_average_least_squares": (
+        against_averages(lambda d: (d - 1) ** 2, lambda d: (d + 1) ** 2),
+        against_averages(lambda d: (d + 1) ** 2, lambda d: (d - 1) ** 2),
+    ),
+    "relativistic_average_hinge": (
+        against_averages(lambda d: np.maximum(0, 1 - d), lambda d: np.maximum(0, 1 + d)),
+        against_averages(lambda d: np.maximum(0, 1 + d), lambda d: np.maximum(0, 1 - d)),
+    ),
+}
+
+# At logits real = [2, 0], fake = [-1, 3]. s(x) = softplus: s(0) = 0.693147, s(-2) = 0.126928,
+# s(-1) = 0.313262, s(1) = 1.313262, s(3) = 3.048587, s(-3) = 0.048587.
+BY_HAND = {
+    "minimax": ((0.126928 + 0.693147 + 0.313262 + 3.048587) / 2, -(0.313262 + 3.048587) / 2),
+    "non_saturating": ((0.126928 + 0.693147 + 0.313262 + 3.048587) / 2, (1.313262 + 0.048587) / 2),
+    "least_squares": ((1 + 1) / 4 + (1 + 9) / 4, (4 + 4) / 4),
+    "wasserstein": (1.0 - 1.0, -1.0),
+    "hinge": ((0 + 1) / 2 + (0 + 4) / 2, -1.0),
+    # Differences 3 and -3.
+    "relativistic_paired": ((0.048587 + 3.048587) / 2, (3.048587 + 0.048587) / 2),
+    # Both averages are 1: real - 1 = [1, -1], fake - 1 = [-2, 2].
+    "relativistic_average": (
+        (0.313262 + 1.313262) / 2 + (0.126928 + 2.126928) / 2,
+        (1.313262 + 0.313262) / 2 + (2.126928 + 0.126928) / 2,
+    ),
+    "relativistic_average_least_squares": ((0 + 4) / 2 + (1 + 9) / 2, (4 + 0) / 2 + (9 + 1) / 2),
+    "relativistic_average_hinge": ((0 + 2) / 2 + (0 + 3) / 2, (2 + 0) / 2 + (3 + 0) / 2),
+}
+
+
+def generator_of(name):
+    objective = getattr(losses, name)
+    return lambda real, fake: objective.generator(fake, real)
+
+
+def off_the_hinges(rng, batch):
+    del rng, batch
+    return np.float32([0.3, -2.0, 4.0]), np.float32([0.5, -3.0, 1.7])
+
+
+def objective_cases():
+    for name, (critic, generator) in OBJECTIVES.items():
+        arrays = ([2.0, 0.0], [-1.0, 3.0])
+        critic_value, generator_value = BY_HAND[name]
+        common = {"wrt": (0, 1), "order": 2, "smooth": off_the_hinges, "scales": (0.0, 1e4, -1e4)}
+        for variant, draw, hand in (
+            ("", normal((), (), scale=3.0), True),
+            ("patches", normal((5, 4, 1), (5, 4, 1), scale=3.0), False),
+        ):
+            skip = {} if hand else {"hand": "the [B] case has it", "gradients": "the [B] case"}
+            yield Case(
+                f"losses.{name}.critic",
+                draw,
+                critic,
+                hand=((arrays, critic_value),) if hand else (),
+                variant=variant,
+                skip=skip,
+                **common,
+            )
+            yield Case(
+                f"losses.{name}.generator",
+                draw,
+                generator,
+                hand=((arrays, generator_value),) if hand else (),
+                variant=variant,
+                call=generator_of(name),
+                skip=skip,
+                **common,
+            )
+
+
+def classes(k):
+    def draw(rng, batch):
+        logits = 3 * rng.standard_normal((batch, k)).astype(np.float32)
+        return logits, rng.integers(0, k, batch).astype(np.int32)
+
+    return draw
+
+
+def cross_entropy(logits, labels):
+    chosen = logits[np.arange(len(labels)), labels]
+    return np.mean(np.log(np.exp(logits).sum(1)) - chosen)
+
+
+def crammer_singer(logits, labels):
+    margins = []
+    for row, y in zip(logits, labels, strict=True):
+        margins.append(max(0.0, 1 - row[y] + np.delete(row, y).max()))
+    return np.mean(margins)
+
+
+def gaussian(mean, log_variance, codes):
+    density = np.exp(-((codes - mean) ** 2) / (2 * np.exp(log_variance)))
+    density /= np.sqrt(2 * np.pi * np.exp(log_variance))
+    return np.mean(-np.log(density).sum(1))
+
+
+def conditional_contrast(h, e, y, t=1.0):
+    h, e = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (h, e))
+    total = 0.0
+    for i in range(len(h)):
+        proxy = np.exp(h[i] @ e[i] / t)
+        others = [k for k in range(len(h)) if k != i]
+        pull = sum(np.exp(h[i] @ h[k] / t) for k in others if y[k] == y[i])
+        push = sum(np.exp(h[i] @ h[k] / t) for k in others)
+        total -= np.log((proxy + pull) / (proxy + push))
+    return total / len(h)
+
+
+def embeddings(rng, batch):
+    h, e = normal((5,), (5,))(rng, batch)
+    return h, e, rng.integers(0, 3, batch).astype(np.int32)
+
+
+def layers(x):
+    return [x, jnp.tanh(x[:, :2])]
+
+
+def absolute(a, b):
+    return np.mean(np.abs(a - b))
+
+
+def square(a, b):
+    return np.mean((a - b) ** 2)
+
+
+def unequal_pictures(rng, batch):
+    """Away from the kink of |a - b|."""
+    a, b = PICTURES(rng, batch)
+    return a + np.float32(0.1) * np.sign(a - b), b
+
+
+LN2 = np.log(2.0)
+PICTURES = normal((4, 4, 3), (4, 4, 3))
+PAIR = ([[[[1.0, 2.0, 0.0]]]], [[[[0.0, 5.0, 0.0]]]])  # differences 1, -3, 0
+
+CASES = [
+    *objective_cases(),
+    Case(
+        "losses.by_name",
+        normal((), (), scale=3.0),
+        OBJECTIVES["hinge"][0],
+        hand=((([2.0, 0.0], [-1.0, 3.0]), 2.5),),
+        call=lambda real, fake: losses.by_name("hinge").critic(real, fake),
+        smooth=off_the_hinges,
+    ),
+    Case(
+        "losses.auxiliary_classifier",
+        classes(4),
+        cross_entropy,
+        hand=((([[0.0, LN2]], [1]), np.log(1.5)),),
+    ),
+    Case(
+        "losses.categorical_code",
+        classes(3),
+        cross_entropy,
+        hand=((([[0.0, LN2]], [0]), np.log(3.0)),),
+    ),
+    Case(
+        "losses.multiclass_hinge",
+        classes(4),
+        crammer_singer,
+        hand=((([[1.0, 3.0], [5.0, 0.0]], [0, 0]), 1.5),),
+    ),
+    Case(
+        "losses.gaussian_code",
+        normal((3,), (3,), (3,)),
+        gaussian,
+        hand=((([[0.0]], [[np.log(4.0)]], [[2.0]]), 0.5 * (np.log(2 * np.pi) + np.log(4.0) + 1)),),
+        wrt=(0, 1, 2),
+        scaled=(0,),  # a variance of e^10000 is none
+    ),
+    Case(
+        "losses.feature_matching",
+        normal((2, 3), (2, 3)),
+        lambda a, b: np.sum((a.mean(0) - b.mean(0)) ** 2),
+        hand=((([[1.0], [3.0]], [[4.0]]), 4.0),),
+        wrt=(0, 1),
+    ),
+    Case(
+        "losses.paired_feature_matching",
+        PICTURES,
+        absolute,
+        hand=((PAIR, 4 / 3),),
+        wrt=(0, 1),
+        smooth=unequal_pictures,
+    ),
+    Case(
+        "losses.perceptual",
+        normal((3,), (3,)),
+        lambda a, b: 0.5 * square(a, b) + 2 * square(np.tanh(a[:, :2]), np.tanh(b[:, :2])),
+        hand=((([[1.0, 0.0]], [[0.0, 0.0]]), 0.5 * 0.5 + 2.0 * np.tanh(1.0) ** 2 / 2),),
+        call=lambda a, b: losses.perceptual(layers, a, b, weights=(0.5, 2.0)),
+        wrt=(0, 1),
+        bfloat16_rtol=1e-2,  # the features are the caller's
+    ),
+    Case(
+        "losses.cycle",
+        PICTURES,
+        absolute,
+        hand=((PAIR, 4 / 3),),
+        wrt=(0, 1),
+        smooth=unequal_pictures,
+    ),
+    Case(
+        "losses.identity",
+        PICTURES,
+        absolute,
+        hand=((PAIR, 4 / 3),),
+        wrt=(0, 1),
+        smooth=unequal_pictures,
+    ),
+    Case("losses.vq_codebook", PICTURES, square, hand=((PAIR, 10 / 3),), wrt=(1,)),
+    Case("losses.vq_commitment", PICTURES, square, hand=((PAIR, 10 / 3),), wrt=(0,)),
+    Case(
+        "losses.contrastive_2c",
+        embeddings,
+        conditional_contrast,
+        # Both of one class, at a right angle, each on its proxy: nothing to push away.
+        hand=(((np.eye(2), np.eye(2), [0, 0]), 0.0),),
+        wrt=(0, 1),
+    ),
+]
