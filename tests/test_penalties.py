@@ -1,4 +1,4 @@
-"""Penalties: critics whose gradient is known, finite differences to second order, PyTorch."""
+"""What single penalties promise, and PyTorch's numbers; the battery for all is in `test_table.py`."""
 
 from functools import partial
 
@@ -6,9 +6,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
+from jaxgan import losses, penalties, spectral
 from jaxgan.penalties import clip_weights, gradient_penalty, safe_norm
 
 
@@ -107,16 +107,6 @@ class TestGradientPenalty:
         x = samples(0, (4, 5))
         assert gradient_penalty(lambda z: jnp.zeros(4), x, x, key) == 1.0
 
-    @pytest.mark.parametrize("one_sided", [False, True])
-    def test_gradients_to_second_order(self, one_sided, key):
-        x, y = samples(0, (4, 5)), samples(1, (4, 5))
-
-        def penalty(params, x, y):
-            return gradient_penalty(partial(mlp, params), x, y, key, one_sided=one_sided)
-
-        assert penalty(mlp_params(), x, y) > 0.1
-        check_grads(penalty, (mlp_params(), x, y), order=2, modes=["rev"], rtol=0.02, atol=0.02)
-
     def test_outputs_of_shape_b_1_and_jit_agree(self, key):
         params, x, y = mlp_params(), samples(0, (4, 5)), samples(1, (4, 5))
         flat = gradient_penalty(partial(mlp, params), x, y, key)
@@ -144,19 +134,10 @@ class TestGradientPenalty:
         value = gradient_penalty(linear(1.0), x, y.astype(jnp.bfloat16), key)
         np.testing.assert_allclose(value, (np.sqrt(5) - 1) ** 2, rtol=1e-5)
 
-    def test_sharded_over_eight_devices_is_the_same_number(self, key):
-        params, x, y = mlp_params(), samples(0, (16, 5)), samples(1, (16, 5))
-        penalty = jax.jit(lambda x, y, k: gradient_penalty(partial(mlp, params), x, y, k))
-        mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
-        rows = NamedSharding(mesh, PartitionSpec("data"))
-        everywhere = NamedSharding(mesh, PartitionSpec())
-        sharded = penalty(*jax.device_put((x, y), rows), jax.device_put(key, everywhere))
-        np.testing.assert_allclose(sharded, penalty(x, y, key), rtol=1e-6)
-
     @pytest.mark.parametrize(
         ("arguments", "message"),
         [
-            ({"fake": jnp.zeros((5, 3))}, r"real has shape \(4, 3\) and fake \(5, 3\); each inter"),
+            ({"fake": jnp.zeros((5, 3))}, r"real has shape \(4, 3\) and fake \(5, 3\); the pen"),
             ({"real": jnp.zeros((0, 3)), "fake": jnp.zeros((0, 3))}, r"which holds no samples"),
             ({"real": jnp.zeros((4, 3), jnp.uint8)}, r"real has dtype uint8, which has no gradien"),
             ({"fake": jnp.zeros((4, 3), jnp.int32)}, r"fake has dtype int32, which has no gradien"),
@@ -171,42 +152,409 @@ class TestGradientPenalty:
         with pytest.raises(ValueError, match=message):
             gradient_penalty(**{**default, **arguments}, key=key)
 
-    def test_parity_with_pytorch_to_second_order(self, key):
-        """Penalty and its gradient in the weights, through a convolution, by torch's autograd."""
-        torch = pytest.importorskip("torch")
-        r = np.random.default_rng(0)
-        kernel = np.float32(r.standard_normal((3, 3, 3, 8)) / 5)  # HWIO
-        dense = np.float32(r.standard_normal((4 * 4 * 8,)) / 10)
-        x, y = samples(0), samples(1)
 
-        def critic(params, z):
-            h = jax.lax.conv_general_dilated(
-                z, params["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+CONV = np.float32(np.random.default_rng(0).standard_normal((3, 3, 3, 8)) / 5)  # HWIO
+DENSE = np.float32(np.random.default_rng(1).standard_normal(4 * 4 * 8) / 10)
+
+
+def conv_critic(params, z):
+    h = jax.lax.conv_general_dilated(
+        z, params["kernel"], (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+    return jnp.tanh(h).reshape(z.shape[0], -1) @ params["dense"]
+
+
+def torch_critic(torch, params, z):
+    h = torch.nn.functional.conv2d(z.permute(0, 3, 1, 2), params["kernel"], padding=1)
+    return torch.tanh(h).permute(0, 2, 3, 1).reshape(z.shape[0], -1) @ params["dense"]
+
+
+def t_norms(torch, critic, z):
+    z = z.requires_grad_()
+    (slope,) = torch.autograd.grad(critic(z).sum(), z, create_graph=True)
+    return slope.flatten(1).norm(dim=1)
+
+
+def t_between(torch, x, y, key):
+    alpha = torch.tensor(np.array(jax.random.uniform(key, (x.shape[0], 1, 1, 1))))  # the same
+    return x + alpha * (y - x)
+
+
+def t_positive_noise(torch, x, key):
+    noise_key, alpha_key = jax.random.split(key)
+    alpha = torch.tensor(np.array(jax.random.uniform(alpha_key, (x.shape[0], 1, 1, 1))))
+    noise = torch.tensor(np.array(jax.random.uniform(noise_key, x.shape)))
+    return x + alpha * 0.5 * x.std(correction=0) * noise
+
+
+# name -> (ours, PyTorch's), both of (critic, real, fake, key).
+TWINS = {
+    "gradient_penalty": (
+        gradient_penalty,
+        lambda t, c, x, y, k: ((t_norms(t, c, t_between(t, x, y, k)) - 1) ** 2).mean(),
+    ),
+    "one-sided": (
+        partial(gradient_penalty, target=0.2, one_sided=True),
+        lambda t, c, x, y, k: (t_norms(t, c, t_between(t, x, y, k)) - 0.2).relu().square().mean(),
+    ),
+    "max_gradient_penalty": (
+        penalties.max_gradient_penalty,
+        lambda t, c, x, y, k: t_norms(t, c, t_between(t, x, y, k)).square().max(),
+    ),
+    "dragan": (
+        lambda c, x, y, k: penalties.dragan(c, x, k, variant="positive"),
+        lambda t, c, x, y, k: ((t_norms(t, c, t_positive_noise(t, x, k)) - 1) ** 2).mean(),
+    ),
+    "r1": (
+        lambda c, x, y, k: penalties.r1(c, x),
+        lambda t, c, x, y, k: 0.5 * t_norms(t, c, x).square().mean(),
+    ),
+    "r2": (
+        lambda c, x, y, k: penalties.r2(c, y),
+        lambda t, c, x, y, k: 0.5 * t_norms(t, c, y).square().mean(),
+    ),
+    "r1_r2": (
+        lambda c, x, y, k: sum(penalties.r1_r2(c, x, y)),
+        lambda t, c, x, y, k: (
+            0.5 * (t_norms(t, c, x).square().mean() + t_norms(t, c, y).square().mean())
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_values_and_gradients_by_the_weights_are_pytorchs(name, key):
+    torch = pytest.importorskip("torch")
+    ours, theirs = TWINS[name]
+    x, y = samples(0), samples(1)
+    value, grads = jax.value_and_grad(lambda p: ours(partial(conv_critic, p), x, y, key))(
+        {"kernel": jnp.asarray(CONV), "dense": jnp.asarray(DENSE)}
+    )
+    params = {
+        "kernel": torch.tensor(CONV.transpose(3, 2, 0, 1), requires_grad=True),
+        "dense": torch.tensor(DENSE, requires_grad=True),
+    }
+    real, fake = torch.tensor(np.array(x)), torch.tensor(np.array(y))
+    expected = theirs(torch, partial(torch_critic, torch, params), real, fake, key)
+    expected.backward()
+    np.testing.assert_allclose(value, expected.item(), rtol=1e-5)
+    for grad, t in (
+        (grads["kernel"], params["kernel"].grad.permute(2, 3, 1, 0).numpy()),
+        (grads["dense"], params["dense"].grad.numpy()),
+    ):
+        assert np.abs(grad - t).max() <= 1e-5 * np.abs(t).max()
+
+
+@pytest.mark.parametrize("name", TWINS)
+def test_checkpointing_changes_no_number(name, key):
+    ours, _ = TWINS[name]
+    x, y = samples(0), samples(1)
+    params = {"kernel": jnp.asarray(CONV), "dense": jnp.asarray(DENSE)}
+    remat = {
+        "gradient_penalty": partial(gradient_penalty, checkpoint=True),
+        "one-sided": partial(gradient_penalty, target=0.2, one_sided=True, checkpoint=True),
+        "max_gradient_penalty": partial(penalties.max_gradient_penalty, checkpoint=True),
+        "dragan": lambda c, x, y, k: penalties.dragan(c, x, k, variant="positive", checkpoint=True),
+        "r1": lambda c, x, y, k: penalties.r1(c, x, checkpoint=True),
+        "r2": lambda c, x, y, k: penalties.r2(c, y, checkpoint=True),
+        "r1_r2": lambda c, x, y, k: sum(penalties.r1_r2(c, x, y, checkpoint=True)),
+    }[name]
+    plain, recomputed = (
+        jax.value_and_grad(lambda p, f=f: f(partial(conv_critic, p), x, y, key))(params)
+        for f in (ours, remat)
+    )
+    jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-5, atol=1e-6), plain, recomputed)
+    traced = str(jax.make_jaxpr(lambda p: remat(partial(conv_critic, p), x, y, key))(params))
+    assert "remat" in traced
+
+
+class TestR1R2:
+    def test_they_are_r1_and_r2(self):
+        params, x, y = mlp_params(), samples(0, (4, 5)), samples(1, (4, 5))
+        both = penalties.r1_r2(partial(mlp, params), x, y)
+        each = penalties.r1(partial(mlp, params), x), penalties.r2(partial(mlp, params), y)
+        np.testing.assert_allclose(both, each, rtol=1e-6)
+
+    def test_the_critic_sees_both_batches_once_and_together(self):
+        seen = []
+
+        def critic(z):
+            seen.append(z.shape)
+            return z[:, 0]
+
+        penalties.r1_r2(critic, jnp.ones((4, 5)), jnp.zeros((4, 5)))
+        assert seen == [(8, 5)]
+
+    def test_of_an_augmented_critic_the_gradient_is_by_the_samples_as_they_were(self):
+        value = penalties.r1(lambda x: 3.0 * (2.0 * x[:, 0] + 1.0), jnp.ones((4, 2)))
+        np.testing.assert_allclose(value, 18.0)
+
+
+class TestDragan:
+    def test_noise_of_each_variant(self, key):
+        # C(y) = y^2 / 2 has the gradient y: with target 0 the penalty is E (x + noise)^2, by x.
+        x = jnp.concatenate([jnp.zeros((10_000, 1)), jnp.full((10_000, 1), 2.0)])  # std 1
+
+        def second_moment(variant):
+            return penalties.dragan(
+                lambda y: 0.5 * y**2, x, key, scale=0.3, target=0.0, variant=variant
             )
-            return jnp.tanh(h).reshape(z.shape[0], -1) @ params["dense"]
 
-        value, grads = jax.value_and_grad(
-            lambda p: gradient_penalty(lambda z: critic(p, z), x, y, key)
-        )({"kernel": jnp.asarray(kernel), "dense": jnp.asarray(dense)})
+        square, mean = 2.0, 1.0
+        np.testing.assert_allclose(second_moment("gaussian"), square + 0.3**2, rtol=0.02)
+        np.testing.assert_allclose(second_moment("uniform"), square + 0.3**2 / 3, rtol=0.02)
+        shift = 0.3 / 4  # E alpha U
+        expected = square + 2 * mean * shift + 0.3**2 / 9
+        np.testing.assert_allclose(second_moment("positive"), expected, rtol=0.02)
 
-        # The same alpha; everything else is torch's own.
-        alpha = np.array(jax.random.uniform(key, (6, 1, 1, 1)))
-        t_kernel = torch.tensor(kernel.transpose(3, 2, 0, 1), requires_grad=True)
-        t_dense = torch.tensor(dense, requires_grad=True)
-        t_x, t_y = torch.tensor(np.array(x)), torch.tensor(np.array(y))
-        z = (t_x + torch.tensor(alpha) * (t_y - t_x)).requires_grad_()
-        h = torch.tanh(torch.nn.functional.conv2d(z.permute(0, 3, 1, 2), t_kernel, padding=1))
-        out = h.permute(0, 2, 3, 1).reshape(6, -1) @ t_dense
-        (slope,) = torch.autograd.grad(out.sum(), z, create_graph=True)
-        theirs = ((slope.flatten(1).norm(dim=1) - 1) ** 2).mean()
-        theirs.backward()
 
-        np.testing.assert_allclose(value, theirs.item(), rtol=1e-5)
-        for ours, t in (
-            (grads["kernel"], t_kernel.grad.permute(2, 3, 1, 0).numpy()),
-            (grads["dense"], t_dense.grad.numpy()),
-        ):
-            assert np.abs(ours - t).max() <= 1e-5 * np.abs(t).max()
+class TestPathLength:
+    def test_a_linear_generator_has_the_norm_of_its_matrix(self):
+        # G(w) = A w for every pixel: J^T y = A^T (sum of y over pixels); E ||.||^2 = ||A||_F^2.
+        a = samples(0, (3, 5))
+
+        def generator(w):
+            return jnp.broadcast_to((w @ a.T)[:, None, None], (w.shape[0], 4, 4, 3))
+
+        w = jnp.zeros((4096, 5))
+        penalty, _ = penalties.path_length(generator, w, jnp.float32(0), jax.random.key(1), decay=1)
+        np.testing.assert_allclose(penalty, jnp.sum(a**2), rtol=0.05)
+
+    def test_layers_count_as_their_mean_square(self):
+        def generator(w):  # [B, L, D]: only the first of two layers does anything
+            return jnp.broadcast_to(w[:, 0, None, None, :1], (w.shape[0], 2, 2, 1))
+
+        def single(w):
+            return generator(w[:, None])
+
+        one, _ = penalties.path_length(
+            single, jnp.zeros((3, 4)), jnp.float32(0), jax.random.key(0), decay=1.0
+        )
+        two, _ = penalties.path_length(
+            generator, jnp.zeros((3, 2, 4)), jnp.float32(0), jax.random.key(0), decay=1.0
+        )
+        np.testing.assert_allclose(two, one / 2, rtol=1e-6)
+
+    def test_the_mean_approaches_the_length_and_the_penalty_its_variance(self):
+        a = samples(0, (3, 5))
+
+        @jax.jit
+        def call(mean, key):
+            return penalties.path_length(
+                lambda w: jnp.broadcast_to((w @ a.T)[:, None, None], (256, 4, 4, 3)),
+                jnp.zeros((256, 5)),
+                mean,
+                key,
+                decay=0.9,
+            )
+
+        mean = jnp.float32(0)
+        for step in range(100):
+            penalty, mean = call(mean, jax.random.key(step))
+        y = np.random.default_rng(0).standard_normal((100_000, 3))
+        lengths = np.linalg.norm(y @ np.float64(a), axis=1)
+        np.testing.assert_allclose(mean, lengths.mean(), rtol=0.03)
+        np.testing.assert_allclose(penalty, lengths.var(), rtol=0.2)
+
+    def test_value_and_gradient_are_pytorchs_with_a_constant_target(self, key):
+        torch = pytest.importorskip("torch")
+        a, w = np.array(samples(0, (5, 12))), np.array(samples(1, (3, 5)))
+
+        def penalty(a):
+            return penalties.path_length(
+                lambda w: jnp.tanh(w @ a).reshape(3, 2, 2, 3), w, jnp.float32(0.7), key
+            )
+
+        (value, mean), grad = jax.value_and_grad(penalty, has_aux=True)(jnp.asarray(a))
+        t_a, t_w = torch.tensor(a, requires_grad=True), torch.tensor(w, requires_grad=True)
+        y = torch.tensor(np.array(jax.random.normal(key, (3, 2, 2, 3)))).reshape(3, 12) / 2
+        (slope,) = torch.autograd.grad((torch.tanh(t_w @ t_a) * y).sum(), t_w, create_graph=True)
+        lengths = slope.norm(dim=1)
+        target = (0.7 + 0.01 * (lengths.mean() - 0.7)).detach()
+        expected = ((lengths - target) ** 2).mean()
+        expected.backward()
+        np.testing.assert_allclose([value, mean], [expected.item(), target.item()], rtol=1e-5)
+        assert np.abs(grad - t_a.grad.numpy()).max() <= 1e-5 * np.abs(t_a.grad.numpy()).max()
+
+
+class TestLeCam:
+    def test_the_averages_follow_the_means_without_a_bias_to_zero(self):
+        state = penalties.LeCam.init()
+        for real, fake in ((1.0, 0.0), (2.0, -1.0), (3.0, -5.0)):
+            _, state = penalties.lecam(jnp.full(4, real), jnp.full(2, fake), state, decay=0.5)
+        weights = np.array([0.25, 0.5, 1.0]) / 1.75
+        np.testing.assert_allclose(state.real / state.weight, weights @ [1, 2, 3], rtol=1e-6)
+        np.testing.assert_allclose(state.fake / state.weight, weights @ [0, -1, -5], rtol=1e-6)
+
+    def test_the_averages_are_constant_to_the_gradient(self):
+        state = penalties.LeCam(*map(jnp.float32, (0.5, -0.5, 1.0)))
+        real, fake = jnp.array([1.0, 3.0]), jnp.array([-2.0])
+
+        def value(real, fake):
+            return penalties.lecam(real, fake, state, decay=0.5)
+
+        grads, new = jax.grad(value, (0, 1), has_aux=True)(real, fake)
+        np.testing.assert_allclose(grads[0], real - new.fake / new.weight, rtol=1e-6)
+        np.testing.assert_allclose(grads[1], 2 * (fake - new.real / new.weight), rtol=1e-6)
+
+    def test_one_sided_lets_those_on_the_right_side_of_the_average_be(self):
+        # With no memory the averages are the batch means, 3 and -1.
+        real, fake = jnp.array([-2.0, 8.0]), jnp.array([5.0, -7.0])
+        value, _ = penalties.lecam(real, fake, penalties.LeCam.init(), decay=0.0, one_sided=True)
+        np.testing.assert_allclose(value, (0 + 81) / 2 + (0 + 100) / 2)
+
+
+class TestTopK:
+    def test_it_masks_a_generators_loss(self):
+        logits = jnp.array([0.5, -1.0, 2.0, -4.0])
+        value, grad = jax.value_and_grad(
+            lambda x: losses.hinge.generator(x, where=penalties.top_k(x, 2))
+        )(logits)
+        np.testing.assert_allclose(value, -1.25)
+        np.testing.assert_allclose(grad, [-0.5, 0, -0.5, 0])
+
+    def test_k_may_shrink_without_compiling_again(self):
+        traces = []
+
+        @jax.jit
+        def kept(logits, k):
+            traces.append(1)
+            return penalties.top_k(logits, k)
+
+        logits = samples(0, (8, 1))
+        assert [int(kept(logits, k).sum()) for k in (8, 5, 1)] == [8, 5, 1]
+        assert len(traces) == 1
+
+
+class TestOrthogonal:
+    def test_orthogonal_filters_cost_nothing_and_unit_ones_nothing_with_the_diagonal(self):
+        q = jnp.linalg.qr(samples(0, (9, 4)))[0]
+        assert penalties.orthogonal({"kernel": 3 * q}) < 1e-8
+        assert penalties.orthogonal({"kernel": q}, diagonal=True) < 1e-10
+        np.testing.assert_allclose(
+            penalties.orthogonal({"kernel": 3 * q}, diagonal=True), 4 * 64, rtol=1e-5
+        )
+
+
+class TestSpectralRegularisation:
+    def test_the_gradient_is_sigma_times_the_singular_vectors(self):
+        w = samples(0, (6, 4))
+        u = spectral.init_u(jax.random.key(0), w)
+        left, values, right = np.linalg.svd(np.float64(w))
+        value, grad = jax.value_and_grad(lambda w: penalties.spectral_regularisation([w], [u]))(w)
+        np.testing.assert_allclose(value, values[0] ** 2 / 2, rtol=1e-5)
+        expected = values[0] * np.outer(left[:, 0], right[0])
+        np.testing.assert_allclose(grad, expected, atol=1e-4)
+
+
+def flat(x):
+    return x[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda key: penalties.dragan(flat, jnp.ones((2, 3)), key, variant="gausian"),
+            r"there is no DRAGAN variant 'gausian'; did you mean 'gaussian'\?",
+        ),
+        (
+            lambda key: penalties.dragan(flat, jnp.ones((2, 3)), key, scale=-1.0),
+            r"scale is -1.0, but noise has a size of 0 or more",
+        ),
+        (
+            lambda key: penalties.dragan(flat, jnp.ones((2, 3)), key, target=-1.0),
+            r"target is -1.0, but a norm is never negative; give 0 or more",
+        ),
+        (
+            lambda key: penalties.r1(flat, jnp.ones((0, 3))),
+            r"real has shape \(0, 3\), which holds no samples; give \[B, ...\]",
+        ),
+        (
+            lambda key: penalties.r2(flat, jnp.ones((2, 3), jnp.int32)),
+            r"fake has dtype int32, which has no gradient; convert it to floating point",
+        ),
+        (
+            lambda key: penalties.r1_r2(flat, jnp.ones((2, 3)), jnp.ones((3, 3))),
+            r"real has shape \(2, 3\) and fake \(3, 3\); .* make the shapes equal",
+        ),
+        (
+            lambda key: penalties.r1_r2(lambda x: x[:2, 0], jnp.ones((2, 3)), jnp.ones((2, 3))),
+            r"the critic returned an array of shape \(2,\) for a batch of 4",
+        ),
+        (
+            lambda key: penalties.path_length(lambda w: w, jnp.ones(3), jnp.float32(0), key),
+            r"w has shape \(3,\); give \[B, D\], or \[B, L, D\] for L layers",
+        ),
+        (
+            lambda key: penalties.path_length(
+                lambda w: w, jnp.ones((2, 3), jnp.int32), jnp.float32(0), key
+            ),
+            r"w has dtype int32, which has no gradient",
+        ),
+        (
+            lambda key: penalties.path_length(lambda w: w, jnp.ones((2, 3)), jnp.float32(0), key),
+            r"the generator returned shape \(2, 3\) for w of shape \(2, 3\); .* \[2, H, W, C\]",
+        ),
+        (
+            lambda key: penalties.path_length(lambda w: w, jnp.ones((2, 3)), jnp.zeros(2), key),
+            r"mean has shape \(2,\); give the scalar that the last call returned",
+        ),
+        (
+            lambda key: penalties.path_length(
+                lambda w: w, jnp.ones((2, 3)), jnp.float32(0), key, decay=-0.1
+            ),
+            r"decay is -0.1; give 0 \(no memory\) to 1 \(a fixed mean\)",
+        ),
+        (
+            lambda key: penalties.consistency(jnp.ones(2), jnp.ones((2, 1))),
+            r"logits has shape \(2,\) and augmented_logits \(2, 1\); .* make the shapes equal",
+        ),
+        (
+            lambda key: penalties.balanced_consistency(*[jnp.ones(2)] * 3, jnp.ones(3)),
+            r"fake_logits has shape \(2,\) and augmented_fake_logits \(3,\)",
+        ),
+        (
+            lambda key: penalties.latent_consistency.generator(jnp.ones((2, 3)), jnp.ones((3, 3))),
+            r"fake has shape \(2, 3\) and perturbed \(3, 3\)",
+        ),
+        (
+            lambda key: penalties.lecam(jnp.ones(0), jnp.ones(2), penalties.LeCam.init()),
+            r"real_logits has shape \(0,\), which holds no batch",
+        ),
+        (
+            lambda key: penalties.lecam(jnp.ones(2), jnp.ones(2), penalties.LeCam.init(), decay=1),
+            r"decay is 1; give 0 \(no memory\) or more, and less than 1",
+        ),
+        (
+            lambda key: penalties.top_k(jnp.ones((2, 4, 4, 1)), 1),
+            r"fake_logits has shape \(2, 4, 4, 1\); top_k needs one number per sample",
+        ),
+        (
+            lambda key: penalties.top_k(jnp.ones(4), 5),
+            r"k is 5 for a batch of 4; keep 1 to 4 samples",
+        ),
+        (
+            lambda key: penalties.orthogonal({"bias": jnp.ones(3)}),
+            r"params holds no kernel, no array of two or more axes",
+        ),
+        (
+            lambda key: penalties.spectral_regularisation({}, {}),
+            r"matrices holds no array; give at least one flattened kernel",
+        ),
+        (
+            lambda key: penalties.spectral_regularisation([jnp.ones((2, 3))], []),
+            r"give one u per matrix",
+        ),
+        (
+            lambda key: penalties.spectral_regularisation([jnp.ones((2, 3))], [jnp.ones(2)]),
+            r"a matrix has shape \(2, 3\) and its vector \(2,\); give \[in, out\]",
+        ),
+    ],
+)
+def test_errors_say_what_was_wrong_and_how_to_mend_it(call, message, key):
+    with pytest.raises(ValueError, match=message):
+        call(key)
 
 
 class TestSafeNorm:

@@ -122,23 +122,12 @@ def test_what_a_case_leaves_out_has_a_reason(case):
 @cases_with("hand")
 def test_hand_values(case):
     for lists, expected in case.hand:
-        like = draw(case)
-        arrays = [
-            jax.tree.map(lambda d, x: jnp.asarray(x, d.dtype), d, x)
-            for d, x in zip(
-                jax.tree.map(np.asarray, like), map(as_leaves, like, lists), strict=True
-            )
-        ]
+        leaves, structure = jax.tree.flatten(draw(case))
+        given = structure.flatten_up_to(lists)
+        arrays = structure.unflatten(
+            jnp.asarray(value, np.asarray(x).dtype) for value, x in zip(given, leaves, strict=True)
+        )
         assert_close(function(case)(*arrays), expected, case.rtol, case.atol)
-
-
-def as_leaves(like, given):
-    """Nested lists where `like` has an array; trees as they are."""
-    if isinstance(like, dict):
-        return {name: as_leaves(like[name], given[name]) for name in like}
-    if isinstance(like, list | tuple):
-        return type(like)(as_leaves(*pair) for pair in zip(like, given, strict=True))
-    return np.asarray(given)
 
 
 @cases_with("reference")

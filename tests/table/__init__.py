@@ -33,7 +33,7 @@ class Case:
     draw: Callable
     # (*arrays in float64) -> the result, in NumPy or Python written from the paper.
     reference: Callable | None = None
-    # ((arrays as nested lists), result), worked out by hand.
+    # ((nested lists in the place of the arrays), result), worked out by hand.
     hand: tuple[tuple, ...] = ()
     # (*arrays) -> an array or a tree of arrays; closures, keys and options are bound here. None: the function itself.
     call: Callable | None = None

@@ -1,0 +1,81 @@
+"""Path length regularisation of a generator."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.penalties.gradient import safe_norm
+
+
+def path_length(
+    generator: Callable[[jax.Array], jax.Array],
+    w: jax.Array,
+    mean: jax.Array,
+    key: jax.Array,
+    decay: float = 0.99,
+    checkpoint: bool = False,
+) -> tuple[jax.Array, jax.Array]:
+    """Pulls the change of the image for a step in w to one length, the running mean of it.
+
+        E (||J_w^T y|| - a)^2,    J_w = d G(w) / d w,    y ~ N(0, I) / sqrt(H W)
+
+    J_w^T y is the gradient of sum(G(w) y) by w. For w [B, L, D], one vector for each of L layers,
+    the norm is over D and its square averaged over the layers. y is scaled so that a length does
+    not depend on the resolution. The target `a` is a constant to the gradient, and the mean that
+    includes this batch.
+
+    Args:
+      generator: w -> images [B, H, W, C], each depending on its own w alone (noise inputs fixed or
+        drawn inside).
+      w: [B, D] or [B, L, D].
+      mean: the running mean `a`, a float32 scalar; 0 to begin with.
+      key: for y.
+      decay: of the running mean, per call.
+      checkpoint: recompute the generator's activations instead of keeping them.
+
+    Returns:
+      (the unscaled penalty, the new mean), float32 scalars; the mean carries no gradient. The
+      paper's weight is log 2 / (r^2 (log r - log 2)) at resolution r, times the interval at which
+      it is played (StyleGAN2, Appendix B).
+
+    Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Eq. 4, and
+      Appendix B for the details.
+
+    >>> import jax, jax.numpy as jnp
+    >>> brightness = lambda w: jnp.broadcast_to(w[:, :1, None, None], (2, 4, 4, 1))
+    >>> penalty, mean = path_length(brightness, jnp.zeros((2, 8)), jnp.float32(0), jax.random.key(0))
+    >>> penalty, mean = path_length(brightness, jnp.zeros((2, 8)), mean, jax.random.key(1))
+    """
+    w = jnp.asarray(w)
+    if w.ndim not in (2, 3) or w.size == 0:
+        raise ValueError(f"w has shape {w.shape}; give [B, D], or [B, L, D] for L layers.")
+    if not jnp.issubdtype(w.dtype, jnp.floating):
+        raise ValueError(f"w has dtype {w.dtype}, which has no gradient; convert it to float.")
+    if isinstance(decay, int | float) and not 0 <= decay <= 1:
+        raise ValueError(f"decay is {decay}; give 0 (no memory) to 1 (a fixed mean).")
+    if jnp.shape(mean) != ():
+        raise ValueError(
+            f"mean has shape {jnp.shape(mean)}; give the scalar that the last call returned."
+        )
+
+    def projection(w: jax.Array) -> jax.Array:
+        images = generator(w)
+        if images.ndim != 4 or images.shape[0] != w.shape[0]:
+            raise ValueError(
+                f"the generator returned shape {images.shape} for w of shape {w.shape}; "
+                f"path_length needs images [{w.shape[0]}, H, W, C]."
+            )
+        y = jax.random.normal(key, images.shape, jnp.float32)
+        y /= jnp.sqrt(jnp.float32(images.shape[1] * images.shape[2]))
+        return jnp.sum(images.astype(jnp.float32) * y)
+
+    gradient = jax.grad(jax.checkpoint(projection) if checkpoint else projection)(w)
+    layers = w.shape[1] if w.ndim == 3 else 1
+    lengths = safe_norm(gradient) / jnp.sqrt(jnp.float32(layers))
+    batch_mean = jax.lax.stop_gradient(jnp.mean(lengths))
+    mean = jax.lax.stop_gradient(jnp.asarray(mean, jnp.float32))
+    mean = mean + (1.0 - decay) * (batch_mean - mean)
+    return jnp.mean(jnp.square(lengths - mean)), mean
