@@ -1,5 +1,7 @@
 """The README is true: its code runs, its commands parse, its names exist."""
 
+import importlib
+import inspect
 import re
 import shlex
 import tomllib
@@ -7,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+import table
 
 from jaxgan import config
 from jaxgan.cli import main as cli
@@ -101,3 +104,24 @@ def test_files_and_pictures_it_names_are_there():
     assert pictures
     assert files
     assert [path for path in pictures + files if not (ROOT / path).is_file()] == []
+
+
+def index_rows(name: str) -> list[str]:
+    """A row for each public function or namespace of a pure module: its name, first sentence and source."""
+    module = importlib.import_module(f"jaxgan.{name}")
+    rows = []
+    for path in dict.fromkeys(".".join(f.split(".")[:2]) for f in table.public_functions(module)):
+        docstring = inspect.getdoc(getattr(module, path.split(".")[1]))
+        first = " ".join(docstring.split("\n\n")[0].split()).split(". ")[0].rstrip(".:")
+        source = re.search(r"^Sources?:(.*?)(?:\n\n|\Z)", docstring, re.MULTILINE | re.DOTALL)
+        source = " ".join(source[1].split()).rstrip(".") if source else ""
+        cells = (f"`{path}`", first, source)
+        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
+    return rows
+
+
+@pytest.mark.parametrize("module", table.PURE)
+def test_the_index_of_pure_functions_is_what_their_docstrings_say(module):
+    """A row that differs is shown with what to put in its place."""
+    listed = [row for row in TABLES if row.startswith(f"| `{module}.")]
+    assert listed == index_rows(module)

@@ -5,7 +5,6 @@ the same numbers under jit, vmap and eight devices.
 """
 
 import importlib
-import inspect
 import pkgutil
 from types import ModuleType
 
@@ -21,25 +20,6 @@ import jaxgan
 
 MODULES = [module.name for module in pkgutil.iter_modules(table.__path__)]
 CASES = [case for name in MODULES for case in importlib.import_module(f"table.{name}").CASES]
-PURE = ("losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment")
-
-
-def public_functions(module: ModuleType, path: str) -> set[str]:
-    """The functions of a module's `__all__` (all its own public ones without it), and those of its namespaces."""
-    names = getattr(module, "__all__", None) or [
-        name
-        for name, value in vars(module).items()
-        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
-    ]
-    found = set()
-    for name in names:
-        value = getattr(module, name)
-        if inspect.isfunction(value) or isinstance(value, jax.custom_jvp | jax.custom_vjp):
-            found.add(f"{path}.{name}")
-        elif inspect.isclass(value):
-            static = [n for n, v in vars(value).items() if isinstance(v, staticmethod)]
-            found |= {f"{path}.{name}.{n}" for n in static if not n.startswith("_")}
-    return found
 
 
 def function(case):
@@ -88,11 +68,11 @@ def cases_with(name):
     return pytest.mark.parametrize("case", [c for c in CASES if name not in c.skip], ids=str)
 
 
-@pytest.mark.parametrize("module", PURE)
+@pytest.mark.parametrize("module", table.PURE)
 def test_every_public_function_is_in_the_table(module):
-    public = public_functions(importlib.import_module(f"jaxgan.{module}"), module)
+    public = table.public_functions(importlib.import_module(f"jaxgan.{module}"))
     tested = {case.function for case in CASES if case.function.split(".")[0] == module}
-    assert tested == public
+    assert tested == set(public)
 
 
 def test_a_function_that_is_not_in_the_table_is_found():
@@ -106,7 +86,7 @@ def test_a_function_that_is_not_in_the_table_is_found():
         "from math import sqrt\n",
         vars(module),
     )
-    assert public_functions(module, "example") == {"example.shown", "example.pair.critic"}
+    assert set(table.public_functions(module)) == {"example.shown", "example.pair.critic"}
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)

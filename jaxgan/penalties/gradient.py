@@ -198,8 +198,8 @@ def r1_r2(
       (`r1`, `r2`), float32 scalars. R3GAN's loss is gamma (r1 + r2) with gamma from 0.05 to 150,
       growing with the resolution.
 
-    Sources: Mescheder et al. (2018), Eq. 9 and 10; Huang et al., The GAN is dead; long live the GAN!
-      A Modern Baseline GAN (2024), Section 2.
+    Sources: Mescheder et al. (2018), Eq. 9 and 10; Huang et al., The GAN is Dead; Long Live the GAN!
+      A Modern GAN Baseline (2024), Section 2.
 
     >>> import jax.numpy as jnp
     >>> slope = lambda x: x[:, 0] ** 2  # 2 x

@@ -5,7 +5,13 @@ another library, properties of its own) is tested in `tests/test_<module>.py`.
 """
 
 import dataclasses
+import inspect
 from collections.abc import Callable, Mapping
+from types import ModuleType
+
+import jax
+
+PURE = ("losses", "penalties")
 
 # What can be skipped, for a reason.
 PROPERTIES = (
@@ -56,3 +62,24 @@ class Case:
 
     def __str__(self):
         return f"{self.function} ({self.variant})" if self.variant else self.function
+
+
+def public_functions(module: ModuleType) -> dict[str, Callable]:
+    """The functions of a module's `__all__` (all its own public ones without it), and those of its namespaces."""
+    names = getattr(module, "__all__", None) or [
+        name
+        for name, value in vars(module).items()
+        if not name.startswith("_") and getattr(value, "__module__", "") == module.__name__
+    ]
+    prefix = module.__name__.removeprefix("jaxgan.")
+    found = {}
+    for name in names:
+        value = getattr(module, name)
+        if inspect.isfunction(value) or isinstance(value, jax.custom_jvp | jax.custom_vjp):
+            found[f"{prefix}.{name}"] = value
+        elif inspect.isclass(value):
+            static = [n for n, v in vars(value).items() if isinstance(v, staticmethod)]
+            found |= {
+                f"{prefix}.{name}.{n}": getattr(value, n) for n in static if not n.startswith("_")
+            }
+    return found
