@@ -26,9 +26,9 @@ from jaxgan.divergences.discrete import (
     reverse_kl,
     total_variation,
 )
+from jaxgan.divergences.entropic import EntropicTransport, sinkhorn, sinkhorn_divergence
 from jaxgan.divergences.gaussian import frechet_distance
 from jaxgan.divergences.kernels import energy_distance, mmd, pairwise_cost
-from jaxgan.divergences.entropic import EntropicTransport, sinkhorn, sinkhorn_divergence
 from jaxgan.divergences.theory import (
     F_GAN_NAMES,
     OptimalCritic,
