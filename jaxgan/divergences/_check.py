@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def float32(x: jax.Array) -> jax.Array:
     return jnp.asarray(x).astype(jnp.float32)
 
 
+def known(x: jax.Array) -> np.ndarray | None:
+    """The values on the host; None where there are none yet (under jit) or not all of them here."""
+    if isinstance(x, jax.core.Tracer) or not x.is_fully_addressable:
+        return None
+    # NumPy, as even a comparison of constants is a tracer while something else is traced.
+    return np.asarray(x)
+
+
 def nonnegative(name: str, values: jax.Array) -> jax.Array:
-    """In float32. Negative values are refused, or all NaN where they are not known yet (under jit)."""
+    """In float32. Negative values are refused, or all NaN where they are not known."""
     values = float32(values)
-    known = not isinstance(values, jax.core.Tracer) and values.is_fully_addressable
-    if known and values.size and not values.min() >= 0:
+    found = known(values)
+    if found is not None and found.size and not found.min() >= 0:
         raise ValueError(
-            f"{name} has the value {values.min()}; densities and weights are 0 or more."
+            f"{name} has the value {found.min()}; densities and weights are 0 or more."
         )
     return jnp.where(jnp.all(values >= 0), values, jnp.nan)
 
@@ -29,16 +38,17 @@ def distribution(name: str, weights: jax.Array) -> jax.Array:
             f"{name} has shape {weights.shape}, which holds no distribution; "
             "give weights [..., K] with K >= 1."
         )
+    found = known(weights)
     weights = nonnegative(name, weights)
-    total = jnp.sum(weights, axis=-1, keepdims=True)
-    known = not isinstance(total, jax.core.Tracer) and total.is_fully_addressable
-    if known and not (jnp.min(total) > 0 and jnp.max(total) < jnp.inf):
-        wrong = jnp.where((total > 0) & (total < jnp.inf), 1.0, total)
-        found = wrong.ravel()[jnp.argmax(wrong != 1.0)]
-        raise ValueError(
-            f"{name} sums to {found} along its last axis; a distribution needs a finite sum above 0."
-        )
-    return weights / total
+    if found is not None:
+        totals = found.sum(axis=-1)
+        wrong = totals[~((totals > 0) & (totals < np.inf))]
+        if wrong.size:
+            raise ValueError(
+                f"{name} sums to {wrong[0]} along its last axis; a distribution needs a finite sum "
+                "above 0."
+            )
+    return weights / jnp.sum(weights, axis=-1, keepdims=True)
 
 
 def distributions(

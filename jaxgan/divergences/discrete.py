@@ -129,14 +129,20 @@ def chi_square(p: jax.Array, q: jax.Array) -> jax.Array:
     1.0
     """
     p, q = distributions("p", p, "q", q)
-    possible = q > 0
-    terms = jnp.square(p - q) / jnp.where(possible, q, 1.0)
-    return jnp.sum(jnp.where(possible | (p == 0), terms, jnp.inf), axis=-1)
+    terms = jnp.square(p - q) / jnp.where(q == 0, 1.0, q)
+    return jnp.sum(jnp.where((p > 0) & (q == 0), jnp.inf, terms), axis=-1)
 
 
 def _relative_entropy(p: jax.Array, q: jax.Array) -> jax.Array:
-    # The inner `where` keeps log 0 out of the gradient, the outer one puts in the limits.
+    # As sum_k p log(p / q) - p + q, whose terms are 0 or more: rounding in p and q enters them in second order
+    # only, so that the divergence of near distributions keeps its digits. The inner `where`s keep log 0 out of
+    # the gradient, the last one puts in the limits.
     both = (p > 0) & (q > 0)
-    logs = jnp.log(jnp.where(both, p, 1.0)) - jnp.log(jnp.where(both, q, 1.0))
-    limits = jnp.where(p > 0, jnp.inf, jnp.where(p == 0, 0.0, p))
-    return jnp.sum(jnp.where(both, p * logs, limits), axis=-1)
+    p_safe, q_safe = jnp.where(both, p, 1.0), jnp.where(both, q, 1.0)
+    excess = (q_safe - p_safe) / p_safe
+    near = jnp.abs(excess) < 0.5
+    logs = jnp.where(
+        near, -jnp.log1p(jnp.where(near, excess, 0.0)), jnp.log(p_safe) - jnp.log(q_safe)
+    )
+    limits = jnp.where((p > 0) & (q == 0), jnp.inf, p + q)
+    return jnp.sum(jnp.where(both, p_safe * logs + (q_safe - p_safe), limits), axis=-1)

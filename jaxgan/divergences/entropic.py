@@ -41,7 +41,7 @@ def sinkhorn(
     cost: jax.Array,
     epsilon: float,
     tolerance: float = 1e-6,
-    max_iterations: int = 10_000,
+    max_iterations: int = 2_000,
 ) -> EntropicTransport:
     """Entropy-regularised optimal transport by Sinkhorn's iteration.
 
@@ -57,7 +57,7 @@ def sinkhorn(
     Value, cost, plan and potentials are differentiable in a, b, cost and epsilon: not through the
     iterations, but at their fixed point, by the implicit function theorem. Memory does not grow with
     the iterations, and the gradients are those of the converged problem, so let it converge. They
-    cost one linear system of N unknowns. (The value's gradient by the costs is the plan.)
+    cost one linear system of N unknowns; those of the value cost nothing, being f, g and the plan.
 
     Args:
       a: weights [N], divided by their sum; equal ones if None.
@@ -90,10 +90,8 @@ def sinkhorn(
         *(jax.lax.stop_gradient(x) for x in (a, b, cost, epsilon)), tolerance, max_iterations
     )
     f = _at_fixed_point(start, a, b, cost, epsilon)
-    g = _columns(f, a, cost, epsilon)
-    plan = a[:, None] * b[None, :] * jnp.exp((f[:, None] + g[None, :] - cost) / epsilon)
-    # The dual, which is stationary in f and g: its rounding is second order in theirs.
-    value = jnp.sum(f * a) + jnp.sum(g * b) - epsilon * (jnp.sum(plan) - 1.0)
+    g, plan = _completed(f, a, b, cost, epsilon)
+    value = _dual_value(start, a, b, cost, epsilon)
     return EntropicTransport(value, jnp.sum(plan * cost), plan, f, g, error, iterations)
 
 
@@ -105,7 +103,7 @@ def sinkhorn_divergence(
     y_weights: jax.Array | None = None,
     p: float = 2,
     tolerance: float = 1e-6,
-    max_iterations: int = 10_000,
+    max_iterations: int = 2_000,
 ) -> jax.Array:
     """Debiased entropic transport of two samples: OT(x, y) - 1/2 OT(x, x) - 1/2 OT(y, y).
 
@@ -179,6 +177,31 @@ def _iterate(a, b, cost, epsilon, tolerance, max_iterations):
     return f, error, iterations
 
 
+def _completed(f, a, b, cost, epsilon):
+    """(g, plan) of this f."""
+    g = _columns(f, a, cost, epsilon)
+    return g, a[:, None] * b[None, :] * jnp.exp((f[:, None] + g[None, :] - cost) / epsilon)
+
+
+@jax.custom_jvp
+def _dual_value(f, a, b, cost, epsilon):
+    """f.a + g.b - epsilon (sum P - 1), stationary in f and g, so their rounding hardly touches it."""
+    g, plan = _completed(f, a, b, cost, epsilon)
+    return jnp.sum(f * a) + jnp.sum(g * b) - epsilon * (jnp.sum(plan) - 1.0)
+
+
+@_dual_value.defjvp
+def _dual_value_jvp(primals, tangents):
+    # By the envelope theorem, with f constant. For derivatives of this in turn, it is not.
+    _, a, b, cost, epsilon = primals
+    _, da, db, dcost, depsilon = tangents
+    f = _at_fixed_point(*primals)
+    g, plan = _completed(f, a, b, cost, epsilon)
+    divergence = jnp.sum(plan * (f[:, None] + g[None, :] - cost)) / epsilon  # KL(P || a b^T)
+    moved = jnp.sum(f * da) + jnp.sum(g * db) + jnp.sum(plan * dcost) + divergence * depsilon
+    return _dual_value(*primals), moved
+
+
 @jax.custom_jvp
 def _at_fixed_point(f, a, b, cost, epsilon):
     """f, as a function of the problem that it solves."""
@@ -189,7 +212,8 @@ def _at_fixed_point(f, a, b, cost, epsilon):
 def _at_fixed_point_jvp(primals, tangents):
     # f = T(f; a, b, cost, epsilon), so (1 - T') df = dT. T' = A B with A and B the softmaxes that are the
     # derivatives of `_rows` and `_columns`, less their signs. f + c solves as well for every c: we ask for
-    # sum_i a_i df_i = 0.
+    # sum_i a_i df_i = 0. Where the plan falls into parts each has its c, which changes nothing but must not
+    # be a division by 0: hence 1 and a little.
     f, a, b, cost, epsilon = primals
     f = _at_fixed_point(f, a, b, cost, epsilon)
     g, dg = jax.jvp(lambda *x: _columns(f, *x), (a, cost, epsilon), (tangents[1], *tangents[3:]))
@@ -199,7 +223,7 @@ def _at_fixed_point_jvp(primals, tangents):
     to_rows = joint * b[None, :]
     to_rows = to_rows / jnp.sum(to_rows, axis=1, keepdims=True)
     matrix = (
-        jnp.eye(f.size, dtype=jnp.float32)
+        (1.0 + 2.0 * float(jnp.finfo(jnp.float32).eps)) * jnp.eye(f.size, dtype=jnp.float32)
         - jnp.matmul(to_rows, to_columns, precision=_HIGHEST)
         + a[None, :]
     )
