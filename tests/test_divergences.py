@@ -95,7 +95,7 @@ def test_jensen_shannon_is_symmetric_and_bounded():
 
 
 def test_on_disjoint_supports_only_wasserstein_has_a_slope():
-    """Arjovsky et al., Wasserstein GAN (2017), Example 1, with uniform distributions on cells of 1/8."""
+    """After Arjovsky et al., Wasserstein GAN (2017), Example 1; uniform distributions, in cells of 1/8."""
     edges = jnp.arange(-8.0, 41.0) / 8.0
     centres = (edges[1:] + edges[:-1]) / 2
 

@@ -53,8 +53,8 @@ def energy_distance(x: jax.Array, y: jax.Array) -> jax.Array:
     Returns:
       A float32 scalar.
 
-    Source: Székely and Rizzo, Energy Statistics: A Class of Statistics Based on Distances (2013),
-      Section 2 (its root).
+    Source: Székely and Rizzo, Energy Statistics: A Class of Statistics Based on Distances (2013);
+      the root of theirs.
 
     >>> import jax.numpy as jnp
     >>> print(energy_distance(jnp.zeros((3, 1)), 2 * jnp.ones((5, 1))))  # sqrt(2 * 2)

@@ -85,7 +85,7 @@ def sliced_wasserstein(
     Returns:
       A float32 scalar, in the samples' unit. In D dimensions a shift by d gives about d / sqrt(D).
 
-    Source: Bonneel et al., Sliced and Radon Wasserstein Barycenters of Measures (2015), Section 2.
+    Source: Bonneel et al., Sliced and Radon Wasserstein Barycenters of Measures (2015).
 
     >>> import jax, jax.numpy as jnp
     >>> x = jnp.array([[0.0], [1.0]])
@@ -204,8 +204,8 @@ def optimal_transport(a: jax.Array | None, b: jax.Array | None, cost: jax.Array)
     Returns:
       A `Transport` of float32 arrays.
 
-    Sources: Peyré and Cuturi, Computational Optimal Transport (2019), Section 3 (Eq. 3.1 and the
-      dual, Proposition 2.4), and Section 9.1.1 for the gradients.
+    Source: Peyré and Cuturi, Computational Optimal Transport (2019), Chapter 3, Proposition 2.4 for
+      the potentials, Section 9.1 for the gradients.
 
     >>> import jax.numpy as jnp
     >>> result = optimal_transport(None, None, jnp.array([[0.0, 2.0], [2.0, 1.0]]))
