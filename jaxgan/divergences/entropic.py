@@ -57,7 +57,8 @@ def sinkhorn(
     Value, cost, plan and potentials are differentiable in a, b, cost and epsilon: not through the
     iterations, but at their fixed point, by the implicit function theorem. Memory does not grow with
     the iterations, and the gradients are those of the converged problem, so let it converge. They
-    cost one linear system of N unknowns; those of the value cost nothing, being f, g and the plan.
+    cost one linear system of N unknowns; under jit those of the value do not, being f, g and the
+    plan themselves.
 
     Args:
       a: weights [N], divided by their sum; equal ones if None.

@@ -77,7 +77,7 @@ F = {
     "jensen_shannon": lambda u: -(u + 1) * np.log((1 + u) / 2) + u * np.log(u),
     "gan": lambda u: u * np.log(u) - (u + 1) * np.log(u + 1),
 }
-# g_f and f* (Table 2), and f', whose value at the ratio of the densities is the best T (Eq. 5).
+# g_f and f* (Table 2).
 ACTIVATION = {
     "kl": lambda v: v,
     "reverse_kl": lambda v: -np.exp(-v),
@@ -94,7 +94,7 @@ CONJUGATE = {
     "jensen_shannon": lambda t: -np.log(2 - np.exp(t)),
     "gan": lambda t: -np.log(1 - np.exp(t)),
 }
-# The activations' inverses of f'(u).
+# The v at which g_f(v) = f'(u), the best T where the ratio of the densities is u (Eq. 5).
 OPTIMAL = {
     "kl": lambda u: 1 + np.log(u),
     "reverse_kl": lambda u: -np.log(1 / u),
