@@ -1,0 +1,148 @@
+"""Divergences of discrete distributions; see `jaxgan.divergences` for what they share."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.divergences._check import distributions, one_of, safe_root
+
+
+def kl(p: jax.Array, q: jax.Array) -> jax.Array:
+    """Kullback-Leibler divergence: sum_k p_k log(p_k / q_k).
+
+    Infinite where q is 0 and p is not.
+
+    Args:
+      p, q: weights [..., K] of equal shape, each divided by its sum.
+
+    Returns:
+      float32 [...], in nats.
+
+    Source: Kullback and Leibler, On Information and Sufficiency (1951).
+
+    >>> import jax.numpy as jnp
+    >>> print(kl(jnp.array([1.0, 0.0]), jnp.array([0.5, 0.5])))  # log 2
+    0.6931472
+    >>> print(kl(jnp.array([0.5, 0.5]), jnp.array([1.0, 0.0])))
+    inf
+    """
+    return _relative_entropy(*distributions("p", p, "q", q))
+
+
+def reverse_kl(p: jax.Array, q: jax.Array) -> jax.Array:
+    """`kl(q, p)`: sum_k q_k log(q_k / p_k). With p real and q generated, `kl` punishes the modes
+    that q drops and this one the samples that p has not.
+
+    Args:
+      p, q: weights [..., K] of equal shape, each divided by its sum.
+
+    Returns:
+      float32 [...], in nats.
+
+    >>> import jax.numpy as jnp
+    >>> print(reverse_kl(jnp.array([0.5, 0.5]), jnp.array([1.0, 0.0])))  # log 2: a dropped mode
+    0.6931472
+    """
+    p, q = distributions("p", p, "q", q)
+    return _relative_entropy(q, p)
+
+
+def jensen_shannon(p: jax.Array, q: jax.Array, base: str = "nats") -> jax.Array:
+    """Jensen-Shannon divergence: 1/2 KL(p || m) + 1/2 KL(q || m) with the mixture m = (p + q) / 2.
+
+    Symmetric, never infinite, and at most log 2 nats or 1 bit, which it has for any two
+    distributions without a common outcome, however near to each other: so it tells a generator
+    nothing there. Its root is a metric (SciPy's `jensenshannon` is that root).
+
+    Args:
+      p, q: weights [..., K] of equal shape, each divided by its sum.
+      base: "nats" or "bits", the unit.
+
+    Returns:
+      float32 [...].
+
+    Source: Lin, Divergence Measures Based on the Shannon Entropy (1991).
+
+    >>> import jax.numpy as jnp
+    >>> print(jensen_shannon(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0]), base="bits"))
+    1.0
+    """
+    one_of("base", base, ("nats", "bits"))
+    p, q = distributions("p", p, "q", q)
+    mixture = 0.5 * (p + q)
+    nats = 0.5 * (_relative_entropy(p, mixture) + _relative_entropy(q, mixture))
+    return nats / jnp.log(2.0) if base == "bits" else nats
+
+
+def total_variation(p: jax.Array, q: jax.Array) -> jax.Array:
+    """Total variation distance: 1/2 sum_k |p_k - q_k|, the most that an event's probabilities differ.
+
+    Args:
+      p, q: weights [..., K] of equal shape, each divided by its sum.
+
+    Returns:
+      float32 [...], from 0 to 1.
+
+    >>> import jax.numpy as jnp
+    >>> print(total_variation(jnp.array([1.0, 0.0]), jnp.array([0.25, 0.75])))
+    0.75
+    """
+    p, q = distributions("p", p, "q", q)
+    return 0.5 * jnp.sum(jnp.abs(p - q), axis=-1)
+
+
+def hellinger(p: jax.Array, q: jax.Array) -> jax.Array:
+    """Hellinger distance: sqrt(1/2 sum_k (sqrt p_k - sqrt q_k)^2).
+
+    The distance and not its square; what f-GAN calls squared Hellinger has no 1/2 and is twice the
+    square of this. Its gradient at p = q is 0.
+
+    Args:
+      p, q: weights [..., K] of equal shape, each divided by its sum.
+
+    Returns:
+      float32 [...], from 0 to 1.
+
+    >>> import jax.numpy as jnp
+    >>> print(hellinger(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])))
+    1.0
+    """
+    p, q = distributions("p", p, "q", q)
+    return safe_root(0.5 * jnp.sum(jnp.square(safe_root(p) - safe_root(q)), axis=-1))
+
+
+def chi_square(p: jax.Array, q: jax.Array) -> jax.Array:
+    """Pearson's chi-square divergence: sum_k (p_k - q_k)^2 / q_k.
+
+    The expected frequencies, by which is divided, are q. Infinite where q is 0 and p is not;
+    `chi_square(q, p)` is Neyman's.
+
+    Args:
+      p, q: weights [..., K] of equal shape, each divided by its sum.
+
+    Returns:
+      float32 [...].
+
+    >>> import jax.numpy as jnp
+    >>> print(chi_square(jnp.array([1.0, 0.0]), jnp.array([0.5, 0.5])))
+    1.0
+    """
+    p, q = distributions("p", p, "q", q)
+    terms = jnp.square(p - q) / jnp.where(q == 0, 1.0, q)
+    return jnp.sum(jnp.where((p > 0) & (q == 0), jnp.inf, terms), axis=-1)
+
+
+def _relative_entropy(p: jax.Array, q: jax.Array) -> jax.Array:
+    # As sum_k p log(p / q) - p + q, whose terms are 0 or more: rounding in p and q enters them in second order
+    # only, so that the divergence of near distributions keeps its digits. The inner `where`s keep log 0 out of
+    # the gradient, the last one puts in the limits.
+    both = (p > 0) & (q > 0)
+    p_safe, q_safe = jnp.where(both, p, 1.0), jnp.where(both, q, 1.0)
+    excess = (q_safe - p_safe) / p_safe
+    near = jnp.abs(excess) < 0.5
+    logs = jnp.where(
+        near, -jnp.log1p(jnp.where(near, excess, 0.0)), jnp.log(p_safe) - jnp.log(q_safe)
+    )
+    limits = jnp.where((p > 0) & (q == 0), jnp.inf, p + q)
+    return jnp.sum(jnp.where(both, p_safe * logs + (q_safe - p_safe), limits), axis=-1)
