@@ -27,6 +27,8 @@ LAYER = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 # What the lower layers may import besides jaxgan and the standard library.
 LIBRARIES = {0: {"jax", "numpy", "optax"}, 1: {"jax", "numpy", "optax", "flax", "chex"}}
+# And inside the function that needs it: the solver of exact transport.
+LAZY = {"divergences": {"scipy"}}
 
 
 def imports(path: Path, root: Path):
@@ -96,6 +98,8 @@ def complaint(part: str, here: Path, module: str, lazy: bool, root: Path) -> str
         allowed = LIBRARIES.get(level)
         if allowed is None or top in allowed or top in sys.stdlib_module_names:
             return None
+        if lazy and top in LAZY.get(part, ()):
+            return None
         return f"layer {level} uses only {', '.join(sorted(allowed))}"
     if target is None or target not in LAYER:  # the package itself, or a name in its __init__
         return None
@@ -109,7 +113,7 @@ def complaint(part: str, here: Path, module: str, lazy: bool, root: Path) -> str
 
 
 def test_the_package_keeps_its_layers():
-    assert (ROOT / "penalties.py").exists()
+    assert (ROOT / "penalties").exists()
     assert violations(ROOT) == []
 
 
@@ -117,6 +121,8 @@ def test_the_package_keeps_its_layers():
     ("file", "source", "complaint"),
     [
         ("losses.py", "import flax", "layer 0 uses only jax, numpy, optax"),
+        ("divergences/transport.py", "import scipy", "layer 0 uses only jax, numpy, optax"),
+        ("losses.py", "def f():\n    import scipy", "layer 0 uses only jax, numpy, optax"),
         ("losses.py", "from jaxgan import nets", "layer 0 imports from layer 1"),
         ("losses.py", "from . import game", "layer 0 imports from layer 1"),
         (
@@ -156,6 +162,7 @@ def test_a_violation_is_found(tmp_path, file, source, complaint):
 @pytest.mark.parametrize(
     ("file", "source"),
     [
+        ("divergences/transport.py", "def solve():\n    import scipy.optimize"),
         ("penalties.py", "from . import losses\nimport math, jax.numpy\nfrom optax import losses"),
         (
             "nets/blocks.py",

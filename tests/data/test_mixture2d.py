@@ -72,3 +72,12 @@ def test_same_points_every_time_and_others_in_the_test_split():
 def test_wrong_options_are_named(options, text):
     with pytest.raises(ValueError, match=re.escape(text)):
         mixture(**options)
+
+
+def test_a_spread_meets_every_mode_and_no_point_twice():
+    # Labels go round by 25: every 40th point would be of five modes.
+    source = mixture()
+    labels = np.concatenate([batch["label"] for batch in source.spread(2500)])
+    assert np.bincount(labels, minlength=25).min() > 50
+    assert len(np.unique(source.images(2500), axis=0)) == 2500
+    np.testing.assert_array_equal(source.images(2500), source.images(2500))

@@ -11,7 +11,7 @@ from types import ModuleType
 
 import jax
 
-PURE = ("losses", "penalties")
+PURE = ("losses", "penalties", "divergences")
 
 # What can be skipped, for a reason.
 PROPERTIES = (
