@@ -121,7 +121,9 @@ def _shifted_sum(x, kernel, geometry):
         for n, k, u, d, pad in zip(x.shape[1:3], kernel.shape, *geometry, strict=True)
     )
     edges = [(0, 0, 0), (*rows.edges, 0), (*columns.edges, 0), (0, 0, 0)]
-    padded = jax.lax.pad(x, jnp.zeros((), x.dtype), edges)
+    # Computed before it is used, or XLA computes it (and a filter before this one) again for each tap: two filters after
+    # another, as in a gradient, took two to five times as long.
+    padded = jax.lax.optimization_barrier(jax.lax.pad(x, jnp.zeros((), x.dtype), edges))
     turned = kernel[::-1, ::-1]
     out = []
     for vertical in rows.phases:
