@@ -63,8 +63,8 @@ def upfirdn2d(
     up, down = _pair(up, "up"), _pair(down, "down")
     x, kernel = jnp.asarray(x), jnp.asarray(kernel)
     _check(x, kernel, padding)
-    dtype = x.dtype if x.dtype.itemsize >= 4 else jnp.float32
-    y, kernel = x.astype(dtype), kernel.astype(dtype)
+    y = widened(x)
+    kernel = kernel.astype(y.dtype)
     top, bottom, left, right = padding
     pads = ((top, bottom), (left, right))
     sizes = kernel.shape if kernel.ndim == 2 else kernel.shape * 2
@@ -275,6 +275,11 @@ def centred(name: str, x, kernel, factor: int) -> tuple[jax.Array, tuple[int, in
             f"{kernel.shape}."
         )
     return kernel, sizes
+
+
+def widened(x: jax.Array) -> jax.Array:
+    """In float32, or in its own type if that is wider."""
+    return x if x.dtype.itemsize >= 4 else x.astype(jnp.float32)
 
 
 def check_images(name: str, x) -> None:

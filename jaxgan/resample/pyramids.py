@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 
-from jaxgan.resample.fir import check_images, upfirdn2d
+from jaxgan.resample.fir import check_images, upfirdn2d, widened
 from jaxgan.resample.kernels import binomial
 
 
@@ -32,10 +32,7 @@ def gaussian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
     [(1, 8, 4, 3), (1, 4, 2, 3), (1, 2, 1, 3)]
     """
     _check_levels("gaussian_pyramid", x, levels)
-    images = [x]
-    for _ in range(levels - 1):
-        images.append(_reduce(images[-1]))
-    return tuple(images)
+    return tuple(image.astype(x.dtype) for image in _sizes(x, levels))
 
 
 def laplacian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
@@ -60,9 +57,9 @@ def laplacian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
     [0.0, 0.0, 1.0]
     """
     _check_levels("laplacian_pyramid", x, levels)
-    images = gaussian_pyramid(x, levels)
+    images = _sizes(x, levels)
     differences = [fine - _expand(coarse) for fine, coarse in itertools.pairwise(images)]
-    return (*differences, images[-1])
+    return tuple(level.astype(x.dtype) for level in (*differences, images[-1]))
 
 
 def laplacian_reconstruct(pyramid: Sequence[jax.Array]) -> jax.Array:
@@ -81,7 +78,8 @@ def laplacian_reconstruct(pyramid: Sequence[jax.Array]) -> jax.Array:
         raise ValueError("The pyramid has no levels; give those of laplacian_pyramid.")
     for level in pyramid:
         check_images("laplacian_reconstruct", level)
-    x = pyramid[-1]
+    dtype = pyramid[0].dtype
+    x = widened(pyramid[-1])
     for level in reversed(pyramid[:-1]):
         b, h, w, c = x.shape
         if level.shape != (b, 2 * h, 2 * w, c):
@@ -89,8 +87,16 @@ def laplacian_reconstruct(pyramid: Sequence[jax.Array]) -> jax.Array:
                 f"A level of shape {level.shape} is followed by one of {x.shape}; each is half as high and wide as the "
                 "one before, as laplacian_pyramid gives them."
             )
-        x = level + _expand(x)
-    return x
+        x = widened(level) + _expand(x)
+    return x.astype(dtype)
+
+
+def _sizes(x, levels: int) -> list[jax.Array]:
+    """The Gaussian pyramid in float32 or wider."""
+    images = [widened(x)]
+    for _ in range(levels - 1):
+        images.append(_reduce(images[-1]))
+    return images
 
 
 def _reduce(x):

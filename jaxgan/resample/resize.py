@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import jax
-import jax.numpy as jnp
 
-from jaxgan.resample.fir import check_images
+from jaxgan.resample.fir import check_images, widened
 
 METHODS = ("linear", "cubic", "lanczos3", "lanczos5")
 
@@ -48,6 +47,5 @@ def resize_antialiased(x: jax.Array, size: tuple[int, int], method: str = "cubic
         raise ValueError(f"size is {size}; give (height, width), whole numbers from 1.")
     if 0 in x.shape[1:3]:
         raise ValueError(f"x has shape {x.shape}, which holds no pixels to resize.")
-    dtype = x.dtype if x.dtype.itemsize >= 4 else jnp.float32
     shape = (x.shape[0], *size, x.shape[3])
-    return jax.image.resize(x.astype(dtype), shape, method, antialias=True).astype(x.dtype)
+    return jax.image.resize(widened(x), shape, method, antialias=True).astype(x.dtype)

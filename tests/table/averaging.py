@@ -1,9 +1,9 @@
 """`jaxgan.averaging`: numbers are drawn as arrays, one entry for each element of the batch."""
 
 import numpy as np
-from table import Case
 
 from jaxgan import averaging
+from table import Case
 
 LINEAR = 0.5**0.5 / 3  # the relative standard deviation of a profile that grows linearly, gamma = 1
 UNIFORM = 12**-0.5  # and of a constant one, gamma = 0
