@@ -154,16 +154,18 @@ def power_decay(
       The decay, a float32 scalar in [0, 1], for `ema_update`.
 
     Source: Karras et al., Analyzing and Improving the Training Dynamics of Diffusion Models (2024),
-      Section 3: beta_gamma(t) = (1 - 1/t)^(gamma + 1), of which Algorithm 1 counts t in steps.
+      Section 3: beta_gamma(t) = (1 - 1/t)^(gamma + 1), t there in steps.
 
     >>> print(power_decay(500, seen_kimg=1.0, sigma_rel=12**-0.5))  # the mean of two
     0.5
     """
     exponent = power_gamma(sigma_rel) + 1.0
     images = jnp.asarray(images, jnp.float32)
-    # Not more than was seen; and of nothing seen, nothing is left.
+    # No more than was seen; with nothing new and nothing seen the decay is 1.
     seen = jnp.maximum(1000.0 * jnp.asarray(seen_kimg, jnp.float32), images)
     share = images / jnp.where(seen > 0.0, seen, 1.0)
+    # The first is all that was seen, whatever the rounding of kimg.
+    share = jnp.where(share > 1.0 - 1e-6, 1.0, share)
     return (1.0 - share) ** exponent
 
 

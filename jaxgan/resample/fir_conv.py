@@ -57,7 +57,8 @@ def upsample_conv_fir(
     Returns:
       [B, 2H, 2W, O] in the type of `x`.
 
-    Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Appendix B.
+    Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), and its
+      reference code for order and padding.
 
     >>> import jax.numpy as jnp
     >>> x, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 5)) / 18
@@ -69,13 +70,11 @@ def upsample_conv_fir(
     kernel = kernel.astype(x.dtype)
     if kernel.shape[:2] == (1, 1):
         return fused._add_bias(upsample_fir(fused.conv(x, kernel), fir), bias)
-    y = _spaced(
-        x, fused._turn(kernel)
-    )  # on the plane, from (k - 1) / 2 pixels before the image's edge
+    # On the plane, from (k - 1) / 2 pixels before the image to as many behind its last pixel, which has no zero yet.
+    y = _spaced(x, fused._turn(kernel))
     padding = [
         pad - n // 2 for f, n in zip(sizes, kernel.shape, strict=False) for pad in up_padding(f, 2)
     ]
-    # Behind the last pixel there is no zero yet.
     padding[1], padding[3] = padding[1] + 1, padding[3] + 1
     gain = 2 if fir.ndim == 1 else 4
     return fused._add_bias(upfirdn2d(y, gain * fir, padding=tuple(padding)), bias)

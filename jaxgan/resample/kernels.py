@@ -13,7 +13,8 @@ def binomial(taps: int) -> np.ndarray:
     Four taps, [1, 3, 3, 1] / 8, are StyleGAN2's filter; two are the box that averages pairs, three StyleGAN's, five the
     one of Gaussian pyramids.
 
-    Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Appendix B.
+    Source: Zhang, Making Convolutional Networks Shift-Invariant Again (2019), Section 4, where they
+      are compared as filters of networks.
 
     >>> (8 * binomial(4)).tolist()
     [1.0, 3.0, 3.0, 1.0]

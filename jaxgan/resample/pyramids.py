@@ -28,6 +28,7 @@ def gaussian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
     Source: Burt and Adelson, The Laplacian Pyramid as a Compact Image Code (1983), Eq. 1, with
       a = 3/8.
 
+    >>> import jax.numpy as jnp
     >>> [image.shape for image in gaussian_pyramid(jnp.zeros((1, 8, 4, 3)), 3)]
     [(1, 8, 4, 3), (1, 4, 2, 3), (1, 2, 1, 3)]
     """
@@ -53,6 +54,7 @@ def laplacian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
       et al., Progressive Growing of GANs (2018), Section 5, whose sliced Wasserstein distance
       compares patches of each level.
 
+    >>> import jax.numpy as jnp
     >>> [round(float(jnp.abs(level).max()), 6) for level in laplacian_pyramid(jnp.ones((1, 8, 8, 1)), 3)]
     [0.0, 0.0, 1.0]
     """
@@ -70,6 +72,7 @@ def laplacian_reconstruct(pyramid: Sequence[jax.Array]) -> jax.Array:
 
     Source: Burt and Adelson, The Laplacian Pyramid as a Compact Image Code (1983), Eq. 4.
 
+    >>> import jax.numpy as jnp
     >>> x = jnp.arange(16.0).reshape(1, 4, 4, 1)
     >>> bool(jnp.allclose(laplacian_reconstruct(laplacian_pyramid(x, 3)), x))
     True

@@ -36,6 +36,7 @@ def resize_antialiased(x: jax.Array, size: tuple[int, int], method: str = "cubic
 
     Source: Parmar et al., On Aliased Resizing and Surprising Subtleties in GAN Evaluation (2022).
 
+    >>> import jax.numpy as jnp
     >>> x = jnp.arange(4.0).reshape(1, 1, 4, 1)
     >>> print(resize_antialiased(x, (1, 2), "linear").ravel().round(2))  # weights 3/7, 3/7, 1/7
     [0.71 2.29]

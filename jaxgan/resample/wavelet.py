@@ -28,6 +28,7 @@ def haar(x: jax.Array) -> jax.Array:
 
     Source: Gal et al., SWAGAN: A Style-based Wavelet-driven Generative Model (2021), Section 3.
 
+    >>> import jax.numpy as jnp
     >>> haar(jnp.array([[1.0, 2.0], [3.0, 4.0]]).reshape(1, 2, 2, 1)).ravel().tolist()
     [5.0, -2.0, -1.0, 0.0]
     """
@@ -50,6 +51,7 @@ def haar_inverse(bands: jax.Array) -> jax.Array:
 
     Source: as for `haar`.
 
+    >>> import jax.numpy as jnp
     >>> haar_inverse(jnp.array([5.0, -2.0, -1.0, 0.0]).reshape(1, 1, 1, 4))[0, :, :, 0].tolist()
     [[1.0, 2.0], [3.0, 4.0]]
     """
