@@ -12,3 +12,5 @@ from jaxgan.spectral.flattened import (
     sigma,
 )
 from jaxgan.spectral.operator import *
+from jaxgan.spectral.constants import *
+from jaxgan.spectral.certificate import *
