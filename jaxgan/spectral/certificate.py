@@ -15,6 +15,7 @@ from jaxgan.spectral.rules import Analysis, LayerNorm
 from jaxgan.spectral.trace import trace
 
 Critic = Callable[[jax.Array], jax.Array]
+COLUMNS = ("layer", "kind", "kernel", "flattened norm", "operator norm")
 
 
 class LipschitzCertificate(NamedTuple):
@@ -60,9 +61,6 @@ class LipschitzCertificate(NamedTuple):
             for row in rows
         ]
         return "\n".join([*lines, f"{self.lower:.6g} <= Lipschitz constant <= {self.upper:.6g}"])
-
-
-COLUMNS = ("layer", "kind", "kernel", "flattened norm", "operator norm")
 
 
 def lipschitz_certificate(
@@ -165,9 +163,7 @@ def lipschitz_lower_bound(
         raise ValueError(f"n_steps is {n_steps}; give 0 or more steps of ascent.")
     scale = jnp.sqrt(jnp.mean(jnp.square(samples)))
     scale = jnp.where(scale > 0, scale, 1.0)
-    noise = jax.random.normal(
-        jax.random.key(0) if key is None else key, samples.shape, jnp.float32
-    )
+    noise = jax.random.normal(jax.random.key(0) if key is None else key, samples.shape, jnp.float32)
     size = math.sqrt(math.prod(samples.shape[1:]))
     radius = 0.05 * size * scale
     dtype = jnp.result_type(samples)

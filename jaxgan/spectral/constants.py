@@ -62,7 +62,9 @@ def activation_lipschitz(name: str, parameter: float | None = None) -> float:
     """
     if name not in ACTIVATIONS:
         close = difflib.get_close_matches(str(name), ACTIVATIONS, n=1)
-        hint = f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(ACTIVATIONS)}."
+        hint = (
+            f"did you mean '{close[0]}'?" if close else f"choose one of {', '.join(ACTIVATIONS)}."
+        )
         raise ValueError(f"there is no activation '{name}' with a known Lipschitz constant; {hint}")
     if name in _SLOPES:
         if parameter is not None:
@@ -101,7 +103,9 @@ def max_pool_lipschitz(
     >>> max_pool_lipschitz((8, 8), 3, 2), max_pool_lipschitz((8, 8), 2)
     (2.0, 1.0)
     """
-    counts = [np.sum(m, axis=0).max() for m in _incidence(shape, window, strides, padding, dilation)]
+    counts = [
+        np.sum(m, axis=0).max() for m in _incidence(shape, window, strides, padding, dilation)
+    ]
     return math.sqrt(math.prod(float(count) for count in counts))
 
 

@@ -188,21 +188,27 @@ def operator_norm_bounds(
         norm = float(np.linalg.norm(_matrix(forward, inputs), 2))
         return NormBounds(norm, norm)
 
-    gram = jax.jit(lambda x: backward(forward(x)))
-    extend = jax.jit(_orthogonalise, donate_argnums=0)
-    b = jax.random.normal(jax.random.key(0) if key is None else key, (inputs,), jnp.float32)
     k = min(n_steps, inputs)
-    basis = jnp.zeros((k, inputs), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
-    projected = np.zeros((k, k))  # G in the basis: its lower triangle, by rows
+
+    def step(basis: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """The next row of the basis, after the last, and G's entries for row i and those before it."""
+        image = backward(forward(basis[i]))
+        row = _matmul(basis, image)
+        return _orthogonalise(basis, i + 1, image), row
+
+    step = jax.jit(step, donate_argnums=0)
+    b = jax.random.normal(jax.random.key(0) if key is None else key, (inputs,), jnp.float32)
+    # One row more than is used, for the last step to write to.
+    basis = jnp.zeros((k + 1, inputs), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
+    rows = []
     for i in range(k):
-        image = gram(basis[i])
-        projected[i] = _matmul(basis, image)  # later rows of the basis are zeros still
-        if i + 1 < k:
-            basis = extend(basis, i + 1, image)
-    weights = np.linalg.eigh(projected, "L")[1][:, -1]
-    x = _matmul(jnp.asarray(weights, jnp.float32), basis)
-    x = _normalise(x, basis[0], 0.0)
-    lower = float(jnp.linalg.norm(jax.jit(forward)(x)))
+        basis, row = step(basis, np.int32(i))
+        rows.append(row)
+    gram = np.stack(rows)[:, :k].astype(np.float64)
+    # Its lower triangle: when row i was computed, later rows of the basis were zeros.
+    weights = np.linalg.eigh(gram, "L")[1][:, -1]
+    x = _normalise(_matmul(jnp.asarray(weights, jnp.float32), basis[:k]), basis[0], 0.0)
+    lower = float(jnp.linalg.norm(forward(x)))
     if k == inputs:  # the whole space
         return NormBounds(lower, lower)
     ratio = math.acosh(max(1.0, math.sqrt(2 * inputs / math.pi) / failure)) / (2 * k - 1)
