@@ -40,7 +40,7 @@ def run(args) -> int:
     label = "" if trained.game.num_classes is None else f", label {args.label}"
     table = Table(title=f"{trained.config.model.name}, step {step:,}, {args.player}{label}")
     for i, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if i < 3 else "right")
+        table.add_column(column, justify="left" if i < 3 else "right", overflow="fold")
     for row in found.rows():
         table.add_row(*row)
     console = Console()

@@ -138,9 +138,10 @@ def lipschitz_lower_bound(
         x <- x + r d / ||d||,    d = grad C(x + r g) - grad C(x - r g),    g = grad C(x) / ||grad C(x)||
 
     d / 2 r is the gradient of ||grad C||, H g, with the Hessian's product as a difference over a
-    radius r: of a piecewise linear critic, whose Hessian is zero, it sees the kinks within r. r is
-    a twentieth of the samples' root mean square, and starts are moved by a thousandth of it, off the
-    kinks at which automatic differentiation may return what is no slope.
+    radius r: of a piecewise linear critic, whose Hessian is zero, it sees the kinks within r. Where
+    there are none, the step is along g. r is a twentieth of the samples' norm (root mean square), and
+    starts are moved by a thousandth of it, off the kinks at which automatic differentiation may
+    return what is no slope.
 
     Args:
       critic: [B, ...] -> [B] or [B, 1], each sample's output depending on that sample alone.
@@ -173,7 +174,8 @@ def lipschitz_lower_bound(
 
     def norms(x: jax.Array) -> jax.Array:
         squares = jnp.sum(jnp.square(x), axis=tuple(range(1, x.ndim)), keepdims=True)
-        return jnp.sqrt(squares)
+        # A root's slope at 0 is infinite, and times 0 no number.
+        return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
 
     def unit(x: jax.Array) -> jax.Array:
         norm = norms(x)
@@ -184,7 +186,8 @@ def lipschitz_lower_bound(
         here = gradient(x)
         ahead, behind = gradient(x + radius * unit(here)), gradient(x - radius * unit(here))
         best = jnp.max(jnp.stack([norms(here), norms(ahead), norms(behind)]))
-        return x + radius * unit(ahead - behind), best
+        turn = unit(ahead - behind)
+        return x + radius * jnp.where(norms(turn) > 0, turn, unit(here)), best
 
     x = samples + 1e-3 * scale * noise
     best = jnp.float32(0.0)
@@ -226,8 +229,8 @@ def _check_samples(critic: Critic, samples: Any, name: str) -> jax.Array:
 
 def _check_uncoupled(critic: Critic, samples: jax.Array, key: jax.Array):
     """Refuses a critic for which the output of one sample depends on another."""
-    first, other = samples[:1], jax.random.normal(key, (2, 1, *samples.shape[1:]), jnp.float32)
-    outputs = [critic(jnp.concatenate([first, o.astype(samples.dtype)]))[0] for o in other]
+    others = jax.random.normal(key, (2, 3, *samples.shape[1:]), jnp.float32).astype(samples.dtype)
+    outputs = [critic(jnp.concatenate([samples[:1], other]))[0] for other in others]
     a, b = (np.float64(output).reshape(()) for output in outputs)
     if not abs(a - b) <= 1e-3 * (1e-3 + abs(a)):
         raise ValueError(

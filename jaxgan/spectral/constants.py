@@ -132,7 +132,7 @@ def average_pool_lipschitz(
     Source: singular values of a Kronecker product: Golub and Van Loan, Matrix Computations, Section
       12.3.1.
 
-    >>> average_pool_lipschitz((8, 8), 2)
+    >>> round(average_pool_lipschitz((8, 8), 2), 6)
     0.5
     """
     norm = 1.0

@@ -32,6 +32,7 @@ class Value:
     Attributes:
       number: values are numbered in the order of computation.
       shape: its shape.
+      floating: whether it is a number that moves, and no condition or index.
       bound: its Lipschitz bound, once known.
       apply: if it is linear in others: their changes (None for none) -> its change.
       operands: those others.
@@ -42,6 +43,7 @@ class Value:
 
     number: int
     shape: tuple[int, ...]
+    floating: bool = True
     bound: float | None = None
     apply: Callable | None = None
     operands: tuple[Value, ...] = ()
@@ -51,11 +53,11 @@ class Value:
 
 
 class Bounds:
-    """Bounds of values; counts the norms whose upper bound may fail."""
+    """Bounds of values; counts the norms, and those whose upper bound is used and may fail."""
 
     def __init__(self, key: jax.Array, n_steps: int, failure: float):
         self.key, self.n_steps, self.failure = key, n_steps, failure
-        self.norms = 0
+        self.norms = self.used = 0
 
     def __call__(self, *values: Value) -> float:
         """The bound of one value, or of several side by side."""
@@ -67,7 +69,7 @@ class Bounds:
         leaves = leaves_of(values)
         bounds = [self(leaf) for leaf in leaves]
         terms = [
-            self.norm(values, [leaf]).upper * bound if bound else 0.0
+            self._upper(values, [leaf], [bound]) if bound else 0.0
             for leaf, bound in zip(leaves, bounds, strict=True)
         ]
         best = sum(terms)
@@ -76,11 +78,14 @@ class Bounds:
             for power in (1, 2):
                 shares = np.array([terms[i] ** power for i in moving])
                 scales = [bounds[i] for i in moving] / np.sqrt(shares / shares.sum())
-                joint = self.norm(values, [leaves[i] for i in moving], scales)
-                best = min(best, joint.upper)
+                best = min(best, self._upper(values, [leaves[i] for i in moving], scales))
         if len(values) == 1:
             values[0].bound = best
         return best
+
+    def _upper(self, values, leaves, scales) -> float:
+        self.used += 1
+        return self.norm(values, leaves, scales).upper
 
     def norm(
         self, values: Sequence[Value], leaves: Sequence[Value], scales: Sequence[float] = ()

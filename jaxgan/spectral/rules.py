@@ -46,7 +46,11 @@ _CURVES = 6
 
 
 class LayerNorm(NamedTuple):
-    """A layer of a certificate: its `flattened_norm` is None where no kernel is known."""
+    """A layer of a certificate.
+
+    `operator_norm` is an estimate, from below and good to 1e-3; the certificate is built of upper bounds.
+    `flattened_norm` is None where no kernel is known.
+    """
 
     name: str
     kind: str
@@ -76,7 +80,7 @@ class Analysis:
     @property
     def failure(self) -> float:
         """The probability that one of the bounds does not hold, at most."""
-        return min(1.0, self.bounds.norms * self.bounds.failure)
+        return min(1.0, self.bounds.used * self.bounds.failure)
 
     def run(self) -> tuple[float, list[LayerNorm]]:
         rest = {}
@@ -106,7 +110,7 @@ class Analysis:
         applies = self._linear(op, varying)
         curves = self._curves(op) if name in _ELEMENTWISE else {}
         for place, number in enumerate(op.outputs):
-            value = Value(number, self.program.shapes[number], scope=op.scope)
+            value = self._value(number, op)
             # Some activations end in a sum: celu(x) = max(x, 0) + expm1(min(x, 0)).
             if applies is not None and not any(_bent(c) and recognised(c) for c in curves.values()):
                 value.apply = _result(applies, place)
@@ -116,24 +120,29 @@ class Analysis:
             value.curves = curves
             self.values[number] = value
 
+    def _value(self, number: int, op: Operation, **known) -> Value:
+        program = self.program
+        return Value(
+            number, program.shapes[number], program.floating[number], scope=op.scope, **known
+        )
+
     def _still(self, op: Operation, number: int) -> Value:
         """A constant among results that vary."""
-        return Value(number, self.program.shapes[number], bound=0.0, scope=op.scope)
+        return self._value(number, op, bound=0.0)
 
     def _close(self, op: Operation, varying: list[Value]):
         constant = self.given[op.function]
         for number in op.outputs:
-            self.values[number] = Value(
-                number,
-                self.program.shapes[number],
-                settle=lambda: constant * self.bounds(*varying),
-                scope=op.scope,
+            self.values[number] = self._value(
+                number, op, settle=lambda: constant * self.bounds(*varying)
             )
 
     def _linear(self, op: Operation, varying: list[Value]) -> Callable | None:
         """Changes of the varying operands -> changes of all results, or None if it is not linear."""
         name = op.primitive.name
         where = [i in self.values for i in op.inputs]
+        if not all(value.floating for value in varying):
+            return None
         if name == "div":
             if where[1]:
                 return None
@@ -145,8 +154,6 @@ class Analysis:
         fixed = []
         for i, varies in zip(op.inputs, where, strict=True):
             constant = None if varies else self.program.constants[i]
-            if varies and self.values[i].apply is None and self._is_condition(self.values[i]):
-                return None
             if constant is not None and jnp.issubdtype(constant.dtype, jnp.floating):
                 keep = name in _PRODUCTS or name == "div"
                 constant = constant.astype(jnp.float32) if keep else jnp.zeros(constant.shape)
@@ -173,9 +180,6 @@ class Analysis:
 
         return apply
 
-    def _is_condition(self, value: Value) -> bool:
-        return any(curve.dtype == bool for curve in value.curves.values())
-
     # Elementwise ------------------------------------------------------------------------------------------
 
     def _curves(self, op: Operation) -> dict[Value, jax.Array]:
@@ -187,7 +191,8 @@ class Analysis:
                 value = self.values[i]
                 if value.shape != shape:
                     return {}
-                operands.append({value: jnp.asarray(GRID), **value.curves})
+                own = {value: jnp.asarray(GRID)} if value.floating else {}
+                operands.append({**own, **value.curves})
             else:
                 constant = np.asarray(self.program.constants[i])
                 if constant.size == 0 or (constant != constant.flat[0]).any():
@@ -209,7 +214,7 @@ class Analysis:
 
         def settle() -> float:
             for base, curve in curves.items():
-                constant = recognised(curve) if curve.dtype != bool else None
+                constant = recognised(curve)
                 if constant is not None:
                     self._report_nonlinear(op, "activation", constant)
                     return constant * self.bounds(base)
@@ -221,7 +226,7 @@ class Analysis:
         return settle
 
     def _constant(self, op: Operation, name: str, varying: list[Value]) -> float | None:
-        if any(self._is_condition(value) for value in varying):
+        if not all(value.floating for value in varying):
             return None
         if name == "sort" and len(op.inputs) > 1:
             return None
@@ -262,7 +267,7 @@ class Analysis:
             return
         matrix, kind = _as_matrix(op, op.inputs.index(constants[0]), kernel)
         value = self.values[op.outputs[0]]
-        norm = self.bounds.norm([value], [self.values[operand]]).upper
+        norm = self.bounds.norm([value], [self.values[operand]]).lower
         flat = None if matrix is None else float(np.linalg.norm(np.float64(matrix), 2))
         self.layers.append(LayerNorm(op.scope, kind, tuple(kernel.shape), flat, norm))
 
@@ -285,7 +290,7 @@ class Analysis:
             if given in fixed:
                 matrix, kind = _as_matrix(products[0], place, kernel)
                 flat = None if matrix is None else float(np.linalg.norm(np.float64(matrix), 2))
-        norm = self.bounds.norm(results, operands).upper
+        norm = self.bounds.norm(results, operands).lower
         self.layers.append(LayerNorm(layer.scope, kind, tuple(kernel.shape), flat, norm))
 
 

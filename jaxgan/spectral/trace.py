@@ -12,7 +12,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.extend import core
 
 # Calls that are what they call. The primal function of a custom derivative is the function.
 _CALLS = {
@@ -38,6 +37,8 @@ class Operation:
         """Its results, with some parameters changed."""
         params = {**self.params, **changed}
         if self.function:
+            from jax.extend import core  # takes a fortieth of the time of `import jax`
+
             return core.jaxpr_as_fun(params["jaxpr"])(*operands)
         results = self.primitive.bind(*operands, **params)
         return list(results) if self.primitive.multiple_results else [results]
@@ -62,6 +63,7 @@ class Program:
     input: int
     output: int
     shapes: dict[int, tuple[int, ...]]
+    floating: dict[int, bool]
 
 
 def trace(critic: Callable, example: jax.ShapeDtypeStruct, closed: Collection[str]) -> Program:
@@ -89,7 +91,7 @@ def trace(critic: Callable, example: jax.ShapeDtypeStruct, closed: Collection[st
         return {i: known[i] for i in needed}
 
     constants = fold(tracer.constants)
-    return Program(varying, tracer.layers, constants, first, output, tracer.shapes)
+    return Program(varying, tracer.layers, constants, first, output, tracer.shapes, tracer.floating)
 
 
 class _Tracer:
@@ -99,10 +101,12 @@ class _Tracer:
         self.layers: list[Layer] = []
         self.constants: dict[int, jax.Array] = {}
         self.shapes: dict[int, tuple[int, ...]] = {}
+        self.floating: dict[int, bool] = {}
 
     def new(self, aval) -> int:
         number = len(self.shapes)
         self.shapes[number] = tuple(getattr(aval, "shape", ()))
+        self.floating[number] = jnp.issubdtype(getattr(aval, "dtype", bool), jnp.floating)
         return number
 
     def constant(self, value, dtype=None) -> int:
@@ -116,7 +120,7 @@ class _Tracer:
         known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True))
 
         def read(var) -> int:
-            if isinstance(var, core.Literal):
+            if hasattr(var, "val"):  # a literal
                 return self.constant(var.val, var.aval.dtype)
             return known[var]
 
