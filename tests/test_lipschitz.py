@@ -301,11 +301,12 @@ def test_ascent_finds_the_steepest_place():
     def critic(x):
         return 3.0 * jnp.exp(-0.5 * jnp.sum(jnp.square(x), axis=1))
 
-    start = normal(0, (4, 3)) * 2.0
+    start = normal(0, (4, 3))
+    start = 2.5 * start / jnp.linalg.norm(start, axis=1, keepdims=True)
     at_start = spectral.lipschitz_lower_bound(critic, start, n_steps=0)
     found = spectral.lipschitz_lower_bound(critic, start, n_steps=60)
     expected = 3.0 * np.exp(-0.5)
-    assert at_start < 0.9 * expected
+    assert at_start < 0.3 * expected
     np.testing.assert_allclose(found, expected, rtol=1e-2)
     assert found <= expected * (1 + 1e-6)
 

@@ -634,10 +634,11 @@ class TestConstants:
             function = partial(jax.nn.gelu, approximate=False)
         else:
             function = getattr(jax.nn, name)
-        x = jnp.linspace(-40.0, 40.0, 160_001) + 1e-4
+        x = jnp.linspace(-40.0, 40.0, 160_001) + 1e-4  # off the kinks
         steepest = np.abs(jax.vmap(jax.grad(lambda x: function(x)))(x)).max()
         constant = spectral.activation_lipschitz(name)
-        np.testing.assert_allclose(steepest, constant, rtol=1e-3 if name == "soft_sign" else 1e-4)
+        assert steepest <= constant * (1 + 1e-5)
+        assert steepest >= constant * (1 - 1e-3)  # squareplus is 6e-4 below 1 at 40
 
     @pytest.mark.parametrize(
         ("name", "parameter", "constant"),
@@ -656,7 +657,8 @@ class TestConstants:
         steps = (strides, strides) if isinstance(strides, int) else strides
 
         def pool(x):
-            return nn.avg_pool(x[None], pair, steps, padding, count_include_pad)[0]
+            with jax.numpy_dtype_promotion("standard"):  # Flax divides by a whole number
+                return nn.avg_pool(x[None], pair, steps, padding, count_include_pad)[0]
 
         expected = svd_norm(explicit(pool, (7, 6, 1)))
         found = spectral.average_pool_lipschitz((7, 6), window, strides, padding, count_include_pad)
