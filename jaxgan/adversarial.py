@@ -217,9 +217,12 @@ def two_player(
         logits, _ = apply(critic, network, fake, label, train=True)
         return Loss(objective.generator(logits, real_logits), {"generator": state}, {})
 
+    def evaluation(module):
+        return lambda network, x, label: module.apply(network, x, label, train=False)
+
     def generate(networks, key, num, labels):
         latent, label = draw(key, num, labels if num_classes is not None else None)
-        return generator.apply(networks["generator"], latent, label, train=False)
+        return evaluation(generator)(networks["generator"], latent, label)
 
     def init(module, *example):
         def born(key):
@@ -235,12 +238,17 @@ def two_player(
         critic_optimizer = optax.chain(critic_optimizer, project_critic)
     return Game(
         players={
-            "critic": Player(init(critic, jnp.zeros((2, *spec.shape))), critic_optimizer),
+            "critic": Player(
+                init(critic, jnp.zeros((2, *spec.shape))),
+                critic_optimizer,
+                apply=evaluation(critic),
+            ),
             "generator": Player(
                 init(generator, jnp.zeros((2, options.latent_dim))),
                 optimizer(options, options.generator_learning_rate),
                 options.ema_half_life_kimg,
                 options.ema_ramp_up or None,
+                evaluation(generator),
             ),
         },
         stages=(

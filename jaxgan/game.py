@@ -77,12 +77,15 @@ class Player:
       ema_half_life_kimg: half-life of the exponential moving average of its parameters and batch statistics,
         in thousands of real images; 0 keeps none.
       ema_ramp_up: the half-life is at most this share of the images seen so far; None for no ramp.
+      apply: (network, input, labels or None) -> output, in evaluation: nothing moves, running statistics are used.
+        `network` is this player's of `State.networks`. None for a player that nobody looks into.
     """
 
     init: Callable[[jax.Array], dict[str, PyTree]]
     optimizer: optax.GradientTransformation | None
     ema_half_life_kimg: float = 0.0
     ema_ramp_up: float | None = None
+    apply: Callable[[dict[str, PyTree], jax.Array, jax.Array | None], jax.Array] | None = None
 
 
 @dataclasses.dataclass(frozen=True)

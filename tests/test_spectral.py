@@ -1,9 +1,13 @@
-"""Spectral normalisation against the SVD, finite differences and PyTorch."""
+"""Spectral norms, true norms of convolutions and constants: SVD, finite differences, SciPy and PyTorch."""
 
+from functools import partial
+
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.linalg
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from jax.test_util import check_grads
 
@@ -384,3 +388,335 @@ class TestKrylov:
         assert not gradient.any()
         jitted = jax.jit(spectral.krylov_iteration, static_argnums=2)(w, u, 4)
         np.testing.assert_allclose(jitted, spectral.krylov_iteration(w, u, 4), atol=1e-5)
+
+
+def explicit(linear, shape):
+    """The matrix of a linear map, column by column, in float64."""
+    identity = jnp.eye(int(np.prod(shape))).reshape(-1, *shape)
+    return np.float64(jax.vmap(linear)(identity)).reshape(len(identity), -1)
+
+
+def image_conv(kernel, strides, padding, dilation=1, groups=1):
+    """One image through Flax's layer, whose meaning of the padding is the one promised."""
+    layer = nn.Conv(
+        kernel.shape[-1],
+        kernel.shape[:2],
+        strides,
+        padding,
+        kernel_dilation=dilation,
+        feature_group_count=groups,
+        use_bias=False,
+        precision="highest",
+    )
+    return lambda x: layer.apply({"params": {"kernel": kernel}}, x[None])[0]
+
+
+def image_conv_transpose(kernel, strides, padding):
+    layer = nn.ConvTranspose(
+        kernel.shape[-1],
+        kernel.shape[:2],
+        (strides, strides),
+        padding,
+        use_bias=False,
+        precision="highest",
+    )
+    return lambda x: layer.apply({"params": {"kernel": kernel}}, x[None])[0]
+
+
+@pytest.mark.parametrize("strides", [1, 2])
+@pytest.mark.parametrize("padding", ["SAME", "VALID", "CIRCULAR", ((2, 0), (1, 3))], ids=str)
+@pytest.mark.parametrize("size", [1, 2, 3, 4, 5])
+class TestConvolutionAgainstItsMatrix:
+    """The SVD of the explicit matrix, which is built through Flax's layers."""
+
+    def test_conv(self, size, padding, strides):
+        kernel = normal(size, (size, size, 3, 4))
+        expected = svd_norm(explicit(image_conv(kernel, strides, padding), (8, 6, 3)))
+        found = spectral.conv_norm(kernel, (8, 6), strides, padding)
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+    def test_conv_transpose(self, size, padding, strides):
+        kernel = normal(size, (size, size, 3, 2))
+        expected = svd_norm(explicit(image_conv_transpose(kernel, strides, padding), (4, 5, 3)))
+        found = spectral.conv_transpose_norm(kernel, (4, 5), strides, padding)
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+class TestConvNorm:
+    @pytest.mark.parametrize("padding", ["SAME", "VALID", "CIRCULAR"])
+    def test_dilation_and_groups(self, padding):
+        kernel = normal(0, (3, 3, 2, 6))
+        linear = image_conv(kernel, 1, padding, 2, 3)
+        expected = svd_norm(explicit(linear, (8, 7, 6)))
+        found = spectral.conv_norm(kernel, (8, 7), 1, padding, 2, groups=3)
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+    def test_the_transpose_has_the_same_norm(self):
+        kernel = normal(0, (4, 4, 3, 5))
+        down = spectral.conv_norm(kernel, (8, 8), 2)
+        up = spectral.conv_transpose_norm(kernel.swapaxes(-1, -2)[::-1, ::-1], (4, 4), 2)
+        np.testing.assert_allclose(up, down, rtol=1e-4)
+
+    def test_circular_by_fourier_transforms(self):
+        # Sedghi et al., Theorem 6: the singular values are those of the transform at each frequency.
+        kernel = normal(0, (3, 3, 4, 5))
+        transformed = np.fft.fft2(np.float64(kernel), (8, 8), axes=(0, 1))
+        expected = np.linalg.svd(transformed, compute_uv=False).max()
+        found = spectral.conv_norm(kernel, (8, 8), padding="CIRCULAR")
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+    def test_one_axis_and_three(self):
+        for shape in ((9,), (4, 3, 5)):
+            kernel = normal(0, (3,) * len(shape) + (2, 3))
+            layer = nn.Conv(3, (3,) * len(shape), use_bias=False, precision="highest")
+            linear = partial(layer.apply, {"params": {"kernel": kernel}})
+            expected = svd_norm(explicit(linear, (*shape, 2)))
+            np.testing.assert_allclose(spectral.conv_norm(kernel, shape), expected, rtol=1e-3)
+
+    def test_it_is_not_the_flattened_norm(self, key):
+        kernel = normal(0, (3, 3, 8, 8))
+        flattened = spectral.spectral_norm(kernel, "conv")
+        assert spectral.conv_norm(kernel, (16, 16)) > 1.3 * flattened
+        assert spectral.conv_norm(kernel, (16, 16)) <= 3.0 * flattened  # sqrt of nine taps
+
+    def test_gradient_is_that_of_the_singular_vectors(self):
+        kernel = jnp.asarray(normal(0, (3, 3, 2, 3)))
+        check_grads(
+            lambda k: spectral.conv_norm(k, (5, 5)), (kernel,), order=1, modes=["rev"], rtol=1e-2
+        )
+
+    def test_bfloat16_kernels_are_taken_in_float32(self):
+        kernel = jnp.asarray(normal(0, (3, 3, 2, 3)), jnp.bfloat16)
+        found = spectral.conv_norm(kernel, (5, 5))
+        assert found.dtype == jnp.float32
+        np.testing.assert_allclose(
+            found, spectral.conv_norm(kernel.astype(jnp.float32), (5, 5)), rtol=1e-6
+        )
+
+
+class TestBounds:
+    """Of maps too large to be written out; their norms are known otherwise."""
+
+    def diagonal(self, values):
+        values = jnp.asarray(values, jnp.float32)
+        return lambda x: values * x
+
+    @pytest.mark.parametrize("seed", range(3))
+    def test_they_hold_where_power_iteration_is_far_off(self, seed):
+        # Uniform up to 1: no gap to speak of.
+        values = np.sort(np.random.default_rng(seed).random(3000))
+        values[-1] = 1.0
+        linear = self.diagonal(values)
+        lower, upper = spectral.operator_norm_bounds(linear, (3000,), jax.random.key(seed), 20)
+        assert lower <= 1.0 + 1e-6 <= upper
+        assert upper < 1.2
+        assert lower < 0.99999  # so it is the width that holds the norm
+
+    def test_the_width_is_the_stated_one(self):
+        # cosh(arccosh(sqrt(2 n / pi) / f) / (2 k - 1)), in both dimensions the smaller one.
+        linear = self.diagonal(np.linspace(0, 1, 1000))
+
+        def wide(x):
+            return jnp.concatenate([linear(x), jnp.zeros(500)])
+
+        for shape, call in (((1000,), linear), ((1000,), wide)):
+            lower, upper = spectral.operator_norm_bounds(call, shape, n_steps=30, failure=1e-3)
+            expected = np.cosh(np.arccosh(np.sqrt(2 * 1000 / np.pi) / 1e-3) / 59)
+            np.testing.assert_allclose(upper / lower, expected, rtol=1e-6)
+
+    def test_it_fails_no_more_often_than_stated(self):
+        """With failure 0.5 and two steps: at most about half of the starts, and not none by being wide."""
+        values = np.zeros(400)
+        values[0] = 1.0
+        values[1:] = 0.9
+        linear, failed = self.diagonal(values), 0
+        for seed in range(40):
+            bounds = spectral.operator_norm_bounds(linear, (400,), jax.random.key(seed), 2, 0.5)
+            failed += bounds.upper < 1.0
+        assert failed <= 28
+
+    def test_small_ones_are_exact(self):
+        w = normal(0, (20, 400))
+        lower, upper = spectral.operator_norm_bounds(
+            lambda x: jnp.matmul(x, w, precision="highest"), (20,)
+        )
+        assert lower == upper
+        np.testing.assert_allclose(upper, svd_norm(w), rtol=1e-6)
+
+    def test_zero(self):
+        def zero(x):
+            return 0.0 * x
+
+        assert spectral.operator_norm_bounds(zero, (500,)) == (0.0, 0.0)
+        assert spectral.operator_norm(zero, (500,)) == 0.0
+
+
+class TestSeveralValues:
+    def w(self):
+        return normal(0, (24, 16))
+
+    def test_they_are_those_of_the_svd(self, key):
+        w = self.w()
+        values = spectral.singular_values(w, spectral.init_basis(key, w, 4, 400))
+        expected = np.linalg.svd(np.float64(w), compute_uv=False)[:4]
+        np.testing.assert_allclose(values, expected, rtol=1e-4)
+
+    def test_columns_follow_the_singular_vectors(self, key):
+        w = self.w()
+        u = spectral.init_basis(key, w, 3, 400)
+        right = np.linalg.svd(np.float64(w))[2][:3].T
+        np.testing.assert_allclose(np.abs(np.sum(np.asarray(u) * right, 0)), 1.0, atol=1e-3)
+
+    def test_one_column_is_power_iteration(self, key):
+        w = self.w()
+        u = spectral.init_u(key, w, 0)
+        one = spectral.orthogonal_iteration(w, u[:, None], 3)[:, 0]
+        np.testing.assert_allclose(one, spectral.power_iteration(w, u, 3), atol=1e-5)
+        np.testing.assert_allclose(
+            spectral.singular_values(w, one[:, None])[0], spectral.sigma(w, one), rtol=1e-5
+        )
+
+    def test_never_above_the_singular_values_and_growing(self, key):
+        w = self.w()
+        u = spectral.init_basis(key, w, 3, 0)
+        top, last = np.linalg.svd(np.float64(w), compute_uv=False)[:3], np.zeros(3)
+        for _ in range(20):
+            values = np.asarray(spectral.singular_values(w, u))
+            assert (values <= top * (1 + 1e-5)).all()
+            assert (values >= last * (1 - 1e-5)).all()
+            last, u = values, spectral.orthogonal_iteration(w, u)
+
+    def test_gradient_is_an_outer_product_for_each(self, key):
+        w = self.w()
+        u = spectral.init_basis(key, w, 2, 600)
+        left, _, right = np.linalg.svd(np.float64(w))
+        jacobian = jax.jacobian(spectral.singular_values)(w, u)
+        for i in range(2):
+            np.testing.assert_allclose(jacobian[i], np.outer(left[:, i], right[i]), atol=2e-3)
+        assert not jax.grad(lambda w: spectral.orthogonal_iteration(w, u).sum())(w).any()
+
+    def test_zeros_keep_the_basis_and_have_gradient_zero(self, key):
+        u = spectral.init_basis(key, self.w(), 2)
+        zero = jnp.zeros((24, 16))
+        np.testing.assert_array_equal(spectral.orthogonal_iteration(zero, u, 5), u)
+        np.testing.assert_array_equal(spectral.singular_values(zero, u), np.zeros(2))
+        assert not jax.grad(lambda w: spectral.singular_values(w, u).sum())(zero).any()
+
+    def test_a_kernel_of_low_rank(self, key):
+        w = normal(0, (24, 1)) @ normal(1, (1, 16))
+        u = spectral.init_basis(key, w, 3)
+        np.testing.assert_allclose(np.asarray(u).T @ u, np.eye(3), atol=1e-5)
+        values = spectral.singular_values(w, u)
+        np.testing.assert_allclose(values[0], svd_norm(w), rtol=1e-5)
+        assert (values[1:] < 1e-5 * values[0]).all()
+
+
+@pytest.mark.parametrize(("kind", "shape", "n_in", "matrix"), LAYOUTS)
+def test_spectral_norm_of_every_kind_against_scipy(kind, shape, n_in, matrix):
+    kernel = normal(3, shape)
+    expected = scipy.linalg.svdvals(np.float64(matrix(kernel)))[0]
+    np.testing.assert_allclose(spectral.spectral_norm(kernel, kind, n_in), expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("shape", [(27, 64), (576, 64), (1152, 128), (192, 192), (64, 512)])
+def test_spectral_norm_has_converged_on_the_shapes_of_gans(shape):
+    w = normal(0, shape)
+    np.testing.assert_allclose(spectral.spectral_norm(w, "dense"), svd_norm(w), rtol=1e-4)
+
+
+class TestConstants:
+    @pytest.mark.parametrize("name", spectral.ACTIVATIONS)
+    def test_activations_by_their_own_derivative(self, name):
+        """The largest slope on a fine grid is the constant: not below it, not above."""
+        if name == "gelu_tanh":
+            function = partial(jax.nn.gelu, approximate=True)
+        elif name == "gelu":
+            function = partial(jax.nn.gelu, approximate=False)
+        else:
+            function = getattr(jax.nn, name)
+        x = jnp.linspace(-40.0, 40.0, 160_001) + 1e-4  # off the kinks
+        steepest = np.abs(jax.vmap(jax.grad(lambda x: function(x)))(x)).max()
+        constant = spectral.activation_lipschitz(name)
+        assert steepest <= constant * (1 + 1e-5)
+        assert steepest >= constant * (1 - 1e-3)  # squareplus is 6e-4 below 1 at 40
+
+    @pytest.mark.parametrize(
+        ("name", "parameter", "constant"),
+        [("leaky_relu", 0.2, 1.0), ("leaky_relu", -3.0, 3.0), ("elu", 2.0, 2.0), ("elu", 0.5, 1.0)],
+    )
+    def test_parameters(self, name, parameter, constant):
+        assert spectral.activation_lipschitz(name, parameter) == constant
+
+    @pytest.mark.parametrize(
+        ("window", "strides", "padding"),
+        [(2, 2, "VALID"), (3, 2, "SAME"), (3, 1, "VALID"), ((3, 2), (1, 2), ((1, 2), (0, 1)))],
+    )
+    @pytest.mark.parametrize("count_include_pad", [True, False])
+    def test_average_pools_against_their_matrix(self, window, strides, padding, count_include_pad):
+        pair = (window, window) if isinstance(window, int) else window
+        steps = (strides, strides) if isinstance(strides, int) else strides
+
+        def pool(x):
+            with jax.numpy_dtype_promotion("standard"):  # Flax divides by a whole number
+                return nn.avg_pool(x[None], pair, steps, padding, count_include_pad)[0]
+
+        expected = svd_norm(explicit(pool, (7, 6, 1)))
+        found = spectral.average_pool_lipschitz((7, 6), window, strides, padding, count_include_pad)
+        np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+    @pytest.mark.parametrize(
+        ("window", "strides", "padding"),
+        [(2, 2, "VALID"), (3, 2, "SAME"), (3, 1, "VALID"), ((3, 2), (1, 2), ((1, 2), (0, 1)))],
+    )
+    def test_max_pools_reach_their_constant_and_no_more(self, window, strides, padding):
+        pair = (window, window) if isinstance(window, int) else window
+        steps = (strides, strides) if isinstance(strides, int) else strides
+
+        def pool(x):
+            return np.asarray(nn.max_pool(x[None, :, :, None], pair, steps, padding)).reshape(-1)
+
+        constant = spectral.max_pool_lipschitz((7, 6), window, strides, padding)
+        flat = jnp.zeros((7, 6))
+        reached = [
+            np.linalg.norm(pool(flat.at[i, j].set(1.0)) - pool(flat))
+            for i in range(7)
+            for j in range(6)
+        ]
+        np.testing.assert_allclose(max(reached), constant, rtol=1e-6)
+        for seed in range(20):
+            x, y = normal(seed, (2, 7, 6))
+            steepness = np.linalg.norm(pool(x) - pool(y)) / np.linalg.norm(x - y)
+            assert steepness <= constant * (1 + 1e-6)
+
+    def test_windows_without_overlap(self):
+        assert spectral.max_pool_lipschitz((8, 8), 2) == 1.0
+        np.testing.assert_allclose(spectral.average_pool_lipschitz((8, 8), 2), 0.5)
+        assert spectral.max_pool_lipschitz((9,), 3, 1, dilation=2) == np.sqrt(3)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: spectral.init_basis(jax.random.key(0), jnp.ones((3, 5)), 4), r"k is 4, .* give 1 to 3"),
+        (lambda: spectral.singular_values(jnp.ones((3, 5)), jnp.ones((3, 2))), r"u has shape \(3, 2\), .* by 1 to 3"),
+        (lambda: spectral.orthogonal_iteration(jnp.ones((3, 5)), jnp.ones(5)), r"u has shape \(5,\)"),
+        (lambda: spectral.operator_norm(lambda x: x, (0, 3)), r"shape is \(0, 3\); .* at least one input"),
+        (lambda: spectral.operator_norm(lambda x: x, (3,), n_steps=-1), "n_steps is -1; give 0 or more"),
+        (lambda: spectral.operator_norm_bounds(lambda x: x, (3,), n_steps=0), "n_steps is 0; .* at least one"),
+        (lambda: spectral.operator_norm_bounds(lambda x: x, (3,), failure=0.0), "failure is 0.0, .* between 0 and 1"),
+        (lambda: spectral.conv_norm(jnp.ones((3, 4)), ()), r"conv_norm takes a kernel .* got one of shape \(3, 4\)"),
+        (lambda: spectral.conv_norm(jnp.ones((3, 3, 1, 4)), (8, 8, 1)), r"shape is \(8, 8, 1\), .* of 2 axes"),
+        (lambda: spectral.conv_norm(jnp.ones((3, 3, 1, 4)), (8, 8), (1, 2, 1)), r"strides is \(1, 2, 1\), .* 2 axes"),
+        (lambda: spectral.conv_transpose_norm(jnp.ones((3, 3, 1, 4)), (8, 8), dilation=0), "dilation is 0"),
+        (lambda: spectral.conv_norm(jnp.ones((3, 3, 1, 4)), (8, 8), groups=3), "groups is 3, which .* divide the 4"),
+        (lambda: spectral.activation_lipschitz("rellu"), r"no activation 'rellu' .*; did you mean 'relu'\?"),
+        (lambda: spectral.activation_lipschitz("qqq"), "no activation 'qqq' .*; choose one of relu, "),
+        (lambda: spectral.activation_lipschitz("tanh", 2.0), "parameter is 2.0, but 'tanh' has none"),
+        (lambda: spectral.activation_lipschitz("celu", -2.0), "parameter is -2.0; celu's alpha is positive"),
+        (lambda: spectral.max_pool_lipschitz((8, 8), 2, padding="CIRCULAR"), "padding is 'CIRCULAR'; give 'SAME'"),
+        (lambda: spectral.max_pool_lipschitz((3, 3), 5), "a window of 5 pixels does not fit into 3"),
+    ],
+)  # fmt: skip
+def test_errors_of_operators_and_constants(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

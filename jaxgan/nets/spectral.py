@@ -34,6 +34,7 @@ The maths, with equations and sources, is in `jaxgan.spectral`.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -152,6 +153,44 @@ def _normalised(layer: nn.Module, kernel: jax.Array) -> jax.Array:
     sigma = spectral.sigma(w, u.value, eps)
     layer.sow("intermediates", "sigma", sigma, reduce_fn=lambda _, latest: latest)
     return spectral.divide(kernel, sigma, eps)
+
+
+def kernels(call: Callable[[], Any]) -> dict[str, tuple[jax.Array, str, int]]:
+    """The kernel of every Linen layer that a call goes through, as the layer uses it.
+
+    Args:
+      call: applies a network to something; plain and spectrally normalised layers may be mixed.
+
+    Returns:
+      {"block0/conv0": (kernel, kind, n_in)}, what `jaxgan.spectral.flatten_kernel` takes; a normalised kernel is
+      divided by the sigma that the call sees.
+
+    >>> import jax, jax.numpy as jnp
+    >>> layer, x = nn.Dense(3), jnp.ones((1, 5))
+    >>> variables = layer.init(jax.random.key(0), x)
+    >>> [(kernel.shape, kind) for kernel, kind, _ in kernels(lambda: layer.apply(variables, x)).values()]
+    [((5, 3), 'dense')]
+    """
+    found = {}
+
+    def look(call_layer, args, kwargs, context):
+        output = call_layer(*args, **kwargs)
+        layer = context.module
+        if context.method_name == "__call__" and isinstance(layer, _LAYERS):
+            name = "embedding" if isinstance(layer, nn.Embed) else "kernel"
+            kernel = layer.get_variable("params", name)
+            mask = getattr(layer, "mask", None)
+            kernel = kernel if mask is None else kernel * mask
+            kind, n_in = _kind(layer)
+            if isinstance(layer, _SpectralParam):
+                u, eps = layer.get_variable(COLLECTION, "u"), layer._spectral_settings.eps
+                kernel = spectral.normalised_kernel(kernel, u, kind, n_in, eps)
+            found["/".join(layer.path)] = (kernel, kind, n_in)
+        return output
+
+    with nn.intercept_methods(look):
+        call()
+    return found
 
 
 def _kind(layer: nn.Module) -> tuple[str, int]:

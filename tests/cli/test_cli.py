@@ -1,5 +1,6 @@
 """The command line: what each command does, and what it says to wrong input before anything compiles."""
 
+import dataclasses
 import gc
 import importlib.util
 import json
@@ -9,13 +10,14 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 
 import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import config
+from jaxgan import adversarial, config
 from jaxgan.cli.main import main, parser
 from jaxgan.game import Engine
 from jaxgan.train import Checkpoints, read_metrics
@@ -443,6 +445,75 @@ def test_sampling_from_a_run_without_a_checkpoint(refused, trained, tmp_path):
         refused("sample", "--workdir", tmp_path)
         == f"{tmp_path} has no checkpoint yet; train it first."
     )
+
+
+# Lipschitz ------------------------------------------------------------------------------------------------
+
+
+def test_lipschitz_prints_a_table_and_json(trained, monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "120")
+    code, out, err = run("lipschitz", "--workdir", trained, "--num", 4, capsys=capsys)
+    assert (code, err) == (0, [])
+    result = json.loads(out.splitlines()[-1])
+    assert result.keys() == {"upper", "lower", "layers", "protocol"}
+    assert 0 < result["lower"] <= result["upper"]
+    layers = {layer["name"]: layer for layer in result["layers"]}
+    assert layers.keys() == {f"ConvCritic/{name}" for name in ("same0", "down0", "same1", "output")}
+    for name, layer in layers.items():
+        assert layer["flattened_norm"] == pytest.approx(1, abs=0.01), name  # spectrally normalised
+        line = next(line for line in out.splitlines() if name in line)
+        for number in (layer["flattened_norm"], layer["operator_norm"]):
+            assert f"{number:.4f}" in line
+    assert layers["ConvCritic/same0"]["kernel_shape"] == [3, 3, 1, 8]
+    assert layers["ConvCritic/same1"]["operator_norm"] > 1.05  # which is not the flattened one
+    protocol = result["protocol"]
+    expected = {"step": 6, "player": "critic", "label": 0, "num_real": 4, "seed": 0, "norm": "l2"}
+    assert {name: protocol[name] for name in expected} == expected
+    assert f"{result['lower']:.6g} <= Lipschitz constant <= {result['upper']:.6g}" in out
+    kept = (trained / "lipschitz.jsonl").read_text().splitlines()
+    assert json.loads(kept[-1]) == result
+    # Another label is another function; the same is the same.
+    other = ["lipschitz", "--workdir", trained, "--num", 4, "--label", 3]
+    assert json.loads(run(*other, capsys=capsys)[1].splitlines()[-1])["lower"] != result["lower"]
+
+
+def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, capsys):
+    """In evaluation they are constants; what couples samples is refused with a sentence."""
+    command = ["train", "--config", "dcgan_digits", "--workdir", tmp_path, *TINY]
+    assert run(*command, "--config.train.steps=2", capsys=capsys)[0] == 0
+    ask = ["lipschitz", "--workdir", tmp_path, "--num", 2]
+    code, out, _ = run(*ask, capsys=capsys)
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["protocol"]["label"] is None
+
+    def in_training(module, network, x, label):
+        return module.apply(network, x, label, train=True, mutable=["batch_stats"])[0]
+
+    def two_player(*args, critic, **kwargs):
+        game = build(*args, critic=critic, **kwargs)
+        player = dataclasses.replace(game.players["critic"], apply=partial(in_training, critic))
+        return dataclasses.replace(game, players={**game.players, "critic": player})
+
+    build = adversarial.two_player
+    monkeypatch.setattr(adversarial, "two_player", two_player)
+    code, out, err = run(*ask, capsys=capsys)
+    assert (code, out) == (2, "")
+    assert err[-1].startswith("jaxgan: the critic couples the samples of a batch: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["--num", "0"], "--num is 0; the ascent needs at least one real example."),
+        (["--label", "10"], "--label is 10, but the labels of this run go from 0 to 9."),
+        (["--player", "crtic"], "--player is 'crtic', but this run has only critic, generator to look into."),
+        (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are [3, 6]."),
+        (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it);"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_lipschitz(refused, trained, arguments, sentence):
+    text = refused("lipschitz", "--workdir", trained, *arguments)
+    assert text.startswith(sentence.format(workdir=trained))
 
 
 # Evaluate -------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import pytest
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
 
 from jaxgan import spectral
-from jaxgan.nets.spectral import spectral_norm
+from jaxgan.nets.spectral import kernels, spectral_norm
 
 # name: (layer class, its arguments, input, NumPy's own way from the kernel to [inputs, outputs]).
 LAYERS = {
@@ -423,3 +423,30 @@ def test_a_u_of_another_network_is_named(key):
     variables = {**layer.init(key, x), "spectral": {"u": jnp.ones(3)}}
     with pytest.raises(ValueError, match=r"'spectral/u' has shape \(3,\), but its kernel of shape"):
         layer.apply(variables, x)
+
+
+class TestKernels:
+    def test_they_are_those_the_layers_use(self):
+        class Network(nn.Module):
+            @nn.compact
+            def __call__(self, x):
+                x = spectral_norm(nn.Conv)(4, (3, 3), name="conv")(x)
+                x = nn.Dense(3, name="plain")(x.reshape(x.shape[0], -1))
+                table = spectral_norm(nn.Embed)(5, 3, name="table")
+                return jnp.sum(x + table(jnp.zeros(x.shape[0], jnp.int32)), axis=1)
+
+        network, x = Network(), jnp.ones((2, 4, 4, 1))
+        variables = network.init(jax.random.key(0), x)
+        found = kernels(lambda: network.apply(variables, x))
+        assert {name: how for name, (_, *how) in found.items()} == {
+            "conv": ["conv", 1],
+            "plain": ["dense", 1],
+            "table": ["embed", 1],
+        }
+        params = variables["params"]
+        np.testing.assert_array_equal(found["plain"][0], params["plain"]["kernel"])
+        for name, leaf in (("conv", "kernel"), ("table", "embedding")):
+            w = spectral.flatten_kernel(*found[name])
+            np.testing.assert_allclose(np.linalg.norm(w, 2), 1.0, rtol=1e-3)
+            ratio = np.asarray(found[name][0]) / np.asarray(params[name][leaf])
+            np.testing.assert_allclose(ratio, ratio.flat[0], rtol=1e-5)

@@ -144,31 +144,15 @@ def krylov_iteration(w: jax.Array, u: jax.Array, n_steps: int = 8, eps: float = 
     w = jax.lax.stop_gradient(w.astype(jnp.float32))
     u = jax.lax.stop_gradient(u.astype(jnp.float32))
     size = min(n_steps + 1, u.shape[0])
-    zero = jnp.zeros_like(u)
 
     def extend(i: int, basis: jax.Array) -> jax.Array:
         v = _normalise(_matmul(w, basis[i - 1]), jnp.zeros(w.shape[:1], jnp.float32), eps)
-        rest = image = _matmul(v, w)
-        for _ in range(2):  # once leaves rounding errors as large as what is sought
-            rest = rest - _matmul(_matmul(basis, rest), basis)
-        # What is left of an exhausted space is rounding: a row of zeros adds nothing.
-        exhausted = 1e-5 * jnp.linalg.norm(image)
-        return basis.at[i].set(_normalise(rest, zero, jnp.maximum(exhausted, eps)))
+        return _orthogonalise(basis, i, _matmul(v, w), eps)
 
     basis = jnp.zeros((size, u.shape[0]), jnp.float32).at[0].set(u)
     basis = jax.lax.fori_loop(1, size, extend, basis)
     images = _matmul(w, basis.T)
-    gram = _matmul(images.T, images)
-
-    # Squared 14 times, the Gram matrix of the basis keeps only its leading eigenvector. (An
-    # eigensolver for so small a matrix costs an accelerator more than the rest together.)
-    def square(_, gram: jax.Array) -> jax.Array:
-        trace = jnp.trace(gram)
-        gram = gram / jnp.where(trace > 0, trace, 1.0)
-        return _matmul(gram, gram)
-
-    gram = jax.lax.fori_loop(0, 14, square, gram)
-    weights = _normalise(gram[:, jnp.argmax(jnp.diagonal(gram))], jnp.zeros(size), 0.0)
+    weights = _leading_eigenvector(_matmul(images.T, images))
     return _normalise(_matmul(weights, basis), u, eps)
 
 
@@ -229,3 +213,29 @@ def _normalise(x: jax.Array, otherwise: jax.Array, eps: float) -> jax.Array:
     """x / ||x||, or `otherwise` if the norm is at most `eps`."""
     norm = jnp.sqrt(jnp.sum(jnp.square(x)))
     return jnp.where(norm > eps, x / jnp.where(norm > eps, norm, 1.0), otherwise)
+
+
+def _orthogonalise(basis: jax.Array, i: int, image: jax.Array, eps: float = 0.0) -> jax.Array:
+    """The orthonormal rows [k, n], zeros from row i on, with what is new in `image` as row i."""
+    rest = image
+    for _ in range(2):  # once leaves rounding errors as large as what is sought
+        rest = rest - _matmul(_matmul(basis, rest), basis)
+    # What is left of an exhausted space is rounding: a row of zeros adds nothing.
+    exhausted = jnp.maximum(1e-5 * jnp.linalg.norm(image), eps)
+    return basis.at[i].set(_normalise(rest, jnp.zeros_like(image), exhausted))
+
+
+def _leading_eigenvector(gram: jax.Array) -> jax.Array:
+    """Of a small positive semidefinite matrix, a unit vector; zeros if the matrix is zero.
+
+    Squared 14 times, it keeps only that. (An eigensolver for so small a matrix costs an accelerator more than the
+    products that made it.)
+    """
+
+    def square(_, gram: jax.Array) -> jax.Array:
+        trace = jnp.trace(gram)
+        gram = gram / jnp.where(trace > 0, trace, 1.0)
+        return _matmul(gram, gram)
+
+    gram = jax.lax.fori_loop(0, 14, square, gram)
+    return _normalise(gram[:, jnp.argmax(jnp.diagonal(gram))], jnp.zeros(gram.shape[:1]), 0.0)

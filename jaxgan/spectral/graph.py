@@ -1,0 +1,140 @@
+"""Values on their way through a critic, and upper bounds of how fast each can move with the input.
+
+A value is a leaf (the input, or what a nonlinear operation gave), whose bound L is known, or linear in others. So it
+is a sum of linear maps of leaves, v = sum_i A_i s_i + constant, however many operations that took (a convolution, its
+padding, a pooling, a residual sum), and
+
+    L(v) <= sum_i ||A_i|| L(s_i)
+
+More is true when the terms do not point the same way. With ||d s_i|| = L(s_i) t_i, t_i <= 1, and any weights w_i that
+sum to 1, ||sum_i A_i d s_i|| <= ||[A_1 L_1 / sqrt w_1, A_2 L_2 / sqrt w_2, ...]||. Weights in proportion to the terms
+never do worse than the sum, and to their squares give the root of squares for terms that are concatenated: all three
+are computed, and the least is taken.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.spectral.operator import NormBounds, operator_norm_bounds
+
+
+@dataclasses.dataclass(eq=False)
+class Value:
+    """One value [1, ...] that depends on the input.
+
+    Attributes:
+      number: values are numbered in the order of computation.
+      shape: its shape.
+      floating: whether it is a number that moves, and no condition or index.
+      bound: its Lipschitz bound, once known.
+      apply: if it is linear in others: their changes (None for none) -> its change.
+      operands: those others.
+      curves: value -> what this one is on `constants.GRID` as a function of each of its entries, where it is one.
+      settle: finds the bound, where it is neither known nor linear.
+      scope: where it was computed.
+    """
+
+    number: int
+    shape: tuple[int, ...]
+    floating: bool = True
+    bound: float | None = None
+    apply: Callable | None = None
+    operands: tuple[Value, ...] = ()
+    curves: dict[Value, jax.Array] = dataclasses.field(default_factory=dict)
+    settle: Callable[[], float] | None = None
+    scope: str = ""
+
+
+class Bounds:
+    """Bounds of values; counts the norms, and those whose upper bound is used and may fail."""
+
+    def __init__(self, key: jax.Array, n_steps: int, failure: float):
+        self.key, self.n_steps, self.failure = key, n_steps, failure
+        self.norms = self.used = 0
+
+    def __call__(self, *values: Value) -> float:
+        """The bound of one value, or of several side by side."""
+        if len(values) == 1 and values[0].bound is not None:
+            return values[0].bound
+        if len(values) == 1 and values[0].apply is None:
+            values[0].bound = values[0].settle()
+            return values[0].bound
+        leaves = leaves_of(values)
+        bounds = [self(leaf) for leaf in leaves]
+        terms = [
+            self._upper(values, [leaf], [bound]) if bound else 0.0
+            for leaf, bound in zip(leaves, bounds, strict=True)
+        ]
+        best = sum(terms)
+        moving = [i for i, term in enumerate(terms) if term > 0]
+        if len(moving) > 1:
+            for power in (1, 2):
+                shares = np.array([terms[i] ** power for i in moving])
+                scales = [bounds[i] for i in moving] / np.sqrt(shares / shares.sum())
+                best = min(best, self._upper(values, [leaves[i] for i in moving], scales))
+        if len(values) == 1:
+            values[0].bound = best
+        return best
+
+    def _upper(self, values, leaves, scales) -> float:
+        self.used += 1
+        return self.norm(values, leaves, scales).upper
+
+    def norm(
+        self, values: Sequence[Value], leaves: Sequence[Value], scales: Sequence[float] = ()
+    ) -> NormBounds:
+        """Of the linear map from the leaves, each times its scale, to the values."""
+        change = linear_map(values, leaves)
+        sizes = [math.prod(leaf.shape) for leaf in leaves]
+        scales = jnp.asarray(scales if len(scales) else np.ones(len(leaves)), jnp.float32)
+
+        def flat(x: jax.Array) -> jax.Array:
+            parts = jnp.split(x, np.cumsum(sizes)[:-1])
+            parts = [
+                (scale * part).reshape(leaf.shape)
+                for scale, part, leaf in zip(scales, parts, leaves, strict=True)
+            ]
+            return jnp.concatenate([y.reshape(-1) for y in change(parts)])
+
+        self.norms += 1
+        key = jax.random.fold_in(self.key, self.norms)
+        return operator_norm_bounds(flat, (sum(sizes),), key, self.n_steps, self.failure)
+
+
+def leaves_of(values: Sequence[Value], leaves: Sequence[Value] = ()) -> list[Value]:
+    """What the values are linear in, in order: those given as leaves, and what is not linear."""
+    return [v for v in _ancestors(values, leaves) if v.apply is None or v in leaves]
+
+
+def linear_map(values: Sequence[Value], leaves: Sequence[Value]) -> Callable:
+    """The changes of `leaves` -> those of `values`, when all other leaves stay."""
+    order = _ancestors(values, leaves)
+
+    def change(tangents: Sequence[jax.Array]) -> list[jax.Array]:
+        known = dict(zip(leaves, tangents, strict=True))
+        for value in order:
+            if value not in known:
+                operands = [known[operand] for operand in value.operands] if value.apply else []
+                still = all(operand is None for operand in operands)
+                known[value] = None if still else value.apply(operands)
+        return [jnp.zeros(v.shape) if known[v] is None else known[v] for v in values]
+
+    return change
+
+
+def _ancestors(values: Sequence[Value], leaves: Sequence[Value]) -> list[Value]:
+    found, waiting = set(), list(values)
+    while waiting:
+        value = waiting.pop()
+        if value not in found:
+            found.add(value)
+            if value.apply is not None and value not in leaves:
+                waiting.extend(value.operands)
+    return sorted(found, key=lambda value: value.number)

@@ -1,0 +1,346 @@
+"""How each primitive operation moves a Lipschitz bound: what is linear, what is elementwise, what is known besides."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.spectral.constants import GRID, max_pool_lipschitz, recognised
+from jaxgan.spectral.graph import Bounds, Value, leaves_of
+from jaxgan.spectral.trace import Layer, Operation, Program
+
+# They return what they were given, in another dtype or with a mark on it.
+_SAME = {
+    "convert_element_type", "reduce_precision", "copy", "copy_p", "stop_gradient", "name",
+    "optimization_barrier", "sharding_constraint", "mesh_cast", "pvary",
+}  # fmt: skip
+# Linear in all floating-point operands together; whole numbers and conditions must be constants.
+_LINEAR = {
+    "add", "add_any", "sub", "neg", "reshape", "transpose", "broadcast_in_dim", "squeeze",
+    "expand_dims", "rev", "reduce_sum", "reduce_window_sum", "concatenate", "stack", "unstack",
+    "pad", "slice", "split", "cumsum", "select_n", "gather", "dynamic_slice", "tile",
+    "dynamic_update_slice", "scatter-add",
+}  # fmt: skip
+# Linear in one operand, the others being constants.
+_PRODUCTS = {"mul", "dot_general", "conv_general_dilated"}
+_KERNELS = {"dot_general", "conv_general_dilated"}
+# Entry by entry: the constant, or None for what has none by itself but may be part of an activation.
+_ELEMENTWISE = {
+    "tanh": 1.0, "logistic": 0.25, "abs": 1.0, "sin": 1.0, "cos": 1.0, "atan": 1.0, "asinh": 1.0,
+    "erf": 2 / math.sqrt(math.pi), "erfc": 2 / math.sqrt(math.pi), "max": 1.0, "min": 1.0,
+    "clamp": 1.0, "add": None, "add_any": None, "sub": None, "neg": None, "mul": None, "div": None,
+    "exp": None, "exp2": None, "expm1": None, "log": None, "log1p": None, "pow": None, "sqrt": None,
+    "rsqrt": None, "square": None, "integer_pow": None, "sign": None, "select_n": None, "ge": None,
+    "gt": None, "le": None, "lt": None, "eq": None, "ne": None, "is_finite": None, "not": None,
+    "and": None, "or": None, "sinh": None, "cosh": None, "acosh": None,
+}  # fmt: skip
+_WINDOWS = {"reduce_window_max", "reduce_window_min"}
+_SHORT = {"reduce_max": 1.0, "reduce_min": 1.0, "sort": 1.0}
+# An activation is at most so many steps of linear scaling away from what it acts on.
+_CURVES = 6
+
+
+class LayerNorm(NamedTuple):
+    """A layer of a certificate.
+
+    `operator_norm` is an estimate, from below and good to 1e-3; the certificate is built of upper bounds.
+    `flattened_norm` is None where no kernel is known.
+    """
+
+    name: str
+    kind: str
+    kernel_shape: tuple[int, ...]
+    flattened_norm: float | None
+    operator_norm: float
+
+
+class Analysis:
+    """Follows the operations of a program and bounds its output; the rows of layers on the way."""
+
+    def __init__(
+        self,
+        program: Program,
+        constants: Mapping[str, float],
+        key: jax.Array,
+        n_steps: int,
+        failure: float,
+    ):
+        self.program, self.given = program, constants
+        self.bounds = Bounds(key, n_steps, failure)
+        self.values: dict[int, Value] = {
+            program.input: Value(0, program.shapes[program.input], bound=1.0)
+        }
+        self.layers: list[LayerNorm] = []
+
+    @property
+    def failure(self) -> float:
+        """The probability that one of the bounds does not hold, at most."""
+        return min(1.0, self.bounds.used * self.bounds.failure)
+
+    def run(self) -> tuple[float, list[LayerNorm]]:
+        rest = {}
+        for op in self.program.operations:
+            rest[op.layer] = op
+        for op in self.program.operations:
+            self._follow(op)
+            if op.layer < 0 and op.primitive.name in _KERNELS:
+                self._report_product(op)
+            elif op.layer >= 0 and rest[op.layer] is op:
+                self._report_layer(self.program.layers[op.layer], op.layer)
+        output = self.values.get(self.program.output)
+        return (0.0 if output is None else self.bounds(output)), self.layers
+
+    # Operations -------------------------------------------------------------------------------------------
+
+    def _follow(self, op: Operation):
+        name = op.primitive.name
+        varying = [self.values[i] for i in op.inputs if i in self.values]
+        if op.function:
+            self._close(op, varying)
+            return
+        if name in _SAME and _floating_result(op):
+            for i, o in zip(op.inputs, op.outputs, strict=True):
+                self.values[o] = self.values[i] if i in self.values else self._still(op, o)
+            return
+        applies = self._linear(op, varying)
+        curves = self._curves(op) if name in _ELEMENTWISE else {}
+        for place, number in enumerate(op.outputs):
+            value = self._value(number, op)
+            # Some activations end in a sum: celu(x) = max(x, 0) + expm1(min(x, 0)).
+            if applies is not None and not any(_bent(c) and recognised(c) for c in curves.values()):
+                value.apply = _result(applies, place)
+                value.operands = tuple(varying)
+            else:
+                value.settle = self._settling(op, varying, curves)
+            value.curves = curves
+            self.values[number] = value
+
+    def _value(self, number: int, op: Operation, **known) -> Value:
+        program = self.program
+        return Value(
+            number, program.shapes[number], program.floating[number], scope=op.scope, **known
+        )
+
+    def _still(self, op: Operation, number: int) -> Value:
+        """A constant among results that vary."""
+        return self._value(number, op, bound=0.0)
+
+    def _close(self, op: Operation, varying: list[Value]):
+        constant = self.given[op.function]
+        for number in op.outputs:
+            self.values[number] = self._value(
+                number, op, settle=lambda: constant * self.bounds(*varying)
+            )
+
+    def _linear(self, op: Operation, varying: list[Value]) -> Callable | None:
+        """Changes of the varying operands -> changes of all results, or None if it is not linear."""
+        name = op.primitive.name
+        where = [i in self.values for i in op.inputs]
+        if not all(value.floating for value in varying):
+            return None
+        if name == "div":
+            if where[1]:
+                return None
+        elif name in _PRODUCTS:
+            if sum(where) > 1:
+                return None
+        elif name not in _LINEAR:
+            return None
+        fixed = []
+        for i, varies in zip(op.inputs, where, strict=True):
+            constant = None if varies else self.program.constants[i]
+            if constant is not None and jnp.issubdtype(constant.dtype, jnp.floating):
+                keep = name in _PRODUCTS or name == "div"
+                constant = constant.astype(jnp.float32) if keep else jnp.zeros(constant.shape)
+            fixed.append(constant)
+        changed = {}
+        if name in _KERNELS:
+            changed = {
+                "precision": jax.lax.Precision.HIGHEST,
+                "preferred_element_type": np.dtype(np.float32),
+            }
+            if name == "dot_general":
+                changed["precision"] = (jax.lax.Precision.HIGHEST,) * 2
+
+        def apply(changes: list[jax.Array | None]) -> list[jax.Array]:
+            changes = iter(zip(varying, changes, strict=True))
+            operands = []
+            for constant in fixed:
+                if constant is None:
+                    value, change = next(changes)
+                    operands.append(jnp.zeros(value.shape) if change is None else change)
+                else:
+                    operands.append(constant)
+            return op.run(*operands, **changed)
+
+        return apply
+
+    # Elementwise ------------------------------------------------------------------------------------------
+
+    def _curves(self, op: Operation) -> dict[Value, jax.Array]:
+        """The result as a function of the entries of each value that all varying operands are functions of."""
+        shape = self.program.shapes[op.outputs[0]]
+        operands = []
+        for i in op.inputs:
+            if i in self.values:
+                value = self.values[i]
+                if value.shape != shape:
+                    return {}
+                own = {value: jnp.asarray(GRID)} if value.floating else {}
+                operands.append({**own, **value.curves})
+            else:
+                constant = np.asarray(self.program.constants[i])
+                if constant.size == 0 or (constant != constant.flat[0]).any():
+                    return {}
+                operands.append(constant.flat[0])
+        varying = [o for o in operands if isinstance(o, dict)]
+        bases = [b for b in varying[0] if all(b in other for other in varying)]
+        bases = sorted(bases, key=lambda b: -b.number)[:_CURVES]
+        curves = {}
+        for base in bases:
+            columns = [
+                o[base] if isinstance(o, dict) else jnp.full(GRID.shape, _wide(o)) for o in operands
+            ]
+            curves[base] = op.run(*columns)[0]
+        return curves
+
+    def _settling(self, op: Operation, varying: list[Value], curves) -> Callable[[], float]:
+        name = op.primitive.name
+
+        def settle() -> float:
+            for base, curve in curves.items():
+                constant = recognised(curve)
+                if constant is not None:
+                    self._report_nonlinear(op, "activation", constant)
+                    return constant * self.bounds(base)
+            constant = self._constant(op, name, varying)
+            if constant is not None:
+                return constant * self.bounds(*varying)
+            raise ValueError(self._complaint(op, varying))
+
+        return settle
+
+    def _constant(self, op: Operation, name: str, varying: list[Value]) -> float | None:
+        if not all(value.floating for value in varying):
+            return None
+        if name == "sort" and len(op.inputs) > 1:
+            return None
+        if name in _WINDOWS:
+            constant = _shared_windows(op.params, varying[0].shape)
+            self._report_nonlinear(op, "max_pool" if "max" in name else "min_pool", constant)
+            return constant
+        if name == "clamp" and (op.inputs[0] in self.values or op.inputs[2] in self.values):
+            return None
+        constant = _SHORT.get(name, _ELEMENTWISE.get(name))
+        if constant not in (None, 1.0):
+            self._report_nonlinear(op, name, constant)
+        return constant
+
+    def _complaint(self, op: Operation, varying: list[Value]) -> str:
+        name = op.primitive.name
+        where = f" in {op.scope}" if op.scope else ""
+        several = " of two values that depend on the input" if len(varying) > 1 else ""
+        return (
+            f"lipschitz_certificate knows no Lipschitz constant for the operation '{name}'{several}{where}; if the"
+            " function it belongs to has one, write that function under jax.jit and give its name:"
+            " constants={'name': 1.0}."
+        )
+
+    # Layers -----------------------------------------------------------------------------------------------
+
+    def _report_nonlinear(self, op: Operation, kind: str, constant: float):
+        if kind.endswith("pool") or constant != 1.0:
+            self.layers.append(LayerNorm(op.scope, kind, (), None, constant))
+
+    def _report_product(self, op: Operation):
+        (operand,) = [i for i in op.inputs if i in self.values][:1]
+        constants = [i for i in op.inputs if i not in self.values]
+        if not constants:
+            return
+        kernel = self.program.constants[constants[0]]
+        if kernel.ndim < 2:
+            return
+        matrix, kind = _as_matrix(op, op.inputs.index(constants[0]), kernel)
+        value = self.values[op.outputs[0]]
+        norm = self.bounds.norm([value], [self.values[operand]]).lower
+        flat = None if matrix is None else float(np.linalg.norm(np.float64(matrix), 2))
+        self.layers.append(LayerNorm(op.scope, kind, tuple(kernel.shape), flat, norm))
+
+    def _report_layer(self, layer: Layer, number: int):
+        operands = [self.values[i] for i in layer.inputs if i in self.values]
+        results = [self.values[i] for i in layer.outputs if i in self.values]
+        fixed = [i for i in layer.inputs if i not in self.values]
+        kernels = [self.program.constants[i] for i in fixed]
+        kernels = [k for k in kernels if k.ndim >= 2 and jnp.issubdtype(k.dtype, jnp.floating)]
+        if not kernels or not results or set(leaves_of(results, operands)) - set(operands):
+            return
+        kernel = max(kernels, key=lambda k: k.size)
+        inside = [op for op in self.program.operations if op.layer == number]
+        products = [op for op in inside if op.primitive.name in _KERNELS]
+        flat, kind = None, "conv" if kernel.ndim > 2 else "dense"
+        if len(products) == 1:
+            ((place, given),) = [
+                (p, i) for p, i in enumerate(products[0].inputs) if i not in self.values
+            ]
+            if given in fixed:
+                matrix, kind = _as_matrix(products[0], place, kernel)
+                flat = None if matrix is None else float(np.linalg.norm(np.float64(matrix), 2))
+        norm = self.bounds.norm(results, operands).lower
+        self.layers.append(LayerNorm(layer.scope, kind, tuple(kernel.shape), flat, norm))
+
+
+def _result(applies: Callable, place: int) -> Callable:
+    return lambda changes: applies(changes)[place]
+
+
+def _bent(curve: jax.Array) -> bool:
+    """Whether a function on `GRID` is none of the form a x + b."""
+    x, y = np.float64(GRID), np.float64(curve)
+    chord = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0])
+    return not np.allclose(y, chord, rtol=1e-5, atol=1e-5)
+
+
+def _floating_result(op: Operation) -> bool:
+    dtype = op.params.get("new_dtype", jnp.float32)
+    return jnp.issubdtype(dtype, jnp.floating)
+
+
+def _wide(constant):
+    """A constant in float32 if it is a floating-point one."""
+    return np.float32(constant) if jnp.issubdtype(constant.dtype, jnp.floating) else constant
+
+
+def _as_matrix(op: Operation, place: int, kernel: jax.Array):
+    """The kernel as a matrix [inputs, outputs], or None, and its kind."""
+    kernel = kernel.astype(jnp.float32)
+    if op.primitive.name == "dot_general":
+        contracting, batch = op.params["dimension_numbers"]
+        if batch[place]:
+            return None, "dense"
+        axes = list(contracting[place])
+        rest = [axis for axis in range(kernel.ndim) if axis not in axes]
+        size = math.prod(kernel.shape[axis] for axis in axes)
+        return kernel.transpose(axes + rest).reshape(size, -1), "dense"
+    if place != 1 or op.params["feature_group_count"] > 1 or op.params["batch_group_count"] > 1:
+        return None, "conv"
+    out, into, *window = op.params["dimension_numbers"].rhs_spec
+    kind = "conv_transpose" if any(d > 1 for d in op.params["lhs_dilation"]) else "conv"
+    return kernel.transpose(*window, into, out).reshape(-1, kernel.shape[out]), kind
+
+
+def _shared_windows(params: dict, shape: tuple[int, ...]) -> float | None:
+    """The constant of a maximum over windows, None if the entries are spread out first."""
+    if any(d != 1 for d in params["base_dilation"]):
+        return None
+    return max_pool_lipschitz(
+        shape,
+        params["window_dimensions"],
+        params["window_strides"],
+        params["padding"],
+        params["window_dilation"],
+    )
