@@ -7,6 +7,7 @@ import pytest
 from jax.test_util import check_grads
 
 from jaxgan import resample
+from jaxgan.resample import fused as forms
 
 SIZES = [(1, 1), (3, 3), (5, 1)]
 
@@ -146,9 +147,9 @@ def test_each_partial_derivative_is_linear_in_its_neighbours(part, key):
     kernel = jax.random.normal(keys[1], (4, 2, 3, 5))
     y = jax.random.normal(keys[2], (2, 2, 3, 5))
     form = {
-        "_down": lambda x, k, y: jnp.vdot(resample._down(x, k), y),
-        "_up": lambda x, k, y: jnp.vdot(x, resample._up(y, k)),
-        "_kernel_gradient": lambda x, k, y: jnp.vdot(k, resample._kernel_gradient(x, y, (4, 2))),
+        "_down": lambda x, k, y: jnp.vdot(forms._down(x, k), y),
+        "_up": lambda x, k, y: jnp.vdot(x, forms._up(y, k)),
+        "_kernel_gradient": lambda x, k, y: jnp.vdot(k, forms._kernel_gradient(x, y, (4, 2))),
     }[part]
     value = jnp.vdot(
         jax.lax.conv_general_dilated(
@@ -229,20 +230,20 @@ def test_the_arithmetic_saved_is_the_arithmetic_promised(name, key, kernel_size,
 def test_the_transposed_form_for_cpus_is_that_for_other_devices(key, size):
     """What runs elsewhere is one convolution; here it is four, for even and odd rows and columns."""
     x, kernel = draw(key, size)
-    y = resample._strided_conv(x, kernel)
-    close(resample._up_by_phase(y, kernel), resample._transposed_conv(y, kernel))
+    y = forms._strided_conv(x, kernel)
+    close(forms._up_by_phase(y, kernel), forms._transposed_conv(y, kernel))
 
 
 @pytest.mark.parametrize("size", [(3, 3), (1, 5), (5, 3)])
 def test_convolutions_to_few_features_are_matrix_products_on_a_cpu(key, size):
     """With up to as many taps times features as channels, values and gradients of both orders."""
     x, kernel = draw(key, size, shape=(2, 4, 6, 2 * size[0] * size[1]), features=2)
-    assert resample._is_thin(*kernel.shape)
-    assert not resample._is_thin(*size, x.shape[-1] - 1, 2)
-    program = jax.jit(resample._thin_conv).lower(x, kernel).as_text()
+    assert forms._is_thin(*kernel.shape)
+    assert not forms._is_thin(*size, x.shape[-1] - 1, 2)
+    program = jax.jit(forms._thin_conv).lower(x, kernel).as_text()
     assert "stablehlo.convolution" not in program
     assert "stablehlo.dot_general" in program
-    close(resample._thin_conv(x, kernel), conv(x, kernel))
+    close(forms._thin_conv(x, kernel), conv(x, kernel))
     close(resample.conv(x, kernel), conv(x, kernel))
 
     def penalty(f):
@@ -264,14 +265,14 @@ def test_other_devices_are_given_one_convolution(pair, key):
 def test_parts_of_the_batch_are_4_mib_at_most(batch, parts):
     """Pictures of 1 MiB: four to a part, or as many fewer as divide the batch."""
     x = jax.ShapeDtypeStruct((batch, 128, 256, 8), jnp.float32)
-    assert resample._parts(x) == parts
+    assert forms._parts(x) == parts
 
 
 def test_parts_of_the_batch_add_up(pair, key, monkeypatch):
     fused, plain = pair
     x, kernel = draw(key, shape=(6, 4, 6, 3))
-    monkeypatch.setattr(resample, "_PART_BYTES", x.nbytes // 3)
-    assert resample._parts(x) == 3
+    monkeypatch.setattr(forms, "_PART_BYTES", x.nbytes // 3)
+    assert forms._parts(x) == 3
     y, gradient = jax.vjp(plain, x, kernel)
     in_parts, gradient_in_parts = jax.vjp(fused, x, kernel)
     close(in_parts, y)
