@@ -37,7 +37,7 @@ def colors_of(images: jax.Array, name: str) -> jax.Array:
 
 def widened(images: jax.Array) -> jax.Array:
     """float32, or wider if the images are: what is computed in."""
-    return images.astype(jnp.promote_types(images.dtype, jnp.float32))
+    return images if images.dtype.itemsize > 4 else images.astype(jnp.float32)
 
 
 def per_sample(value: jax.Array, images: jax.Array, name: str, shape: tuple = ()) -> jax.Array:

@@ -272,7 +272,7 @@ def _filter(x, draws):
 
 
 def band_gains(strengths: jax.Array, applied: jax.Array) -> jax.Array:
-    """Amplifies one band after the other, and each time scales all back to the expected power: twice [B, 4] -> [B, 4]."""
+    """Each band amplified, and each time all scaled back to the expected power: twice [B, 4] -> [B, 4]."""
     power = jnp.array([_POWER], strengths.dtype)
     gains = jnp.ones_like(strengths)
     for i in range(bands.BANDS):
