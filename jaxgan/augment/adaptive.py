@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -127,40 +128,40 @@ def ada(
     p = jnp.asarray(p, jnp.float32)
     if p.ndim:
         raise ValueError(f"p has shape {p.shape}; give one probability for all images.")
-    draws = _Draws(key, images.shape[0], p, parts, options)
-    x = _check.widened(images)
-    if "blit" in parts or "geometry" in parts:
-        x = _move(x, draws)
     if "color" in parts:
-        x = _color(x, draws)
-    if "filter" in parts:
-        x = _filter(x, draws)
-    if "noise" in parts:
-        x = _add_noise(x, draws)
-    if "cutout" in parts:
-        x = _cut(x, draws)
-    return x.astype(images.dtype)
+        _check.colors_of(images, "ada with colours")
+    used = tuple(
+        name for part in parts for name in _PARTS[part] if _is_used(getattr(options, name))
+    )
+    return _augmented(_check.widened(images), key, p, options, used).astype(images.dtype)
+
+
+# One program even where the caller compiles nothing: hundreds of small operations otherwise.
+@partial(jax.jit, static_argnames="used", inline=True)
+def _augmented(x, key, p, options, used):
+    draws = _Draws(key, x.shape[0], p, options, used)
+    for transform in (_blit_and_geometry, _color, _filter, _add_noise, _cut):
+        x = transform(x, draws)
+    return x
 
 
 class _Draws:
     """Which transformations each image gets, and how strong they are."""
 
-    def __init__(self, key, batch, p, parts, options):
+    def __init__(self, key, batch, p, options, used):
         self.batch = batch
-        self.options = options._asdict()
-        self.used = [
-            name for part in parts for name in _PARTS[part] if _is_used(self.options[name])
-        ]
-        self.p = p
+        self.used = used
+        self.p = {name: jnp.minimum(p * getattr(options, name), 1.0) for name in used}
         self.keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(AdaOptions._fields)}
 
     def applied(self, name, shape=(), probability=lambda p: p):
         """Whether a transformation happens, boolean [B, *shape]; None if it never does."""
         if name not in self.used:
             return None
-        p = jnp.minimum(self.p * self.options[name], 1.0)
         which = jax.random.fold_in(self.keys[name], 0)
-        return jax.random.uniform(which, (self.batch, *shape), jnp.float32) < probability(p)
+        return jax.random.uniform(which, (self.batch, *shape), jnp.float32) < probability(
+            self.p[name]
+        )
 
     def key(self, name):
         """For the strength of a transformation."""
@@ -185,8 +186,7 @@ def _if(applied, value, otherwise):
     return jnp.where(applied, value, jnp.full((), otherwise, value.dtype))
 
 
-def _move(x, draws):
-    """Pixel blitting and geometry."""
+def _blit_and_geometry(x, draws):
     height, width = x.shape[1:3]
     if (applied := draws.applied("flip")) is not None:
         x = pixels.flip(x, applied & draws.either("flip"))
@@ -241,7 +241,8 @@ def _geometry(draws, matrix, size):
 
 
 def _color(x, draws):
-    _check.colors_of(x, "ada with colours")
+    if not any(name in draws.used for name in _PARTS["color"]):
+        return x
     strengths = {
         "brightness": (lambda: 0.2 * draws.normal("brightness"), 0.0),
         "contrast": (lambda: jnp.exp2(0.5 * draws.normal("contrast")), 1.0),

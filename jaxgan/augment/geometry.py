@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -48,10 +50,16 @@ def affine(images: jax.Array, matrix: jax.Array) -> jax.Array:
     images = _check.images_of(images, "affine")
     x = _check.widened(images)
     matrix = _check.per_sample(matrix, images, "matrix", (3, 3)).astype(x.dtype)
+    return _resampled(x, matrix).astype(images.dtype)
+
+
+# One program even where the caller compiles nothing.
+@partial(jax.jit, inline=True)
+def _resampled(x, matrix):
     sampled = _sample(_upsampled(x), x.shape[1:3], jax.lax.stop_gradient(matrix))
     # y[k] = sum_m z[m] h[m - 2k], which is a true convolution with the filter turned.
     kernel = jnp.asarray(SYM6[::-1] / 2**0.5, x.dtype)
-    return resample.upfirdn2d(sampled, kernel, down=2).astype(images.dtype)
+    return resample.upfirdn2d(sampled, kernel, down=2)
 
 
 def _period(size: int) -> int:

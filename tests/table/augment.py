@@ -244,7 +244,7 @@ def diff_augment(x):
 def ada(x, p):
     """The pipeline of Figure 15, all groups."""
     draws = adaptive._Draws(
-        key(), len(x), jnp.float32(p), adaptive.GROUPS["bgcfnc"], augment.AdaOptions()
+        key(), len(x), jnp.float32(p), augment.AdaOptions(), augment.AdaOptions._fields
     )
     batch, height, width, _ = x.shape
     size = np.array([width, height])
