@@ -159,9 +159,8 @@ class _Draws:
         if name not in self.used:
             return None
         which = jax.random.fold_in(self.keys[name], 0)
-        return jax.random.uniform(which, (self.batch, *shape), jnp.float32) < probability(
-            self.p[name]
-        )
+        chance = jax.random.uniform(which, (self.batch, *shape), jnp.float32)
+        return chance < probability(self.p[name])
 
     def key(self, name):
         """For the strength of a transformation."""
@@ -174,7 +173,7 @@ class _Draws:
         return jax.random.uniform(self.key(name), (self.batch, *shape), jnp.float32, low, high)
 
     def either(self, name):
-        return jax.random.bernoulli(self.key(name), 0.5, (self.batch,))
+        return jax.random.bernoulli(self.key(name), jnp.float32(0.5), (self.batch,))
 
 
 def _is_used(multiplier):
@@ -191,7 +190,7 @@ def _blit_and_geometry(x, draws):
     if (applied := draws.applied("flip")) is not None:
         x = pixels.flip(x, applied & draws.either("flip"))
     if (applied := draws.applied("rotate90")) is not None:
-        turns = jax.random.randint(draws.key("rotate90"), applied.shape, 0, 4)
+        turns = jax.random.randint(draws.key("rotate90"), applied.shape, 0, 4, jnp.int32)
         x = pixels.rotate90(x, _if(applied, turns, 0))
 
     whole = jnp.zeros((x.shape[0], 2), jnp.float32)

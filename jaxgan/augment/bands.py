@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan.augment import _check
+from jaxgan.augment.pixels import reflected
 from jaxgan.augment.wavelets import SYM2_LOW_PASS
 
 BANDS = 4
@@ -33,8 +35,9 @@ def amplify_bands(images: jax.Array, gains: jax.Array) -> jax.Array:
       [B, H, W, C] in the type of `images`.
 
     Source: Karras et al., Training Generative Adversarial Networks with Limited Data (2020),
-      Appendix B, Figure 15, "Image-space filtering". There F is one filter of 43 taps; this is the
-      same by repeated filtering, 15 taps along each axis.
+      Appendix B, Figure 15, "Image-space filtering". There F is a filter of 43 taps; here it is,
+      mirroring included, a matrix product along each axis, which costs less to compile and, up to
+      a few hundred pixels, to run.
 
     >>> x = jnp.full((1, 8, 8, 3), 0.5)
     >>> print(amplify_bands(x, jnp.array([2.0, 0.0, 0.0, 0.0]))[0, 0, 0])  # the lowest, twice
@@ -43,30 +46,36 @@ def amplify_bands(images: jax.Array, gains: jax.Array) -> jax.Array:
     images = _check.images_of(images, "amplify_bands")
     x = _check.widened(images)
     gains = _check.per_sample(gains, images, "gains", (BANDS,)).astype(x.dtype)
-    for axis in (1, 2):
-        x = _amplify(x, gains, axis=axis)
-    return x.astype(images.dtype)
+    return _amplified(x, gains).astype(images.dtype)
 
 
 # One program even where the caller compiles nothing.
-@partial(jax.jit, static_argnames="axis", inline=True)
-def _amplify(x, gains, axis):
-    finer = x
-    y = jnp.zeros_like(x)
-    for level in range(BANDS - 1):
-        coarser = _low_pass(finer, axis, 2**level)
-        y = y + _check.over_pixels(gains[:, BANDS - 1 - level]) * (finer - coarser)
-        finer = coarser
-    return y + _check.over_pixels(gains[:, 0]) * finer
-
-
-def _low_pass(x, axis, spread):
-    """L(z^spread). A filter of zero phase keeps the mirrored image mirrored, so every level can mirror anew."""
-    size, reach = x.shape[axis], len(SYM2_LOW_PASS) // 2 * spread
-    pads = [(reach, reach) if a == axis else (0, 0) for a in range(4)]
-    padded = jnp.pad(x, pads, mode="reflect")
-    return sum(
-        tap * jax.lax.slice_in_dim(padded, i * spread, i * spread + size, axis=axis)
-        for i, tap in enumerate(SYM2_LOW_PASS.tolist())
-        if tap
+@partial(jax.jit, inline=True)
+def _amplified(x, gains):
+    down, across = (
+        jnp.einsum("bk,kij->bij", gains, jnp.asarray(_bands(size), x.dtype), precision="highest")
+        for size in x.shape[1:3]
     )
+    x = jnp.einsum("bij,bjwc->biwc", down, x, precision="highest")
+    return jnp.einsum("bij,bhjc->bhic", across, x, precision="highest")
+
+
+@lru_cache
+def _bands(size: int) -> np.ndarray:
+    """The bands of a line of pixels: [4, size, size], the lowest first; their sum is the identity."""
+    levels = [np.eye(size)]
+    for level in range(BANDS - 1):
+        # A filter of zero phase keeps the mirrored image mirrored, so every level can mirror anew.
+        levels.append(_low_pass(size, 2**level) @ levels[-1])
+    finer, coarser = np.stack(levels[:-1]), np.stack(levels[1:])
+    return np.concatenate([coarser[-1:], (finer - coarser)[::-1]])
+
+
+def _low_pass(size: int, spread: int) -> np.ndarray:
+    """L(z^spread) of the mirrored line: [size, size]."""
+    matrix = np.zeros((size, size))
+    pixels = np.arange(size)
+    for i, tap in enumerate(SYM2_LOW_PASS):
+        shift = (i - len(SYM2_LOW_PASS) // 2) * spread
+        matrix[pixels, reflected(pixels + shift, size)] += tap
+    return matrix

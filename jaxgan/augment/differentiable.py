@@ -117,7 +117,7 @@ def _draw_cutout(key, shape):
     for k, n in zip(jax.random.split(key), sizes, strict=True):
         length = int(n / 2 + 0.5)
         odd = length % 2
-        corner = jax.random.randint(k, (batch,), 0, n + 1 - odd)
+        corner = jax.random.randint(k, (batch,), 0, n + 1 - odd, jnp.int32)
         centers.append(corner.astype(jnp.float32) + odd / 2)
         lengths.append(length)
     return *centers, *lengths

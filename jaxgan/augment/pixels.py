@@ -100,10 +100,13 @@ def _shift(images, shift, axis, mode):
     return jnp.where(inside, moved, jnp.zeros((), images.dtype))
 
 
-def reflected(index: jax.Array, size: int) -> jax.Array:
-    """Where pixel `index` of the image mirrored without end lies in it: ..., 2, 1, 0, 1, 2, ..., size-1, size-2, ..."""
+def reflected(index, size: int):
+    """Where pixel `index` of the image mirrored without end lies in it: ..., 2, 1, 0, 1, 2, ..., size-1, size-2, ...
+
+    `index` is an array of JAX or NumPy, and so is the result.
+    """
     last = size - 1
-    return last - jnp.abs(jnp.mod(index, max(2 * last, 1)) - last)
+    return last - abs(index % max(2 * last, 1) - last)
 
 
 def cutout(images: jax.Array, y: jax.Array, x: jax.Array, height: float, width: float) -> jax.Array:
@@ -159,7 +162,7 @@ def random_flip(images: jax.Array, key: jax.Array, p: float = 0.5) -> jax.Array:
     """
     images = _check.images_of(images, "random_flip")
     _check.probability(p, "p")
-    return flip(images, jax.random.bernoulli(key, p, images.shape[:1]))
+    return flip(images, jax.random.bernoulli(key, jnp.asarray(p, jnp.float32), images.shape[:1]))
 
 
 def random_crop(
@@ -217,7 +220,7 @@ def random_translate(
 def _random_shift(images, key, most, mode, name):
     images = _check.images_of(images, name)
     down, right = (
-        jax.random.randint(k, images.shape[:1], -n, n + 1)
+        jax.random.randint(k, images.shape[:1], -n, n + 1, jnp.int32)
         for k, n in zip(jax.random.split(key), most, strict=True)
     )
     return translate(images, down, right, mode)
