@@ -287,9 +287,11 @@ def _add_noise(x, draws):
     if applied is None:
         return x
     strength, values = jax.random.split(draws.key("noise"))
-    scale = jnp.abs(0.1 * jax.random.normal(strength, (draws.batch,), x.dtype))
-    noise = _check.over_pixels(scale) * jax.random.normal(values, x.shape, x.dtype)
-    return x + jnp.where(_check.over_pixels(applied), noise, jnp.zeros((), x.dtype))
+    scale = _if(
+        applied, jnp.abs(0.1 * jax.random.normal(strength, applied.shape, jnp.float32)), 0.0
+    )
+    noise = _check.over_pixels(scale) * jax.random.normal(values, x.shape, jnp.float32)
+    return x + noise.astype(x.dtype)
 
 
 def _cut(x, draws):
