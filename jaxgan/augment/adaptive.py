@@ -1,0 +1,304 @@
+"""The augmentation pipeline of adaptive discriminator augmentation (ADA), at a given probability."""
+
+from __future__ import annotations
+
+import math
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.augment import _check, bands, colors, geometry, pixels
+
+_PARTS = {
+    "blit": ("flip", "rotate90", "translate"),
+    "geometry": ("scale", "rotate", "stretch", "shift"),
+    "color": ("brightness", "contrast", "luma_flip", "hue", "saturation"),
+    "filter": ("bands",),
+    "noise": ("noise",),
+    "cutout": ("cutout",),
+}
+
+# The parts of every name that `groups` can have: one part, or as in the paper each one added to those before.
+GROUPS: dict[str, tuple[str, ...]] = {part: (part,) for part in _PARTS} | {
+    "b": ("blit",),
+    "bg": ("blit", "geometry"),
+    "bgc": ("blit", "geometry", "color"),
+    "bgcf": ("blit", "geometry", "color", "filter"),
+    "bgcfn": ("blit", "geometry", "color", "filter", "noise"),
+    "bgcfnc": ("blit", "geometry", "color", "filter", "noise", "cutout"),
+}
+
+# Expected power of an image's four bands, whose spectrum falls as 1/f.
+_POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
+
+
+class AdaOptions(NamedTuple):
+    """By what each transformation's probability is multiplied; 0 leaves it out of the program.
+
+    Attributes:
+      flip: mirrored left to right, or not, at even odds.
+      rotate90: by 0 to 3 quarter turns. Square images only.
+      translate: by whole pixels, U[-1/8, 1/8] of height and width.
+      scale: larger by a factor of 2^N(0, 0.2^2).
+      rotate: by U[-pi, pi], before `stretch` and again after it, each with probability
+        1 - sqrt(1 - p), so either with p.
+      stretch: wider by a factor of 2^N(0, 0.2^2) and lower by the same.
+      shift: by N(0, 1/8^2) of height and width.
+      brightness: all channels + N(0, 0.2^2).
+      contrast: times 2^N(0, 0.5^2).
+      luma_flip: dark and bright exchanged at equal hue, or not, at even odds.
+      hue: turned by U[-pi, pi] about the grey axis.
+      saturation: times 2^N(0, 1).
+      bands: each of four frequency bands times 2^N(0, 1), and then all by what keeps the
+        expected power.
+      noise: + |N(0, 0.1^2)| N(0, 1), the first one number per image, the second per value.
+      cutout: a rectangle of half the height and width, its centre uniform in the image, is zero.
+    """
+
+    flip: float = 1.0
+    rotate90: float = 1.0
+    translate: float = 1.0
+    scale: float = 1.0
+    rotate: float = 1.0
+    stretch: float = 1.0
+    shift: float = 1.0
+    brightness: float = 1.0
+    contrast: float = 1.0
+    luma_flip: float = 1.0
+    hue: float = 1.0
+    saturation: float = 1.0
+    bands: float = 1.0
+    noise: float = 1.0
+    cutout: float = 1.0
+
+
+def ada(
+    images: jax.Array,
+    key: jax.Array,
+    p: jax.Array,
+    groups: str = "bgc",
+    options: AdaOptions | None = None,
+) -> jax.Array:
+    """ADA's stochastic augmentation: each transformation, for each image, with probability `p`.
+
+    Pixel blitting, geometry, colour, filtering, noise and cutout, in this order; `AdaOptions`
+    lists their transformations and strengths. What is not drawn is not computed with: at p = 0
+    every pixel stays as it is, bit for bit. As long as p is below about 0.8 none of it leaks
+    into what the generator learns (the paper's Section 2.2).
+
+    Both losses need it: the critic's on real and generated images, the generator's on generated
+    ones, each with its own key. A gradient penalty is taken through it, by the images before
+    augmentation: `penalties.r1(lambda x: critic(ada(x, key, p)), real)`.
+
+    Flips and quarter turns are pixel-exact. Whole-pixel shifts and geometry are one map of the
+    plane, resampled once (`affine`, which tells where it differs from the paper); an image for
+    which no geometry was drawn is not resampled.
+
+    Args:
+      images: [B, H, W, C] in [-1, 1], floating point. Colours take 1 channel (on which hue and
+        saturation do nothing) or 3.
+      key: for all draws. Each image has its own, and a transformation's do not depend on which
+        others are in use.
+      p: the probability, in [0, 1]; a number, or a scalar array from `AdaState`.
+      groups: "b", "bg", "bgc" (the paper's choice), "bgcf", "bgcfn" or "bgcfnc": blitting,
+        geometry, colour, filtering, noise, cutout; or one of them alone, by the names "blit",
+        "geometry", "color", "filter", "noise", "cutout".
+      options: multipliers of `p`, one for each transformation.
+
+    Returns:
+      [B, H, W, C] in the type of `images`, not clipped.
+
+    Source: Karras et al., Training Generative Adversarial Networks with Limited Data (2020),
+      Appendix B, Figure 15.
+
+    >>> x = jnp.linspace(-1.0, 1.0, 48).reshape(1, 4, 4, 3)
+    >>> y = ada(x, jax.random.key(0), p=0.0)
+    >>> print((x == y).all())
+    True
+    """
+    images = _check.images_of(images, "ada")
+    parts = GROUPS[_check.known(groups, GROUPS, "group of augmentations")]
+    options = AdaOptions() if options is None else options
+    for name, multiplier in options._asdict().items():
+        if isinstance(multiplier, int | float) and multiplier < 0:
+            raise ValueError(f"AdaOptions.{name} is {multiplier}; a multiplier of p is 0 or more.")
+    _check.probability(p, "p")
+    p = jnp.asarray(p, jnp.float32)
+    if p.ndim:
+        raise ValueError(f"p has shape {p.shape}; give one probability for all images.")
+    if "color" in parts:
+        _check.colors_of(images, "ada with colours")
+    used = tuple(
+        name for part in parts for name in _PARTS[part] if _is_used(getattr(options, name))
+    )
+    return _augmented(_check.widened(images), key, p, options, used).astype(images.dtype)
+
+
+# One program even where the caller compiles nothing: hundreds of small operations otherwise.
+@partial(jax.jit, static_argnames="used", inline=True)
+def _augmented(x, key, p, options, used):
+    draws = _Draws(key, x.shape[0], p, options, used)
+    for transform in (_blit_and_geometry, _color, _filter, _add_noise, _cut):
+        x = transform(x, draws)
+    return x
+
+
+class _Draws:
+    """Which transformations each image gets, and how strong they are."""
+
+    def __init__(self, key, batch, p, options, used):
+        self.batch = batch
+        self.used = used
+        self.p = {name: jnp.minimum(p * getattr(options, name), 1.0) for name in used}
+        self.keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(AdaOptions._fields)}
+
+    def applied(self, name, shape=(), probability=lambda p: p):
+        """Whether a transformation happens, boolean [B, *shape]; None if it never does."""
+        if name not in self.used:
+            return None
+        which = jax.random.fold_in(self.keys[name], 0)
+        chance = jax.random.uniform(which, (self.batch, *shape), jnp.float32)
+        return chance < probability(self.p[name])
+
+    def key(self, name):
+        """For the strength of a transformation."""
+        return jax.random.fold_in(self.keys[name], 1)
+
+    def normal(self, name, shape=()):
+        return jax.random.normal(self.key(name), (self.batch, *shape), jnp.float32)
+
+    def uniform(self, name, low, high, shape=()):
+        return jax.random.uniform(self.key(name), (self.batch, *shape), jnp.float32, low, high)
+
+    def either(self, name):
+        return jax.random.bernoulli(self.key(name), jnp.float32(0.5), (self.batch,))
+
+
+def _is_used(multiplier):
+    return not (isinstance(multiplier, int | float) and multiplier == 0)
+
+
+def _if(applied, value, otherwise):
+    """`value` for the images to which the transformation is applied."""
+    return jnp.where(applied, value, jnp.full((), otherwise, value.dtype))
+
+
+def _blit_and_geometry(x, draws):
+    height, width = x.shape[1:3]
+    if (applied := draws.applied("flip")) is not None:
+        x = pixels.flip(x, applied & draws.either("flip"))
+    if (applied := draws.applied("rotate90")) is not None:
+        turns = jax.random.randint(draws.key("rotate90"), applied.shape, 0, 4, jnp.int32)
+        x = pixels.rotate90(x, _if(applied, turns, 0))
+
+    whole = jnp.zeros((x.shape[0], 2), jnp.float32)
+    size = jnp.array([[width, height]], jnp.float32)
+    if (applied := draws.applied("translate")) is not None:
+        shift = jnp.round(draws.uniform("translate", -0.125, 0.125, (2,)) * size)
+        whole = _if(applied[:, None], shift, 0.0)
+    shifted = x
+    if "translate" in draws.used:
+        right, down = whole.astype(jnp.int32).T
+        shifted = pixels.translate(x, down, right, "reflect")
+    moved, matrix = _geometry(draws, geometry.translation(*whole.T), size)
+    if moved is None:
+        return shifted
+    return jnp.where(_check.over_pixels(moved), geometry.affine(x, matrix), shifted)
+
+
+def _geometry(draws, matrix, size):
+    """Whether each image is moved by geometry at all, [B], or None; and its map, [B, 3, 3], after that of `matrix`."""
+    moved = []
+
+    def then(applied, transformation):
+        nonlocal matrix
+        moved.append(applied)
+        # Not a product with the identity, which would round.
+        after = jnp.einsum("bij,bjk->bik", transformation, matrix, precision="highest")
+        matrix = jnp.where(applied[:, None, None], after, matrix)
+
+    def each_half(p):
+        return 1 - jnp.sqrt(1 - p)
+
+    turned = draws.applied("rotate", (2,), each_half)
+    angle = draws.uniform("rotate", -math.pi, math.pi, (2,)) if turned is not None else None
+    if (applied := draws.applied("scale")) is not None:
+        factor = jnp.exp2(0.2 * draws.normal("scale"))
+        then(applied, geometry.scaling(factor, factor))
+    if turned is not None:
+        then(turned[:, 0], geometry.rotation(angle[:, 0]))
+    if (applied := draws.applied("stretch")) is not None:
+        factor = jnp.exp2(0.2 * draws.normal("stretch"))
+        then(applied, geometry.scaling(factor, 1 / factor))
+    if turned is not None:
+        then(turned[:, 1], geometry.rotation(angle[:, 1]))
+    if (applied := draws.applied("shift")) is not None:
+        then(applied, geometry.translation(*(0.125 * draws.normal("shift", (2,)) * size).T))
+    return (jnp.stack(moved).any(axis=0) if moved else None), matrix
+
+
+def _color(x, draws):
+    if not any(name in draws.used for name in _PARTS["color"]):
+        return x
+    strengths = {
+        "brightness": (lambda: 0.2 * draws.normal("brightness"), 0.0),
+        "contrast": (lambda: jnp.exp2(0.5 * draws.normal("contrast")), 1.0),
+        "luma_flip": (lambda: draws.either("luma_flip").astype(jnp.float32), 0.0),
+        "hue": (lambda: draws.uniform("hue", -math.pi, math.pi), 0.0),
+        "saturation": (lambda: jnp.exp2(draws.normal("saturation")), 1.0),
+    }
+    changed, values = jnp.zeros(draws.batch, bool), []
+    for name, (draw, neutral) in strengths.items():
+        applied = draws.applied(name)
+        if applied is None:
+            values.append(jnp.full(draws.batch, neutral, jnp.float32))
+        else:
+            values.append(_if(applied, draw(), neutral))
+            changed = changed | applied
+    y = colors.transform_colors(x, colors.color_matrix(*values))
+    return jnp.where(_check.over_pixels(changed), y, x)
+
+
+def _filter(x, draws):
+    applied = draws.applied("bands", (bands.BANDS,))
+    if applied is None:
+        return x
+    strengths = jnp.exp2(draws.normal("bands", (bands.BANDS,)))
+    gains = band_gains(_if(applied, strengths, 1.0), applied)
+    y = bands.amplify_bands(x, gains)
+    return jnp.where(_check.over_pixels(applied.any(axis=1)), y, x)
+
+
+def band_gains(strengths: jax.Array, applied: jax.Array) -> jax.Array:
+    """Each band amplified, and each time all scaled back to the expected power: twice [B, 4] -> [B, 4]."""
+    power = jnp.array([_POWER], strengths.dtype)
+    gains = jnp.ones_like(strengths)
+    for i in range(bands.BANDS):
+        alone = jnp.ones_like(strengths).at[:, i].set(strengths[:, i])
+        alone = alone / jnp.sqrt(jnp.sum(power * jnp.square(alone), axis=1, keepdims=True))
+        gains = gains * jnp.where(applied[:, i : i + 1], alone, 1.0)
+    return gains
+
+
+def _add_noise(x, draws):
+    applied = draws.applied("noise")
+    if applied is None:
+        return x
+    strength, values = jax.random.split(draws.key("noise"))
+    scale = _if(
+        applied, jnp.abs(0.1 * jax.random.normal(strength, applied.shape, jnp.float32)), 0.0
+    )
+    noise = _check.over_pixels(scale) * jax.random.normal(values, x.shape, jnp.float32)
+    return x + noise.astype(x.dtype)
+
+
+def _cut(x, draws):
+    applied = draws.applied("cutout")
+    if applied is None:
+        return x
+    height, width = x.shape[1:3]
+    y, across = draws.uniform("cutout", 0.0, 1.0, (2,)).T
+    cut = pixels.cutout(x, y * height, across * width, height / 2, width / 2)
+    return jnp.where(_check.over_pixels(applied), cut, x)

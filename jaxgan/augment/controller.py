@@ -1,0 +1,144 @@
+"""What makes ADA adaptive: its probability as explicit state, driven by a measure of overfitting."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+from jaxgan.augment import _check
+
+# The paper's target of either measure, and how fast p may go from 0 to 1.
+_TARGETS = {"r_t": 0.6, "r_v": 0.5}
+
+
+class AdaState(NamedTuple):
+    """State of ADA's controller: a tree of float32 scalars, part of a run's variables.
+
+    Attributes:
+      p: the probability of augmentation.
+      overfitting: r_t (or r_v) when p was last adjusted; 0 before that.
+      real: sum since then over real images of sign C(x), for r_v of C(x).
+      validation: the same of C over validation images, for r_v.
+      fake: the same over generated images, for r_v.
+      images: how many real images since then.
+      steps: how many updates since then.
+    """
+
+    p: jax.Array
+    overfitting: jax.Array
+    real: jax.Array
+    validation: jax.Array
+    fake: jax.Array
+    images: jax.Array
+    steps: jax.Array
+
+
+def ada_start(p: float = 0.0) -> AdaState:
+    """The controller's state at the start of training.
+
+    >>> print(ada_start().p)
+    0.0
+    """
+    _check.probability(p, "p")
+    zero = jnp.zeros((), jnp.float32)
+    return AdaState(jnp.asarray(p, jnp.float32), *[zero] * (len(AdaState._fields) - 1))
+
+
+def ada_update(
+    state: AdaState,
+    real_logits: jax.Array,
+    validation_logits: jax.Array | None = None,
+    fake_logits: jax.Array | None = None,
+    target: float | None = None,
+    rise_kimg: float = 500.0,
+    every: int = 4,
+) -> AdaState:
+    """One step of ADA's controller: p rises while the critic overfits and falls while it does not.
+
+        r_t = E sign C(x),    r_v = (E C(x) - E C(x_v)) / (E C(x) - E C(x'))
+
+    Means are over all images since p was last adjusted. After `every` steps p goes up by those
+    images / (1000 rise_kimg) if the measure is above its target, and down by as much if below, and
+    is clipped to [0, 1]. r_t is 1 if the critic finds every real image real; r_v is 1 if it
+    treats validation images x_v as generated ones x', and 0 if it treats them as training images.
+
+    Args:
+      state: as `ada_start` or this function returned it.
+      real_logits: C(x) of the step's real images, augmented as the critic saw them: [B], [B, 1]
+        or a patch critic's [B, h, w, 1], of which each image's mean counts.
+      validation_logits: likewise of augmented real images that are never trained on, [B', ...]. If
+        given, r_v is the measure, otherwise r_t.
+      fake_logits: likewise of augmented generated images; needed for r_v and unused for r_t.
+      target: of the measure; None for the paper's, 0.6 for r_t and 0.5 for r_v.
+      rise_kimg: thousands of real images in which p can go from 0 to 1.
+      every: steps between adjustments.
+
+    Returns:
+      The next state. No gradient flows into it.
+
+    Source: Karras et al., Training Generative Adversarial Networks with Limited Data (2020),
+      Section 3, Eq. 1.
+
+    >>> state = ada_start()
+    >>> for _ in range(4):
+    ...     state = ada_update(state, jnp.ones(100), rise_kimg=1.0)
+    >>> print(state.p, state.overfitting)
+    0.4 1.0
+    """
+    if not isinstance(every, int) or every < 1:
+        raise ValueError(f"every is {every}; p is adjusted every 1 or more steps.")
+    if isinstance(rise_kimg, int | float) and not rise_kimg > 0:
+        raise ValueError(
+            f"rise_kimg is {rise_kimg}; give the thousands of images, above 0, in which p may rise to 1."
+        )
+    logits = _means(real_logits, "real_logits")
+    batch = logits.shape[0]
+    if validation_logits is None:
+        measure = "r_t"
+        real, validation, fake = jnp.mean(jnp.sign(logits)), 0.0, 0.0
+    else:
+        measure = "r_v"
+        if fake_logits is None:
+            raise ValueError(
+                "validation_logits are given without fake_logits; r_v needs both, r_t neither."
+            )
+        real = jnp.mean(logits)
+        validation = jnp.mean(_means(validation_logits, "validation_logits"))
+        fake = jnp.mean(_means(fake_logits, "fake_logits"))
+    # Weighted by the real batch, whatever the sizes of the others, so that all three are means over the same steps.
+    state = state._replace(
+        real=state.real + batch * real,
+        validation=state.validation + batch * validation,
+        fake=state.fake + batch * fake,
+        images=state.images + batch,
+        steps=state.steps + 1.0,
+    )
+    adjusted = _adjusted(state, measure, _TARGETS[measure] if target is None else target, rise_kimg)
+    due = state.steps >= every
+    return jax.tree.map(lambda new, old: jnp.where(due, new, old), adjusted, state)
+
+
+def _means(logits, name):
+    """One number for each image: float32 [B]."""
+    logits = jax.lax.stop_gradient(jnp.asarray(logits))
+    if logits.ndim == 0 or logits.size == 0:
+        raise ValueError(
+            f"{name} has shape {logits.shape}, which holds no batch; "
+            "give logits of shape [B], [B, 1] or [B, h, w, 1] with B >= 1."
+        )
+    return jnp.mean(logits.reshape(logits.shape[0], -1).astype(jnp.float32), axis=1)
+
+
+def _adjusted(state, measure, target, rise_kimg):
+    if measure == "r_t":
+        overfitting = state.real / state.images
+    else:
+        # A critic that cannot tell real from generated has no scale to measure by, and does not overfit.
+        range_ = state.real - state.fake
+        flat = range_ == 0.0
+        overfitting = (state.real - state.validation) / jnp.where(flat, 1.0, range_)
+        overfitting = jnp.where(flat, 0.0, overfitting)
+    step = jnp.sign(overfitting - target) * state.images / (1000 * rise_kimg)
+    return ada_start()._replace(p=jnp.clip(state.p + step, 0.0, 1.0), overfitting=overfitting)

@@ -1,0 +1,149 @@
+"""Affine maps of the picture plane, resampled with little aliasing: ADA's geometric transformations."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import resample
+from jaxgan.augment import _check
+from jaxgan.augment.wavelets import SYM6
+
+# Where sym6 is centred: its group delay at frequency 0, sum t h[t] / sum h[t] = 5.0985 taps, as a binary fraction,
+# so that the positions of an image that stays where it is come out without rounding.
+_CENTER = 5 + 25 / 256
+
+
+def affine(images: jax.Array, matrix: jax.Array) -> jax.Array:
+    """Moves the picture by an affine map of the plane: what was at position q is then at A q + t.
+
+    The image is upsampled by two with the sym6 wavelet's low-pass filter, sampled bilinearly at
+    A^-1 (q - t) for the positions q of a result of twice the size, and that is downsampled with the
+    same filter. Filtering is orthogonal, so the identity and shifts by whole pixels keep the pixels
+    to rounding. Beyond its edges an image is mirrored at its outermost pixels, without end.
+
+    The paper pads by as much as the batch's largest transformation asks for, at most by a mirrored
+    image on each side. Here every size is static: a mirrored image repeats after 2 (N - 1) pixels,
+    so one period of it is upsampled, and positions are taken modulo the period. Up to rounding
+    that is unlimited padding, whatever the map and the rest of the batch.
+
+    Args:
+      images: [B, H, W, C].
+      matrix: [B, 3, 3], or [3, 3] for all: ((A, t), (0, 0, 1)), for positions (x, y, 1) in pixels
+        from the image's centre, x to the right and y down. A is invertible; the last row is not
+        looked at. No gradient flows to it.
+
+    Returns:
+      [B, H, W, C] in the type of `images`.
+
+    Source: Karras et al., Training Generative Adversarial Networks with Limited Data (2020),
+      Appendix B, Figure 15, "Pad image and adjust origin" to "Crop".
+
+    >>> x = jnp.arange(4.0).reshape(1, 1, 4, 1)
+    >>> one_to_the_right = jnp.array([[1.0, 0.0, 1.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]])
+    >>> print(affine(x, one_to_the_right)[0, 0, 3, 0].round(3))
+    2.0
+    """
+    images = _check.images_of(images, "affine")
+    x = _check.widened(images)
+    matrix = _check.per_sample(matrix, images, "matrix", (3, 3)).astype(x.dtype)
+    return _resampled(x, matrix).astype(images.dtype)
+
+
+# One program even where the caller compiles nothing.
+@partial(jax.jit, inline=True)
+def _resampled(x, matrix):
+    sampled = _sample(_upsampled(x), x.shape[1:3], jax.lax.stop_gradient(matrix))
+    # y[k] = sum_m z[m] h[m - 2k], which is a true convolution with the filter turned.
+    kernel = jnp.asarray(SYM6[::-1] / 2**0.5, x.dtype)
+    return resample.upfirdn2d(sampled, kernel, down=2)
+
+
+def _period(size: int) -> int:
+    """After how many pixels a mirrored image repeats."""
+    return max(2 * (size - 1), 1)
+
+
+def _upsampled(x):
+    """u[m] = sum_n x[n] h[m - 2n] for 0 <= m <= 2P, x being mirrored and P its period: [B, 2P+1, 2Q+1, C]."""
+    reach = (len(SYM6) - 1) // 2
+    pads = [(reach, _period(n) + 1 - n) for n in x.shape[1:3]]
+    x = jnp.pad(x, ((0, 0), *pads, (0, 0)), mode="reflect")
+    kernel = jnp.asarray(SYM6 * 2**0.5, x.dtype)
+    return resample.upfirdn2d(x, kernel, up=2, padding=(1, -1, 1, -1))
+
+
+def _sample(u, size, matrix):
+    """z, bilinearly: all that the downsampled result of `size` depends on, [B, 2H+10, 2W+10, C]."""
+    inverse, shift = _inverse(matrix)
+    # u[m] and z[m] both lie (m - _CENTER) / 2 pixels from the first pixel's centre, so `origin` is the image's centre.
+    origin = [n - 1 + _CENTER for n in size]
+    rows, columns = (
+        jnp.asarray(np.arange(2 * n + len(SYM6) - 2) - o, u.dtype)
+        for n, o in zip(size, origin, strict=True)
+    )
+    at_row, at_column = (
+        inverse[:, i, 0, None, None] * columns[None, None, :]
+        + inverse[:, i, 1, None, None] * rows[None, :, None]
+        - 2 * shift[:, i, None, None]
+        + origin[1 - i]
+        for i in (1, 0)
+    )
+    i, down = _split(at_row, 2 * _period(size[0]))
+    j, right = _split(at_column, 2 * _period(size[1]))
+    corners = jax.vmap(_squares)(u, jnp.stack([i, j], axis=-1))  # [B, 2H+10, 2W+10, 2, 2, C]
+    down, right = down[..., None, None], right[..., None]
+    upper, lower = corners[..., 0, :, :], corners[..., 1, :, :]
+    both = upper + down * (lower - upper)
+    left, right_of_it = both[..., 0, :], both[..., 1, :]
+    return left + right * (right_of_it - left)
+
+
+def _inverse(matrix):
+    """A^-1 [B, 2, 2] and A^-1 t [B, 2]."""
+    a, b, c, d = matrix[:, 0, 0], matrix[:, 0, 1], matrix[:, 1, 0], matrix[:, 1, 1]
+    adjugate = jnp.stack([jnp.stack([d, -b], axis=1), jnp.stack([-c, a], axis=1)], axis=1)
+    inverse = adjugate / (a * d - b * c)[:, None, None]
+    return inverse, jnp.sum(inverse * matrix[:, None, :2, 2], axis=2)
+
+
+def _split(position, period):
+    """The whole part, modulo the period, and the fraction."""
+    whole = jnp.floor(position)
+    return jnp.mod(whole.astype(jnp.int32), period), position - whole
+
+
+def _squares(image, corners):
+    """The 2x2 pixels from each corner down and to the right: [h, w, C], [..., 2] -> [..., 2, 2, C]."""
+    dimensions = jax.lax.GatherDimensionNumbers(
+        offset_dims=(2, 3, 4), collapsed_slice_dims=(), start_index_map=(0, 1)
+    )
+    window = (2, 2, image.shape[2])
+    return jax.lax.gather(image, corners, dimensions, window, mode="promise_in_bounds")
+
+
+def scaling(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Larger by x to the sides and by y up and down: [B], [B] -> [B, 3, 3]."""
+    zero, one = jnp.zeros_like(x), jnp.ones_like(x)
+    return _matrix([[x, zero, zero], [zero, y, zero], [zero, zero, one]])
+
+
+def rotation(angle: jax.Array) -> jax.Array:
+    """By an angle in radians, counter-clockwise as seen: [B] -> [B, 3, 3]."""
+    c, s = jnp.cos(angle), jnp.sin(angle)
+    zero, one = jnp.zeros_like(c), jnp.ones_like(c)
+    # y points down.
+    return _matrix([[c, s, zero], [-s, c, zero], [zero, zero, one]])
+
+
+def translation(x: jax.Array, y: jax.Array) -> jax.Array:
+    """By x pixels to the right and y down: [B], [B] -> [B, 3, 3]."""
+    zero, one = jnp.zeros_like(x), jnp.ones_like(x)
+    return _matrix([[one, zero, x], [zero, one, y], [zero, zero, one]])
+
+
+def _matrix(rows):
+    return jnp.stack([jnp.stack(row, axis=-1) for row in rows], axis=-2)
