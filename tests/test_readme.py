@@ -112,7 +112,8 @@ def index_rows(name: str) -> list[str]:
     rows = []
     for path in dict.fromkeys(".".join(f.split(".")[:2]) for f in table.public_functions(module)):
         docstring = inspect.getdoc(getattr(module, path.split(".")[1]))
-        first = " ".join(docstring.split("\n\n")[0].split()).split(". ")[0].rstrip(".:")
+        first = " ".join(docstring.split("\n\n")[0].split())
+        first = re.split(r"(?<!Eq)\. (?=[A-Z`])", first)[0].rstrip(".:")
         source = re.search(r"^Sources?:(.*?)(?:\n\n|\Z)", docstring, re.MULTILINE | re.DOTALL)
         source = " ".join(source[1].split()).rstrip(".") if source else ""
         cells = (f"`{path}`", first, source)

@@ -40,6 +40,8 @@ def reverse_kl(p: jax.Array, q: jax.Array) -> jax.Array:
     Returns:
       float32 [...], in nats.
 
+    Source: as for `kl`.
+
     >>> import jax.numpy as jnp
     >>> print(reverse_kl(jnp.array([0.5, 0.5]), jnp.array([1.0, 0.0])))  # log 2: a dropped mode
     0.6931472
@@ -84,6 +86,9 @@ def total_variation(p: jax.Array, q: jax.Array) -> jax.Array:
     Returns:
       float32 [...], from 0 to 1.
 
+    Source: Liese and Vajda, On Divergences and Informations in Statistics and Information Theory
+      (2006).
+
     >>> import jax.numpy as jnp
     >>> print(total_variation(jnp.array([1.0, 0.0]), jnp.array([0.25, 0.75])))
     0.75
@@ -104,6 +109,9 @@ def hellinger(p: jax.Array, q: jax.Array) -> jax.Array:
     Returns:
       float32 [...], from 0 to 1.
 
+    Source: Liese and Vajda, On Divergences and Informations in Statistics and Information Theory
+      (2006).
+
     >>> import jax.numpy as jnp
     >>> print(hellinger(jnp.array([1.0, 0.0]), jnp.array([0.0, 1.0])))
     1.0
@@ -123,6 +131,9 @@ def chi_square(p: jax.Array, q: jax.Array) -> jax.Array:
 
     Returns:
       float32 [...].
+
+    Source: Liese and Vajda, On Divergences and Informations in Statistics and Information Theory
+      (2006).
 
     >>> import jax.numpy as jnp
     >>> print(chi_square(jnp.array([1.0, 0.0]), jnp.array([0.5, 0.5])))

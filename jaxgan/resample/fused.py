@@ -102,6 +102,9 @@ def conv_avg_pool(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
 
     Returns:
       [B, H/2, W/2, O] in the type of `x`.
+
+    Source: Karras et al., A Style-Based Generator Architecture for Generative Adversarial Networks
+      (2019), which fuses so at high resolutions.
     """
     _, h, w, _ = _image_shape(x, "conv_avg_pool")
     _check_kernel(x, kernel, "conv_avg_pool")
@@ -129,6 +132,9 @@ def upsample_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
 
     Returns:
       [B, 2H, 2W, O] in the type of `x`.
+
+    Source: Shi et al., Is the deconvolution layer the same as a convolutional layer? (2016), read
+      from right to left.
     """
     _image_shape(x, "upsample_conv")
     _check_kernel(x, kernel, "upsample_conv")

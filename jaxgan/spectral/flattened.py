@@ -81,7 +81,10 @@ def flatten_kernel(kernel: jax.Array, kind: str, n_in: int = 1) -> jax.Array:
 def init_u(
     key: jax.Array, w: jax.Array, n_steps: int = INIT_STEPS, eps: float = 1e-12
 ) -> jax.Array:
-    """A float32 unit vector u [out] for w [in, out]: random, then `n_steps` of power iteration."""
+    """A float32 unit vector u [out] for w [in, out]: random, then `n_steps` of power iteration.
+
+    Source: SN-GAN (2018), Algorithm 1, its start.
+    """
     u = jax.random.normal(key, w.shape[1:], jnp.float32)
     u = _normalise(u, u, eps)
     return power_iteration(w, u, n_steps, eps)
@@ -188,6 +191,8 @@ def normalised_kernel(
 
     A kernel whose sigma is at most `eps` is returned as it is: zeros stay zeros, with a gradient of
     ordinary size.
+
+    Source: SN-GAN (2018), Eq. 8.
 
     >>> import jax, jax.numpy as jnp
     >>> kernel = jnp.diag(jnp.array([1.0, 4.0]))

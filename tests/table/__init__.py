@@ -11,7 +11,7 @@ from types import ModuleType
 
 import jax
 
-PURE = ("losses", "penalties", "divergences")
+PURE = ("losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment")
 
 # What can be skipped, for a reason.
 PROPERTIES = (
