@@ -69,6 +69,7 @@ ACTIVATIONS = {
     "maximum": (lambda x: jnp.maximum(x, 0.2 * x), 1.0),
     "x sigmoid(x)": (lambda x: x / (1.0 + jnp.exp(-x)), 1.0998393),
     "scaled": (lambda x: np.float32(np.sqrt(2)) * jax.nn.leaky_relu(x, 0.2), np.sqrt(2)),
+    "masked": (lambda x: x * (x > 0).astype(jnp.float32), 1.0),
     "clipped": (lambda x: jnp.clip(x, -1.0, 2.0), 1.0),
     "sine": (jnp.sin, 1.0),
     "erf": (jax.scipy.special.erf, 2 / np.sqrt(np.pi)),
@@ -342,6 +343,13 @@ def with_batch_statistics(x):
         ),
         (lambda x: jnp.sum(jnp.exp(x), axis=1), normal(0, (4, 3)), "the operation 'exp'"),
         (lambda x: jnp.sum(jnp.where(x > 0, 1.0, 0.0), axis=1), normal(0, (4, 3)), "the operation 'select_n'"),
+        # A ReLU as far as one looks near zero.
+        (
+            lambda x: jnp.sum(jnp.where(x > 30.0, 5.0 * x, jnp.maximum(x, 0.0)), axis=1),
+            normal(0, (4, 3)),
+            "the operation 'select_n'",
+        ),
+        (lambda x: np.float32(np.nan) * x[:, 0], normal(0, (4, 3)), "output for the first sample is nan"),
         (lambda x: x, normal(0, (4, 3)), r"for 4 samples it returns \(4, 3\); reduce its output"),
         (lambda x: x[:, 0], normal(0, (0, 3)), r"takes samples \[N, ...\], at least one; got .* \(0, 3\)"),
         (lambda x: x, normal(0, (4,)), r"takes samples \[N, ...\], at least one; got .* \(4,\)"),

@@ -23,7 +23,7 @@ class LipschitzCertificate(NamedTuple):
 
     Attributes:
       upper: ||C|| is at most this, but for a probability of `failure`.
-      lower: ||C|| is at least this.
+      lower: ||C|| is at least this (of a bfloat16 critic: its gradient as computed, with rounding).
       failure: at most this is the probability, over the random starts, that `upper` is too small.
       layers: one line for each linear layer with a kernel, pool and activation whose constant is not 1.
     """
@@ -232,6 +232,10 @@ def _check_uncoupled(critic: Critic, samples: jax.Array, key: jax.Array):
     others = jax.random.normal(key, (2, 3, *samples.shape[1:]), jnp.float32).astype(samples.dtype)
     outputs = [critic(jnp.concatenate([samples[:1], other]))[0] for other in others]
     a, b = (np.float64(output).reshape(()) for output in outputs)
+    if not np.isfinite([a, b]).all():
+        raise ValueError(
+            f"the critic's output for the first sample is {a:g}; it has no Lipschitz constant. Check its parameters."
+        )
     if not abs(a - b) <= 1e-3 * (1e-3 + abs(a)):
         raise ValueError(
             f"the critic couples the samples of a batch: its output for one moved from {a:g} to {b:g} when another was"

@@ -171,20 +171,23 @@ def _incidence(shape, window, strides, padding, dilation) -> list[np.ndarray]:
     return found
 
 
-# What tells one scalar function from another: zeros, kinks and tails.
-GRID = np.unique(np.concatenate([np.linspace(-24, 24, 1537), np.linspace(-4, 4, 1025)])).astype(
-    np.float32
-)
+# What tells one scalar function from another: near zero, the kinks, the tails and what is far out.
+_FAR = 2.0 ** np.arange(5, 21)
+GRID = np.unique(
+    np.concatenate([np.linspace(-24, 24, 1537), np.linspace(-4, 4, 1025), _FAR, -_FAR])
+).astype(np.float32)
 
 
 def recognised(values: np.ndarray) -> float | None:
     """The Lipschitz constant of the function that has these values on `GRID`, if it is an activation known here."""
     values = np.asarray(values, np.float64)
-    at = lambda x: float(values[np.searchsorted(GRID, np.float32(x))])  # noqa: E731
+    if not np.isfinite(values).all():
+        return None
+    slope, alpha = (-float(values[np.searchsorted(GRID, x)]) for x in (-1.0, -24.0))
     candidates = [(name, None) for name in _SLOPES]
-    candidates += [("leaky_relu", -at(-1.0)), ("elu", -at(-24.0))]
-    if at(-24.0) < 0:
-        candidates.append(("celu", -at(-24.0)))
+    candidates += [("leaky_relu", slope), ("elu", alpha)]
+    if alpha > 0:
+        candidates.append(("celu", alpha))
     for name, parameter in candidates:
         if np.allclose(values, _on_grid(name, parameter), rtol=1e-4, atol=1e-5):
             return activation_lipschitz(name, parameter)

@@ -37,7 +37,7 @@ _ELEMENTWISE = {
     "exp": None, "exp2": None, "expm1": None, "log": None, "log1p": None, "pow": None, "sqrt": None,
     "rsqrt": None, "square": None, "integer_pow": None, "sign": None, "select_n": None, "ge": None,
     "gt": None, "le": None, "lt": None, "eq": None, "ne": None, "is_finite": None, "not": None,
-    "and": None, "or": None, "sinh": None, "cosh": None, "acosh": None,
+    "and": None, "or": None, "convert_element_type": None, "sinh": None, "cosh": None, "acosh": None,
 }  # fmt: skip
 _WINDOWS = {"reduce_window_max", "reduce_window_min"}
 _SHORT = {"reduce_max": 1.0, "reduce_min": 1.0, "sort": 1.0}
@@ -83,14 +83,12 @@ class Analysis:
         return min(1.0, self.bounds.used * self.bounds.failure)
 
     def run(self) -> tuple[float, list[LayerNorm]]:
-        rest = {}
-        for op in self.program.operations:
-            rest[op.layer] = op
+        last = {op.layer: op for op in self.program.operations}
         for op in self.program.operations:
             self._follow(op)
             if op.layer < 0 and op.primitive.name in _KERNELS:
                 self._report_product(op)
-            elif op.layer >= 0 and rest[op.layer] is op:
+            elif op.layer >= 0 and last[op.layer] is op:
                 self._report_layer(self.program.layers[op.layer], op.layer)
         output = self.values.get(self.program.output)
         return (0.0 if output is None else self.bounds(output)), self.layers
@@ -103,7 +101,7 @@ class Analysis:
         if op.function:
             self._close(op, varying)
             return
-        if name in _SAME and _floating_result(op):
+        if name in _SAME and _floating_result(op) and all(v.floating for v in varying):
             for i, o in zip(op.inputs, op.outputs, strict=True):
                 self.values[o] = self.values[i] if i in self.values else self._still(op, o)
             return
@@ -206,7 +204,9 @@ class Analysis:
             columns = [
                 o[base] if isinstance(o, dict) else jnp.full(GRID.shape, _wide(o)) for o in operands
             ]
-            curves[base] = op.run(*columns)[0]
+            (curve,) = op.run(*columns)
+            floating = jnp.issubdtype(curve.dtype, jnp.floating)
+            curves[base] = curve.astype(jnp.float32) if floating else curve
         return curves
 
     def _settling(self, op: Operation, varying: list[Value], curves) -> Callable[[], float]:
@@ -230,6 +230,9 @@ class Analysis:
             return None
         if name == "sort" and len(op.inputs) > 1:
             return None
+        shape = self.program.shapes[op.outputs[0]]
+        if name in _ELEMENTWISE and any(value.shape != shape for value in varying):
+            return None  # one entry would move several
         if name in _WINDOWS:
             constant = _shared_windows(op.params, varying[0].shape)
             self._report_nonlinear(op, "max_pool" if "max" in name else "min_pool", constant)
@@ -258,17 +261,16 @@ class Analysis:
             self.layers.append(LayerNorm(op.scope, kind, (), None, constant))
 
     def _report_product(self, op: Operation):
-        (operand,) = [i for i in op.inputs if i in self.values][:1]
-        constants = [i for i in op.inputs if i not in self.values]
-        if not constants:
+        fixed = [place for place, i in enumerate(op.inputs) if i not in self.values]
+        if not fixed:
             return
-        kernel = self.program.constants[constants[0]]
+        (place,) = fixed
+        kernel = self.program.constants[op.inputs[place]]
         if kernel.ndim < 2:
             return
-        matrix, kind = _as_matrix(op, op.inputs.index(constants[0]), kernel)
-        value = self.values[op.outputs[0]]
-        norm = self.bounds.norm([value], [self.values[operand]]).lower
-        flat = None if matrix is None else float(np.linalg.norm(np.float64(matrix), 2))
+        flat, kind = _flattened_norm(op, place, kernel)
+        value, operand = self.values[op.outputs[0]], self.values[op.inputs[1 - place]]
+        norm = self.bounds.norm([value], [operand]).lower
         self.layers.append(LayerNorm(op.scope, kind, tuple(kernel.shape), flat, norm))
 
     def _report_layer(self, layer: Layer, number: int):
@@ -284,12 +286,9 @@ class Analysis:
         products = [op for op in inside if op.primitive.name in _KERNELS]
         flat, kind = None, "conv" if kernel.ndim > 2 else "dense"
         if len(products) == 1:
-            ((place, given),) = [
-                (p, i) for p, i in enumerate(products[0].inputs) if i not in self.values
-            ]
-            if given in fixed:
-                matrix, kind = _as_matrix(products[0], place, kernel)
-                flat = None if matrix is None else float(np.linalg.norm(np.float64(matrix), 2))
+            (place,) = [p for p, i in enumerate(products[0].inputs) if i not in self.values]
+            if products[0].inputs[place] in fixed:
+                flat, kind = _flattened_norm(products[0], place, kernel)
         norm = self.bounds.norm(results, operands).lower
         self.layers.append(LayerNorm(layer.scope, kind, tuple(kernel.shape), flat, norm))
 
@@ -299,8 +298,10 @@ def _result(applies: Callable, place: int) -> Callable:
 
 
 def _bent(curve: jax.Array) -> bool:
-    """Whether a function on `GRID` is none of the form a x + b."""
+    """Whether a function on `GRID` is finite and none of the form a x + b."""
     x, y = np.float64(GRID), np.float64(curve)
+    if not np.isfinite(y).all():
+        return False
     chord = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0])
     return not np.allclose(y, chord, rtol=1e-5, atol=1e-5)
 
@@ -315,22 +316,25 @@ def _wide(constant):
     return np.float32(constant) if jnp.issubdtype(constant.dtype, jnp.floating) else constant
 
 
-def _as_matrix(op: Operation, place: int, kernel: jax.Array):
-    """The kernel as a matrix [inputs, outputs], or None, and its kind."""
-    kernel = kernel.astype(jnp.float32)
+def _flattened_norm(op: Operation, place: int, kernel: jax.Array) -> tuple[float | None, str]:
+    """That of the kernel as a matrix [inputs, outputs], None if it is several, and its kind."""
     if op.primitive.name == "dot_general":
         contracting, batch = op.params["dimension_numbers"]
         if batch[place]:
             return None, "dense"
         axes = list(contracting[place])
         rest = [axis for axis in range(kernel.ndim) if axis not in axes]
-        size = math.prod(kernel.shape[axis] for axis in axes)
-        return kernel.transpose(axes + rest).reshape(size, -1), "dense"
-    if place != 1 or op.params["feature_group_count"] > 1 or op.params["batch_group_count"] > 1:
-        return None, "conv"
-    out, into, *window = op.params["dimension_numbers"].rhs_spec
-    kind = "conv_transpose" if any(d > 1 for d in op.params["lhs_dilation"]) else "conv"
-    return kernel.transpose(*window, into, out).reshape(-1, kernel.shape[out]), kind
+        inputs, kind = math.prod(kernel.shape[axis] for axis in axes), "dense"
+    else:
+        params = op.params
+        if place != 1 or params["feature_group_count"] > 1 or params["batch_group_count"] > 1:
+            return None, "conv"
+        out, into, *window = params["dimension_numbers"].rhs_spec
+        axes, rest = [*window, into], [out]
+        inputs = kernel.size // kernel.shape[out]
+        kind = "conv_transpose" if any(d > 1 for d in params["lhs_dilation"]) else "conv"
+    matrix = np.float64(kernel.astype(jnp.float32)).transpose(axes + rest).reshape(inputs, -1)
+    return float(np.linalg.norm(matrix, 2)), kind
 
 
 def _shared_windows(params: dict, shape: tuple[int, ...]) -> float | None:
