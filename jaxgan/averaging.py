@@ -1,14 +1,21 @@
-"""Exponential moving averages of parameters, with the half-life in images.
+"""Moving averages of parameters, counted in images.
 
-Counted in images and not in steps, an average does not change its meaning with the batch size.
+Counted in images and not in steps, an average does not change its meaning with the batch size. An exponential one
+(`ema_decay`) forgets with a half-life; one by a power function (`power_decay`) reaches back over a share of the run,
+and from a few of those stored during it `posthoc_weights` finds others afterwards. `ema_update` makes the step of both.
 """
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import jax
 import jax.numpy as jnp
+import numpy as np
+
+_UNIFORM = math.sqrt(1 / 12)  # the standard deviation of a uniform variable on [0, 1], gamma = 0
 
 
 def ema_decay(
@@ -16,6 +23,7 @@ def ema_decay(
     half_life_kimg: float | jax.Array,
     seen_kimg: float | jax.Array | None = None,
     ramp_up: float | None = None,
+    start_kimg: float | jax.Array | None = None,
 ) -> jax.Array:
     """The decay of one update after which `half_life_kimg` thousand images leave half of an old
     value.
@@ -23,43 +31,53 @@ def ema_decay(
         decay = 2^(-images / (1000 h)),    h = min(half_life_kimg, ramp_up seen_kimg)
 
     With a ramp-up, early averages forget faster, so that they do not drag the initialisation along;
-    the very first decay is 0.
+    the very first decay is 0. With a start, every decay is 0 before it, so that the average is a
+    copy until then and begins from parameters that are worth keeping.
 
     Args:
       images: real images consumed since the last update, usually the batch size.
       half_life_kimg: in thousands of images; 0 averages nothing (decay 0).
-      seen_kimg: thousands of images consumed so far. Needed with `ramp_up`, ignored without.
+      seen_kimg: thousands of images consumed so far. Needed with `ramp_up` or `start_kimg`, ignored
+        without.
       ramp_up: the half-life is at most this share of `seen_kimg` (StyleGAN2-ADA's is 0.05); None
         for no ramp.
+      start_kimg: until `seen_kimg` reaches it nothing is averaged; None for no such start. BigGAN's
+        1000 iterations of 50 images are 50.
 
     Returns:
-      The decay, a float32 scalar in [0, 1]. Every number may be traced, `ramp_up` being None or not
-      is static.
+      The decay, a float32 scalar in [0, 1]. Every number may be traced; which are None is static.
 
     Sources: Karras et al., Progressive Growing of GANs (2018), Appendix A.1, for the average; the
       reference code of Karras et al., Training Generative Adversarial Networks with Limited Data
-      (2020), for half-life and ramp-up.
+      (2020), for half-life and ramp-up; that of Brock et al., Large Scale GAN Training for High
+      Fidelity Natural Image Synthesis (2019), for the start.
 
     >>> print(ema_decay(500, half_life_kimg=0.5))
     0.5
     >>> print(ema_decay(500, half_life_kimg=10.0, seen_kimg=10.0, ramp_up=0.05))
     0.5
     """
-    for name, value in (("half_life_kimg", half_life_kimg), ("ramp_up", ramp_up)):
+    numbers = {"half_life_kimg": half_life_kimg, "ramp_up": ramp_up, "start_kimg": start_kimg}
+    for name, value in numbers.items():
         if isinstance(value, int | float) and value < 0:
             raise ValueError(f"{name} is {value}; give 0 or more.")
+    for name in ("ramp_up", "start_kimg"):
+        if numbers[name] is not None and seen_kimg is None:
+            raise ValueError(
+                f"{name} needs seen_kimg, the thousands of images seen so far; give both, or leave "
+                f"{name} out."
+            )
     half_life = jnp.asarray(half_life_kimg, jnp.float32)
     if ramp_up is not None:
-        if seen_kimg is None:
-            raise ValueError(
-                "ramp_up needs seen_kimg, the thousands of images seen so far; give both, or leave "
-                "ramp_up out."
-            )
         ramp = jnp.asarray(seen_kimg, jnp.float32) * jnp.asarray(ramp_up, jnp.float32)
         half_life = jnp.minimum(half_life, ramp)
     # The floor only keeps 0 / 0 away: 1e-8 kimg is a hundred-thousandth of an image.
     half_life_images = 1000.0 * jnp.maximum(half_life, 1e-8)
-    return jnp.exp2(-jnp.asarray(images, jnp.float32) / half_life_images)
+    decay = jnp.exp2(-jnp.asarray(images, jnp.float32) / half_life_images)
+    if start_kimg is None:
+        return decay
+    started = jnp.asarray(seen_kimg, jnp.float32) >= jnp.asarray(start_kimg, jnp.float32)
+    return jnp.where(started, decay, 0.0)
 
 
 def ema_update(average: Any, new: Any, decay: float | jax.Array) -> Any:
@@ -83,3 +101,162 @@ def ema_update(average: Any, new: Any, decay: float | jax.Array) -> Any:
         return mixed.astype(old.dtype)
 
     return jax.tree.map(update, average, new)
+
+
+def power_gamma(sigma_rel: float) -> float:
+    """The exponent of the power function whose standard deviation is `sigma_rel` times the length of the run.
+
+    The average weights the parameters of time tau in [0, t] by
+
+        p(tau) = (gamma + 1) tau^gamma / t^(gamma + 1),
+
+    of relative standard deviation sqrt((gamma + 1) / (gamma + 3)) / (gamma + 2), and so gamma is
+    the largest root of gamma^3 + 7 gamma^2 + (16 - sigma_rel^-2) gamma + 12 - sigma_rel^-2 = 0.
+
+    Args:
+      sigma_rel: in (0, 1 / sqrt(12)]: 0.05 or 0.10, say; the greatest weights the whole run alike.
+
+    Returns:
+      gamma, from 0: 16.97 for 0.05, 6.94 for 0.10.
+
+    Source: Karras et al., Analyzing and Improving the Training Dynamics of Diffusion Models (2024),
+      Section 3 and Algorithm 2.
+
+    >>> round(power_gamma(0.10), 2)
+    6.94
+    """
+    if not 0 < sigma_rel <= _UNIFORM * (1 + 1e-9):
+        raise ValueError(
+            f"sigma_rel is {sigma_rel}; give one above 0, up to 0.2886, the standard deviation of an "
+            "average of the whole run."
+        )
+    square = sigma_rel**-2
+    roots = np.roots([1.0, 7.0, 16.0 - square, 12.0 - square])
+    return max(0.0, float(roots.real.max()))
+
+
+def power_decay(
+    images: float | jax.Array, seen_kimg: float | jax.Array, sigma_rel: float
+) -> jax.Array:
+    """The decay of one update of an average by a power function of the time.
+
+        decay = (1 - images / (1000 seen_kimg))^(gamma + 1)
+
+    The first decay is 0, so that nothing of the initialisation stays, and an average is as wide,
+    relative to the run, at its end as early on.
+
+    Args:
+      images: real images consumed since the last update, usually the batch size.
+      seen_kimg: thousands of images consumed so far, these among them.
+      sigma_rel: the width, static; as for `power_gamma`.
+
+    Returns:
+      The decay, a float32 scalar in [0, 1], for `ema_update`.
+
+    Source: Karras et al., Analyzing and Improving the Training Dynamics of Diffusion Models (2024),
+      Section 3: beta_gamma(t) = (1 - 1/t)^(gamma + 1), t there in steps.
+
+    >>> print(power_decay(500, seen_kimg=1.0, sigma_rel=12**-0.5))  # the mean of two
+    0.5
+    """
+    exponent = power_gamma(sigma_rel) + 1.0
+    images = jnp.asarray(images, jnp.float32)
+    # No more than was seen; with nothing new and nothing seen the decay is 1.
+    seen = jnp.maximum(1000.0 * jnp.asarray(seen_kimg, jnp.float32), images)
+    share = images / jnp.where(seen > 0.0, seen, 1.0)
+    # The first is all that was seen, whatever the rounding of kimg.
+    share = jnp.where(share > 1.0 - 1e-6, 1.0, share)
+    return (1.0 - share) ** exponent
+
+
+def posthoc_weights(
+    stored: Sequence[tuple[float, float]], seen_kimg: float, sigma_rel: float
+) -> np.ndarray:
+    """Weights with which stored averages by power functions add up to another such average.
+
+    The least-squares fit, over all times, of the wanted profile p by those of the stored, p_i: the
+    solution of
+
+        sum_j <p_i, p_j> x_j = <p_i, p>,
+        <p_a, p_b> = (g_a + 1) (g_b + 1) / (g_a + g_b + 1) * (t_a / t_b)^g_b / t_b    for t_a <= t_b,
+
+    g being the exponents and t the times. Stored in a few dozen places of a run with two widths
+    (the paper's are 0.05 and 0.10), averages of all widths between and somewhat beyond are found.
+
+    Args:
+      stored: (seen_kimg, sigma_rel) of each stored average; no two alike.
+      seen_kimg: of the wanted average, at most the last of those stored.
+      sigma_rel: its width.
+
+    Returns:
+      A float64 NumPy array [len(stored)]; its sum is about 1. For `posthoc_average`.
+
+    Source: Karras et al., Analyzing and Improving the Training Dynamics of Diffusion Models (2024),
+      Section 3.2 and Algorithm 3.
+
+    >>> posthoc_weights([(1.0, 0.1), (2.0, 0.1), (2.0, 0.05)], 2.0, 0.1).round(3) + 0.0
+    array([0., 1., 0.])
+    """
+    if not stored:
+        raise ValueError("stored is empty; give (seen_kimg, sigma_rel) of each stored average.")
+    if len(set(map(tuple, stored))) < len(stored):
+        raise ValueError(
+            "Two stored averages have the same seen_kimg and sigma_rel; leave one of them out."
+        )
+    times = np.array([t for t, _ in stored], np.float64)
+    if times.min() <= 0 or not 0 < seen_kimg <= times.max():
+        raise ValueError(
+            f"seen_kimg is {seen_kimg} and those stored reach from {times.min()} to {times.max()}; "
+            "all lie above 0, and what came after the last is not known."
+        )
+    gammas = np.array([power_gamma(sigma) for _, sigma in stored])
+    gram = _inner(times[:, None], gammas[:, None], times[None, :], gammas[None, :])
+    wanted = _inner(times, gammas, np.float64(seen_kimg), power_gamma(sigma_rel))
+    # To unit diagonal, or early averages, whose profiles are high, hide the late ones.
+    scale = 1.0 / np.sqrt(np.diag(gram))
+    fit = np.linalg.lstsq(gram * scale[:, None] * scale[None, :], wanted * scale, rcond=None)[0]
+    return fit * scale
+
+
+def posthoc_average(stored: Sequence[Any], weights: Sequence[float] | np.ndarray) -> Any:
+    """sum_i weights[i] stored[i], leaf by leaf: an average that was never kept, from those that were.
+
+    Floating-point leaves are summed in float32 and returned in their dtype; other leaves (counters,
+    keys) are the last tree's.
+
+    Args:
+      stored: trees alike in structure, shapes and dtypes.
+      weights: as many, from `posthoc_weights`.
+
+    Returns:
+      A tree like those.
+
+    Source: as for `posthoc_weights`.
+
+    >>> import jax.numpy as jnp
+    >>> print(posthoc_average([{"w": jnp.array([1.0])}, {"w": jnp.array([3.0])}], [-0.5, 1.5])["w"])
+    [4.]
+    """
+    if len(stored) != len(weights) or len(stored) == 0:
+        raise ValueError(
+            f"{len(stored)} stored averages and {len(weights)} weights; give one weight for each, "
+            "and at least one of both."
+        )
+
+    def combine(*leaves: jax.Array) -> jax.Array:
+        last = leaves[-1]
+        if not jnp.issubdtype(last.dtype, jnp.floating):
+            return last
+        parts = (
+            jnp.float32(w) * x.astype(jnp.float32) for w, x in zip(weights, leaves, strict=True)
+        )
+        return sum(parts).astype(last.dtype)
+
+    return jax.tree.map(combine, *stored)
+
+
+def _inner(t_a, gamma_a, t_b, gamma_b):
+    """The integral of the product of two profiles, which ends with the shorter."""
+    exponent = np.where(t_a < t_b, gamma_b, -gamma_a)
+    height = (gamma_a + 1) * (gamma_b + 1) / (gamma_a + gamma_b + 1)
+    return height * (t_a / t_b) ** exponent / np.maximum(t_a, t_b)

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from jaxgan.averaging import ema_decay, ema_update
+from jaxgan.averaging import (
+    ema_decay,
+    ema_update,
+    posthoc_average,
+    posthoc_weights,
+    power_decay,
+    power_gamma,
+)
 
 
 @pytest.mark.parametrize("batch", [1, 32, 500])
@@ -52,6 +59,28 @@ def test_decay_is_float32_and_traceable():
         (lambda: ema_decay(64, 10.0, ramp_up=0.05), r"ramp_up needs seen_kimg"),
         (lambda: ema_decay(64, -1.0), r"half_life_kimg is -1.0; give 0 or more"),
         (lambda: ema_decay(64, 1.0, 1.0, -0.5), r"ramp_up is -0.5; give 0 or more"),
+        (lambda: ema_decay(64, 1.0, start_kimg=5.0), r"start_kimg needs seen_kimg"),
+        (lambda: ema_decay(64, 1.0, 1.0, start_kimg=-5.0), r"start_kimg is -5.0; give 0 or more"),
+        (lambda: power_gamma(0.0), r"sigma_rel is 0.0; give one above 0, up to 0.2886"),
+        (lambda: power_decay(64, 1.0, 0.3), r"sigma_rel is 0.3; give one above 0, up to 0.2886"),
+        (lambda: posthoc_weights([], 1.0, 0.1), r"stored is empty; give \(seen_kimg, sigma_rel\)"),
+        (
+            lambda: posthoc_weights([(1.0, 0.1), (1.0, 0.1)], 1.0, 0.1),
+            r"Two stored averages have the same seen_kimg and sigma_rel",
+        ),
+        (
+            lambda: posthoc_weights([(1.0, 0.1), (2.0, 0.1)], 3.0, 0.1),
+            r"seen_kimg is 3.0 and those stored reach from 1.0 to 2.0; .* is not known",
+        ),
+        (
+            lambda: posthoc_weights([(0.0, 0.1), (2.0, 0.1)], 2.0, 0.1),
+            r"those stored reach from 0.0 to 2.0; all lie above 0",
+        ),
+        (
+            lambda: posthoc_average([jnp.zeros(1)], [0.5, 0.5]),
+            r"1 stored averages and 2 weights; give one weight for each",
+        ),
+        (lambda: posthoc_average([], []), r"0 stored averages and 0 weights"),
     ],
 )
 def test_errors(call, message):
@@ -98,3 +127,111 @@ def test_update_under_jit_and_grad():
         jax.jit(ema_update)(a, b, 0.7), 0.7 * np.float64(a) + 0.3 * np.float64(b), rtol=1e-5
     )
     check_grads(lambda a, b, d: ema_update(a, b, d), (a, b, jnp.float32(0.7)), order=2, rtol=1e-2)
+
+
+def test_before_the_start_the_average_is_a_copy():
+    decays = [float(ema_decay(50, 10.0, seen, start_kimg=1.0)) for seen in (0.0, 0.95, 1.0, 9.0)]
+    full = float(ema_decay(50, 10.0))
+    assert decays == [0.0, 0.0, full, full]
+    assert ema_decay(50, 10.0, 0.0, start_kimg=0.0) == full
+    # With a ramp-up too, each holds.
+    assert ema_decay(50, 10.0, 0.5, 0.05, start_kimg=1.0) == 0.0
+    assert ema_decay(50, 10.0, 2.0, 0.05, start_kimg=1.0) == ema_decay(50, 10.0, 2.0, 0.05)
+
+
+def test_the_average_forgets_what_came_before_its_start():
+    """BigGAN's: a copy for 1000 iterations and decay 0.9999 afterwards, 50 images each."""
+    half_life = 50 / 1000 * np.log(0.5) / np.log(0.9999)
+    weights = np.random.default_rng(0).normal(size=1200)
+    average, step = (
+        jnp.float32(7.0),
+        jax.jit(lambda i: ema_decay(50, half_life, i * 0.05, None, 50)),
+    )
+    for i, w in enumerate(weights):
+        average = ema_update(average, jnp.float32(w), step(jnp.float32(i)))
+    expected = weights[999]
+    for w in weights[1000:]:
+        expected = 0.9999 * expected + 0.0001 * w
+    np.testing.assert_allclose(average, expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize(("sigma_rel", "gamma"), [(0.05, 16.97), (0.10, 6.94), (12**-0.5, 0.0)])
+def test_gamma_against_the_papers_two_and_the_moments_of_the_profile(sigma_rel, gamma):
+    found = power_gamma(sigma_rel)
+    assert found == pytest.approx(gamma, abs=5e-3)
+    integrate = pytest.importorskip("scipy.integrate")
+    moments = [
+        integrate.quad(lambda tau, n=n: tau**n * (found + 1) * tau**found, 0, 1)[0]
+        for n in range(3)
+    ]
+    assert moments[0] == pytest.approx(1)
+    assert np.sqrt(moments[2] - moments[1] ** 2) == pytest.approx(sigma_rel, rel=1e-6)
+
+
+def power_averages(values, sigma_rel, at, images=10):
+    """By `power_decay` and `ema_update`, beginning far away; at those of its steps."""
+    decay = jax.jit(lambda i: power_decay(images, (i + 1) * images / 1000, sigma_rel))
+    average, found = jnp.full(values.shape[1:], 1e6, jnp.float32), []
+    for i, value in enumerate(values):
+        average = ema_update(average, jnp.float32(value), decay(jnp.float32(i)))
+        if i + 1 in at:
+            found.append(average)
+    return found
+
+
+@pytest.mark.parametrize("sigma_rel", [0.05, 0.2])
+def test_power_averages_weight_by_the_power_of_the_time(sigma_rel):
+    """And the initialisation not at all."""
+    steps, gamma = 300, power_gamma(sigma_rel)
+    (weights,) = power_averages(np.eye(steps), sigma_rel, {steps})
+    edges = np.arange(steps + 1.0) / steps
+    # The profile's integral over each step, but for the discretisation of time.
+    expected = np.diff(edges ** (gamma + 1))
+    np.testing.assert_allclose(weights, expected, atol=expected.max() / 25)
+    np.testing.assert_allclose(np.sum(weights), 1.0, rtol=1e-5)
+
+
+def test_a_uniform_power_average_is_the_mean():
+    values = np.random.default_rng(0).normal(size=(50, 3))
+    (average,) = power_averages(values, 12**-0.5, {50})
+    np.testing.assert_allclose(average, values.mean(0), atol=1e-5)
+
+
+@pytest.mark.parametrize("sigma_rel", [0.04, 0.07, 0.15, 0.2])
+def test_an_average_that_was_never_kept_is_found_afterwards(sigma_rel):
+    """From two averages of a random walk, in 32 places. Over an average's width it moves by ten times the tolerance."""
+    steps = 640
+    values = np.cumsum(np.random.default_rng(0).normal(size=(steps, 5)), axis=0)
+    at = set(range(steps // 32, steps + 1, steps // 32))
+    snapshots = [(i / 100, sigma) for sigma in (0.05, 0.1) for i in sorted(at)]
+    stored = [{"w": w} for sigma in (0.05, 0.1) for w in power_averages(values, sigma, at)]
+    found = posthoc_average(stored, posthoc_weights(snapshots, steps / 100, sigma_rel))["w"]
+    (expected,) = power_averages(values, sigma_rel, {steps})
+    tolerance = 0.1 * np.sqrt(sigma_rel * steps)
+    np.testing.assert_allclose(found, expected, atol=tolerance)
+    last = stored[-1]["w"]
+    assert (
+        np.abs(np.float64(last - expected)).max() > 3 * np.abs(np.float64(found - expected)).max()
+    )
+
+
+def test_stored_profiles_are_fitted_as_an_explicit_discretisation_is():
+    """Least squares over 200 000 moments of the run, in place of the integrals in closed form."""
+    stored = [(1.0, 0.05), (1.0, 0.1), (2.0, 0.05), (2.0, 0.1), (3.0, 0.1)]
+    tau = (np.arange(200_000) + 0.5) * (3.0 / 200_000)
+
+    def profile(t, sigma):
+        gamma = power_gamma(sigma)
+        return np.where(tau <= t, (gamma + 1) * (tau / t) ** gamma / t, 0.0)
+
+    matrix = np.stack([profile(*s) for s in stored], axis=1)
+    expected = np.linalg.lstsq(matrix, profile(2.5, 0.12), rcond=None)[0]
+    np.testing.assert_allclose(posthoc_weights(stored, 2.5, 0.12), expected, rtol=1e-3, atol=1e-4)
+
+
+def test_posthoc_average_keeps_dtypes_and_the_last_counter():
+    trees = [{"w": jnp.bfloat16([x]), "n": jnp.int32(n)} for n, x in enumerate((100.0, 100.5))]
+    out = posthoc_average(trees, np.array([-1.0, 2.0]))
+    assert out["w"].dtype == jnp.bfloat16
+    np.testing.assert_array_equal(out["w"], jnp.bfloat16([101.0]))
+    assert out["n"] == 1

@@ -1,9 +1,10 @@
 """Changing the size of images: filters, wavelets, pyramids, and their exact fusion with convolutions.
 
-Images are [B, H, W, C], and every function returns the type that it was given.
+Images are [B, H, W, C], floating point, and are returned in the type that they have.
 """
 
-from jaxgan.resample.fir import upfirdn2d
+from jaxgan.resample.fir import blur, downsample_fir, upfirdn2d, upsample_fir
+from jaxgan.resample.fir_conv import conv_downsample_fir, upsample_conv_fir
 from jaxgan.resample.fused import (
     avg_pool,
     conv,
@@ -12,13 +13,30 @@ from jaxgan.resample.fused import (
     upsample_conv,
     upsample_nearest,
 )
+from jaxgan.resample.kernels import binomial, kaiser_lowpass
+from jaxgan.resample.pyramids import gaussian_pyramid, laplacian_pyramid, laplacian_reconstruct
+from jaxgan.resample.resize import resize_antialiased
+from jaxgan.resample.wavelet import haar, haar_inverse
 
 __all__ = [
     "avg_pool",
+    "binomial",
+    "blur",
     "conv",
     "conv_avg_pool",
+    "conv_downsample_fir",
     "conv_transpose",
+    "downsample_fir",
+    "gaussian_pyramid",
+    "haar",
+    "haar_inverse",
+    "kaiser_lowpass",
+    "laplacian_pyramid",
+    "laplacian_reconstruct",
+    "resize_antialiased",
     "upfirdn2d",
     "upsample_conv",
+    "upsample_conv_fir",
+    "upsample_fir",
     "upsample_nearest",
 ]
