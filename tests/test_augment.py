@@ -562,7 +562,7 @@ def critic_loss(params, real, fake, key, p):
     for_real, for_fake = jax.random.split(key)
 
     def logits(x, key):
-        return critic(params, augment.ada(x, key, p, ALL))
+        return critic(params, augment.ada(x, key, p))
 
     slope = jax.grad(lambda x: jnp.sum(logits(x, for_real)))(real)
     r1 = jnp.mean(jnp.sum(jnp.square(slope), axis=(1, 2, 3)))

@@ -193,13 +193,11 @@ def _blit_and_geometry(x, draws):
         turns = jax.random.randint(draws.key("rotate90"), applied.shape, 0, 4, jnp.int32)
         x = pixels.rotate90(x, _if(applied, turns, 0))
 
-    whole = jnp.zeros((x.shape[0], 2), jnp.float32)
     size = jnp.array([[width, height]], jnp.float32)
+    shifted, whole = x, jnp.zeros((x.shape[0], 2), jnp.float32)
     if (applied := draws.applied("translate")) is not None:
         shift = jnp.round(draws.uniform("translate", -0.125, 0.125, (2,)) * size)
         whole = _if(applied[:, None], shift, 0.0)
-    shifted = x
-    if "translate" in draws.used:
         right, down = whole.astype(jnp.int32).T
         shifted = pixels.translate(x, down, right, "reflect")
     moved, matrix = _geometry(draws, geometry.translation(*whole.T), size)
@@ -287,10 +285,10 @@ def _add_noise(x, draws):
     if applied is None:
         return x
     strength, values = jax.random.split(draws.key("noise"))
-    scale = _if(
-        applied, jnp.abs(0.1 * jax.random.normal(strength, applied.shape, jnp.float32)), 0.0
+    scale = jnp.abs(0.1 * jax.random.normal(strength, applied.shape, jnp.float32))
+    noise = _check.over_pixels(_if(applied, scale, 0.0)) * jax.random.normal(
+        values, x.shape, jnp.float32
     )
-    noise = _check.over_pixels(scale) * jax.random.normal(values, x.shape, jnp.float32)
     return x + noise.astype(x.dtype)
 
 

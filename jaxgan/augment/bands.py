@@ -36,8 +36,8 @@ def amplify_bands(images: jax.Array, gains: jax.Array) -> jax.Array:
 
     Source: Karras et al., Training Generative Adversarial Networks with Limited Data (2020),
       Appendix B, Figure 15, "Image-space filtering". There F is a filter of 43 taps; here it is,
-      mirroring included, a matrix product along each axis, which costs less to compile and, up to
-      a few hundred pixels, to run.
+      mirroring included, a matrix product along each axis, which costs less to compile and, for
+      32x32 pixels, to run.
 
     >>> x = jnp.full((1, 8, 8, 3), 0.5)
     >>> print(amplify_bands(x, jnp.array([2.0, 0.0, 0.0, 0.0]))[0, 0, 0])  # the lowest, twice

@@ -116,7 +116,7 @@ def color_matrix(brightness, contrast, luma_flip, hue, saturation):
     return np.stack(result)
 
 
-# Decimated wavelet filter sym2 (1 - sqrt 3, ...)/(4 sqrt 2), its bank of four bands.
+# The wavelet sym2 in closed form, for its bank of four bands.
 SYM2 = np.array([1 - 3**0.5, 3 - 3**0.5, 3 + 3**0.5, 1 + 3**0.5]) / (4 * 2**0.5)
 
 
