@@ -23,7 +23,7 @@ def python(source: str) -> str:
 
 
 def test_the_notebooks_are_there():
-    assert {"gan_theory", "quickstart"} <= set(IDS)
+    assert {"gan_theory", "quickstart", "spectral_norm"} <= set(IDS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)

@@ -59,7 +59,7 @@ def test_commands_parse(command):
 
 def test_the_main_commands_are_shown():
     shown = {command[1] for command in commands("jaxgan")}
-    assert {"train", "sample", "evaluate", "prepare"} <= shown
+    assert {"train", "sample", "evaluate", "lipschitz", "prepare"} <= shown
     assert len(blocks("python")) >= 4
     assert commands("pip")[0] == ["pip", "install", "."]
     assert commands("pytest") == [["pytest"]]
