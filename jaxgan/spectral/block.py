@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 
-from jaxgan.spectral.flattened import INIT_STEPS, _matmul
+from jaxgan.spectral.flattened import INIT_STEPS, _constant, _matmul
 
 
 def init_basis(
@@ -50,20 +52,8 @@ def orthogonal_iteration(
       and 8.3 (Ritz acceleration).
     """
     _check_basis(w, u)
-    w = jax.lax.stop_gradient(w.astype(jnp.float32))
-    u = jax.lax.stop_gradient(u.astype(jnp.float32))
-    if n_steps == 0:
-        return u
-
-    def step(_, u: jax.Array) -> jax.Array:
-        image = _matmul(w, u)
-        new = _orthonormal(_matmul(w.T, _orthonormal(image)))
-        return jnp.where(jnp.linalg.norm(image) > eps, new, u)
-
-    u = step(0, u) if n_steps == 1 else jax.lax.fori_loop(0, n_steps, step, u)
-    image = _matmul(w, u)
-    _, turn = _left_and_turn(image)
-    return jnp.where(jnp.linalg.norm(image) > eps, _aligned(_matmul(u, turn), u), u)
+    w, u = _constant(w, u)
+    return u if n_steps == 0 else _orthogonal(w, u, n_steps, eps)
 
 
 def singular_values(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
@@ -94,6 +84,19 @@ def singular_values(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array
     left, turn = _left_and_turn(_matmul(jax.lax.stop_gradient(w), u))
     values = jnp.sum(left * _matmul(w, _matmul(u, turn)), axis=0)
     return jnp.where(jax.lax.stop_gradient(values) > eps, values, 0.0)
+
+
+@partial(jax.jit, static_argnames="n_steps", inline=True)
+def _orthogonal(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
+    def step(_, u: jax.Array) -> jax.Array:
+        image = _matmul(w, u)
+        new = _orthonormal(_matmul(w.T, _orthonormal(image)))
+        return jnp.where(jnp.linalg.norm(image) > eps, new, u)
+
+    u = step(0, u) if n_steps == 1 else jax.lax.fori_loop(0, n_steps, step, u)
+    image = _matmul(w, u)
+    _, turn = _left_and_turn(image)
+    return jnp.where(jnp.linalg.norm(image) > eps, _aligned(_matmul(u, turn), u), u)
 
 
 def _left_and_turn(image: jax.Array) -> tuple[jax.Array, jax.Array]:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import difflib
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -106,14 +107,7 @@ def power_iteration(w: jax.Array, u: jax.Array, n_steps: int = 1, eps: float = 1
 
     Source: SN-GAN (2018), Algorithm 1, step 1.
     """
-    w = jax.lax.stop_gradient(w.astype(jnp.float32))
-    u = jax.lax.stop_gradient(u.astype(jnp.float32))
-
-    def step(_, u: jax.Array) -> jax.Array:
-        v = _normalise(_matmul(w, u), jnp.zeros(w.shape[:1], jnp.float32), eps)
-        return _normalise(_matmul(v, w), u, eps)
-
-    return step(0, u) if n_steps == 1 else jax.lax.fori_loop(0, n_steps, step, u)
+    return _power(*_constant(w, u), n_steps, eps)
 
 
 def krylov_iteration(w: jax.Array, u: jax.Array, n_steps: int = 8, eps: float = 1e-12) -> jax.Array:
@@ -144,19 +138,7 @@ def krylov_iteration(w: jax.Array, u: jax.Array, n_steps: int = 8, eps: float = 
     >>> f"{sigma(w, power_iteration(w, u, 2)):.3f} {sigma(w, krylov_iteration(w, u, 2)):.3f}"
     '2.995 3.000'
     """
-    w = jax.lax.stop_gradient(w.astype(jnp.float32))
-    u = jax.lax.stop_gradient(u.astype(jnp.float32))
-    size = min(n_steps + 1, u.shape[0])
-
-    def extend(i: int, basis: jax.Array) -> jax.Array:
-        v = _normalise(_matmul(w, basis[i - 1]), jnp.zeros(w.shape[:1], jnp.float32), eps)
-        return _orthogonalise(basis, i, _matmul(v, w), eps)
-
-    basis = jnp.zeros((size, u.shape[0]), jnp.float32).at[0].set(u)
-    basis = jax.lax.fori_loop(1, size, extend, basis)
-    images = _matmul(w, basis.T)
-    weights = _leading_eigenvector(_matmul(images.T, images))
-    return _normalise(_matmul(weights, basis), u, eps)
+    return _krylov(*_constant(w, u), n_steps, eps)
 
 
 def sigma(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
@@ -207,6 +189,36 @@ def divide(kernel: jax.Array, sigma: jax.Array, eps: float = 1e-12) -> jax.Array
     """kernel / sigma in the kernel's dtype; the kernel itself if sigma is at most `eps`."""
     quotient = kernel.astype(jnp.float32) / jnp.where(sigma > eps, sigma, 1.0)
     return quotient.astype(kernel.dtype)
+
+
+def _constant(w: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Both in float32, without a gradient."""
+    return jax.lax.stop_gradient((w.astype(jnp.float32), u.astype(jnp.float32)))
+
+
+# Compiled here, for callers outside of `jax.jit`: each call would compile its loop anew.
+@partial(jax.jit, static_argnames="n_steps", inline=True)
+def _power(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
+    def step(_, u: jax.Array) -> jax.Array:
+        v = _normalise(_matmul(w, u), jnp.zeros(w.shape[:1], jnp.float32), eps)
+        return _normalise(_matmul(v, w), u, eps)
+
+    return step(0, u) if n_steps == 1 else jax.lax.fori_loop(0, n_steps, step, u)
+
+
+@partial(jax.jit, static_argnames="n_steps", inline=True)
+def _krylov(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
+    size = min(n_steps + 1, u.shape[0])
+
+    def extend(i: int, basis: jax.Array) -> jax.Array:
+        v = _normalise(_matmul(w, basis[i - 1]), jnp.zeros(w.shape[:1], jnp.float32), eps)
+        return _orthogonalise(basis, i, _matmul(v, w), eps)
+
+    basis = jnp.zeros((size, u.shape[0]), jnp.float32).at[0].set(u)
+    basis = jax.lax.fori_loop(1, size, extend, basis)
+    images = _matmul(w, basis.T)
+    weights = _leading_eigenvector(_matmul(images.T, images))
+    return _normalise(_matmul(weights, basis), u, eps)
 
 
 def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:

@@ -74,7 +74,10 @@ class TestSource:
         assert batches[0]["label"].dtype == np.int32
 
     def test_images_are_spread_over_the_set(self):
-        assert self.source.images(3)[:, 0].tolist() == [0, 3, 6]
+        for one, part in zip(
+            self.source.images(3)[:, 0], np.split(np.arange(10), [3, 6]), strict=True
+        ):
+            assert one in part
         assert self.source.images()[:, 0].tolist() == list(range(10))
         with pytest.raises(ValueError, match="11 images asked of a set of 10"):
             self.source.images(11)
