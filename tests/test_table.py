@@ -5,6 +5,7 @@ the same numbers under jit, vmap and eight devices.
 """
 
 import importlib
+import inspect
 import pkgutil
 from types import ModuleType
 
@@ -73,6 +74,16 @@ def test_every_public_function_is_in_the_table(module):
     public = table.public_functions(importlib.import_module(f"jaxgan.{module}"))
     tested = {case.function for case in CASES if case.function.split(".")[0] == module}
     assert tested == set(public)
+
+
+@pytest.mark.parametrize("module", table.PURE)
+def test_every_public_function_has_an_example_that_the_doctests_run(module):
+    module = importlib.import_module(f"jaxgan.{module}")
+    for name, function in table.public_functions(module).items():
+        owner = getattr(
+            module, name.split(".")[1]
+        )  # a namespace's example may stand in its own docstring
+        assert any(">>> " in inspect.getdoc(value) for value in (function, owner)), name
 
 
 def test_a_function_that_is_not_in_the_table_is_found():

@@ -77,6 +77,10 @@ def conv(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.
 
     Returns:
       [B, H, W, O] in the type of `x`.
+
+    >>> x, kernel = jnp.ones((1, 3, 3, 1)), jnp.ones((3, 3, 1, 1))
+    >>> conv(x, kernel)[0, :, :, 0].tolist()
+    [[4.0, 6.0, 4.0], [6.0, 9.0, 6.0], [4.0, 6.0, 4.0]]
     """
     _image_shape(x, "conv")
     _check_kernel(x, kernel, "conv")
@@ -105,6 +109,10 @@ def conv_avg_pool(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
 
     Source: Karras et al., A Style-Based Generator Architecture for Generative Adversarial Networks
       (2019), which fuses so at high resolutions.
+
+    >>> x, kernel = jnp.ones((1, 2, 2, 1)), jnp.ones((3, 3, 1, 1))
+    >>> conv_avg_pool(x, kernel).item()  # of four 4s
+    4.0
     """
     _, h, w, _ = _image_shape(x, "conv_avg_pool")
     _check_kernel(x, kernel, "conv_avg_pool")
@@ -135,6 +143,10 @@ def upsample_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
 
     Source: Shi et al., Is the deconvolution layer the same as a convolutional layer? (2016), read
       from right to left.
+
+    >>> x, kernel = jnp.ones((1, 1, 1, 1)), jnp.ones((3, 3, 1, 1))
+    >>> upsample_conv(x, kernel)[0, :, :, 0].tolist()
+    [[4.0, 4.0], [4.0, 4.0]]
     """
     _image_shape(x, "upsample_conv")
     _check_kernel(x, kernel, "upsample_conv")
@@ -155,6 +167,10 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = Non
 
     Returns:
       [B, 2H, 2W, O] in the type of `x`.
+
+    >>> x, kernel = jnp.ones((1, 1, 1, 1)), jnp.arange(4.0).reshape(2, 2, 1, 1)
+    >>> conv_transpose(x, kernel)[0, :, :, 0].tolist()
+    [[3.0, 2.0], [1.0, 0.0]]
     """
     _image_shape(x, "conv_transpose")
     if (

@@ -21,6 +21,13 @@ def init_basis(
       k: how many singular values to follow, from 1 to min(in, out).
       n_steps: as for `orthogonal_iteration`.
       eps: norms up to this count as zero.
+
+    >>> import jax, jax.numpy as jnp
+    >>> w = jnp.diag(jnp.array([1.0, 3.0, 2.0]))
+    >>> print(jnp.abs(init_basis(jax.random.key(0), w, 2)).round(3) + 0.0)
+    [[0. 0.]
+     [1. 0.]
+     [0. 1.]]
     """
     if not 0 < k <= min(w.shape):
         raise ValueError(
@@ -50,6 +57,12 @@ def orthogonal_iteration(
 
     Source: Golub and Van Loan, Matrix Computations, Section 8.2.4 (orthogonal iteration, on W^T W)
       and 8.3 (Ritz acceleration).
+
+    >>> import jax.numpy as jnp
+    >>> w = jnp.diag(jnp.array([1.0, 3.0, 2.0]))
+    >>> u = jnp.linalg.qr(jnp.array([[1.0, 1.0], [1.0, 0.0], [1.0, -1.0]]))[0]
+    >>> [round(float(s), 3) for s in singular_values(w, orthogonal_iteration(w, u, 20))]
+    [3.0, 2.0]
     """
     _check_basis(w, u)
     w, u = _constant(w, u)

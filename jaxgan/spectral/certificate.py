@@ -167,8 +167,6 @@ def lipschitz_lower_bound(
     noise = jax.random.normal(jax.random.key(0) if key is None else key, samples.shape, jnp.float32)
     size = math.sqrt(math.prod(samples.shape[1:]))
     radius = 0.05 * size * scale
-    dtype = jnp.result_type(samples)
-    del dtype
 
     gradient = jax.grad(lambda x: jnp.sum(critic(x).astype(jnp.float32)))
 

@@ -85,6 +85,11 @@ def init_u(
     """A float32 unit vector u [out] for w [in, out]: random, then `n_steps` of power iteration.
 
     Source: SN-GAN (2018), Algorithm 1, its start.
+
+    >>> import jax, jax.numpy as jnp
+    >>> w = jnp.diag(jnp.array([1.0, 3.0]))
+    >>> print(jnp.abs(init_u(jax.random.key(0), w)).round(3) + 0.0)
+    [0. 1.]
     """
     u = jax.random.normal(key, w.shape[1:], jnp.float32)
     u = _normalise(u, u, eps)
@@ -106,6 +111,12 @@ def power_iteration(w: jax.Array, u: jax.Array, n_steps: int = 1, eps: float = 1
       The new u, a float32 unit vector [out].
 
     Source: SN-GAN (2018), Algorithm 1, step 1.
+
+    >>> import jax.numpy as jnp
+    >>> w = jnp.diag(jnp.array([1.0, 2.0]))
+    >>> u = power_iteration(w, jnp.array([0.6, 0.8]))  # in proportion to 0.6, 4 * 0.8
+    >>> f"{u[0]:.4f} {u[1]:.4f}"
+    '0.1843 0.9829'
     """
     return _power(*_constant(w, u), n_steps, eps)
 
@@ -186,7 +197,12 @@ def normalised_kernel(
 
 
 def divide(kernel: jax.Array, sigma: jax.Array, eps: float = 1e-12) -> jax.Array:
-    """kernel / sigma in the kernel's dtype; the kernel itself if sigma is at most `eps`."""
+    """kernel / sigma in the kernel's dtype; the kernel itself if sigma is at most `eps`.
+
+    >>> import jax.numpy as jnp
+    >>> print(divide(jnp.array([2.0, 4.0]), jnp.float32(2.0)), divide(jnp.zeros(2), jnp.float32(0.0)))
+    [1. 2.] [0. 0.]
+    """
     quotient = kernel.astype(jnp.float32) / jnp.where(sigma > eps, sigma, 1.0)
     return quotient.astype(kernel.dtype)
 
