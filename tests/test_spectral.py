@@ -425,7 +425,7 @@ def image_conv_transpose(kernel, strides, padding):
 
 @pytest.mark.parametrize("strides", [1, 2])
 @pytest.mark.parametrize("padding", ["SAME", "VALID", "CIRCULAR", ((2, 0), (1, 3))], ids=str)
-@pytest.mark.parametrize("size", [1, 2, 3, 5])
+@pytest.mark.parametrize("size", [1, 3, 5])
 class TestConvolutionAgainstItsMatrix:
     """The SVD of the explicit matrix, which is built through Flax's layers."""
 
