@@ -9,7 +9,7 @@ import numpy as np
 from jaxgan.data import pictures
 from jaxgan.data.encoded import CACHE_BYTES, Encoded, open_encoded
 from jaxgan.data.options import DataOptions, Progress
-from jaxgan.data.source import ArraySource, Source
+from jaxgan.data.source import ArraySource, Source, digest
 
 IMAGE_KEYS = ("images", "x")
 LABEL_KEYS = ("labels", "y")
@@ -118,6 +118,7 @@ def _packed(where: str, members: dict[str, np.ndarray], labels: np.ndarray | Non
         where=where,
         names=[f"number {i}" for i in range(count)],
         read=lambda i: io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes()),
+        stamp=lambda i: digest([data[offsets[i] : offsets[i + 1]]]),
         labels=labels,
         num_classes=None if labels is None else int(labels.max()) + 1,
     )

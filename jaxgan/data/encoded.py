@@ -12,7 +12,7 @@ from PIL import Image, UnidentifiedImageError
 
 from jaxgan.data import pictures
 from jaxgan.data.options import DataOptions, Progress
-from jaxgan.data.source import ArraySource, Batch, Broken, Source, summarise
+from jaxgan.data.source import ArraySource, Batch, Broken, Source, digest, summarise
 from jaxgan.game import DataSpec
 
 log = logging.getLogger("jaxgan.data")
@@ -32,6 +32,7 @@ class Encoded:
       where: what messages call the set, such as "folder pics".
       names: of the pictures, in the order of the source.
       read: opens picture i; called from several threads at once.
+      stamp: what tells picture i from an earlier version of it, without reading it.
       labels: int [N], or None.
       num_classes: None without labels.
       classes: names of the classes, if they have names.
@@ -40,6 +41,7 @@ class Encoded:
     where: str
     names: Sequence[str]
     read: Callable[[int], BinaryIO]
+    stamp: Callable[[int], str]
     labels: np.ndarray | None = None
     num_classes: int | None = None
     classes: tuple[str, ...] = ()
@@ -116,6 +118,11 @@ class DecodingSource(Source):
         self.spec = DataSpec(shape, files.num_classes, len(good))
         self.classes, self.broken = files.classes, broken
         self.summary = summarise(files.where, self.spec, "pictures", broken)
+
+    def fingerprint(self) -> str:
+        shape = str((self.spec.shape, self._options.resolution))
+        stamps = (f"{self._files.names[i]} {self._files.stamp(i)}" for i in self._good)
+        return digest([shape, *stamps, *([] if self._labels is None else [self._labels])])
 
     def gather(self, indices: np.ndarray) -> Batch:
         images = np.empty((len(indices), *self.spec.shape), np.uint8)

@@ -7,7 +7,7 @@ import threading
 import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,13 @@ SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
 
 # The folders a picture lies in, and its file name.
 Parts = tuple[str, ...]
+
+
+class Member(NamedTuple):
+    """A file of the set: how to open it, and what tells it from an earlier version of it."""
+
+    read: Callable[[], BinaryIO]
+    stamp: Callable[[], str]
 
 
 def source(options: DataOptions, progress: Progress) -> Source:
@@ -43,11 +50,12 @@ def source(options: DataOptions, progress: Progress) -> Source:
         raise ValueError(f"{where}: holds no pictures ({names}) among its {len(entries):,} files")
     chosen = _choose_split(where, found, options.split)
     labels, classes = _classes(list(chosen.values())) if options.labels else (None, ())
-    openers = [entries[parts] for parts in chosen]
+    members = [entries[parts] for parts in chosen]
     files = Encoded(
         where=where,
         names=["/".join(parts).encode(errors="replace").decode() for parts in chosen],
-        read=lambda i: openers[i](),
+        read=lambda i: members[i].read(),
+        stamp=lambda i: members[i].stamp(),
         labels=labels,
         num_classes=len(classes) if labels is not None else None,
         classes=classes,
@@ -55,7 +63,7 @@ def source(options: DataOptions, progress: Progress) -> Source:
     return open_encoded(files, options, progress)
 
 
-def _entries(options: DataOptions) -> tuple[str, dict[Parts, Callable[[], BinaryIO]]]:
+def _entries(options: DataOptions) -> tuple[str, dict[Parts, Member]]:
     """What to call the set, and how to open each of its files."""
     if not options.path:
         raise ValueError(
@@ -80,7 +88,7 @@ def _entries(options: DataOptions) -> tuple[str, dict[Parts, Callable[[], Binary
     return f"zip {options.path}", _unzip(archive)
 
 
-def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Callable[[], BinaryIO]]:
+def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:
     """Every file of `archive`."""
     lock = threading.Lock()  # A ZipFile counts its open members without one.
 
@@ -89,15 +97,17 @@ def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Callable[[], BinaryIO]]:
             return io.BytesIO(archive.read(info))
 
     return {
-        PurePosixPath(info.filename.replace("\\", "/")).parts: functools.partial(read, info)
+        PurePosixPath(info.filename.replace("\\", "/")).parts: Member(
+            functools.partial(read, info), functools.partial(str, info.CRC)
+        )
         for info in archive.infolist()
         if not info.is_dir()
     }
 
 
-def _walk(root: Path) -> dict[Parts, Callable[[], BinaryIO]]:
+def _walk(root: Path) -> dict[Parts, Member]:
     """Every file below `root`, through links too, but through no folder twice."""
-    entries: dict[Parts, Callable[[], BinaryIO]] = {}
+    entries: dict[Parts, Member] = {}
     visited = set()
     for folder, inner, names in os.walk(root, followlinks=True):
         inner.sort()
@@ -108,8 +118,16 @@ def _walk(root: Path) -> dict[Parts, Callable[[], BinaryIO]]:
         visited.add(real)
         parts = Path(folder).relative_to(root).parts
         for name in names:
-            entries[*parts, name] = functools.partial(Path(folder, name).open, "rb")
+            path = Path(folder, name)
+            entries[*parts, name] = Member(
+                functools.partial(path.open, "rb"), functools.partial(_stamp, path)
+            )
     return entries
+
+
+def _stamp(path: Path) -> str:
+    status = path.stat()
+    return f"{status.st_size} {status.st_mtime_ns}"
 
 
 def _is_picture(parts: Parts) -> bool:

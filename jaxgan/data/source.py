@@ -1,7 +1,8 @@
 """A source: a finite, indexed set of examples, without order of training or randomness."""
 
 import abc
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
@@ -49,18 +50,28 @@ class Source(abc.ABC):
         for start in range(0, len(self), batch_size):
             yield self.gather(np.arange(start, min(start + batch_size, len(self))))
 
-    def spread(self, count: int, batch_size: int = 256) -> Iterator[Batch]:
+    def fingerprint(self) -> str:
+        """SHA-256 of what the examples are made of: another one wherever an example may differ.
+
+        Here of every example; a source that knows a shorter way overrides it.
+        """
+        return digest(value for batch in self.batches(1024) for value in batch.values())
+
+    def spread(
+        self, count: int, batch_size: int = 256, part: tuple[int, int] = (0, 1)
+    ) -> Iterator[Batch]:
         """`count` different examples, spread evenly over the set and in its order.
 
         Spread, because many sets are sorted by class: the first thousand would be one class. And drawn, one from each
         of `count` equal parts (always the same ones), because others are interleaved: every 40th of a set whose labels
-        go round by 25 meets five of them.
+        go round by 25 meets five of them. `part` (i, n) is the i-th of n parts of them, for one of n processes.
         """
         if not 0 < count <= len(self):
             raise ValueError(f"{count:,} images asked of a set of {len(self):,} ({self.summary})")
         edges = np.arange(count + 1) * len(self) // count
         indices = np.random.default_rng(0).integers(edges[:-1], edges[1:])
-        for start in range(0, count, batch_size):
+        indices = np.array_split(indices, part[1])[part[0]]
+        for start in range(0, len(indices), batch_size):
             yield self.gather(indices[start : start + batch_size])
 
     def images(self, count: int | None = None) -> np.ndarray:
@@ -111,6 +122,18 @@ class ArraySource(Source):
         if self._labels is not None:
             batch["label"] = self._labels[indices]
         return batch
+
+
+def digest(parts: Iterable[np.ndarray | str]) -> str:
+    """SHA-256 of arrays (with shape and dtype) and texts, one after the other."""
+    sha256 = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            sha256.update(f"{len(part)}:{part}".encode())
+        else:
+            sha256.update(f"{part.dtype} {part.shape}".encode())
+            sha256.update(np.ascontiguousarray(part).data)
+    return sha256.hexdigest()
 
 
 def summarise(name: str, spec: DataSpec, unit: str, broken: Broken = ()) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from jaxgan.data import pictures
 from jaxgan.data.encoded import CACHE_BYTES
 from jaxgan.data.options import DataOptions, Progress
-from jaxgan.data.source import Batch, Source, summarise
+from jaxgan.data.source import Batch, Source, digest, summarise
 from jaxgan.game import DataSpec
 
 
@@ -99,11 +99,17 @@ class TFDSSource(Source):
         )
         self.classes = tuple(feature.names) if feature else ()
         self.summary = summarise(where, self.spec, "pictures")
+        # A prepared set never changes under its name and version.
+        facts = (builder.info.full_name, options.split, self.spec, self._image, self._label)
+        self._fingerprint = digest([str(facts)])
         self._decoded = self._known = None
         if self.spec.size * int(np.prod(self.spec.shape)) <= CACHE_BYTES:
             self._decoded = np.empty((self.spec.size, *self.spec.shape), np.uint8)
             self._labels = np.zeros(self.spec.size, np.int32)
             self._known = np.zeros(self.spec.size, bool)
+
+    def fingerprint(self) -> str:
+        return self._fingerprint
 
     def gather(self, indices: np.ndarray) -> Batch:
         if self._known is None:

@@ -1,201 +1,193 @@
 """From two streams of examples to scores, stamped with the protocol that made them."""
 
-from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 import jax
 import numpy as np
 
 from jaxgan import __version__
+from jaxgan.metrics import protocols
 from jaxgan.metrics.features import Extractor
-from jaxgan.metrics.frechet import frechet_distance
 from jaxgan.metrics.images import QUANTISATION
-from jaxgan.metrics.moments import Moments
-from jaxgan.metrics.precision_recall import precision_recall
-
-
-class Summary(NamedTuple):
-    """What is kept of a stream of examples."""
-
-    moments: Moments
-    features: np.ndarray | None  # float32 [N, D], only where a score needs them
-    dtype: np.dtype  # of the examples
+from jaxgan.metrics.protocols import Protocol
+from jaxgan.metrics.scores import SCORES, Score, score_name
+from jaxgan.metrics.summary import Summary, Wanted, summarise
 
 
 def evaluate(
-    real_batches: Iterable,
-    fake_batches: Iterable,
+    real: Iterable | Summary | None,
+    fake: Iterable | Summary,
     extractor: Extractor,
-    num_real: int,
-    num_fake: int,
-    nearest_k: int | None = 3,
+    protocol: Protocol | str = "quick",
     *,
     batch_size: int = 256,
     sharding: jax.sharding.NamedSharding | None = None,
-    **stated: Any,
+    stated: Mapping[str, Any] | None = None,
+    measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The Fréchet distance and improved precision and recall of fakes against reals.
+    """The scores of a protocol.
 
     Args:
-      real_batches, fake_batches: iterables of batches of any sizes: dicts with "image", or arrays;
-        uint8 [B, H, W, C] for pictures, float32 [B, D] for points. Read no further than needed.
+      real, fake: iterables of batches of any sizes: dicts with "image", or arrays; uint8
+        [B, H, W, C] for pictures, float32 [B, D] for points. Read no further than needed. Or what
+        `summarise` has kept of them. `real` may be None where no score needs any.
       extractor: the features; its name becomes part of every score's.
-      num_real, num_fake: exactly how many of each are used, the first ones; fewer is an error.
-      nearest_k: neighbour of precision and recall; None leaves them out, and then nothing of size
-        N x D is held.
+      protocol: a name of `protocols.PROTOCOLS`, or a `Protocol` of your own; too few examples for
+        it are an error. `protocols.adapted` makes one like another.
       batch_size: of the extractor's one compiled program; a last partial batch is padded and
         masked, never dropped.
       sharding: how batches lie on the devices; its first axis must divide `batch_size`.
-      **stated: what only the caller knows (split="train", ema=True, ...), stated in the protocol.
+      stated: what only the caller knows and the numbers depend on (data, ema=True, ...).
+      measured: what was measured (workdir, step, seed, ...): may differ between comparable results.
 
     Returns:
-      {"fd_NAME": float, "precision_NAME": float, "recall_NAME": float, "protocol": dict}, ready for
-      JSON. Two results are comparable only where their protocols agree.
+      {score: float, ..., "protocol": dict, "measured": dict, "notes": list}, ready for JSON. Two
+      results are comparable only where their protocols agree (`jaxgan.metrics.compare`).
 
     >>> from jaxgan.metrics.features import points
     >>> x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
-    >>> result = evaluate([x], [x + np.float32([3, 4])], points((2,)), 500, 500, split="test")
+    >>> protocol = Protocol("custom", ("fd",), "points", num_fake=500, split="test")
+    >>> result = evaluate([x], [x + np.float32([3, 4])], points((2,)), protocol)
     >>> round(result["fd_points"], 3), result["protocol"]["split"]
     (25.0, 'test')
     """
-    _check_counts(num_real, num_fake, nearest_k)
-    keep = nearest_k is not None
-    how = {"keep_features": keep, "batch_size": batch_size, "sharding": sharding}
-    protocol = _protocol(extractor, num_real, num_fake, nearest_k)
-    if clash := sorted(protocol.keys() & stated.keys()):
-        raise ValueError(f"the protocol states {', '.join(clash)} by itself; give it another name")
-    real = summarise(real_batches, extractor, num_real, "real", **how)
-    fake = summarise(fake_batches, extractor, num_fake, "fake", **how)
-    if real.dtype != fake.dtype:
+    if isinstance(protocol, str):
+        protocol = protocols.by_name(protocol)
+    scores = check(protocol, extractor)
+    how = {"batch_size": batch_size, "sharding": sharding}
+    summaries = {"real": None, "fake": None}
+    for kind, examples in (("real", real), ("fake", fake)):
+        needed = wanted(scores, kind)
+        if needed is None:
+            continue
+        if examples is None:
+            raise ValueError(f"{kind} is None, but {', '.join(protocol.scores)} need examples")
+        if not isinstance(examples, Summary):
+            num = getattr(protocol, f"num_{kind}")
+            examples = summarise(examples, extractor, num, kind, needed, **how)
+        summaries[kind] = _checked(examples, kind, protocol, scores)
+    return report(
+        **summaries, extractor=extractor, protocol=protocol, stated=stated, measured=measured
+    )
+
+
+def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
+    """The scores of a protocol, if these features can give them; says what does not fit before any work."""
+    if unknown := [name for name in protocol.scores if name not in SCORES]:
+        raise ValueError(f"no score is called {unknown[0]!r}; there are {', '.join(SCORES)}")
+    scores = {name: SCORES[name] for name in protocol.scores}
+    for name, score in scores.items():
+        missing = sorted((score.wanted.moments | score.wanted.arrays) - set(extractor.outputs))
+        if missing:
+            raise ValueError(
+                f"the score {name!r} looks at the {', '.join(missing)} of a network, but"
+                f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features"
+            )
+        for kind in ("real", "fake") if score.needs_real else ("fake",):
+            num, least = getattr(protocol, f"num_{kind}"), score.least(protocol)
+            if num is not None and num < least:
+                raise ValueError(
+                    f"num_{kind} = {num} is too few: the score {name!r} needs at least {least}"
+                )
+    return scores
+
+
+def wanted(scores: Mapping[str, Score], kind: str) -> Wanted | None:
+    """What must be kept of the examples of a kind ("real", "fake"); None if they are not looked at."""
+    needed = [score.wanted for score in scores.values() if kind == "fake" or score.needs_real]
+    total = Wanted()
+    for one in needed:
+        total = total.union(one)
+    return total if needed else None
+
+
+def report(
+    real: Summary | None,
+    fake: Summary,
+    *,
+    extractor: Extractor,
+    protocol: Protocol,
+    stated: Mapping[str, Any] | None = None,
+    measured: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The result that `evaluate` returns, from what was kept."""
+    if real is not None and real.dtype != fake.dtype:
         raise ValueError(
             f"reals are {real.dtype} and fakes are {fake.dtype}: quantise both by the same rule"
         )
-    protocol["quantisation"] = QUANTISATION if real.dtype == np.uint8 else "none"
+    statement = _statement(real, fake, extractor, protocol)
+    stated = dict(stated or {})
+    if clash := sorted(statement.keys() & stated.keys()):
+        raise ValueError(f"the protocol states {', '.join(clash)} by itself; give it another name")
+    result: dict[str, Any] = {}
+    for name in protocol.scores:
+        for key, value in SCORES[name].compute(real, fake, protocol).items():
+            result[score_name(key, extractor.name, statement["resize"])] = value
+    return result | {
+        "protocol": statement | stated,
+        "measured": dict(measured or {}),
+        "notes": _notes(real, fake, protocol, extractor),
+    }
 
-    name = extractor.name
-    distance = frechet_distance(
-        real.moments.mean, real.moments.covariance(), fake.moments.mean, fake.moments.covariance()
-    )
-    scores = {f"fd_{name}": distance}
-    if keep:
-        nearest = precision_recall(real.features, fake.features, nearest_k)
-        scores |= {f"precision_{name}": nearest.precision, f"recall_{name}": nearest.recall}
-    return scores | {"protocol": protocol | stated}
 
-
-def summarise(
-    batches: Iterable,
-    extractor: Extractor,
-    num: int,
-    kind: str,
-    *,
-    keep_features: bool,
-    batch_size: int = 256,
-    sharding: jax.sharding.NamedSharding | None = None,
+def _checked(
+    summary: Summary, kind: str, protocol: Protocol, scores: Mapping[str, Score]
 ) -> Summary:
-    """The moments, and where asked the features, of the first `num` examples of a stream.
-
-    Args:
-      kind: what the examples are called in errors ("real", "fake").
-      keep_features: whether to hold the features themselves, N x D, beside their moments.
-      (the others as in `evaluate`)
-    """
-    moments = Moments.empty(extractor.dim)
-    kept = np.empty((num, extractor.dim), np.float32) if keep_features else None
-    waiting = None  # a batch runs on the device while the one before it is summed on the host
-    dtype = None
-    for batch, mask in _rebatch(batches, num, kind, batch_size):
-        dtype = batch.dtype
-        features = extractor(_place(batch, sharding))
-        if features.shape != (batch_size, extractor.dim):
-            raise ValueError(
-                f"features {extractor.name!r} say dim = {extractor.dim}, but gave an array "
-                f"{list(features.shape)} for {batch_size} examples"
-            )
-        if waiting is not None:
-            moments = _add(moments, kept, *waiting, kind)
-        waiting = features, mask
-    moments = _add(moments, kept, *waiting, kind)
-    return Summary(moments, kept, dtype)
-
-
-def _add(moments: Moments, kept: np.ndarray | None, features, mask, kind: str) -> Moments:
-    features = np.asarray(features)
-    if not np.isfinite(features[mask]).all():
-        raise ValueError(f"the features of the {kind} examples contain NaN or Inf")
-    if kept is not None:
-        kept[moments.count : moments.count + mask.sum()] = features[mask]
-    return moments.merge(Moments.of(features, mask))
-
-
-def _rebatch(
-    batches: Iterable, num: int, kind: str, batch_size: int
-) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """Yields the first `num` examples as (batch [batch_size, ...], mask [batch_size])."""
-    held, count, taken = [], 0, 0
-    for batch in batches:
-        images = np.asarray(batch["image"] if isinstance(batch, dict) else batch)[: num - taken]
-        if held and (images.shape[1:] != held[0].shape[1:] or images.dtype != held[0].dtype):
-            raise ValueError(
-                f"the {kind} batches differ: {held[0].dtype} {list(held[0].shape[1:])} and then "
-                f"{images.dtype} {list(images.shape[1:])}"
-            )
-        held.append(images)
-        count, taken = count + len(images), taken + len(images)
-        if count >= batch_size or taken == num:
-            held = [np.concatenate(held)]
-        while count >= batch_size:
-            yield held[0][:batch_size], np.ones(batch_size, bool)
-            held, count = [held[0][batch_size:]], count - batch_size
-        if taken == num:
-            break
-    if taken < num:
+    num = getattr(protocol, f"num_{kind}")
+    if num is not None and summary.count != num:
         raise ValueError(
-            f"num_{kind} asks for {num} {kind} examples, but there were only {taken}; give more "
-            "or ask for fewer, and compare only scores of equal numbers"
+            f"the protocol {protocol.name!r} takes {num} {kind} examples, but {summary.count} were"
+            " summarised"
         )
-    if count:
-        padding = np.zeros((batch_size - count, *held[0].shape[1:]), held[0].dtype)
-        yield np.concatenate([held[0], padding]), np.arange(batch_size) < count
-
-
-def _place(batch: np.ndarray, sharding: jax.sharding.NamedSharding | None):
-    if sharding is None:
-        return batch
-    try:
-        sharding.shard_shape(batch.shape)
-    except ValueError as error:
+    least = max(s.least(protocol) for s in scores.values() if kind == "fake" or s.needs_real)
+    if summary.count < least:
         raise ValueError(
-            f"batch_size = {len(batch)} cannot be split over the devices as {sharding.spec} on "
-            f"{dict(sharding.mesh.shape)}"
-        ) from error
-    return jax.device_put(batch, sharding)
+            f"{summary.count} {kind} examples are too few: the scores {', '.join(scores)} need at"
+            f" least {least}"
+        )
+    return summary
 
 
-def _check_counts(num_real: int, num_fake: int, nearest_k: int | None) -> None:
-    least = 2 if nearest_k is None else max(2, nearest_k + 1)
-    for kind, num in (("real", num_real), ("fake", num_fake)):
-        if num < least:
-            needs = "a covariance" if nearest_k is None else f"nearest_k = {nearest_k}"
-            raise ValueError(f"num_{kind} = {num} is too few: {needs} needs at least {least}")
-
-
-def _protocol(extractor: Extractor, num_real: int, num_fake: int, nearest_k: int | None) -> dict:
+def _statement(
+    real: Summary | None, fake: Summary, extractor: Extractor, protocol: Protocol
+) -> dict[str, Any]:
     """Everything known here that fixes the numbers; the caller's statements join it."""
-    notes = [
-        f"num_{kind} = {num} is below dim + 1 = {extractor.dim + 1}: the covariance is "
-        "rank-deficient and the Fréchet distance strongly biased"
-        for kind, num in (("real", num_real), ("fake", num_fake))
-        if num < extractor.dim + 1
-    ]
+    options = {name for score in protocol.scores for name in SCORES[score].options}
     return {
-        "num_real": num_real,
-        "num_fake": num_fake,
+        "name": protocol.name,
+        "scores": list(protocol.scores),
+        "num_real": None if real is None else real.count,
+        "num_fake": fake.count,
+        "split": None if real is None else protocol.split,
         "features": extractor.name,
-        "features_dim": extractor.dim,
+        "features_dim": extractor.outputs["features"],
         "features_checksum": getattr(extractor, "checksum", "not stated"),
         "resize": getattr(extractor, "resize", "none"),
-        "nearest_k": nearest_k,
-        "notes": notes,
+        "quantisation": QUANTISATION if fake.dtype == np.uint8 else "none",
+        **{name: getattr(protocol, name) for name in sorted(options)},
+        "numbers": protocols.NUMBERS,
         "jaxgan": __version__,
     }
+
+
+def _notes(
+    real: Summary | None, fake: Summary, protocol: Protocol, extractor: Extractor
+) -> list[str]:
+    """What a reader of the numbers should know."""
+    notes = []
+    for kind, summary in (("real", real), ("fake", fake)):
+        if summary is None:
+            continue
+        for output, moments in summary.moments.items():
+            if summary.count < moments.mean.size + 1:
+                notes.append(
+                    f"num_{kind} = {summary.count} is below dim + 1 = {moments.mean.size + 1} of the"
+                    f" {output}: the covariance is rank-deficient and the Fréchet distance strongly biased"
+                )
+            if not moments.scatter.any():
+                notes.append(
+                    f"all {kind} examples have the same {output}: they are copies of one picture, or"
+                    " the network is blind to what tells them apart"
+                )
+    return notes

@@ -1,17 +1,18 @@
 """Feature extractors that need no download, each named for what it is.
 
-An extractor is any object with a `name`, a `dim` and a `__call__(batch) -> float32 [B, dim]`:
-Inception, DINOv2 or a user's own classifier serve the same way, and the score is named after it
-(`fd_random_conv`). If it also has a `checksum` of its weights or a `resize` rule, the protocol
-states them. None of those here knows what pictures mean: their distances order runs on one data
-set, and can never stand beside a published FID.
+An extractor is any object with a `name`, `outputs` (the size of each) and a
+`__call__(batch) -> {output: float32 [B, size]}`: Inception, DINOv2 or a user's own classifier serve
+the same way (`jaxgan.metrics.networks`), and the score is named after it (`fd_random_conv`). If it
+also has a `checksum` of its weights or a `resize` rule, the protocol states them. None of those
+here knows what pictures mean: their distances order runs on one data set, and can never stand
+beside a published FID.
 """
 
 import dataclasses
 import functools
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Protocol
 
 import jax
@@ -25,19 +26,25 @@ _SMALLEST = 4  # of a picture's sides, and of the coarsest map of the pyramid
 
 
 class Extractor(Protocol):
-    """What evaluation asks of a feature extractor."""
+    """What evaluation asks of a feature extractor.
+
+    Attributes:
+      name: part of every score's name.
+      outputs: the size of each output: "features" always, "logits" of a classifier, others where a
+        score asks for them.
+    """
 
     name: str
-    dim: int
+    outputs: Mapping[str, int]
 
-    def __call__(self, batch) -> jax.Array:
-        """uint8 pictures [B, H, W, C] or float points [B, D] to float32 features [B, dim]."""
+    def __call__(self, batch) -> Mapping[str, jax.Array]:
+        """uint8 pictures [B, H, W, C] or float points [B, D] to {output: float32 [B, size]}."""
         ...
 
 
 @dataclasses.dataclass(frozen=True)
 class ArrayExtractor:
-    """A jitted function of one batch, for examples of one shape and dtype."""
+    """A jitted function of one batch, for examples of one shape and dtype, with one output."""
 
     name: str
     dim: int
@@ -46,14 +53,18 @@ class ArrayExtractor:
     checksum: str  # sha256 of the weights, or "no weights"
     apply: Callable[[jax.Array], jax.Array]
 
-    def __call__(self, batch) -> jax.Array:
+    @property
+    def outputs(self) -> dict[str, int]:
+        return {"features": self.dim}
+
+    def __call__(self, batch) -> dict[str, jax.Array]:
         if batch.shape[1:] != self.shape or batch.dtype != self.dtype:
             raise ValueError(
                 f"{self.name} was made for {self.dtype} examples {list(self.shape)}, but was given "
                 f"a batch {batch.dtype} {list(batch.shape)}"
                 + ("; quantise with to_uint8 first" if self.dtype == np.uint8 else "")
             )
-        return self.apply(batch)
+        return {"features": self.apply(batch)}
 
 
 def extractor_for(shape: tuple[int, ...], name: str | None = None) -> ArrayExtractor:

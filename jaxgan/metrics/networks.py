@@ -1,0 +1,88 @@
+"""Feature networks as extractors: pictures of any size in, features out, each step stated.
+
+The networks are those of `jaxgan.nets.features`, their published weights come through
+`jaxgan.weights`. What a score says of its features (name, resize, checksum) is read off the
+extractor here.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import weights
+from jaxgan.metrics.resize import MODES, resize
+from jaxgan.nets.features import FeatureNet, by_name
+
+
+class NetworkExtractor:
+    """A feature network with its weights.
+
+    Args:
+      net: the network.
+      variables: its weights, as `net.convert` makes them.
+      checksum: SHA-256 of the file that they come from.
+      mode: how pictures are resized, "tf1", "clean" or "torch"; the network's own if None.
+
+    Called with uint8 pictures [B, H, W, 1 or 3] of any size, or with float32 ones [B, h, w, 3] of
+    values 0 to 255 that already have the network's size (`resize_picture` makes such). One program
+    is compiled for each size of pictures.
+    """
+
+    def __init__(
+        self, net: FeatureNet, variables: Mapping[str, Any], checksum: str, mode: str | None = None
+    ):
+        self.net, self.checksum = net, checksum
+        self.name, self.outputs = net.name, dict(net.outputs)
+        if mode is not None and mode not in MODES:
+            raise ValueError(f"no resize is called {mode!r}; there are {', '.join(MODES)}")
+        self.resize = "none" if net.size is None else (mode or net.resize)
+        self._variables = jax.tree.map(jnp.asarray, variables)
+        self._apply = jax.jit(self.apply)
+
+    def apply(self, variables, batch: jax.Array) -> dict[str, jax.Array]:
+        """The whole way from pictures to features, for programs that go on from here."""
+        if batch.dtype == jnp.uint8:
+            batch = batch.astype(jnp.float32)
+            if self.net.size is not None and batch.shape[1:3] != self.net.size:
+                batch = resize(batch, self.net.size, self.resize)
+        if batch.shape[-1] == 1:
+            batch = jnp.repeat(batch, 3, axis=-1)
+        return self.net.apply(variables, batch)
+
+    def __call__(self, batch) -> dict[str, jax.Array]:
+        self._check(batch)
+        return self._apply(self._variables, batch)
+
+    def _check(self, batch) -> None:
+        shape = tuple(batch.shape)
+        ready = batch.dtype == np.float32 and (self.net.size is None or shape[1:3] == self.net.size)
+        if len(shape) != 4 or shape[-1] not in (1, 3) or not (batch.dtype == np.uint8 or ready):
+            raise ValueError(
+                f"{self.name} takes uint8 pictures [B, H, W, 1 or 3], but was given a batch"
+                f" {batch.dtype} {list(shape)}; quantise with to_uint8 first"
+            )
+
+
+def network_extractor(
+    name: str, file: str | Path | None = None, mode: str | None = None
+) -> NetworkExtractor:
+    """The feature network called `name`, with its published weights.
+
+    Args:
+      name: one of `jaxgan.nets.features.networks()`.
+      file: a file with the weights, for machines without a network and for networks that are
+        published nowhere; fetched (once) from its published address if None.
+      mode: how pictures are resized; the network's own way if None.
+    """
+    net = by_name(name)
+    if file is None and not net.files:
+        raise ValueError(
+            f"the weights of {name} are published at no address that jaxgan knows; give their file"
+            " (--weights FILE)"
+        )
+    tensors, checksum = weights.load(net.files[0] if net.files else name, file)
+    return NetworkExtractor(net, net.convert(tensors), checksum, mode)

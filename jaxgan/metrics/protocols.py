@@ -1,0 +1,140 @@
+"""Named protocols: everything that fixes a score's number, under one name.
+
+"Your number is not my number" has few causes: other reals, another count, another resize, other
+features, other neighbours. A protocol fixes them all; two results are comparable only where their
+protocols agree, and `jaxgan.metrics.compare` holds that.
+"""
+
+import dataclasses
+import difflib
+
+# Raised whenever the same pictures under the same protocol would give another number than before.
+NUMBERS = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Protocol:
+    """What to measure, on how many, through which features.
+
+    Attributes:
+      name: by which the result is known; "custom" for one put together by the user.
+      scores: names of `jaxgan.metrics.scores.SCORES`.
+      features: the feature network, one of `jaxgan.nets.features`, or "random_conv", "pixels",
+        "points", which need no download.
+      num_fake: how many generated examples.
+      num_real: how many real ones; None for the whole split.
+      split: of the real data.
+      resize: "tf1", "clean" or "torch"; None for the features' own.
+      nearest_k: neighbour of precision and recall (Kynkäänniemi et al. 2019: 3).
+      density_k: neighbour of density and coverage (Naeem et al. 2020: 5).
+      splits: parts that the class score is averaged over (Salimans et al. 2016: 10).
+      subsets, subset_size: of the kernel distance (Bińkowski et al. 2018: 100 of 1,000).
+      source: who measures so.
+    """
+
+    name: str
+    scores: tuple[str, ...]
+    features: str = "inception"
+    num_fake: int = 50_000
+    num_real: int | None = None
+    split: str = "train"
+    resize: str | None = None
+    nearest_k: int = 3
+    density_k: int = 5
+    splits: int = 10
+    subsets: int = 100
+    subset_size: int = 1000
+    source: str = ""
+
+
+_TABLE = (
+    Protocol(
+        "fid50k_train",
+        ("fd",),
+        source="Heusel et al. 2017 on CIFAR-10; the papers since SN-GAN's successors, NVIDIA's fid50k_full",
+    ),
+    Protocol("fid10k_test", ("fd",), num_fake=10_000, split="test", source="compare_gan, SAGAN"),
+    Protocol(
+        "fid5k_test",
+        ("fd",),
+        num_fake=5_000,
+        split="test",
+        source="Miyato et al. 2018 (SN-GAN): 5,000 samples",
+    ),
+    Protocol(
+        "clean_fid50k_train",
+        ("fd",),
+        resize="clean",
+        source="Parmar et al. 2022 (clean-fid)",
+    ),
+    Protocol(
+        "is50k_10splits", ("class",), source="Salimans et al. 2016: 10 splits of 5,000 samples"
+    ),
+    Protocol("kid50k_train", ("kd",), source="Bińkowski et al. 2018; torch-fidelity's subsets"),
+    Protocol(
+        "sfid50k_train", ("sfd",), source="Nash et al. 2021; guided-diffusion's spatial features"
+    ),
+    Protocol(
+        "pr50k_train",
+        ("pr",),
+        features="vgg16",
+        num_real=50_000,
+        source="Kynkäänniemi et al. 2019: VGG-16, k = 3, 50,000 of each",
+    ),
+    Protocol(
+        "prdc10k_train",
+        ("pr", "dc"),
+        num_fake=10_000,
+        num_real=10_000,
+        nearest_k=5,
+        source="Naeem et al. 2020: k = 5, 10,000 of each",
+    ),
+    Protocol(
+        "fd_dinov2_50k_train",
+        ("fd",),
+        features="dinov2_vitl14",
+        source="Stein et al. 2023 (FD-DINOv2): 50,000 samples, ViT-L/14",
+    ),
+    Protocol(
+        "all50k_train",
+        ("fd", "sfd", "kd", "class", "pr", "dc"),
+        num_real=50_000,
+        source="every score of one pass through Inception; precision and recall in its features",
+    ),
+    Protocol(
+        "quick",
+        ("fd", "pr"),
+        features="random_conv",
+        num_fake=5_000,
+        num_real=5_000,
+        source="jaxgan: no download; orders runs on one data set, and is no FID",
+    ),
+)
+PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _TABLE}
+
+
+def by_name(name: str) -> Protocol:
+    """The protocol called `name`, one of `PROTOCOLS`.
+
+    >>> by_name("fid10k_test").num_fake
+    10000
+    """
+    if name not in PROTOCOLS:
+        close = difflib.get_close_matches(name, PROTOCOLS, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"there are {', '.join(PROTOCOLS)}"
+        raise ValueError(f"no protocol is called {name!r}; {hint}")
+    return PROTOCOLS[name]
+
+
+def adapted(protocol: Protocol | str, **changes) -> Protocol:
+    """The protocol with other fields, called "custom" where that changes anything.
+
+    >>> adapted("fid10k_test", num_fake=500).name, adapted("fid10k_test", num_fake=10_000).name
+    ('custom', 'fid10k_test')
+    """
+    if isinstance(protocol, str):
+        protocol = by_name(protocol)
+    changed = dataclasses.replace(protocol, **changes)
+    return (
+        protocol if changed == protocol else dataclasses.replace(changed, name="custom", source="")
+    )

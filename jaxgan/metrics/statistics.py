@@ -1,0 +1,119 @@
+"""Statistics of real examples, kept between evaluations under a hash of everything they depend on.
+
+The key is SHA-256 of the facts as canonical JSON: the data's fingerprint, split and count, the
+features with the checksum of their weights, resize, quantisation and `protocols.NUMBERS`. Whatever
+differs is another file, so nothing is ever stale; the facts lie beside the numbers, for people.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+import warnings
+import zipfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxgan.metrics.moments import Moments
+from jaxgan.metrics.summary import Summary, Wanted
+
+
+def cached(
+    folder: str | Path,
+    facts: Mapping[str, Any],
+    wanted: Wanted,
+    make: Callable[[Wanted], Summary],
+) -> Summary:
+    """What `make(wanted)` returns, from `folder` where it was made before under the same facts.
+
+    Args:
+      folder: created when needed. One that cannot be written to is said in a warning, and does no harm.
+      facts: all that the statistics depend on, JSON.
+      wanted: what the caller needs; what another evaluation has kept beyond that stays there.
+      make: called where something is missing, with that and all that was there.
+
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     summary = Summary(1, np.dtype(np.uint8), {}, {"features": np.ones((1, 2), np.float32)})
+    ...     wanted = Wanted(arrays=frozenset(["features"]))
+    ...     made = [cached(folder, {"of": "a"}, wanted, lambda _: summary) for _ in range(2)]
+    >>> made[0] is summary, made[1] is summary, (made[1].arrays["features"] == 1).all()
+    (True, False, np.True_)
+    """
+    path = Path(folder) / f"{key(facts)}.npz"
+    there = _load(path)
+    if there is not None:
+        has = Wanted(frozenset(there.moments), frozenset(there.arrays))
+        if wanted.moments <= has.moments and wanted.arrays <= has.arrays:
+            return there
+        wanted = wanted.union(has)
+    summary = make(wanted)
+    try:
+        _save(path, facts, summary)
+    except OSError as error:
+        warnings.warn(
+            f"the statistics of the real examples cannot be kept in {folder} ({error.strerror or error}); they"
+            " will be computed again next time",
+            stacklevel=2,
+        )
+    return summary
+
+
+def key(facts: Mapping[str, Any]) -> str:
+    """SHA-256 of the facts.
+
+    >>> key({"a": 1, "b": [2.0]}) == key({"b": [2.0], "a": 1}) != key({"a": 1, "b": [2.5]})
+    True
+    """
+    text = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _save(path: Path, facts: Mapping[str, Any], summary: Summary) -> None:
+    entries = {
+        "facts": np.array(json.dumps(dict(facts), sort_keys=True)),
+        "count": np.array(summary.count),
+        "dtype": np.array(summary.dtype.str),
+    }
+    for name, moments in summary.moments.items():
+        entries[f"moments/{name}/mean"] = moments.mean
+        entries[f"moments/{name}/scatter"] = moments.scatter
+    for name, array in summary.arrays.items():
+        entries[f"arrays/{name}"] = array
+    if summary.labels is not None:
+        entries["labels"] = summary.labels
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **entries)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def _load(path: Path) -> Summary | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            count, moments, arrays = int(file["count"]), {}, {}
+            for entry in file.files:
+                kind, _, name = entry.partition("/")
+                if kind == "arrays":
+                    arrays[name] = file[entry]
+                elif kind == "moments" and name.endswith("/mean"):
+                    name = name.removesuffix("/mean")
+                    scatter = file[f"moments/{name}/scatter"]
+                    moments[name] = Moments(count, file[entry], scatter)
+            labels = file["labels"] if "labels" in file.files else None
+            return Summary(count, np.dtype(str(file["dtype"])), moments, arrays, labels)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
+        warnings.warn(
+            f"the kept statistics {path} cannot be read ({error}); they are computed again",
+            stacklevel=3,
+        )
+        return None

@@ -1,0 +1,307 @@
+"""What is kept of a stream of examples: moments, and arrays where a score needs them."""
+
+import dataclasses
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple, Self
+
+import jax
+import numpy as np
+
+from jaxgan.metrics.features import Extractor
+from jaxgan.metrics.moments import Moments
+
+
+class Wanted(NamedTuple):
+    """Which outputs of an extractor are wanted, and in what form.
+
+    Attributes:
+      moments: outputs of which count, mean and scatter are enough; D x D each.
+      arrays: outputs to be held for every example; N x D each.
+    """
+
+    moments: frozenset[str] = frozenset()
+    arrays: frozenset[str] = frozenset()
+
+    def union(self, other: Self) -> Self:
+        return type(self)(self.moments | other.moments, self.arrays | other.arrays)
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What is kept of a stream of examples.
+
+    Attributes:
+      count: how many there were.
+      dtype: of the examples: uint8 for stored pictures.
+      moments: by output.
+      arrays: float32 [N, D] by output.
+      labels: int32 [N] where the examples had some and arrays are held.
+    """
+
+    count: int
+    dtype: np.dtype
+    moments: Mapping[str, Moments]
+    arrays: Mapping[str, np.ndarray]
+    labels: np.ndarray | None = None
+
+
+class Features(NamedTuple):
+    """One batch that went through an extractor.
+
+    Attributes:
+      outputs: float32 [B, D] by name, on the device or not.
+      mask: bool [B], False for padding.
+      labels: int32 [B], or None.
+      dtype: of the examples.
+      positions: int64 [B], which examples these are; None where batches come in order. Devices and
+        processes work on different parts of a set at once.
+    """
+
+    outputs: Mapping[str, Any]
+    mask: np.ndarray
+    labels: np.ndarray | None
+    dtype: np.dtype
+    positions: np.ndarray | None = None
+
+
+def summarise(
+    batches: Iterable,
+    extractor: Extractor,
+    num: int | None,
+    kind: str,
+    wanted: Wanted,
+    *,
+    batch_size: int = 256,
+    sharding: jax.sharding.NamedSharding | None = None,
+    offset: int = 0,
+) -> Summary:
+    """Puts the first `num` examples of a stream through an extractor and keeps what is wanted.
+
+    Args:
+      batches: iterable of batches of any sizes: dicts with "image" and perhaps "label", or arrays;
+        uint8 [B, H, W, C] for pictures, float32 [B, D] for points. Read no further than needed.
+      extractor: the features.
+      num: exactly how many are used, the first ones; fewer is an error. None takes all.
+      kind: what the examples are called in errors ("real", "fake").
+      wanted: what is kept. Without arrays, nothing of size N x D is held.
+      batch_size: of the extractor's one compiled program; a last partial batch is padded and
+        masked, never dropped.
+      sharding: how batches lie on the devices; its first axis must divide `batch_size`.
+      offset: where JAX runs in several processes, each gives its part of the examples here: the
+        position of its first one. Each returns the summary of all.
+    """
+
+    def features() -> Iterator[Features]:
+        start = offset
+        for images, labels, mask in _rebatch(batches, num, kind, batch_size):
+            positions = np.arange(start, start + len(mask))
+            outputs = extractor(_place(images, sharding))
+            yield Features(outputs, mask, labels, images.dtype, positions)
+            start += len(mask)
+
+    return collect(features(), extractor, kind, wanted)
+
+
+def collect(
+    features: Iterable[Features], extractor: Extractor, kind: str, wanted: Wanted
+) -> Summary:
+    """As `summarise`, of what went through the extractor already.
+
+    Where JAX runs in several processes, all of them call this, each with its part of the examples
+    (and their `positions`), and each returns the summary of all.
+    """
+    kept = _Kept(extractor, kind, wanted)
+    waiting = None  # a batch runs on the device while the one before it is summed on the host
+    for batch in features:
+        if waiting is not None:
+            kept.add(waiting)
+        waiting = batch
+    if waiting is not None:
+        kept.add(waiting)
+    return kept.summary()
+
+
+class _Kept:
+    """A summary in the making."""
+
+    def __init__(self, extractor: Extractor, kind: str, wanted: Wanted):
+        self.extractor, self.kind, self.wanted = extractor, kind, wanted
+        sizes = extractor.outputs
+        self.count, self.dtype = 0, np.dtype(np.uint8)
+        self.moments = {name: Moments.empty(sizes[name]) for name in wanted.moments}
+        self.arrays = {name: [np.empty((0, sizes[name]), np.float32)] for name in wanted.arrays}
+        self.labels: list[np.ndarray] | None = []
+        self.positions: list[np.ndarray] = []
+
+    def add(self, batch: Features) -> None:
+        rows = int(batch.mask.sum())
+        for name in self.wanted.moments | self.wanted.arrays:
+            values = self.check(name, batch.outputs, batch.mask)
+            if name in self.moments:
+                self.moments[name] = self.moments[name].merge(Moments.of(values))
+            if name in self.arrays:
+                self.arrays[name].append(values.astype(np.float32))
+        if self.labels is not None and batch.labels is not None:
+            self.labels.append(batch.labels[batch.mask].astype(np.int32))
+        else:
+            self.labels = None
+        self.positions.append(
+            np.arange(self.count, self.count + rows)
+            if batch.positions is None
+            else batch.positions[batch.mask]
+        )
+        self.count += rows
+        self.dtype = batch.dtype
+
+    def check(self, name: str, outputs: Mapping[str, Any], mask: np.ndarray) -> np.ndarray:
+        """The unpadded rows of an output, if they are what the extractor promised."""
+        size = self.extractor.outputs[name]
+        if name not in outputs or outputs[name].shape != (len(mask), size):
+            found = f"an array {list(outputs[name].shape)}" if name in outputs else "none"
+            raise ValueError(
+                f"features {self.extractor.name!r} say that their output {name!r} has {size} numbers, but"
+                f" gave {found} for {len(mask)} examples"
+            )
+        values = np.asarray(outputs[name])[mask]
+        if not np.isfinite(values).all():
+            raise ValueError(
+                f"the features of the {self.kind} examples contain NaN or Inf; look for NaN in the"
+                " examples themselves, or for weights that do not belong to the network"
+            )
+        return values
+
+    def summary(self) -> Summary:
+        """What was kept by this process, put together with what the others kept, in order."""
+        arrays = {name: np.concatenate(held) for name, held in self.arrays.items()}
+        labels = np.concatenate(self.labels) if self.wanted.arrays and self.labels else None
+        moments = self.moments
+        positions = np.concatenate(self.positions) if self.positions else np.zeros(0, np.int64)
+        if jax.process_count() > 1:
+            moments = {name: _merge_processes(m) for name, m in moments.items()}
+            arrays = {name: _concatenate_processes(a) for name, a in arrays.items()}
+            labels = None if labels is None else _concatenate_processes(labels)
+            positions = _concatenate_processes(positions)
+        if not (np.diff(positions) > 0).all():
+            order = np.argsort(positions)
+            arrays = {name: a[order] for name, a in arrays.items()}
+            labels = None if labels is None else labels[order]
+        return Summary(len(positions), self.dtype, moments, arrays, labels)
+
+
+def _merge_processes(moments: Moments) -> Moments:
+    """The moments of the examples of all processes; the same on each."""
+    total = Moments.empty(moments.mean.size)
+    counts = _of_processes(np.array([moments.count]))
+    means, scatters = _of_processes(moments.mean), _of_processes(moments.scatter)
+    for (count,), mean, scatter in zip(counts, means, scatters, strict=True):
+        total = total.merge(Moments(int(count), mean, scatter))
+    return total
+
+
+def _concatenate_processes(array: np.ndarray) -> np.ndarray:
+    """The rows of all processes; they may have different numbers of them."""
+    counts = _of_processes(np.array([len(array)]))[:, 0]
+    padding = int(counts.max()) - len(array)
+    padded = _of_processes(np.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1)))
+    return np.concatenate([rows[:n] for rows, n in zip(padded, counts, strict=True)])
+
+
+def _of_processes(array: np.ndarray) -> np.ndarray:
+    """[process, ...]: everybody's array, bit for bit."""
+    from jax.experimental import multihost_utils
+
+    # As bytes: without x64, JAX would halve float64 and int64.
+    array = np.ascontiguousarray(array)
+    stacked = multihost_utils.process_allgather(array.view(np.uint8).reshape(-1))
+    return np.asarray(stacked).reshape(-1).view(array.dtype).reshape(-1, *array.shape)
+
+
+def _rebatch(
+    batches: Iterable, num: int | None, kind: str, batch_size: int
+) -> Iterator[tuple[np.ndarray, np.ndarray | None, np.ndarray]]:
+    """Yields the first `num` examples as (images [batch_size, ...], labels or None, mask [batch_size])."""
+    held = _Held(kind, batch_size)
+    taken = 0
+    for batch in batches:
+        images, labels = _image_and_label(batch)
+        room = len(images) if num is None else num - taken
+        images, labels = images[:room], None if labels is None else labels[:room]
+        taken += len(images)
+        yield from held.push(images, labels)
+        if taken == num:
+            break
+    if num is not None and taken < num:
+        raise ValueError(
+            f"num_{kind} asks for {num} {kind} examples, but there were only {taken}; give more "
+            "or ask for fewer, and compare only scores of equal numbers"
+        )
+    yield from held.rest()
+
+
+def _image_and_label(batch) -> tuple[np.ndarray, np.ndarray | None]:
+    if not isinstance(batch, Mapping):
+        return np.asarray(batch), None
+    label = batch.get("label")
+    return np.asarray(batch["image"]), None if label is None else np.asarray(label)
+
+
+class _Held:
+    """Examples that wait until they fill a batch."""
+
+    def __init__(self, kind: str, batch_size: int):
+        self.kind, self.batch_size = kind, batch_size
+        self.images: list[np.ndarray] = []
+        self.labels: list[np.ndarray] | None = []
+        self.count = 0
+
+    def push(self, images: np.ndarray, labels: np.ndarray | None):
+        """Takes examples in, and yields the batches that are full now."""
+        first = self.images[0] if self.images else images
+        if images.shape[1:] != first.shape[1:] or images.dtype != first.dtype:
+            raise ValueError(
+                f"the {self.kind} batches differ: {first.dtype} {list(first.shape[1:])} and then "
+                f"{images.dtype} {list(images.shape[1:])}"
+            )
+        self.images.append(images)
+        self.labels = None if self.labels is None or labels is None else [*self.labels, labels]
+        self.count += len(images)
+        if self.count < self.batch_size:
+            return
+        images = np.concatenate(self.images)
+        labels = None if self.labels is None else np.concatenate(self.labels)
+        whole = self.count - self.count % self.batch_size
+        for start in range(0, whole, self.batch_size):
+            part = slice(start, start + self.batch_size)
+            yield (
+                images[part],
+                None if labels is None else labels[part],
+                np.ones(self.batch_size, bool),
+            )
+        self.images, self.count = [images[whole:]], self.count - whole
+        self.labels = None if labels is None else [labels[whole:]]
+
+    def rest(self):
+        """Yields what is left, padded with zeros."""
+        if not self.count:
+            return
+        padding = self.batch_size - self.count
+        images = np.concatenate(self.images)
+        labels = None if self.labels is None else np.concatenate(self.labels)
+        yield (
+            np.pad(images, [(0, padding)] + [(0, 0)] * (images.ndim - 1)),
+            None if labels is None else np.pad(labels, (0, padding)),
+            np.arange(self.batch_size) < self.count,
+        )
+
+
+def _place(batch: np.ndarray, sharding: jax.sharding.NamedSharding | None):
+    if sharding is None:
+        return batch
+    try:
+        sharding.shard_shape(batch.shape)
+    except ValueError as error:
+        raise ValueError(
+            f"batch_size = {len(batch)} cannot be split over the devices as {sharding.spec} on "
+            f"{dict(sharding.mesh.shape)}"
+        ) from error
+    return jax.device_put(batch, sharding)
