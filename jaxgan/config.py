@@ -29,6 +29,7 @@ from ml_collections import ConfigDict
 from jaxgan import data, models
 from jaxgan import train as training
 from jaxgan.game import DataSpec, Engine, Game, State
+from jaxgan.metrics import protocols
 
 SECTIONS = ("model", "data", "train")
 
@@ -52,6 +53,7 @@ class Run:
     ) -> training.Result:
         """Trains in `workdir`, which must be new or hold this very run, and see `jaxgan.train.train`."""
         training.workdir.claim(workdir, self.record)
+        evaluator = self.evaluator(source) if self.train_options.evaluate_every else None
         return training.train(
             self.game,
             source,
@@ -60,6 +62,23 @@ class Run:
             seed=self.config.seed,
             flip=self.config.data.flip,
             say=say,
+            evaluator=evaluator,
+        )
+
+    def evaluator(self, source: data.Source) -> training.Evaluator:
+        """What measures the run as it trains on `source`, by the protocol of its options."""
+        options = self.train_options
+        protocol = protocols.by_name(options.protocol)
+        if protocol.split != self.config.data.split:
+            given = data.DataOptions(**self.config.data)
+            source = data.open_source(dataclasses.replace(given, split=protocol.split))
+        return training.make_evaluator(
+            source,
+            protocol,
+            weights=options.weights or None,
+            num=options.evaluate_num,
+            fit=options.protocol == protocols.DEFAULT,
+            measured={"model": self.config.model.name},
         )
 
 
@@ -223,13 +242,26 @@ def reopen(workdir: str | Path) -> Run:
     return make_run(config, DataSpec(tuple(spec["shape"]), spec["num_classes"], spec["size"]))
 
 
-def restore(workdir: str | Path, step: int | None = None) -> tuple[Run, Engine, int, State]:
-    """(run, engine, step, state) of a workdir's latest checkpoint, or of one step's, on one device."""
+def restore(
+    workdir: str | Path, step: int | None = None, *, best: bool = False, devices: int = 1
+) -> tuple[Run, Engine, int, State]:
+    """(run, engine, step, state) of a workdir's checkpoint.
+
+    Args:
+      workdir: of a training run.
+      step: of the checkpoint; the latest if None.
+      best: the one that scored best in training, instead.
+      devices: how many the engine uses, 0 for all. One is enough for a batch of a hundred samples.
+    """
     run = reopen(workdir)
-    # Sampling a batch of a hundred gains nothing from more devices.
-    engine = training.make_engine(run.game, training.Options(devices=1), run.config.seed)
-    checkpoints = training.Checkpoints(Path(workdir) / training.loop.CHECKPOINTS)
-    restored = checkpoints.restore(engine.state_shape, step)
+    engine = training.make_engine(run.game, training.Options(devices=devices), run.config.seed)
+    folder = Path(workdir) / (training.loop.BEST if best else training.loop.CHECKPOINTS)
+    restored = training.Checkpoints(folder).restore(engine.state_shape, step)
+    if restored is None and best:
+        raise FileNotFoundError(
+            f"{workdir} keeps no best checkpoint, since it was not measured while training; train with"
+            " --config.train.evaluate_every=N, or leave out --best."
+        )
     if restored is None:
         raise FileNotFoundError(f"{workdir} has no checkpoint yet; train it first.")
     return run, engine, *restored

@@ -1,87 +1,230 @@
-"""`jaxgan evaluate`: measures a trained run against its data, in features that need no download."""
+"""`jaxgan evaluate`: measures a trained run, or any set of pictures, against real ones by a named protocol."""
 
 from __future__ import annotations
 
 from jaxgan.cli.errors import user_errors
+from jaxgan.cli.examples import FORMS
 from jaxgan.cli.sample import add_run_arguments
-
-EVALUATIONS = "evaluations.jsonl"
 
 
 def add_arguments(parser) -> None:
-    add_run_arguments(parser)
+    add_run_arguments(parser, required=False)
+    parser.add_argument("--fake", help=f"a set to measure instead of a run: {FORMS}")
     parser.add_argument(
-        "--num",
-        type=int,
-        default=5000,
-        help="how many real and how many generated (5000, or all the data has)",
+        "--real", help="the set to compare with (with --workdir: the run's own data)"
     )
-    parser.add_argument("--split", help="of the data to compare with (the one trained on)")
     parser.add_argument(
-        "--features", help="random_conv (the default) or pixels for pictures; points for points"
+        "--protocol",
+        default="quick",
+        help="what to measure on how many of what; `--protocol list` shows all (quick)",
+    )
+    parser.add_argument(
+        "--num", type=int, help="how many generated (and at most so many real), not as the protocol"
+    )
+    parser.add_argument("--split", help="of the real data, not as the protocol")
+    parser.add_argument("--scores", help="which, separated by commas, not as the protocol")
+    parser.add_argument("--features", help="through which, not as the protocol")
+    parser.add_argument(
+        "--resize", choices=("tf1", "clean", "torch"), help="how, not as the features' own"
+    )
+    parser.add_argument(
+        "--weights", help="file of the features' weights, where they cannot be fetched"
     )
     parser.add_argument(
         "--data", help="where the data lies now (config.data.path), if it has moved since training"
     )
+    parser.add_argument(
+        "--distributed",
+        action="store_true",
+        help="one of several hosts that measure together: calls jax.distributed.initialize() first",
+    )
 
 
 def run(args) -> int:
+    import jax
+
+    if args.protocol == "list":
+        return show_protocols()
+    if args.distributed:
+        jax.distributed.initialize()
+    with user_errors():
+        result, title = (measure_run if args.workdir else measure_set)(args)
+    if jax.process_index() == 0:
+        show(result, title)
+    return 0
+
+
+def measure_run(args):
+    """(result, title) of a trained run; the result joins those in its folder."""
     import dataclasses
+
+    import jax
+
+    from jaxgan import config, data, train
+    from jaxgan.train.evaluation import append_evaluation
+
+    if args.fake:
+        raise ValueError("--workdir and --fake both say what to measure; give one of them.")
+    trained, engine, step, state = config.restore(
+        args.workdir, args.step, best=args.best, devices=0
+    )
+    protocol = chosen_protocol(args)
+    if args.real:
+        source = open_real(args, protocol)
+    else:
+        options = data.DataOptions(**trained.config.data)
+        changes = {"split": protocol.split} | ({"path": args.data} if args.data else {})
+        source = data.open_source(dataclasses.replace(options, **changes))
+    if source.spec.shape != trained.spec.shape:
+        raise ValueError(
+            f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
+            f" {source.spec.shape}; evaluate against data of the same shape."
+        )
+    evaluator = train.make_evaluator(
+        source,
+        protocol,
+        weights=args.weights,
+        num=args.num or 0,
+        fit=args.protocol == "quick",
+        seed=args.seed,
+        ema=not args.no_ema,
+        measured={"model": trained.config.model.name} | ({"best": True} if args.best else {}),
+    )
+    result = evaluator(engine, state, step)
+    result |= modes(source, engine, state, args.seed, evaluator.ema)
+    if jax.process_index() == 0:
+        append_evaluation(args.workdir, result)
+    return result, f"{trained.config.model.name}, step {step:,}"
+
+
+def measure_set(args):
+    """(result, title) of a set of pictures."""
+    from jaxgan import train
+    from jaxgan.metrics.evaluate import check, evaluate, wanted
+    from jaxgan.metrics.summary import summarise
+
+    if not args.fake or not args.real:
+        raise ValueError(
+            "nothing says what to measure: give --workdir of a run, or --fake and --real, two sets of pictures."
+        )
+    protocol = chosen_protocol(args)
+    real, fake = open_real(args, protocol), open_set(args.fake, args, protocol)
+    if args.protocol == "quick":
+        from jaxgan.metrics import protocols
+
+        protocol = protocols.adapted(protocol, num_fake=min(protocol.num_fake, len(fake)))
+    evaluator = train.make_evaluator(
+        real,
+        protocol,
+        weights=args.weights,
+        num=args.num or 0,
+        fit=args.protocol == "quick",
+    )
+    protocol, extractor = evaluator.protocol, evaluator.extractor
+    if protocol.num_fake > len(fake):
+        raise ValueError(
+            f"the protocol {protocol.name!r} takes {protocol.num_fake:,} generated examples, but {fake.summary} has"
+            f" only {len(fake):,}; generate more, or ask for fewer (--num), which makes it a protocol of its own"
+        )
+    summary = summarise(
+        fake.spread(protocol.num_fake),
+        extractor,
+        protocol.num_fake,
+        "fake",
+        wanted(check(protocol, extractor), "fake"),
+    )
+    result = evaluate(
+        evaluator.real(),
+        summary,
+        extractor,
+        protocol,
+        stated={"data": real.summary},
+        measured={"fake": fake.summary},
+    )
+    return result, fake.summary
+
+
+def chosen_protocol(args):
+    """The protocol of the command line, with what it changes."""
+    from jaxgan.metrics import protocols
+
+    if args.num is not None and args.num < 2:
+        raise ValueError(f"--num is {args.num}; no score is defined for fewer than 2 examples.")
+    changes = {
+        name: value
+        for name, value in (
+            ("split", args.split),
+            ("features", args.features),
+            ("resize", args.resize),
+            ("scores", tuple(args.scores.split(",")) if args.scores else None),
+        )
+        if value
+    }
+    return protocols.adapted(args.protocol, **changes)
+
+
+def open_real(args, protocol):
+    return open_set(args.real, args, protocol)
+
+
+def open_set(text: str, args, protocol):
+    """A set of examples, made ready for features of a fixed size where its pictures differ in size."""
+    from jaxgan.cli.examples import open_examples
+    from jaxgan.metrics.resize import resize_picture
+    from jaxgan.nets.features import networks
+
+    net = networks().get(protocol.features)
+    if net is None or net.size is None:
+        return open_examples(text, protocol.split)
+    mode = protocol.resize or net.resize
+    return open_examples(
+        text, protocol.split, net.size, lambda picture: resize_picture(picture, net.size, mode)
+    )
+
+
+def show(result: dict, title: str) -> None:
     import json
-    from pathlib import Path
 
     from rich.console import Console
     from rich.table import Table
 
-    from jaxgan import config, data, train
-    from jaxgan.metrics import extractor_for
-    from jaxgan.metrics.evaluate import evaluate
+    from jaxgan.metrics.compare import scores
 
-    with user_errors():
-        if args.num < 4:
-            raise ValueError(f"--num is {args.num}; precision and recall need at least 4 examples.")
-        trained, engine, step, state = config.restore(args.workdir, args.step)
-        options = data.DataOptions(**trained.config.data)
-        changes = {
-            name: value for name, value in (("split", args.split), ("path", args.data)) if value
-        }
-        source = data.open_source(dataclasses.replace(options, **changes))
-        if source.spec.shape != trained.spec.shape:
-            raise ValueError(
-                f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
-                f" {source.spec.shape}; evaluate against data of the same shape."
-            )
-        extractor = extractor_for(source.spec.shape, args.features)
-    num = min(args.num, len(source))
-    ema = not args.no_ema and "generator" in state.ema
-    result = evaluate(
-        source.spread(num),
-        train.iterate_samples(engine, state, num, args.seed, ema),
-        extractor,
-        num,
-        num,
-        data=source.summary,
-        split=args.split or options.split,
-        step=step,
-        kimg=trained.game.images(step) / 1000,
-        seed=args.seed,
-        ema=ema,
-        batch_statistics="running averages",
-        labels="balanced" if trained.game.num_classes else "none",
-    )
-    result |= modes(source, engine, state, args.seed, ema)
-    table = Table(
-        title=f"{trained.config.model.name}, step {step:,}, {num:,} real and {num:,} generated"
-    )
+    protocol = result["protocol"]
+    reals = "" if protocol["num_real"] is None else f"{protocol['num_real']:,} real and "
+    table = Table(title=f"{title}; {protocol['name']}: {reals}{protocol['num_fake']:,} generated")
     table.add_column("score")
     table.add_column("value", justify="right")
-    for name, value in result.items():
-        if name != "protocol":
-            table.add_row(name, f"{value:,.6g}")
-    Console().print(table)
+    for name, value in scores(result).items():
+        table.add_row(name, f"{value:,.6g}")
+    console = Console()
+    console.print(table)
+    for note in result["notes"]:
+        console.print(f"note: {note}", soft_wrap=True)
     print(json.dumps(result))
-    with (Path(args.workdir) / EVALUATIONS).open("a") as file:
-        file.write(json.dumps(result) + "\n")
+
+
+def show_protocols() -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from jaxgan.metrics.protocols import PROTOCOLS
+
+    table = Table(title="protocols of jaxgan evaluate")
+    for column in ("name", "scores", "features", "generated", "real", "source"):
+        table.add_column(column)
+    for name, protocol in PROTOCOLS.items():
+        reals = "all" if protocol.num_real is None else f"{protocol.num_real:,}"
+        resize = f" ({protocol.resize})" if protocol.resize else ""
+        table.add_row(
+            name,
+            ", ".join(protocol.scores),
+            protocol.features + resize,
+            f"{protocol.num_fake:,}",
+            f"{reals} of {protocol.split}",
+            protocol.source,
+        )
+    Console().print(table)
     return 0
 
 

@@ -12,7 +12,8 @@ from jaxgan.cli.errors import UserError
 COMMANDS = {
     "train": "train a GAN; run it again to continue",
     "sample": "draw samples from a trained run, as a picture or an .npz",
-    "evaluate": "measure a trained run against its data",
+    "evaluate": "measure a trained run or a set of pictures, by a named protocol",
+    "compare": "show two results side by side, if their protocols agree",
     "lipschitz": "bound the Lipschitz constant of a trained critic, layer by layer",
     "prepare": "download and prepare a TFDS image set (once, needs the tfds extra)",
     "list": "show the configs that come with jaxgan",

@@ -5,10 +5,15 @@ from __future__ import annotations
 from jaxgan.cli.errors import user_errors
 
 
-def add_run_arguments(parser) -> None:
+def add_run_arguments(parser, required: bool = True) -> None:
     """The arguments that say which trained generator is meant."""
-    parser.add_argument("--workdir", required=True, help="of a training run")
+    parser.add_argument("--workdir", required=required, help="of a training run")
     parser.add_argument("--step", type=int, help="of the checkpoint (the latest)")
+    parser.add_argument(
+        "--best",
+        action="store_true",
+        help="the checkpoint that scored best in training (config.train.evaluate_every)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="of the latents (0)")
     parser.add_argument(
         "--no_ema",
@@ -42,7 +47,7 @@ def run(args) -> int:
             raise FileNotFoundError(
                 f"there is no folder {out.parent} to put {out.name} into; create it first."
             )
-        trained, engine, step, state = config.restore(args.workdir, args.step)
+        trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
     samples = train.sample(engine, state, args.num, args.seed, ema=not args.no_ema)
     if out.suffix == ".png":
         columns = trained.game.num_classes or 0

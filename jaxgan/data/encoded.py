@@ -101,6 +101,51 @@ def open_encoded(files: Encoded, options: DataOptions, progress: Progress) -> So
     )
 
 
+class SizesDiffer(ValueError):
+    """The pictures of a set are not all of one size, and nothing says which one to make of them."""
+
+
+class FittedSource(Source):
+    """Pictures of any sizes, each made ready by a function of the caller's, decoded at each access.
+
+    Args:
+      files: the pictures. A broken one is an error that names it: who fits pictures counts them.
+      fit: uint8 [H, W, 3] -> an array of shape `shape`.
+      shape: of what `fit` returns.
+    """
+
+    def __init__(
+        self, files: Encoded, fit: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
+    ):
+        self._files, self._fit = files, fit
+        self.spec = DataSpec(shape, files.num_classes, len(files.names))
+        self.classes = files.classes
+        self.summary = summarise(files.where, self.spec, "pictures")
+
+    def fingerprint(self) -> str:
+        stamps = (f"{name} {self._files.stamp(i)}" for i, name in enumerate(self._files.names))
+        return digest([str(self.spec.shape), *stamps])
+
+    def gather(self, indices: np.ndarray) -> Batch:
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            images = list(pool.map(self._read, map(int, indices)))
+        batch = {"image": np.stack(images)}
+        if self._files.labels is not None:
+            batch["label"] = self._files.labels[indices].astype(np.int32)
+        return batch
+
+    def _read(self, index: int) -> np.ndarray:
+        try:
+            with self._files.read(index) as file:
+                picture = pictures.to_channels(pictures.decode(file), 3)
+        except Exception as error:  # Decoders of dozens of formats raise anything.
+            name = self._files.names[index]
+            raise ValueError(
+                f"{self._files.where}: picture {name} is broken ({_reason(error)}): repair or remove it"
+            ) from error
+        return self._fit(picture)
+
+
 class DecodingSource(Source):
     """Pictures too many for the memory, decoded at each access."""
 
@@ -213,7 +258,7 @@ def _check_sizes(
         if seen[i].size != size:
             first = next(files.names[k] for k in good if seen[k].size == size)
             (height, width), (other_height, other_width) = size, seen[i].size
-            raise ValueError(
+            raise SizesDiffer(
                 f"{files.where}: its pictures differ in size ({first} is {height}x{width}, "
                 f"{files.names[i]} is {other_height}x{other_width}): "
                 "set --config.data.resolution to crop and resize all to one"

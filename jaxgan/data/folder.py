@@ -43,6 +43,11 @@ def source(options: DataOptions, progress: Progress) -> Source:
       names.
     - What does not end like a picture is ignored, and so is what is hidden or left by macOS.
     """
+    return open_encoded(files(options), options, progress)
+
+
+def files(options: DataOptions) -> Encoded:
+    """The pictures of `source`, before any is decoded."""
     where, entries = _entries(options)
     found = sorted(parts for parts in entries if _is_picture(parts))
     if not found:
@@ -51,7 +56,7 @@ def source(options: DataOptions, progress: Progress) -> Source:
     chosen = _choose_split(where, found, options.split)
     labels, classes = _classes(list(chosen.values())) if options.labels else (None, ())
     members = [entries[parts] for parts in chosen]
-    files = Encoded(
+    return Encoded(
         where=where,
         names=["/".join(parts).encode(errors="replace").decode() for parts in chosen],
         read=lambda i: members[i].read(),
@@ -60,7 +65,6 @@ def source(options: DataOptions, progress: Progress) -> Source:
         num_classes=len(classes) if labels is not None else None,
         classes=classes,
     )
-    return open_encoded(files, options, progress)
 
 
 def _entries(options: DataOptions) -> tuple[str, dict[Parts, Member]]:

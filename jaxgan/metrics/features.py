@@ -19,6 +19,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+# Those of this module.
+WITHOUT_WEIGHTS = ("pixels", "points", "random_conv")
+
 _PIXELS_SIDE, _PIXELS_DIM = 16, 768
 _SEED = 2019
 _CHANNELS = 32
@@ -27,6 +30,9 @@ _SMALLEST = 4  # of a picture's sides, and of the coarsest map of the pyramid
 
 class Extractor(Protocol):
     """What evaluation asks of a feature extractor.
+
+    One that also has `variables` (a pytree of arrays) and `apply(variables, batch)`, traceable and
+    the same function, can be made one program with what generates its pictures.
 
     Attributes:
       name: part of every score's name.
@@ -51,7 +57,9 @@ class ArrayExtractor:
     shape: tuple[int, ...]
     dtype: np.dtype
     checksum: str  # sha256 of the weights, or "no weights"
-    apply: Callable[[jax.Array], jax.Array]
+    function: Callable[[jax.Array], jax.Array]
+
+    variables = ()
 
     @property
     def outputs(self) -> dict[str, int]:
@@ -64,7 +72,10 @@ class ArrayExtractor:
                 f"a batch {batch.dtype} {list(batch.shape)}"
                 + ("; quantise with to_uint8 first" if self.dtype == np.uint8 else "")
             )
-        return {"features": self.apply(batch)}
+        return self.apply((), batch)
+
+    def apply(self, variables: tuple[()], batch) -> dict[str, jax.Array]:
+        return {"features": self.function(batch)}
 
 
 def extractor_for(shape: tuple[int, ...], name: str | None = None) -> ArrayExtractor:

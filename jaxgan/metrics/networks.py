@@ -5,6 +5,7 @@ The networks are those of `jaxgan.nets.features`, their published weights come t
 extractor here.
 """
 
+import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -14,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import weights
+from jaxgan.metrics.features import WITHOUT_WEIGHTS, Extractor, extractor_for
 from jaxgan.metrics.resize import MODES, resize
-from jaxgan.nets.features import FeatureNet, by_name
+from jaxgan.nets.features import FeatureNet, by_name, networks
 
 
 class NetworkExtractor:
@@ -32,6 +34,8 @@ class NetworkExtractor:
     is compiled for each size of pictures.
     """
 
+    dtype = np.dtype(np.uint8)  # of pictures, however they come
+
     def __init__(
         self, net: FeatureNet, variables: Mapping[str, Any], checksum: str, mode: str | None = None
     ):
@@ -40,7 +44,7 @@ class NetworkExtractor:
         if mode is not None and mode not in MODES:
             raise ValueError(f"no resize is called {mode!r}; there are {', '.join(MODES)}")
         self.resize = "none" if net.size is None else (mode or net.resize)
-        self._variables = jax.tree.map(jnp.asarray, variables)
+        self.variables = jax.tree.map(jnp.asarray, variables)
         self._apply = jax.jit(self.apply)
 
     def apply(self, variables, batch: jax.Array) -> dict[str, jax.Array]:
@@ -55,7 +59,7 @@ class NetworkExtractor:
 
     def __call__(self, batch) -> dict[str, jax.Array]:
         self._check(batch)
-        return self._apply(self._variables, batch)
+        return self._apply(self.variables, batch)
 
     def _check(self, batch) -> None:
         shape = tuple(batch.shape)
@@ -86,3 +90,33 @@ def network_extractor(
         )
     tensors, checksum = weights.load(net.files[0] if net.files else name, file)
     return NetworkExtractor(net, net.convert(tensors), checksum, mode)
+
+
+def open_extractor(
+    name: str,
+    shape: tuple[int, ...],
+    file: str | Path | None = None,
+    mode: str | None = None,
+) -> Extractor:
+    """The features called `name` for examples of that shape: a network, or one that needs no weights.
+
+    Raises:
+      ValueError: there are no such features, or what is given with them does not apply.
+
+    >>> open_extractor("random_conv", (32, 32, 3)).name
+    'random_conv'
+    """
+    if name in networks():
+        if len(shape) != 3:
+            raise ValueError(f"{name} looks at pictures [H, W, C], not at points {list(shape)}")
+        return network_extractor(name, file, mode)
+    if name not in WITHOUT_WEIGHTS:
+        close = difflib.get_close_matches(name, [*networks(), *WITHOUT_WEIGHTS], 1)
+        hint = f"did you mean {close[0]!r}?" if close else ""
+        there = ", ".join([*WITHOUT_WEIGHTS, *sorted(networks())])
+        raise ValueError(f"no features are called {name!r}; {hint or f'there are {there}'}")
+    if file is not None:
+        raise ValueError(f"{name} has no weights, so no file of weights can be given (--weights)")
+    if mode is not None:
+        raise ValueError(f"{name} takes pictures as they are: leave out the resize {mode!r}")
+    return extractor_for(shape, name)

@@ -11,6 +11,9 @@ import difflib
 # Raised whenever the same pictures under the same protocol would give another number than before.
 NUMBERS = 1
 
+# The protocol where none is asked for. It takes as many examples as there are.
+DEFAULT = "quick"
+
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:

@@ -32,6 +32,7 @@ class Score:
     Attributes:
       wanted: what must be kept of the fakes, and of the reals if they are needed.
       needs_real: whether reals are looked at.
+      lower_is_better: of its first number.
       options: the fields of `Protocol` that its numbers depend on.
       least: (protocol) -> the fewest examples of a kind that it is defined for.
       compute: (real or None, fake, protocol) -> {name without features: number}.
@@ -39,6 +40,7 @@ class Score:
 
     wanted: Wanted
     needs_real: bool
+    lower_is_better: bool
     options: tuple[str, ...]
     least: Callable[[Protocol], int]
     compute: Callable[[Summary | None, Summary, Protocol], dict[str, float]]
@@ -65,7 +67,7 @@ def _frechet(output: str, name: str):
             name: frechet_distance(one.mean, one.covariance(), two.mean, two.covariance()),
         }
 
-    return Score(Wanted(moments=frozenset([output])), True, (), lambda p: 2, compute)
+    return Score(Wanted(moments=frozenset([output])), True, True, (), lambda p: 2, compute)
 
 
 def _kernel(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
@@ -95,14 +97,21 @@ _FEATURES = Wanted(arrays=frozenset(["features"]))
 SCORES: dict[str, Score] = {
     "fd": _frechet("features", "fd"),
     "sfd": _frechet("spatial", "sfd"),
-    "kd": Score(_FEATURES, True, ("subsets", "subset_size"), lambda p: p.subset_size, _kernel),
+    "kd": Score(
+        _FEATURES, True, True, ("subsets", "subset_size"), lambda p: p.subset_size, _kernel
+    ),
     "class": Score(
         Wanted(arrays=frozenset(["logits"])),
+        False,
         False,
         ("splits",),
         lambda p: p.splits,
         _class_score,
     ),
-    "pr": Score(_FEATURES, True, ("nearest_k",), lambda p: p.nearest_k + 1, _precision_recall),
-    "dc": Score(_FEATURES, True, ("density_k",), lambda p: p.density_k + 1, _density_coverage),
+    "pr": Score(
+        _FEATURES, True, False, ("nearest_k",), lambda p: p.nearest_k + 1, _precision_recall
+    ),
+    "dc": Score(
+        _FEATURES, True, False, ("density_k",), lambda p: p.density_k + 1, _density_coverage
+    ),
 }

@@ -32,7 +32,7 @@ class Summary:
 
     Attributes:
       count: how many there were.
-      dtype: of the examples: uint8 for stored pictures.
+      dtype: of the examples as they are stored: uint8 for pictures.
       moments: by output.
       arrays: float32 [N, D] by output.
       labels: int32 [N] where the examples had some and arrays are held.
@@ -96,7 +96,8 @@ def summarise(
         for images, labels, mask in _rebatch(batches, num, kind, batch_size):
             positions = np.arange(start, start + len(mask))
             outputs = extractor(_place(images, sharding))
-            yield Features(outputs, mask, labels, images.dtype, positions)
+            dtype = getattr(extractor, "dtype", images.dtype)
+            yield Features(outputs, mask, labels, dtype, positions)
             start += len(mask)
 
     return collect(features(), extractor, kind, wanted)

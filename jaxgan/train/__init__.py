@@ -2,6 +2,7 @@
 
 from jaxgan.train import loop, report, workdir
 from jaxgan.train.checkpoint import Checkpoints
+from jaxgan.train.evaluation import Evaluator, make_evaluator, read_evaluations
 from jaxgan.train.loop import Diverged, Options, Result, make_engine, train
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.report import plot_metrics, read_metrics, save_grid
@@ -10,13 +11,16 @@ from jaxgan.train.sample import iterate_samples, sample
 __all__ = [
     "Checkpoints",
     "Diverged",
+    "Evaluator",
     "Options",
     "Result",
     "iterate_samples",
     "loop",
     "make_engine",
+    "make_evaluator",
     "make_mesh",
     "plot_metrics",
+    "read_evaluations",
     "read_metrics",
     "report",
     "sample",

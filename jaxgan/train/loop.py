@@ -17,12 +17,21 @@ from clu import metrics as clu_metrics
 
 from jaxgan.data import Pipeline, Source
 from jaxgan.game import Engine, Game, Metrics, State, purpose_key
+from jaxgan.metrics.compare import scores
 from jaxgan.train import report
 from jaxgan.train.checkpoint import Checkpoints
+from jaxgan.train.evaluation import (
+    Evaluator,
+    append_evaluation,
+    best_of,
+    make_evaluator,
+    resume_evaluations,
+)
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.progress import Progress
 
 CHECKPOINTS = "checkpoints"
+BEST = "best"  # the checkpoint of the best score, where scores are taken
 SAMPLES = "samples"
 
 
@@ -40,17 +49,34 @@ class Options:
     accumulate: int = 1  # micro-batches per move, for batches that do not fit
     devices: int = 0  # use so many; 0 for all
     fsdp: int = 1  # split parameters over so many devices
+    evaluate_every: int = 0  # measure, and keep the best state; 0 for never
+    protocol: str = "quick"  # how to measure, see `jaxgan evaluate --help`
+    evaluate_num: int = 0  # generated examples instead of the protocol's number; 0 for that
+    weights: str = ""  # file of the feature network's weights; empty fetches them
+
+
+MAY_BE_ZERO = ("keep_every", "devices", "evaluate_every", "evaluate_num")
 
 
 @dataclasses.dataclass
 class Result:
-    """What `train` returns. `stopped_by` is None after the last step, else the signal that ended it."""
+    """What `train` returns.
+
+    Attributes:
+      state: the final one.
+      step: of that state.
+      engine: can sample from it.
+      workdir: where everything is.
+      stopped_by: None after the last step, else the signal that ended it.
+      evaluations: what was measured on the way, in order, by the run's protocol.
+    """
 
     state: State
     step: int
     engine: Engine
     workdir: Path
     stopped_by: signal.Signals | None = None
+    evaluations: list[dict] = dataclasses.field(default_factory=list)
 
 
 class Diverged(RuntimeError):
@@ -59,7 +85,9 @@ class Diverged(RuntimeError):
 
 def check_options(options: Options) -> None:
     for field in dataclasses.fields(options):
-        least = 0 if field.name in ("keep_every", "devices") else 1
+        if field.type != "int":
+            continue
+        least = 0 if field.name in MAY_BE_ZERO else 1
         if getattr(options, field.name) < least:
             raise ValueError(
                 f"config.train.{field.name} is {getattr(options, field.name)}; it must be at least {least}."
@@ -80,6 +108,7 @@ def train(
     seed: int = 0,
     flip: bool = False,
     say: Callable[[str], None] = print,
+    evaluator: Evaluator | None = None,
 ) -> Result:
     """Trains until `options.steps`, from the latest checkpoint in `workdir` if there is one.
 
@@ -97,17 +126,24 @@ def train(
       seed: of parameters, latents and the order of the data.
       flip: mirror half of the pictures.
       say: where sentences for the person go.
+      evaluator: measures every `options.evaluate_every` steps, and last; one of `options.protocol` against `source`
+        if None. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state of the best
+        first score is kept in `best/`, as a checkpoint.
 
     Returns:
       The final state and the engine that can sample from it.
     """
     options = options or Options()
     check_options(options)
+    if options.evaluate_every and evaluator is None:
+        evaluator = make_evaluator(
+            source, options.protocol, weights=options.weights or None, num=options.evaluate_num
+        )
     workdir = Path(workdir)
     engine = make_engine(game, options, seed)
     checkpoints = Checkpoints(workdir / CHECKPOINTS, options.keep, options.keep_every)
     # Refuses what the data cannot give before anything is written or compiled.
-    run = _Run(engine, source, workdir, options, seed, flip, checkpoints)
+    run = _Run(engine, source, workdir, options, seed, flip, checkpoints, evaluator)
     workdir.mkdir(parents=True, exist_ok=True)
     restored = checkpoints.restore(engine.state_shape)
     step, state = restored or (0, engine.init())
@@ -126,9 +162,12 @@ def train(
 class _Run:
     """One call of `train`: the open files and iterators, and the loop."""
 
-    def __init__(self, engine, source, workdir, options, seed, flip, checkpoints):
+    def __init__(self, engine, source, workdir, options, seed, flip, checkpoints, evaluator):
         self.engine, self.workdir, self.options = engine, workdir, options
         self.checkpoints = checkpoints
+        self.evaluator = evaluator if options.evaluate_every else None
+        self.evaluations: list[dict] = []
+        self.best = Checkpoints(workdir / BEST, keep=1)
         shard = (jax.process_index(), jax.process_count())
         self.pipelines = [
             Pipeline(source, seed + index, flip=flip, resolution=stage.resolution, shard=shard)
@@ -153,6 +192,8 @@ class _Run:
         if self.chief:
             (self.workdir / SAMPLES).mkdir(exist_ok=True)
             self.metrics = report.Metrics(self.workdir, step)
+        if self.evaluator is not None:
+            self.evaluations = resume_evaluations(self.workdir, step, self.chief)
         with Progress(options.steps, step) as self.progress:
             if step == 0:
                 self.sample(state, 0)
@@ -173,12 +214,17 @@ class _Run:
                     self.sample(state, step)
                 if step % options.checkpoint_every == 0 and step < options.steps:
                     self.save(state, step)
+                if options.evaluate_every and step % options.evaluate_every == 0:
+                    self.evaluate(state, step)
                 self.progress.advance(step)
             if self.saved != step:  # a signal may end the run right after a save
                 self.save(state, step)
             if step % options.sample_every:
                 self.sample(state, step)
-        return Result(state, step, self.engine, self.workdir, signals.received)
+            # What the run ends with is reported beside the best: that one was chosen by its score.
+            if options.evaluate_every and step % options.evaluate_every and step >= options.steps:
+                self.evaluate(state, step)
+        return Result(state, step, self.engine, self.workdir, signals.received, self.evaluations)
 
     def open_stage(self, step: int) -> None:
         index, draws = self.engine.game.position(step)
@@ -225,13 +271,17 @@ class _Run:
         """Saves, after making sure that what is saved is finite."""
         self.window.end(step)
         self.flush()
+        self.check_finite(state, step)
+        self.checkpoints.save(step, state)
+        self.saved = step
+
+    def check_finite(self, state: State, step: int) -> None:
+        """Stops the run unless everything that it has learnt is finite."""
         # Finite metrics are no proof: they were taken before the last update of each player.
         for path, good in jax.tree_util.tree_leaves_with_path(self.all_finite(state)):
             if not good:
                 name = jax.tree_util.keystr(path, simple=True, separator="/")
                 raise self.diverged(name, f"before step {step:,}")
-        self.checkpoints.save(step, state)
-        self.saved = step
 
     def sample(self, state: State, step: int) -> None:
         self.window.end(step)
@@ -243,6 +293,24 @@ class _Run:
             report.save_grid(self.workdir / "samples.png", samples)
             report.save_plot(self.workdir)
 
+    def evaluate(self, state: State, step: int) -> None:
+        """Measures the state, and keeps it if its first score is the best so far."""
+        self.window.end(step)
+        self.flush()
+        self.check_finite(state, step)
+        result = self.evaluator(self.engine, state, step)
+        result["measured"]["during"] = "training"
+        earlier = [r for r in self.evaluations if r["protocol"] == result["protocol"]]
+        self.evaluations.append(result)
+        if self.chief:
+            append_evaluation(self.workdir, result)
+        if self.metrics is not None:
+            kimg = self.engine.game.images(step) / 1000
+            numbers = {f"eval/{name}": value for name, value in scores(result).items()}
+            self.metrics.write(step, {"kimg": kimg, **numbers})
+        if best_of([*earlier, result], self.evaluator.protocol) is result:
+            self.best.save(step, state)
+
     def close_batches(self) -> None:
         if self.batches is not None:
             self.batches.close()
@@ -251,6 +319,7 @@ class _Run:
     def close(self) -> None:
         self.close_batches()
         self.checkpoints.close()
+        self.best.close()
         if self.metrics is not None:
             self.metrics.close()
 

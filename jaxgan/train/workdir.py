@@ -23,6 +23,10 @@ FREE = (
     "grid",
     "devices",
     "fsdp",
+    "evaluate_every",
+    "protocol",
+    "evaluate_num",
+    "weights",
 )
 
 

@@ -1,0 +1,57 @@
+"""`jaxgan compare`: two results side by side, if their protocols agree."""
+
+from __future__ import annotations
+
+from jaxgan.cli.errors import user_errors
+
+
+def add_arguments(parser) -> None:
+    for name in ("a", "b"):
+        parser.add_argument(
+            name,
+            metavar=name.upper(),
+            help="a file with results of jaxgan evaluate (its last line counts), or a run's folder",
+        )
+
+
+def run(args) -> int:
+    from rich.console import Console
+    from rich.table import Table
+
+    from jaxgan.metrics.compare import compare
+
+    with user_errors():
+        a, b = read_result(args.a), read_result(args.b)
+        rows = compare(a, b)
+    table = Table(title=f"protocol {a['protocol'].get('name', 'custom')}")
+    for column in ("score", args.a, args.b, "B - A"):
+        table.add_column(column, justify="left" if column == "score" else "right")
+    for row in rows:
+        table.add_row(row.score, f"{row.a:,.6g}", f"{row.b:,.6g}", f"{row.difference:+,.6g}")
+    Console().print(table)
+    return 0
+
+
+def read_result(text: str) -> dict:
+    """The last result in a file, or in a run's folder."""
+    import json
+    from pathlib import Path
+
+    from jaxgan.train.evaluation import EVALUATIONS
+
+    path = Path(text)
+    if path.is_dir():
+        path = path / EVALUATIONS
+    if not path.exists():
+        raise FileNotFoundError(
+            f"there is no {path}; give a file with a result of jaxgan evaluate, or the folder of a run that was"
+            " evaluated."
+        )
+    lines = path.read_text().strip().splitlines()
+    whole = "\n".join(lines)
+    for candidate in (whole, lines[-1] if lines else ""):
+        try:
+            return json.loads(candidate)
+        except json.JSONDecodeError:
+            continue
+    raise ValueError(f"{path} holds no result in JSON; give a file made by jaxgan evaluate.")

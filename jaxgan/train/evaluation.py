@@ -1,0 +1,306 @@
+"""A trained state measured: generation and features as one sharded program, scores by protocol."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from jaxgan.data import Source
+from jaxgan.game import Engine, State
+from jaxgan.metrics import protocols, statistics
+from jaxgan.metrics.compare import scores
+from jaxgan.metrics.evaluate import check, evaluate, wanted
+from jaxgan.metrics.features import Extractor
+from jaxgan.metrics.images import QUANTISATION, to_uint8
+from jaxgan.metrics.networks import open_extractor
+from jaxgan.metrics.protocols import Protocol
+from jaxgan.metrics.scores import SCORES
+from jaxgan.metrics.summary import Features, Summary, Wanted, collect, summarise
+from jaxgan.train.report import replace_atomically
+from jaxgan.train.sample import BATCH, iterate_samples
+from jaxgan.weights import cache_folder
+
+EVALUATIONS = "evaluations.jsonl"
+BATCH_STATISTICS = "running averages"
+
+
+def summarise_samples(
+    engine: Engine,
+    state: State,
+    num: int,
+    extractor: Extractor,
+    wanted: Wanted,
+    seed: int = 0,
+    ema: bool = True,
+) -> Summary:
+    """What is wanted of the first `num` samples, the very ones that `iterate_samples` yields.
+
+    An extractor with `apply` runs in one program with the generator on all devices of the engine,
+    so that no picture ever visits the host; of others, each batch does.
+    """
+    if hasattr(extractor, "apply"):
+        features = _iterate_features(engine, state, num, extractor, seed, ema)
+        return collect(features, extractor, "fake", wanted)
+    if jax.process_count() > 1:
+        raise ValueError(
+            f"{extractor.name!r} has no `apply(variables, batch)`, which evaluating in several processes needs"
+        )
+    samples = iterate_samples(engine, state, num, seed, ema)
+    return summarise(samples, extractor, num, "fake", wanted, batch_size=BATCH)
+
+
+def _iterate_features(
+    engine: Engine, state: State, num: int, extractor: Any, seed: int, ema: bool
+) -> Iterator[Features]:
+    """The samples' features, as this process holds them: batch i on device i modulo their number."""
+    game, mesh = engine.game, engine.mesh
+    pictures = len(game.sample_shape) == 3
+    dtype = np.dtype(np.uint8 if pictures else np.float32)
+    parallel, everywhere = PartitionSpec(mesh.axis_names), PartitionSpec()
+
+    def on_a_device(networks, variables, key, index):
+        labels = None
+        if game.num_classes is not None:
+            labels = (index[0] * BATCH + jnp.arange(BATCH, dtype=jnp.int32)) % game.num_classes
+        samples = game.generate(networks, jax.random.fold_in(key, index[0]), BATCH, labels)
+        outputs = extractor.apply(variables, to_uint8(samples) if pictures else samples)
+        # Quantised, a NaN would be a number like any other.
+        finite = jnp.isfinite(samples).all()
+        return {name: jnp.where(finite, x, jnp.float32(np.nan)) for name, x in outputs.items()}
+
+    program = jax.jit(
+        jax.shard_map(
+            on_a_device,
+            mesh=mesh,
+            in_specs=(everywhere, everywhere, everywhere, parallel),
+            out_specs=parallel,
+            check_vma=False,
+        )
+    )
+    networks = state.networks(ema)
+    variables = jax.device_put(extractor.variables, engine.replicated)
+    key = jax.jit(lambda: jax.random.key(seed), out_shardings=engine.replicated)()
+    sharding = NamedSharding(mesh, parallel)
+    for start in range(0, -(-num // BATCH), mesh.size):
+        indices = np.arange(start, start + mesh.size, dtype=np.int32)
+        index = jax.make_array_from_callback((mesh.size,), sharding, indices.__getitem__)
+        outputs = program(networks, variables, key, index)
+        yield from _of_this_process(outputs, start, num, game.num_classes, dtype)
+
+
+def _of_this_process(outputs, start, num, classes, dtype) -> Iterator[Features]:
+    """The batches that lie on this process's devices; the first of all is number `start`."""
+    shards = {name: x.addressable_shards for name, x in outputs.items()}
+    rows = len(outputs["features"])
+    for i, shard in enumerate(shards["features"]):
+        positions = start * BATCH + np.arange(rows)[shard.index[0]]
+        yield Features(
+            {name: parts[i].data for name, parts in shards.items()},
+            positions < num,
+            None if classes is None else (positions % classes).astype(np.int32),
+            dtype,
+            positions,
+        )
+
+
+def make_evaluator(
+    source: Source,
+    protocol: Protocol | str = "quick",
+    *,
+    weights: str | Path | None = None,
+    num: int = 0,
+    fit: bool = False,
+    cache: str | Path | None = None,
+    **how: Any,
+) -> Evaluator:
+    """The evaluator of a protocol against the examples of `source`.
+
+    Args:
+      source: the reals, of the protocol's split.
+      protocol: a name, or a `Protocol`.
+      weights: file of the feature network's weights; fetched where it is None.
+      num: generated examples instead of the protocol's number, and at most so many reals.
+      fit: ask for no more examples than the source has, instead of refusing.
+      cache: folder for the statistics of reals; None for the user's own.
+      **how: further fields of `Evaluator`.
+    """
+    if isinstance(protocol, str):
+        protocol = protocols.by_name(protocol)
+    if len(source.spec.shape) == 1 and protocol.features == "random_conv":
+        protocol = protocols.adapted(protocol, features="points")
+    if num:
+        reals = protocol.num_real
+        protocol = protocols.adapted(
+            protocol, num_fake=num, num_real=None if reals is None else min(num, reals)
+        )
+    if fit:
+        most = len(source)
+        protocol = protocols.adapted(
+            protocol,
+            num_fake=min(protocol.num_fake, most),
+            num_real=None if protocol.num_real is None else min(protocol.num_real, most),
+        )
+    extractor = open_extractor(protocol.features, source.spec.shape, weights, protocol.resize)
+    cache = Path(cache) if cache else cache_folder() / "statistics"
+    return Evaluator(protocol, extractor, source, cache, **how)
+
+
+@dataclasses.dataclass
+class Evaluator:
+    """Measures states of one run against the same reals, by the same protocol.
+
+    Attributes:
+      protocol: what to measure.
+      extractor: through which features.
+      source: the reals.
+      cache: folder in which their statistics are kept between runs; None keeps none.
+      stated: what the caller knows of the protocol beside what is known here.
+      measured: what the caller knows of the run.
+      seed: of the samples.
+      ema: whether averaged weights are measured, where they are kept.
+    """
+
+    protocol: Protocol
+    extractor: Extractor
+    source: Source
+    cache: Path | None = None
+    stated: dict[str, Any] = dataclasses.field(default_factory=dict)
+    measured: dict[str, Any] = dataclasses.field(default_factory=dict)
+    seed: int = 0
+    ema: bool = True
+
+    def __post_init__(self):
+        self._scores = check(self.protocol, self.extractor)
+        if self.protocol.num_real is not None and self.protocol.num_real > len(self.source):
+            raise ValueError(
+                f"the protocol {self.protocol.name!r} compares with {self.protocol.num_real:,} real examples, but"
+                f" {self.source.summary} has only {len(self.source):,}; choose another protocol, or ask for fewer"
+                " (--num), which makes it a protocol of its own"
+            )
+        self._real: Summary | None = None
+
+    def __call__(self, engine: Engine, state: State, step: int) -> dict[str, Any]:
+        """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
+        ema = self.ema and "generator" in state.ema
+        fake = summarise_samples(
+            engine,
+            state,
+            self.protocol.num_fake,
+            self.extractor,
+            wanted(self._scores, "fake"),
+            self.seed,
+            ema,
+        )
+        return evaluate(
+            self.real(),
+            fake,
+            self.extractor,
+            self.protocol,
+            stated={
+                "data": self.source.summary,
+                "ema": ema,
+                "batch_statistics": BATCH_STATISTICS,
+                "labels": "none" if engine.game.num_classes is None else "balanced",
+                **self.stated,
+            },
+            measured={
+                "step": step,
+                "kimg": engine.game.images(step) / 1000,
+                "seed": self.seed,
+                **self.measured,
+            },
+        )
+
+    def real(self) -> Summary | None:
+        """What is wanted of the reals; None where no score looks at any. Computed once."""
+        needed = wanted(self._scores, "real")
+        if needed is not None and self._real is None:
+            if self.cache is None:
+                self._real = self._summarise_reals(needed)
+            else:
+                facts = self._facts()
+                self._real = statistics.cached(self.cache, facts, needed, self._summarise_reals)
+        return self._real
+
+    def _facts(self) -> dict[str, Any]:
+        return {
+            "data": self.source.fingerprint(),
+            "summary": self.source.summary,
+            "split": self.protocol.split,
+            "num": self.protocol.num_real or len(self.source),
+            "features": self.extractor.name,
+            "checksum": getattr(self.extractor, "checksum", "not stated"),
+            "resize": getattr(self.extractor, "resize", "none"),
+            "quantisation": QUANTISATION,
+            "numbers": protocols.NUMBERS,
+        }
+
+    def _summarise_reals(self, needed: Wanted) -> Summary:
+        """Each process takes its part, on its own devices."""
+        num = self.protocol.num_real or len(self.source)
+        index, count = jax.process_index(), jax.process_count()
+        sizes = [len(part) for part in np.array_split(np.arange(num), count)]
+        devices = jax.local_devices()
+        mesh = Mesh(np.array(devices), ("data",))
+        batch_size = -(-256 // len(devices)) * len(devices)
+        return summarise(
+            self.source.spread(num, part=(index, count)),
+            self.extractor,
+            sizes[index],
+            "real",
+            needed,
+            batch_size=batch_size,
+            sharding=NamedSharding(mesh, PartitionSpec("data")),
+            offset=sum(sizes[:index]),
+        )
+
+
+def best_of(results: list[dict[str, Any]], protocol: Protocol) -> dict[str, Any]:
+    """The result with the best first score of the protocol; the earliest where several are."""
+    lower = SCORES[protocol.scores[0]].lower_is_better
+
+    def value(result):
+        first = next(iter(scores(result).values()))
+        return first if lower else -first
+
+    return min(results, key=value)
+
+
+def append_evaluation(workdir: str | Path, result: dict[str, Any]) -> None:
+    """Adds a result to what is known of a run."""
+    with (Path(workdir) / EVALUATIONS).open("a") as file:
+        file.write(json.dumps(result) + "\n")
+
+
+def read_evaluations(workdir: str | Path) -> list[dict[str, Any]]:
+    """All results of a run, in the order of their making; a last line that was cut off is left out."""
+    path = Path(workdir) / EVALUATIONS
+    results = []
+    for line in path.read_text().splitlines() if path.exists() else []:
+        try:
+            results.append(json.loads(line))
+        except json.JSONDecodeError:
+            continue
+    return results
+
+
+def resume_evaluations(workdir: Path, step: int, write: bool) -> list[dict[str, Any]]:
+    """The results that training has made up to `step`.
+
+    Those of later steps, made after the last checkpoint of a killed run, are dropped from the file (if `write`): the
+    resumed run makes them again.
+    """
+    there = read_evaluations(workdir)
+    kept = [r for r in there if not (r["measured"].get("during") and r["measured"]["step"] > step)]
+    if write and len(kept) < len(there):
+        text = "".join(json.dumps(result) + "\n" for result in kept)
+        replace_atomically(workdir / EVALUATIONS, lambda path: path.write_text(text))
+    return [result for result in kept if result["measured"].get("during")]
