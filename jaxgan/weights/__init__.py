@@ -1,4 +1,29 @@
 """Published weight files: where they are, how they are fetched, checked, kept and read.
 
-Nothing in a file is ever executed.
+    tensors, sha256 = weights.load("vgg16")
+
+fetches the file from its publisher on first use and reads it from the user's cache later. Nothing
+in a file is ever executed: the readers take apart PyTorch's pickles, TorchScript archives, frozen
+TensorFlow graphs, safetensors and npz files by code of their own, without PyTorch or TensorFlow,
+and refuse what is none of them.
 """
+
+from jaxgan.weights.published import (
+    PUBLISHED,
+    Published,
+)
+from jaxgan.weights.read import (
+    load_file,
+)
+from jaxgan.weights.store import (
+    cache_folder,
+    load,
+)
+
+__all__ = [
+    "PUBLISHED",
+    "Published",
+    "cache_folder",
+    "load",
+    "load_file",
+]

@@ -1,0 +1,93 @@
+"""Zip and gzipped tar archives in memory, unpacked within bounds.
+
+What an archive says about its own sizes is believed only as far as its own size allows.
+"""
+
+import gzip
+import io
+import tarfile
+import zipfile
+import zlib
+
+
+def most_unpacked(size: int) -> int:
+    """How many bytes a file of `size` bytes may stand for, unpacked.
+
+    Weights hardly compress: 64-fold and 16 MiB besides leave room for small files that hold mostly
+    zeros, and none for one that would fill the memory.
+    """
+    return 64 * size + 2**24
+
+
+class Zip:
+    """The members of a zip archive."""
+
+    def __init__(self, data: bytes):
+        try:
+            self._archive = zipfile.ZipFile(io.BytesIO(data))
+        except zipfile.BadZipFile as error:
+            raise ValueError("its zip archive is truncated or damaged") from error
+        members = self._archive.infolist()
+        self._members = {member.filename: member for member in members}
+        if len(self._members) < len(members):
+            raise ValueError("its zip archive has two members of one name")
+        self.most = most_unpacked(len(data))
+        total = sum(member.file_size for member in members)
+        if total > self.most:
+            raise ValueError(f"its {len(data):,} bytes would unpack to {total:,}")
+
+    def names(self) -> list[str]:
+        """The names of its members, in their order."""
+        return list(self._members)
+
+    def read(self, name: str) -> bytes:
+        """One member, whole and with the checksum that the archive has of it."""
+        if name not in self._members:
+            raise ValueError(f"its zip archive has no {name}")
+        member = self._members[name]
+        try:
+            with self._archive.open(member) as file:
+                # The length is given, so that no more than it is ever inflated.
+                data = file.read(member.file_size)
+        except Exception as error:  # zipfile raises what its parts raise
+            raise ValueError(f"its zip archive is damaged in {name}") from error
+        if len(data) < member.file_size:
+            raise ValueError(f"its zip archive is damaged in {name}")
+        return data
+
+
+def member_of_tar(data: bytes, member: str) -> bytes:
+    """The file called `member` in a gzipped tar archive, wherever it lies in it."""
+    bounded = _Bounded(gzip.GzipFile(fileobj=io.BytesIO(data)), most_unpacked(len(data)))
+    try:
+        with tarfile.open(fileobj=bounded, mode="r|") as archive:
+            for entry in archive:
+                # A sparse file may claim any size and needs no bytes for it.
+                if entry.isreg() and not entry.issparse() and entry.name.split("/")[-1] == member:
+                    found = archive.extractfile(entry).read()
+                    if len(found) < entry.size:
+                        raise ValueError(f"its tar archive ends inside {member}")
+                    return found
+    except _TooMuch as error:
+        raise ValueError(f"its {len(data):,} bytes would unpack to over {bounded.most:,}") from error
+    except (EOFError, OSError, tarfile.TarError, zlib.error) as error:
+        raise ValueError("its gzipped tar archive is truncated or damaged") from error
+    raise ValueError(f"its tar archive has no {member}")
+
+
+class _TooMuch(Exception):
+    """More was unpacked than allowed."""
+
+
+class _Bounded:
+    """A stream that gives at most so many bytes."""
+
+    def __init__(self, stream, most: int):
+        self.stream, self.most, self.left = stream, most, most
+
+    def read(self, size: int) -> bytes:
+        chunk = self.stream.read(size)
+        self.left -= len(chunk)
+        if self.left < 0:
+            raise _TooMuch
+        return chunk

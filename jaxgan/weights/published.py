@@ -1,0 +1,197 @@
+"""Published weight files: address, checksum, kind, licence and source of each.
+
+A checksum is a SHA-256 in hexadecimal as its publisher gives it: all 64 digits (in the file's
+address, or of a file that lies in the publisher's own repository), the first eight (in the file's
+name), or none where there is none. What is missing is remembered from the first download.
+"""
+
+import dataclasses
+
+
+@dataclasses.dataclass(frozen=True)
+class Published:
+    """One published file.
+
+    Attributes:
+      name: what it is called here.
+      file: what it is called on the disk; as its publisher does, unless that says too little.
+      url: where it is fetched from.
+      checksum: the SHA-256 that its publisher gives, or its first eight digits, or "".
+      kind: what it must be, as `read.kind_of` says it.
+      licence: under which it is published.
+      source: the repository whose users load it.
+      member: of an archive, the file that is read.
+    """
+
+    name: str
+    file: str
+    url: str
+    checksum: str
+    kind: str
+    licence: str
+    source: str
+    member: str = ""
+
+
+def by_name(name: str) -> Published:
+    """The published file called `name`."""
+    if name not in PUBLISHED:
+        raise ValueError(f"no weights are called {name!r}; there are {', '.join(sorted(PUBLISHED))}")
+    return PUBLISHED[name]
+
+
+def _inception() -> list[Published]:
+    """Inception of 2015-12-05, from which FID and IS are defined, and two ports of it.
+
+    TensorFlow publishes no checksum. The ports are one and the same file under two names.
+    """
+    github, file = "https://github.com", "inception-2015-12-05-6726825d.pth"
+    return [
+        Published(
+            "inception_2015_12_05",
+            "inception-2015-12-05.tgz",
+            "https://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz",
+            "",
+            "a gzipped tar archive",
+            "Apache-2.0",
+            "bioinf-jku/TTUR",
+            "classify_image_graph_def.pb",
+        ),
+        Published(
+            "inception_2015_12_05_pytorch_fid",
+            f"pt_{file}",
+            f"{github}/mseitzer/pytorch-fid/releases/download/fid_weights/pt_{file}",
+            "6726825d",
+            "a PyTorch file",
+            "Apache-2.0",
+            "mseitzer/pytorch-fid",
+        ),
+        Published(
+            "inception_2015_12_05_torch_fidelity",
+            f"weights-{file}",
+            f"{github}/toshas/torch-fidelity/releases/download/v0.2.0/weights-{file}",
+            "6726825d",
+            "a PyTorch file",
+            "Apache-2.0",
+            "toshas/torch-fidelity",
+        ),
+    ]
+
+
+def _torchvision() -> list[Published]:
+    """The classifiers behind LPIPS and perceptual losses."""
+    stems = {
+        "vgg16": "vgg16-397923af",
+        "alexnet": "alexnet-owt-7be5be79",
+        "squeezenet1_1": "squeezenet1_1-b8a52dc0",
+    }
+    return [
+        Published(
+            name,
+            f"{stem}.pth",
+            f"https://download.pytorch.org/models/{stem}.pth",
+            stem.rsplit("-", 1)[1],
+            "a PyTorch file",
+            "BSD-3-Clause",
+            "pytorch/vision",
+        )
+        for name, stem in stems.items()
+    ]
+
+
+def _in_repository(name, file, repository, commit, path, checksum, licence) -> Published:
+    """A file that its publisher keeps in a repository, where its bytes can be had of one commit."""
+    url = f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
+    return Published(name, file, url, checksum, "a PyTorch file", licence, repository)
+
+
+def _lpips() -> list[Published]:
+    """The linear heads of LPIPS, version 0.1."""
+    repository = "richzhang/PerceptualSimilarity"
+    commit = "082bb24f84c091ea94de2867d34c4544f68e0963"
+    checksums = {
+        "alex": "df73285e35b22355a2df87cdb6b70b343713b667eddbda73e1977e0c860835c0",
+        "squeeze": "4a5350f23600cb79923ce65bb07cbf57dca461329894153e05a1346bd531cf76",
+        "vgg": "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
+    }
+    return [
+        _in_repository(
+            f"lpips_{net}",
+            f"lpips_v0.1_{net}.pth",
+            repository,
+            commit,
+            f"lpips/weights/v0.1/{net}.pth",
+            checksum,
+            "BSD-2-Clause",
+        )
+        for net, checksum in checksums.items()
+    ]
+
+
+def _cifar10() -> list[Published]:
+    """CIFAR-10 classifiers of He et al., 2015, Section 4.2."""
+    repository = "akamaster/pytorch_resnet_cifar10"
+    commit = "d5489e8995e81e91ce6b1d69dcc98ad579b0b153"
+    checksums = {
+        "resnet20": "12fca82f0bebc4135bf1f32f6e3710e61d5108578464b84fd6d7f5c1b04036c8",
+        "resnet56": "4bfd97631478d6b638d2764fd2baff3edb1d7d82252d54439343b6596b9b5367",
+    }
+    return [
+        _in_repository(
+            f"cifar10_{net}",
+            f"{net}-{checksum[:8]}.th",
+            repository,
+            commit,
+            f"pretrained_models/{net}-{checksum[:8]}.th",
+            checksum,
+            "BSD-2-Clause",
+        )
+        for net, checksum in checksums.items()
+    ]
+
+
+def _dinov2() -> list[Published]:
+    """DINOv2 backbones, without and with register tokens; no checksum is published."""
+    return [
+        Published(
+            f"dinov2_vit{size}14{registers}",
+            f"dinov2_vit{size}14{registers}_pretrain.pth",
+            "https://dl.fbaipublicfiles.com/dinov2/"
+            f"dinov2_vit{size}14/dinov2_vit{size}14{registers}_pretrain.pth",
+            "",
+            "a PyTorch file",
+            "Apache-2.0",
+            "facebookresearch/dinov2",
+        )
+        for registers in ("", "_reg4")
+        for size in "sblg"
+    ]
+
+
+def _clip() -> list[Published]:
+    """CLIP's vision transformers (with their text towers), as TorchScript archives."""
+    checksums = {
+        "ViT-B-32": "40d365715913c9da98579312b702a82c18be219cc2a73407c4526f58eba950af",
+        "ViT-B-16": "5806e77cd80f8b59890b7e101eabd078d9fb84e6937f9e85e4ecb61988df416f",
+        "ViT-L-14": "b8cca3fd41ae0c99ba7e8951adf17d267cdb84cd88be6f7c2e0eca1737a03836",
+        "ViT-L-14-336px": "3035c92b350959924f9f00213499208652fc7ea050643e8b385c2dac08641f02",
+    }
+    return [
+        Published(
+            f"clip_{stem.lower().replace('-', '_')}",
+            f"{stem}.pt",
+            f"https://openaipublic.azureedge.net/clip/models/{checksum}/{stem}.pt",
+            checksum,
+            "a PyTorch file",
+            "MIT",
+            "openai/CLIP",
+        )
+        for stem, checksum in checksums.items()
+    ]
+
+
+PUBLISHED: dict[str, Published] = {
+    entry.name: entry
+    for family in (_inception, _torchvision, _lpips, _cifar10, _dinov2, _clip)
+    for entry in family()
+}

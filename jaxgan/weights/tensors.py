@@ -1,0 +1,79 @@
+"""From what a PyTorch pickle built to arrays under the names of a state dict."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from jaxgan.weights.numbers import bytes_of, decode, item_size, shape_of
+from jaxgan.weights.pickles import Storage, Tensor
+
+_DEEPEST = 64
+
+
+def arrays_of(
+    tree, storage_bytes: Callable[[Storage], bytes], most: int
+) -> dict[str, np.ndarray]:
+    """Every tensor of `tree` as an array; tensors that share a storage share its memory.
+
+    Args:
+      tree: as `pickles.load` returns it.
+      storage_bytes: the raw numbers of a storage.
+      most: bytes that one tensor may take, as a stride of 0 repeats a number for ever.
+    """
+    storages: dict[Storage, np.ndarray] = {}
+
+    def numbers(storage: Storage) -> np.ndarray:
+        if storage not in storages:
+            raw = storage_bytes(storage)
+            if len(raw) != storage.size * item_size(storage.dtype):
+                raise ValueError(
+                    f"its storage {storage.key} of {storage.size} numbers has {len(raw)} bytes"
+                )
+            storages[storage] = decode(raw, storage.dtype)
+        return storages[storage]
+
+    return {name: _array(name, tensor, numbers, most) for name, tensor in flatten(tree).items()}
+
+
+def flatten(tree) -> dict[str, Tensor]:
+    """Every tensor of nested dicts, lists and tuples under its path, joined by dots.
+
+    >>> tensor = Tensor(None, 0, (), ())
+    >>> list(flatten({"epoch": 3, "model": {"conv.bias": tensor, "list": [tensor, tensor]}}))
+    ['model.conv.bias', 'model.list.0', 'model.list.1']
+    """
+    found: dict[str, Tensor] = {}
+    below = [("", tree, 0)]
+    while below:
+        path, node, depth = below.pop()
+        if isinstance(node, Tensor):
+            if path in found:
+                raise ValueError(f"two of its tensors are called {path}")
+            found[path] = node
+        elif isinstance(node, dict | list | tuple) and not isinstance(node, Storage):
+            if depth == _DEEPEST:
+                raise ValueError(f"its dicts are nested deeper than {_DEEPEST}")
+            items = node.items() if isinstance(node, dict) else enumerate(node)
+            children = [(f"{path}.{key}" if path else str(key), at, depth + 1) for key, at in items]
+            below.extend(reversed(children))
+    return found
+
+
+def _array(name: str, tensor: Tensor, numbers: Callable, most: int) -> np.ndarray:
+    storage, offset, shape, strides = tensor
+    if not isinstance(storage, Storage):
+        raise ValueError(f"its tensor {name} has no storage")
+    shape, strides, (offset,) = shape_of(shape), shape_of(strides), shape_of([offset])
+    if len(shape) != len(strides):
+        raise ValueError(f"its tensor {name} {list(shape)} has the strides {list(strides)}")
+    flat = numbers(storage)
+    last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    if math.prod(shape) and last >= len(flat):
+        raise ValueError(f"its tensor {name} {list(shape)} reaches beyond its storage")
+    if bytes_of(shape, storage.dtype) > most:
+        raise ValueError(f"its tensor {name} {list(shape)} is larger than its file can stand for")
+    steps = tuple(stride * flat.itemsize for stride in strides)
+    if not math.prod(shape):
+        return np.empty(shape, flat.dtype)
+    return np.lib.stride_tricks.as_strided(flat[offset:], shape, steps, writeable=False)

@@ -1,0 +1,49 @@
+"""What `torch.save` wrote before PyTorch 1.6: pickles and storages one after the other.
+
+A magic number, the protocol's version and facts about the machine, each a pickle; the pickled
+object; the pickled list of its storages' keys; then each storage, its count of numbers (int64)
+before them.
+"""
+
+import io
+import struct
+
+import numpy as np
+
+from jaxgan.weights import pickles
+from jaxgan.weights.archive import most_unpacked
+from jaxgan.weights.numbers import item_size
+from jaxgan.weights.pickles import Storage
+from jaxgan.weights.tensors import arrays_of
+
+# The first pickle: protocol 2, and the integer 0x1950a86a20f9469cfc6c in ten bytes.
+MAGIC = b"\x80\x02\x8a\x0a" + 0x1950A86A20F9469CFC6C.to_bytes(10, "little") + b"."
+_PROTOCOL = 1001
+
+
+def read(data: bytes) -> dict[str, np.ndarray]:
+    """Every tensor by its name in the state dict; nested dicts are joined by dots."""
+    file = io.BytesIO(data)
+    file.seek(len(MAGIC))
+    protocol = pickles.load(file)
+    if protocol != _PROTOCOL:
+        raise ValueError(f"its PyTorch protocol is {protocol}, where {_PROTOCOL} is read")
+    machine = pickles.load(file)
+    if not isinstance(machine, dict) or machine.get("little_endian") is not True:
+        raise ValueError("its numbers are big-endian, which is not read here")
+    storages: dict[str, Storage] = {}
+    tree = pickles.load(file, storages=storages)
+    keys = pickles.load(file)
+    raw = {}
+    at = file.tell()
+    for key in keys:
+        storage = storages[key]
+        start, end = at + 8, at + 8 + storage.size * item_size(storage.dtype)
+        if end > len(data):
+            raise ValueError(f"it is truncated: it ends inside its storage {key}")
+        (count,) = struct.unpack_from("<q", data, at)
+        if count != storage.size:
+            raise ValueError(f"its storage {key} has {count} numbers, not {storage.size}")
+        raw[key] = memoryview(data)[start:end]
+        at = end
+    return arrays_of(tree, lambda storage: raw[storage.key], most_unpacked(len(data)))
