@@ -1,8 +1,24 @@
-"""Taking tensors out of a published file, with a sentence for what does not fit."""
+"""Taking tensors out of a published file into a Linen module, with a sentence for what does not fit."""
 
-from collections.abc import Mapping, Sequence
+import functools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
 import numpy as np
+
+# Of the fields of Linen's layers, those that PyTorch has under a name of its own.
+_TORCH_FIELDS = {
+    "kernel": "weight",
+    "scale": "weight",
+    "bias": "bias",
+    "mean": "running_mean",
+    "var": "running_var",
+}
+# Kernels here have their axes as (..., in, out): of PyTorch's, by rank.
+_TORCH_AXES = {2: (1, 0), 4: (2, 3, 1, 0)}
 
 
 def take(tensors: Mapping[str, np.ndarray], name: str, shape: Sequence[int]) -> np.ndarray:
@@ -19,3 +35,95 @@ def take(tensors: Mapping[str, np.ndarray], name: str, shape: Sequence[int]) -> 
             f"{list(shape)}: this is a file of another network"
         )
     return tensor.astype(np.float32)
+
+
+def fill(
+    module: nn.Module,
+    inputs: Sequence[tuple[int, ...]],
+    tensor: Callable[[str, tuple[int, ...]], np.ndarray],
+) -> dict[str, Any]:
+    """The variables of a module, each `tensor(path, shape)`; nothing is initialised.
+
+    Args:
+      module: any Linen module of float32 inputs.
+      inputs: their shapes.
+      tensor: is given the path within its collection, "block0/conv1/kernel", and the shape.
+
+    Returns:
+      {collection: tree of NumPy arrays}, as `module.apply` takes them.
+    """
+    shapes = jax.eval_shape(
+        module.init, jax.random.key(0), *(jax.ShapeDtypeStruct(s, jnp.float32) for s in inputs)
+    )
+    return jax.tree.map_with_path(
+        lambda path, leaf: tensor("/".join(part.key for part in path[1:]), leaf.shape), shapes
+    )
+
+
+def from_torch(
+    module: nn.Module,
+    inputs: Sequence[tuple[int, ...]],
+    tensors: Mapping[str, np.ndarray],
+    rename: Callable[[str], str],
+) -> dict[str, Any]:
+    """The variables of a module out of a PyTorch state dict, kernels with their axes turned.
+
+    OIHW becomes HWIO, [out, in] becomes [in, out]; batch statistics are running_mean and running_var.
+
+    Args:
+      module, inputs: as `fill` takes them.
+      tensors: the state dict; what the module does not have is left.
+      rename: path of a layer, "block0/conv1", to what stands before "weight" and "bias" in the
+        state dict, "layer1.0.conv1."; and path of any other parameter, "block0/gain", to its whole
+        name.
+    """
+
+    def tensor(path: str, shape: tuple[int, ...]) -> np.ndarray:
+        layer, _, field = path.rpartition("/")
+        if field not in _TORCH_FIELDS:
+            return take(tensors, rename(path), shape)
+        name = rename(layer) + _TORCH_FIELDS[field]
+        if field != "kernel":
+            return take(tensors, name, shape)
+        axes = _TORCH_AXES[len(shape)]
+        published = [0] * len(shape)
+        for size, axis in zip(shape, axes, strict=True):
+            published[axis] = size
+        return np.ascontiguousarray(take(tensors, name, published).transpose(axes))
+
+    return fill(module, inputs, tensor)
+
+
+def full_precision(function: Callable) -> Callable:
+    """`function` with float32 products that are float32 on every device.
+
+    By default a TPU multiplies in bfloat16 and a GPU in TF32, and each would have features of its own.
+    """
+
+    @functools.wraps(function)
+    def wrapped(*args, **kwargs):
+        with jax.default_matmul_precision("highest"):
+            return function(*args, **kwargs)
+
+    return wrapped
+
+
+def standardise(images: jax.Array, mean: Sequence[float], deviation: Sequence[float]) -> jax.Array:
+    """(images - mean) / deviation of each channel: float32 [B, H, W, C]."""
+    shape = (1, 1, 1, len(mean))
+    return (images - np.float32(mean).reshape(shape)) / np.float32(deviation).reshape(shape)
+
+
+def pictures(name: str, images: jax.Array, size: tuple[int, int] | None = None) -> None:
+    """Raises unless they are float32 [B, H, W, 3], of (height, width) = `size` where one is given."""
+    wanted = ["B", *(size or ("H", "W")), 3]
+    if (
+        images.ndim != 4
+        or images.shape[3] != 3
+        or (size and images.shape[1:3] != tuple(size))
+        or images.dtype != jnp.float32
+    ):
+        raise ValueError(
+            f"{name} looks at float32 pictures [{', '.join(map(str, wanted))}], not "
+            f"{images.dtype} {list(images.shape)}; resize and convert them first"
+        )

@@ -1,0 +1,138 @@
+"""LPIPS: how different two pictures look, as a distance of a classifier's feature maps.
+
+Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018, Eq. 1,
+version 0.1 of its package: torchvision's VGG-16, AlexNet or SqueezeNet below, heads (one weight per
+channel) learned from human judgements. "alex" is the one that its authors score with, "vgg" the one
+that perceptual path length (StyleGAN) uses.
+"""
+
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.nets.features import Tensors, Variables
+from jaxgan.nets.features import vgg as vgg16
+from jaxgan.nets.features._tensors import from_torch, full_precision, pictures, standardise, take
+from jaxgan.nets.features.squeezenet import SqueezeNet
+
+# Of pictures in [-1, 1]: ImageNet's statistics to three digits, which are part of the definition.
+_MEAN, _DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
+_EPS = 1e-10
+_SIZE = (1, 64, 64, 3)  # any that all poolings can halve
+
+
+class AlexNet(nn.Module):
+    """torchvision's AlexNet without its classifier: pictures to five maps, each after its ReLU.
+
+    Krizhevsky, "One weird trick for parallelizing convolutional neural networks", 2014.
+    """
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+        maps = {}
+        layers = ((64, 11, 4, 2), (192, 5, 1, 2), (384, 3, 1, 1), (256, 3, 1, 1), (256, 3, 1, 1))
+        for i, (channels, kernel, stride, pad) in enumerate(layers, 1):
+            if i in (2, 3):
+                x = nn.max_pool(x, (3, 3), (2, 2))
+            conv = nn.Conv(channels, (kernel,) * 2, (stride,) * 2, padding=pad, name=f"conv{i}")
+            x = maps[f"relu{i}"] = nn.relu(conv(x))
+        return maps
+
+
+# The maps that are compared, in the order of the heads, with their channels.
+MAPS: Mapping[str, dict[str, int]] = {
+    "vgg": {"relu1_2": 64, "relu2_2": 128, "relu3_3": 256, "relu4_3": 512, "relu5_3": 512},
+    "alex": {"relu1": 64, "relu2": 192, "relu3": 384, "relu4": 256, "relu5": 256},
+    "squeeze": {"conv1": 64, "fire3": 128, "fire5": 256, "fire6": 384, "fire7": 384,
+                "fire8": 512, "fire9": 512},
+}  # fmt: skip
+BACKBONES = tuple(MAPS)
+
+
+@full_precision
+def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "alex") -> jax.Array:
+    """The perceptual distance of each pair: sum_l mean_hw sum_c w_lc (f_lc(x) / |f_l(x)| - f_lc(y) / |f_l(y)|)^2.
+
+    |f_l| is the norm over channels at one place. 0 for equal pictures; its gradient is finite
+    everywhere, also where all channels of a place are 0.
+
+    Args:
+      variables: from `convert`, of the same backbone.
+      x, y: float32 [B, H, W, 3] in [-1, 1], of equal shape, at least 32 pixels a side. LPIPS depends
+        on the size: 256 is usual, 64 is what its judgements were made at.
+      backbone: of `BACKBONES`.
+
+    Returns:
+      float32 [B], never negative with the published heads.
+    """
+    maps = _maps(backbone)
+    for name, images in (("x", x), ("y", y)):
+        pictures(f"lpips's {name}", images)
+    if x.shape != y.shape or min(x.shape[1:3]) < 32:
+        raise ValueError(
+            f"lpips compares pictures of equal shape, 32 pixels a side or more; got {list(x.shape)}"
+            f" and {list(y.shape)}"
+        )
+    both = standardise(jnp.concatenate([x, y]), _MEAN, _DEVIATION)
+    found = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
+    total = jnp.zeros(x.shape[0], jnp.float32)
+    for name, head in zip(maps, variables["heads"], strict=True):
+        a, b = jnp.split(_unit(found[name]), 2)
+        weighted = jnp.square(a - b) * head.reshape(1, 1, 1, -1)
+        total += weighted.sum(axis=3).mean(axis=(1, 2))
+    return total
+
+
+def convert(tensors: Tensors, heads: Tensors, backbone: str = "alex") -> Variables:
+    """The variables of `lpips`, from two files.
+
+    Args:
+      tensors: torchvision's state dict of the backbone: VGG-16, AlexNet or SqueezeNet 1.1.
+      heads: the package's file of the same backbone, "lin0.model.1.weight" [1, C, 1, 1] and so on.
+      backbone: of `BACKBONES`.
+    """
+    maps = _maps(backbone)
+    network, names = _NETWORKS[backbone], _TORCH_NAMES[backbone]
+    params = from_torch(network, [_SIZE], tensors, names.__getitem__)["params"]
+    weights = tuple(
+        take(heads, f"lin{i}.model.1.weight", (1, channels, 1, 1)).reshape(channels)
+        for i, channels in enumerate(maps.values())
+    )
+    return {"backbone": params, "heads": weights}
+
+
+def _unit(maps: jax.Array) -> jax.Array:
+    """f / (|f| + eps) over channels; the root's gradient is infinite at 0, so there it is cut."""
+    square = jnp.sum(jnp.square(maps), axis=3, keepdims=True)
+    norm = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    return maps / (norm + np.float32(_EPS))
+
+
+def _maps(backbone: str) -> dict[str, int]:
+    if backbone not in MAPS:
+        raise ValueError(f"backbone is {backbone!r}; LPIPS has heads for {', '.join(BACKBONES)}")
+    return MAPS[backbone]
+
+
+def _squeeze_names():
+    """Places in torchvision's Sequential, where poolings are counted too."""
+    yield "conv1", "features.0."
+    for fire, place in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
+        yield f"fire{fire}/squeeze1x1", f"features.{place}.squeeze."
+        yield f"fire{fire}/expand1x1", f"features.{place}.expand1x1."
+        yield f"fire{fire}/expand3x3", f"features.{place}.expand3x3."
+
+
+_NETWORKS = {
+    "vgg": vgg16.VGG16(tuple(MAPS["vgg"])),
+    "alex": AlexNet(),
+    "squeeze": SqueezeNet(ceil=True),
+}
+_TORCH_NAMES = {
+    "vgg": vgg16.TORCH_NAMES,
+    "alex": {f"conv{i}": f"features.{j}." for i, j in enumerate((0, 3, 6, 8, 10), 1)},
+    "squeeze": dict(_squeeze_names()),
+}

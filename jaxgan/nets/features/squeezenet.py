@@ -1,0 +1,84 @@
+"""SqueezeNet v1.1: a small ImageNet network, and the smallest of LPIPS's backbones.
+
+Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and < 0.5MB model size",
+2016; v1.1 of the authors' repository, which pools earlier.
+
+Two trainings are in use and differ in one rule: torchvision's pools with the last window reaching
+beyond the edge, Keras's leaves a last odd row or column out.
+"""
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.nets.features import FeatureNet, Tensors, Variables
+from jaxgan.nets.features._tensors import fill, full_precision, pictures, standardise, take
+
+# Channels of each fire module: squeeze, and either of the two that expand.
+FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192),
+         8: (64, 256), 9: (64, 256)}  # fmt: skip
+_POOLED_BEFORE = (2, 4, 6)
+_SIZE = (224, 224)
+
+
+class SqueezeNet(nn.Module):
+    """Normalised pictures [B, H, W, 3] to {"conv1": ..., "fire2": ..., ... "fire9": ...}, the maps after ReLU.
+
+    Attributes:
+      ceil: whether poolings take the odd last row and column along, as torchvision's do.
+    """
+
+    ceil: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+        x = nn.relu(nn.Conv(64, (3, 3), (2, 2), padding="VALID", name="conv1")(x))
+        maps = {"conv1": x}
+        for fire, (squeeze, expand) in FIRES.items():
+            if fire in _POOLED_BEFORE:
+                x = self._pool(x)
+            x = maps[f"fire{fire}"] = Fire(squeeze, expand, name=f"fire{fire}")(x)
+        return maps
+
+    def _pool(self, x: jax.Array) -> jax.Array:
+        beyond = [(0, (size - 3) % 2 if self.ceil else 0) for size in x.shape[1:3]]
+        return nn.max_pool(x, (3, 3), (2, 2), beyond)
+
+
+class Fire(nn.Module):
+    """A 1x1 convolution to few channels, and from there 1x1 and 3x3 ones side by side."""
+
+    squeeze: int
+    expand: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        x = nn.relu(nn.Conv(self.squeeze, (1, 1), name="squeeze1x1")(x))
+        sides = [nn.Conv(self.expand, (k, k), name=f"expand{k}x{k}")(x) for k in (1, 3)]
+        return nn.relu(jnp.concatenate(sides, axis=-1))
+
+
+def _convert(tensors: Tensors) -> Variables:
+    return fill(SqueezeNet(), [(1, *_SIZE, 3)], functools.partial(take, tensors))
+
+
+@full_precision
+def _apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
+    pictures("squeezenet1_1", images)
+    bgr = standardise(images[..., ::-1], (103.939, 116.779, 123.68), (1, 1, 1))
+    return {"features": SqueezeNet().apply(variables, bgr)["fire9"].mean((1, 2))}
+
+
+NETWORKS = (
+    FeatureNet(
+        name="squeezenet1_1",
+        outputs={"features": 512},
+        size=_SIZE,
+        resize="clean",
+        apply=_apply,
+        convert=_convert,
+        files=("squeezenet1_1_notop",),
+    ),
+)

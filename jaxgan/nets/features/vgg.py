@@ -1,0 +1,163 @@
+"""VGG-16: precision and recall look through it, and so do perceptual losses.
+
+Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
+configuration D, with torchvision's weights. Layers have the paper's and Caffe's names: conv1_1 to
+conv5_3, fc6 to fc8.
+
+Improved precision and recall (Kynkäänniemi et al., 2019) are measured in the activations of the
+second fully connected layer, relu7. Which weights, resize and normalisation move the scores: here
+they are those of torch-fidelity, and scores made with the TensorFlow weights of the paper's own code
+are others.
+"""
+
+import functools
+from collections.abc import Callable, Sequence
+
+import flax.linen as nn
+import jax
+import numpy as np
+
+from jaxgan.nets.features import FeatureNet, Tensors, Variables
+from jaxgan.nets.features._tensors import (
+    from_torch,
+    full_precision,
+    pictures,
+    standardise,
+    take,
+)
+
+DEPTHS = (2, 2, 3, 3, 3)  # convolutions between poolings
+MAPS = tuple(
+    f"{kind}{stage}_{layer}"
+    for stage, depth in enumerate(DEPTHS, 1)
+    for layer in range(1, depth + 1)
+    for kind in ("conv", "relu")
+)
+VECTORS = ("fc6", "relu6", "fc7", "relu7", "fc8")
+# ImageNet's, of pictures from 0 to 1.
+MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+_SIZE = (224, 224)
+
+
+class VGG16(nn.Module):
+    """Normalised pictures [B, H, W, 3] to {output: array}, computed no further than asked for.
+
+    Variables of the whole network serve for any `outputs`.
+
+    Attributes:
+      outputs: of `MAPS`, [B, H / 2^s, W / 2^s, C] at any size, and of `VECTORS`, [B, size], which
+        need pictures of 224 x 224 (of 7 x 7 times 32).
+      widths, hidden, classes: channels of the stages, of fc6 and fc7, and of fc8.
+    """
+
+    outputs: Sequence[str]
+    widths: Sequence[int] = (64, 128, 256, 512, 512)
+    hidden: int = 4096
+    classes: int = 1000
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
+        unknown = sorted(set(self.outputs) - {*MAPS, *VECTORS})
+        if unknown or not self.outputs:
+            raise ValueError(
+                f"VGG16 has no outputs {unknown}; ask for some of {', '.join((*MAPS, *VECTORS))}"
+            )
+        found = {}
+        for name, y in self._layers(x):
+            found[name] = y
+            if set(self.outputs) <= found.keys():
+                break
+        return {name: found[name] for name in self.outputs}
+
+    def _layers(self, x: jax.Array):
+        for stage, (depth, width) in enumerate(zip(DEPTHS, self.widths, strict=True), 1):
+            for layer in range(1, depth + 1):
+                x = nn.Conv(width, (3, 3), name=f"conv{stage}_{layer}")(x)
+                yield f"conv{stage}_{layer}", x
+                x = nn.relu(x)
+                yield f"relu{stage}_{layer}", x
+            x = nn.max_pool(x, (2, 2), (2, 2))
+        if x.shape[1:3] != (7, 7):
+            raise ValueError(
+                f"{', '.join(VECTORS)} need pictures of {_SIZE}: their last map is "
+                f"{x.shape[1:3]}, not (7, 7)"
+            )
+        x = x.reshape(x.shape[0], -1)
+        for layer, size in ((6, self.hidden), (7, self.hidden)):
+            x = nn.Dense(size, name=f"fc{layer}")(x)
+            yield f"fc{layer}", x
+            x = nn.relu(x)
+            yield f"relu{layer}", x
+        yield "fc8", nn.Dense(self.classes, name="fc8")(x)
+
+
+def convert(module: VGG16, tensors: Tensors) -> Variables:
+    """torchvision's state dict as the variables that `module` needs for its outputs."""
+    flat, width = "classifier.0.weight", module.widths[-1]
+    if set(module.outputs) & set(VECTORS):
+        # PyTorch flattens [C, H, W], this network [H, W, C].
+        kernel = take(tensors, flat, (module.hidden, width * 49))
+        kernel = kernel.reshape(module.hidden, width, 7, 7).transpose(0, 2, 3, 1)
+        tensors = {**tensors, flat: kernel.reshape(module.hidden, -1)}
+    return from_torch(module, [(1, *_SIZE, 3)], tensors, TORCH_NAMES.__getitem__)
+
+
+def perceptual_features(
+    variables: Variables, outputs: Sequence[str] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+) -> Callable[[jax.Array], list[jax.Array]]:
+    """What `losses.perceptual` asks for: pictures [B, H, W, 3] in [-1, 1] to a list of maps.
+
+    For a loss at the precision of the rest of the training: products are those of
+    `jax.default_matmul_precision`.
+
+    Args:
+      variables: from `convert`, of a module with at least these outputs. Arguments of the jitted
+        step, not constants of it: the network has half a GiB.
+      outputs: of `MAPS`; the default are Johnson et al.'s for style, and their content is at
+        relu3_3 (2016, Section 3.2 and supplement).
+    """
+    network = VGG16(outputs)
+
+    def features(images: jax.Array) -> list[jax.Array]:
+        pictures("VGG16", images)
+        return list(network.apply(variables, _normalise((images + 1) * 127.5)).values())
+
+    return features
+
+
+def _normalise(images: jax.Array) -> jax.Array:
+    """Pictures of values 0 to 255 as the network takes them."""
+    return standardise(images, np.multiply(255, MEAN), np.multiply(255, DEVIATION))
+
+
+@full_precision
+def _apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
+    pictures("vgg16", images, _SIZE)
+    found = _NETWORK.apply(variables, _normalise(images))
+    return {"features": found["relu7"], "logits": found["fc8"]}
+
+
+def _torch_names():
+    """In torchvision's Sequential every convolution is followed by a ReLU, every stage by a pooling."""
+    index = 0
+    for stage, depth in enumerate(DEPTHS, 1):
+        for layer in range(1, depth + 1):
+            yield f"conv{stage}_{layer}", f"features.{index}."
+            index += 2
+        index += 1
+    yield from (("fc6", "classifier.0."), ("fc7", "classifier.3."), ("fc8", "classifier.6."))
+
+
+TORCH_NAMES = dict(_torch_names())
+_NETWORK = VGG16(("relu7", "fc8"))
+NETWORKS = (
+    FeatureNet(
+        name="vgg16",
+        outputs={"features": 4096, "logits": 1000},
+        size=_SIZE,
+        resize="tf1",
+        apply=_apply,
+        convert=functools.partial(convert, _NETWORK),
+        files=("vgg16",),
+    ),
+)
