@@ -252,9 +252,7 @@ def memorisation(
 
 def _with_held_out(verdict: str, copies: bool, numbers: dict) -> str:
     share = f"{numbers['preference_memorised']:.0%}"
-    near = (
-        f"{numbers['near_copies']:.1%} are nearer to a training example than 99 % of the held-out examples are"
-    )
+    near = f"{numbers['near_copies']:.1%} are nearer to a training example than 99 % of the held-out examples are"
     if verdict == GREEN:
         return (
             "The fakes are no nearer to the training examples than to held-out ones, and "
