@@ -1,0 +1,185 @@
+"""Which classes a generator leaves out, or confuses."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from jaxgan.metrics.diagnosis import ALPHA, AMBER, GREEN, RED, Diagnosis
+from jaxgan.metrics.neighbours import nearest
+
+RARE = 0.5  # of the share among reals: below it a class that is surely rarer is red
+MISSING = 0.1  # of that share: below it the class is called missing
+
+
+def assign_classes(real, labels, queries=None, *, k: int = 5) -> np.ndarray:
+    """The class that most of the k nearest reals have; of equally frequent ones, that of the nearest.
+
+    Args:
+      real: float [N, D] features.
+      labels: int [N] of the reals, from 0.
+      queries: float [M, D]; None for the reals themselves, each judged by the others.
+      k: how many neighbours vote.
+
+    Returns:
+      int [M].
+
+    >>> line = np.array([[0.0], [1.0], [9.0], [10.0]])
+    >>> assign_classes(line, np.array([0, 0, 1, 1]), np.array([[2.0], [8.0]]), k=1).tolist()
+    [0, 1]
+    """
+    real, labels = np.asarray(real), check_labels("labels", labels, real)
+    themselves = queries is None
+    found = nearest(real if themselves else queries, real, k, themselves=themselves)
+    votes = labels[found.index]
+    agreeing = (votes[:, :, None] == votes[:, None, :]).sum(axis=2)
+    return votes[np.arange(len(votes)), agreeing.argmax(axis=1)]  # the first, so the nearest
+
+
+def class_shares(
+    real_classes,
+    fake_classes,
+    num_classes: int,
+    *,
+    real_labels=None,
+    fake_labels=None,
+    names: Sequence[str] = (),
+    alpha: float = ALPHA,
+) -> Diagnosis:
+    """Which classes are missing, rare or confused among the fakes.
+
+    Both sets are classed by the same imperfect rule (`assign_classes`, reals by the others), so its errors
+    are on both sides. For each class Fisher's exact test compares how many fall into it ("The
+    logic of inductive inference", JRSS 1935; two-sided), at alpha over the number of classes
+    (Bonferroni). Of a conditional generator, given `real_labels` and `fake_labels`, it
+    compares how many of those that should be of a class are (one-sided): shares would only repeat
+    which labels were asked for.
+
+    Red if a class surely has less than half of its share among reals, amber if its share surely differs.
+
+    Args:
+      real_classes, fake_classes: int [N], [M], as assigned.
+      num_classes: they run from 0 to num_classes - 1.
+      real_labels, fake_labels: int [N], [M]: true ones, and those asked of a conditional generator.
+      names: of the classes; their numbers where not given.
+      alpha: chance of a false alarm.
+
+    Returns:
+      The diagnosis. Numbers: "missing" and "rare" classes by name, chi-square statistic and p of all shares
+      together. Evidence: "real" and "fake", the share of each class [num_classes].
+
+    >>> found = class_shares(np.arange(300) % 3, np.arange(200) % 2, 3)
+    >>> found.verdict, found.numbers["missing"]
+    ('red', ['2'])
+    """
+    names = _names(names, num_classes)
+    of_real, of_fake = np.asarray(real_classes), np.asarray(fake_classes)
+    conditional = fake_labels is not None
+    if conditional and real_labels is None:
+        raise ValueError("fake_labels are those asked for; give real_labels too, to compare with")
+    if conditional:
+        wanted_real, wanted_fake = np.asarray(real_labels), np.asarray(fake_labels)
+        of = np.bincount(wanted_real, minlength=num_classes)
+        asked = np.bincount(wanted_fake, minlength=num_classes)
+        real = np.bincount(wanted_real[of_real == wanted_real], minlength=num_classes)
+        fake = np.bincount(wanted_fake[of_fake == wanted_fake], minlength=num_classes)
+    else:
+        real = np.bincount(of_real, minlength=num_classes)
+        fake = np.bincount(of_fake, minlength=num_classes)
+        of, asked = np.full(num_classes, len(of_real)), np.full(num_classes, len(of_fake))
+    if max(len(real), len(fake)) > num_classes:
+        raise ValueError(
+            f"num_classes = {num_classes}, but the classes go up to {max(len(real), len(fake)) - 1}"
+        )
+    real_share = real / np.maximum(of, 1)
+    fake_share = fake / np.maximum(asked, 1)
+
+    law = stats.hypergeom(of + asked, real + fake, asked)
+    tail = law.cdf(fake) if conditional else 2 * np.minimum(law.cdf(fake), law.sf(fake - 1))
+    sure = (tail < alpha / num_classes) & (of > 0) & (asked > 0)
+    ratio = fake_share / np.maximum(real_share, 1e-300)
+    fewer = sure & (ratio < 1)
+    missing, rare = fewer & (ratio < MISSING), fewer & (ratio < RARE) & (ratio >= MISSING)
+    verdict = RED if (missing | rare).any() else AMBER if sure.any() else GREEN
+    chi_square, p = _chi_square(np.stack([real, fake]))
+    numbers = {
+        "num_classes": num_classes,
+        "conditional": conditional,
+        "missing": [names[i] for i in np.flatnonzero(missing)],
+        "rare": [names[i] for i in np.flatnonzero(rare)],
+        "different": [names[i] for i in np.flatnonzero(sure & ~missing & ~rare)],
+        "chi_square": chi_square,
+        "chi_square_p": p,
+    }
+    if real_labels is not None:
+        numbers["classifier_accuracy"] = float((of_real == np.asarray(real_labels)).mean())
+    return Diagnosis(
+        "classes",
+        verdict,
+        numbers,
+        _sentence(verdict, numbers),
+        {"real": real_share, "fake": fake_share, "sure": sure},
+    )
+
+
+def _chi_square(table: np.ndarray) -> tuple[float, float]:
+    """Pearson's statistic and its p of a table of counts, over the columns that are not empty."""
+    table = table[:, table.sum(axis=0) > 0]
+    if min(table.shape) < 2 or not table.sum(axis=1).all():
+        return 0.0, 1.0
+    found = stats.chi2_contingency(table, correction=False)
+    return float(found.statistic), float(found.pvalue)
+
+
+def _sentence(verdict: str, numbers: dict) -> str:
+    conditional = numbers["conditional"]
+    caution = ""
+    if numbers.get("classifier_accuracy", 1) < 0.8:
+        caution = (
+            f" The features tell only {numbers['classifier_accuracy']:.0%} of the real examples' classes "
+            "right, so this sees gross faults only; features of a classifier see more."
+        )
+    if verdict == GREEN:
+        what = "Each label gives its class" if conditional else "Every class has its share"
+        return f"{what}, as far as {numbers['num_classes']} classes can be told apart.{caution}"
+    missing, rare = numbers["missing"], numbers["rare"]
+    if verdict == AMBER:
+        which = some(numbers["different"])
+        return (
+            f"The shares of {which} differ surely from the data's, but by less than half.{caution}"
+        )
+    parts = [f"missing: {some(missing)}"] if missing else []
+    parts += [f"rarer than half their share: {some(rare)}"] if rare else []
+    what = "Labels that do not give their class" if conditional else "Classes"
+    return (
+        f"{what} {'; '.join(parts)}. Mode dropping: try a lower generator learning rate, a gradient penalty or "
+        f"spectral normalisation, larger batches, or packing; and more data of these classes.{caution}"
+    )
+
+
+def some(names: Sequence[str], most: int = 8) -> str:
+    """A few names for a sentence.
+
+    >>> some(["a", "b", "c"], most=2)
+    'a, b and 1 more'
+    """
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
+def check_labels(name: str, labels, features) -> np.ndarray:
+    """Labels as int [N], one for each row of features; raises otherwise."""
+    labels = np.asarray(labels)
+    whole = np.issubdtype(labels.dtype, np.integer)
+    if not whole or labels.shape != (len(features),) or (len(labels) and labels.min() < 0):
+        raise ValueError(
+            f"{name} must be {len(features)} whole numbers from 0, one for each example, not "
+            f"{labels.dtype} {list(labels.shape)}"
+        )
+    return labels
+
+
+def _names(names: Sequence[str], num_classes: int) -> tuple[str, ...]:
+    if names and len(names) != num_classes:
+        raise ValueError(f"there are {num_classes} classes, but {len(names)} names for them")
+    return tuple(names) or tuple(map(str, range(num_classes)))

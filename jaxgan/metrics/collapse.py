@@ -1,0 +1,223 @@
+"""Whether a generator shows the same few examples again and again, in a class or altogether."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from scipy import stats
+
+from jaxgan.metrics import diagnosis
+from jaxgan.metrics.classes import check_labels, some
+from jaxgan.metrics.diagnosis import ALPHA, AMBER, GREEN, RED, Diagnosis
+from jaxgan.metrics.neighbours import check_features, nearest
+
+NARROW = 0.75  # of the reals' spread or rank: below it a class that is surely narrower is red
+REPEATING = 0.05  # share of repeated fakes from which on sure repetition is red
+PERMUTATIONS = 200
+FEWEST = 10  # examples of a class, real and fake, to say anything of it
+MOST = 1000  # examples of a class that are used, of each kind: the test holds their inner products
+
+
+def diversity(real, fake, rng: np.random.Generator, permutations: int = PERMUTATIONS) -> dict:
+    """How widely fakes are spread relative to reals, with the chance that equal sets look so narrow.
+
+    Two statistics of a set with covariance C, which any set can be small in by itself:
+
+        spread = sqrt(trace C), the root mean square distance from the mean,
+        rank = (trace C)² / trace C², how many directions share the variance.
+
+    The second is the participation ratio, an effective rank; both need inner products alone. The log of
+    fakes' statistic over reals' is compared with what it is after shuffling which are fakes: for sets of
+    one distribution that shuffle changes nothing, so no constant is needed and sizes may differ. Its tail is
+    taken as Student's t with the shuffles' mean and deviation, as hundreds of shuffles cannot count
+    to 1e-5.
+
+    Args:
+      real: float [N, D].
+      fake: float [M, D].
+      rng: of the shuffles.
+      permutations: how many.
+
+    Returns:
+      {"spread": ratio, "spread_p": p, "rank": ratio, "rank_p": p}, the p one-sided: small where fakes are
+      surely narrower. The rank's ratio is relative to that of the shuffles, which hangs on the sizes.
+    """
+    both = np.concatenate([real, fake]).astype(np.float64)
+    both -= both.mean(axis=0)
+    scale = np.sqrt(np.square(both).sum() / len(both))
+    gram = both @ both.T / max(scale**2, 1e-300)
+    is_fake = np.zeros((len(both), permutations + 1))
+    for column in is_fake[:, 1:].T:
+        column[rng.permutation(len(both))[: len(fake)]] = 1
+    is_fake[len(real) :, 0] = 1
+    fake_spread, fake_rank = _spread_and_rank(gram, is_fake)
+    real_spread, real_rank = _spread_and_rank(gram, 1 - is_fake)
+    found = {}
+    for name, ratio in (("spread", fake_spread / real_spread), ("rank", fake_rank / real_rank)):
+        logs = np.log(ratio)
+        seen, shuffled = logs[0], logs[1:]
+        deviation = max(shuffled.std(ddof=1) * np.sqrt(1 + 1 / permutations), 1e-12)
+        found[name] = float(np.exp(seen - (shuffled.mean() if name == "rank" else 0)))
+        found[f"{name}_p"] = float(
+            stats.t.cdf((seen - shuffled.mean()) / deviation, permutations - 1)
+        )
+    return found
+
+
+def _spread_and_rank(gram: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of sets given by the columns of `member` (0 or 1, [N, P]), from inner products [N, N]: [P] each."""
+    size = member.sum(axis=0)
+    rows = member * (gram @ member)
+    total = rows.sum(axis=0)
+    trace = np.diag(gram) @ member - total / size
+    # The squared Frobenius norm of the set's inner products after centring it at its own mean.
+    square = (member * (np.square(gram) @ member)).sum(axis=0)
+    square += (total / size) ** 2 - 2 * np.square(rows).sum(axis=0) / size
+    tiny = 1e-12 * size
+    trace, square = np.maximum(trace, tiny), np.maximum(square, tiny**2)
+    return np.sqrt(trace / (size - 1)), np.maximum(trace**2 / square, 1)
+
+
+def repetition(real, fake, rng: np.random.Generator, alpha: float = ALPHA) -> dict[str, float]:
+    """How many fakes are nearer to another fake than 99 % of as many reals are to another real.
+
+    A generator that has a hundred pictures to show, each with a little noise, can spread as widely
+    as the data; what gives it away is that pictures return (Arora & Zhang, "Do GANs actually learn the
+    distribution? An empirical study", 2017, look for such pairs by eye).
+
+    Returns:
+      {"repeats", "repeats_expected", "repeats_at_least", "repeats_expected_at_most"}: shares; the last two
+      are bounds that each fail with chance alpha / 2. Both are 0 and 1 for fewer than 20 of either kind.
+    """
+    num = min(len(real), len(fake))
+    names = ("repeats", "repeats_expected", "repeats_at_least", "repeats_expected_at_most")
+    if num < 2 * FEWEST:
+        return dict(zip(names, (0.0, 0.0, 0.0, 1.0), strict=True))
+    real, fake = _some_of(real, num, rng), _some_of(fake, num, rng)
+    within = nearest(real, real, themselves=True).distance[:, 0]
+    threshold, rank = diagnosis.near_threshold(within)
+    rank = max(1, rank // 2)  # mutual neighbours share a distance, so half as many are independent
+    expected, most = diagnosis.share_expected(rank, num // 2, alpha / 2)
+    found = nearest(fake, fake, themselves=True)
+    clusters = diagnosis.linked(found.index[:, 0])
+    rate, sure = diagnosis.share_above(found.distance[:, 0] < threshold, clusters, alpha / 2)
+    if rate == 1:  # all repeat, even if they are one cluster
+        sure = 1.0
+    return dict(zip(names, (rate, expected, sure, most), strict=True))
+
+
+def collapse(
+    real,
+    fake,
+    real_classes=None,
+    fake_classes=None,
+    *,
+    near_copies=None,
+    names: Sequence[str] = (),
+    alpha: float = ALPHA,
+    seed: int = 0,
+) -> Diagnosis:
+    """Whether fakes are less diverse than reals, inside each class and altogether.
+
+    Half of alpha is for `diversity` in each class (two tests a class, Bonferroni), half for
+    `repetition` over all. Red if a class has surely less than three quarters of the reals' spread or
+    rank, or if surely 5 % of the fakes or more repeat others; amber if either is sure and smaller.
+
+    Args:
+      real: float [N, D] features.
+      fake: float [M, D].
+      real_classes, fake_classes: int [N], [M], both by the same rule; None takes all as one class.
+      near_copies: bool [M], fakes that repeat training examples. Those are memorised, which is told elsewhere,
+        and copies of one training example are no more repeats.
+      names: of the classes; their numbers where not given.
+      alpha: chance of a false alarm.
+      seed: of shuffles, and of which are used of a class of more than 1,000.
+
+    Returns:
+      The diagnosis. Evidence: "classes", the compared ones [C], and for each its "spread" and "rank".
+    """
+    real, fake = np.asarray(real), np.asarray(fake)
+    check_features(real=real, fake=fake)
+    if real_classes is None or fake_classes is None:
+        real_classes, fake_classes = np.zeros(len(real), int), np.zeros(len(fake), int)
+        names = names if len(names) == 1 else ("all examples",)
+    real_classes = check_labels("real_classes", real_classes, real)
+    fake_classes = check_labels("fake_classes", fake_classes, fake)
+    rng = np.random.default_rng(seed)
+    every = range(1 + max(real_classes.max(), fake_classes.max()))
+    pairs = {k: (real[real_classes == k], fake[fake_classes == k]) for k in every}
+    judged = {k: pair for k, pair in pairs.items() if min(map(len, pair)) >= FEWEST}
+    level = alpha / 2 / max(1, 2 * len(judged))
+    found = {
+        k: diversity(_some_of(a, MOST, rng), _some_of(b, MOST, rng), rng)
+        for k, (a, b) in judged.items()
+    }
+    called = [names[k] if names else str(k) for k in found]
+    sure, narrow = [], []
+    for name, class_ in zip(called, found.values(), strict=True):
+        low = [class_[s] for s in ("spread", "rank") if class_[f"{s}_p"] < level and class_[s] < 1]
+        if low:
+            (narrow if min(low) < NARROW else sure).append(name)
+
+    kept = fake if near_copies is None else fake[~np.asarray(near_copies)]
+    repeats = repetition(real, kept, rng, alpha / 2)
+    repeating = repeats["repeats_at_least"] > repeats["repeats_expected_at_most"]
+    often = repeating and repeats["repeats_at_least"] >= REPEATING
+    verdict = RED if narrow or often else AMBER if sure or repeating else GREEN
+    numbers = {
+        "classes": len(found),
+        "too_few_to_tell": [names[k] if names else str(k) for k in every if k not in judged],
+        "collapsed": narrow,
+        "narrower": sure,
+        "spread_median": _median([c["spread"] for c in found.values()]),
+        "rank_median": _median([c["rank"] for c in found.values()]),
+        **repeats,
+    }
+    evidence = {
+        "classes": np.array(called),
+        "spread": np.array([c["spread"] for c in found.values()]),
+        "rank": np.array([c["rank"] for c in found.values()]),
+    }
+    return Diagnosis("collapse", verdict, numbers, _sentence(verdict, numbers, repeating), evidence)
+
+
+def _median(values: list[float]) -> float | None:
+    return float(np.median(values)) if values else None
+
+
+def _some_of(features: np.ndarray, most: int, rng: np.random.Generator) -> np.ndarray:
+    if len(features) <= most:
+        return features
+    return features[rng.choice(len(features), most, replace=False)]
+
+
+def _sentence(verdict: str, numbers: dict, repeating: bool) -> str:
+    again = f"{numbers['repeats']:.0%} of the fakes all but repeat another one"
+    if verdict == GREEN:
+        if not numbers["classes"]:
+            return f"No class has {FEWEST} real and {FEWEST} generated examples, too few to tell; ask for more."
+        return (
+            f"Inside each of {numbers['classes']} compared classes the fakes vary as the data do, and they do not"
+            " repeat one another."
+            if numbers["classes"] > 1
+            else "The fakes vary as the data do, and do not repeat one another."
+        )
+    parts = []
+    if numbers["collapsed"]:
+        parts.append(
+            f"far less variety than in the data, in {len(numbers['collapsed'])} of {numbers['classes']} classes "
+            f"({some(numbers['collapsed'])})"
+        )
+    elif numbers["narrower"]:
+        parts.append(
+            f"surely, but not much, less variety than in the data: {some(numbers['narrower'])}"
+        )
+    if repeating:
+        parts.append(again)
+    cure = (
+        "Collapse: try a larger latent, a lower generator learning rate, packing or minibatch statistics in the "
+        "critic, a diversity loss, or no truncation."
+        if verdict == RED
+        else "Look at the samples of these classes, and whether truncation or an average over weights narrows them."
+    )
+    found = "; ".join(parts)
+    return f"{found[0].upper()}{found[1:]}. {cure}"

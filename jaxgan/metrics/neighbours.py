@@ -1,0 +1,126 @@
+"""Nearest neighbours among feature vectors, exactly, a block of distances at a time.
+
+What has a score or a diagnosis of distances measures them here: float64, at most `block` x `block` of them held.
+"""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+# A squared distance is |a|² + |b|² - 2ab, exact to about this much of |a|² + |b|² in float64. What
+# lies on the edge within it is inside: copies of a picture, say, whose balls have radius 0.
+ROUNDING = 1e-12
+
+
+class Neighbours(NamedTuple):
+    """distance: float64 [N, k], rising along each row; index: int [N, k], into the points."""
+
+    distance: np.ndarray
+    index: np.ndarray
+
+
+class Points:
+    """Features, centred and widened to float64 a block at a time."""
+
+    def __init__(self, features: np.ndarray, centre: np.ndarray, block: int):
+        self._features, self._centre, self._block = features, centre, block
+
+    def __len__(self) -> int:
+        return len(self._features)
+
+    def __iter__(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Yields (where, points [b, D], squared norms [b])."""
+        for start in range(0, len(self), self._block):
+            where = slice(start, start + self._block)
+            points = self._features[where] - self._centre
+            yield where, points, np.square(points).sum(axis=1)
+
+
+def squared_distances(a, a_norms, b, b_norms) -> np.ndarray:
+    distances = a @ b.T
+    distances *= -2
+    distances += a_norms[:, None]
+    distances += b_norms
+    return np.maximum(distances, 0, out=distances)
+
+
+def squared_radii(points: Points, k: int) -> np.ndarray:
+    """The squared distance from each point to its k-th nearest other point: [N]."""
+    radii = np.empty(len(points))
+    for rows, a, a_norms in points:
+        nearest = np.full((len(a), k), np.inf)
+        for columns, b, b_norms in points:
+            distances = squared_distances(a, a_norms, b, b_norms)
+            if rows == columns:
+                np.fill_diagonal(distances, np.inf)
+            distances.partition(min(k, distances.shape[1]) - 1, axis=1)
+            nearest = np.sort(np.concatenate([nearest, distances[:, :k]], axis=1), axis=1)[:, :k]
+        radii[rows] = nearest[:, -1]
+    return radii
+
+
+def nearest(
+    queries, points, k: int = 1, *, themselves: bool = False, block: int = 1024
+) -> Neighbours:
+    """The k nearest of `points` to each query.
+
+    Args:
+      queries: float [N, D].
+      points: float [M, D].
+      k: how many.
+      themselves: the queries are the points, and none is a neighbour of itself.
+      block: distances are held for `block` x `block` pairs at a time.
+
+    Returns:
+      `Neighbours`. Distances are those of the differences, so that of a copy is exactly 0.
+
+    >>> nearest(np.array([[0.0], [5.0]]), np.array([[1.0], [3.0], [9.0]]))
+    Neighbours(distance=array([[1.], [2.]]), index=array([[0], [1]]))
+    """
+    queries, points = np.asarray(queries), np.asarray(points)
+    check_features(queries=queries, points=points)
+    available = len(points) - themselves
+    if not 1 <= k <= available:
+        raise ValueError(
+            f"k = {k} nearest neighbours were asked for, but there are {available} points to choose from"
+        )
+    if themselves and queries.shape != points.shape:
+        raise ValueError(
+            f"themselves=True says that the queries are the points, but there are {len(queries)} queries and "
+            f"{len(points)} points"
+        )
+    centre = points.mean(axis=0, dtype=np.float64)  # keeps |a|² + |b|² small, and so its rounding
+    found = Neighbours(np.empty((len(queries), k)), np.empty((len(queries), k), np.int64))
+    inner = Points(points, centre, block)
+    for rows, a, a_norms in Points(queries, centre, block):
+        best, index = np.full((len(a), k), np.inf), np.zeros((len(a), k), np.int64)
+        for columns, b, b_norms in inner:
+            distances = squared_distances(a, a_norms, b, b_norms)
+            if themselves and rows == columns:
+                np.fill_diagonal(distances, np.inf)
+            part = np.argpartition(distances, min(k, len(b)) - 1, axis=1)[:, :k]
+            best = np.concatenate([best, np.take_along_axis(distances, part, axis=1)], axis=1)
+            index = np.concatenate([index, part + columns.start], axis=1)
+            order = np.argsort(best, axis=1, kind="stable")[:, :k]
+            best = np.take_along_axis(best, order, axis=1)
+            index = np.take_along_axis(index, order, axis=1)
+        wide = queries[rows].astype(np.float64)
+        for j in range(k):
+            found.distance[rows, j] = np.linalg.norm(wide - points[index[:, j]], axis=1)
+        found.index[rows] = index
+    return found
+
+
+def check_features(**sets: np.ndarray) -> None:
+    """Raises unless every set is [N, D] with at least one row, the same D, and finite numbers."""
+    shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in sets.items())
+    if any(value.ndim != 2 or not len(value) for value in sets.values()) or (
+        len({value.shape[1] for value in sets.values()}) > 1
+    ):
+        raise ValueError(
+            f"features must have shapes [N, D] with one D and N of at least 1, not {shapes}"
+        )
+    for name, value in sets.items():
+        if not np.isfinite(value).all():
+            raise ValueError(f"the features {name} contain NaN or Inf")
