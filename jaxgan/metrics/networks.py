@@ -88,7 +88,7 @@ def network_extractor(
             f"the weights of {name} are published at no address that jaxgan knows; give their file"
             " (--weights FILE)"
         )
-    tensors, checksum = weights.load(net.files[0] if net.files else name, file)
+    tensors, checksum = weights.load(net.files, file) if net.files else weights.load_file(file)
     return NetworkExtractor(net, net.convert(tensors), checksum, mode)
 
 
