@@ -69,7 +69,9 @@ def member_of_tar(data: bytes, member: str) -> bytes:
                         raise ValueError(f"its tar archive ends inside {member}")
                     return found
     except _TooMuch as error:
-        raise ValueError(f"its {len(data):,} bytes would unpack to over {bounded.most:,}") from error
+        raise ValueError(
+            f"its {len(data):,} bytes would unpack to over {bounded.most:,}"
+        ) from error
     except (EOFError, OSError, tarfile.TarError, zlib.error) as error:
         raise ValueError("its gzipped tar archive is truncated or damaged") from error
     raise ValueError(f"its tar archive has no {member}")

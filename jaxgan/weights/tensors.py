@@ -11,9 +11,7 @@ from jaxgan.weights.pickles import Storage, Tensor
 _DEEPEST = 64
 
 
-def arrays_of(
-    tree, storage_bytes: Callable[[Storage], bytes], most: int
-) -> dict[str, np.ndarray]:
+def arrays_of(tree, storage_bytes: Callable[[Storage], bytes], most: int) -> dict[str, np.ndarray]:
     """Every tensor of `tree` as an array; tensors that share a storage share its memory.
 
     Args:

@@ -14,11 +14,14 @@ from jax.sharding import AxisType, NamedSharding, PartitionSpec
 from PIL import Image
 
 import jaxgan
-from jaxgan.metrics.evaluate import evaluate, summarise
+from jaxgan.metrics.compare import scores
+from jaxgan.metrics.evaluate import evaluate
 from jaxgan.metrics.features import extractor_for, pixels, points, random_conv
 from jaxgan.metrics.frechet import frechet_distance
 from jaxgan.metrics.moments import Moments
 from jaxgan.metrics.precision_recall import precision_recall
+from jaxgan.metrics.protocols import Protocol
+from jaxgan.metrics.summary import Wanted, summarise
 
 _needs_data = pytest.mark.skipif(
     "JAXGAN_TEST_DATA" not in os.environ, reason="JAXGAN_TEST_DATA names no folder of real data"
@@ -45,24 +48,32 @@ def _batches(images, sizes):
 class _Plain:
     """A user's own extractor: no base class, no checksum."""
 
-    name, dim = "corner", 3
+    name, outputs = "corner", {"features": 3}
 
     def __call__(self, batch):
-        return np.asarray(batch, np.float32)[:, 0, :3, 0]
+        return {"features": np.asarray(batch, np.float32)[:, 0, :3, 0]}
+
+
+def _protocol(num_real, num_fake, **fields):
+    """The Fréchet distance, precision and recall of so many."""
+    fields = {"scores": ("fd", "pr"), "features": "some"} | fields
+    return Protocol("custom", num_real=num_real, num_fake=num_fake, **fields)
+
+
+_MOMENTS, _ARRAYS = Wanted(frozenset(["features"])), Wanted(arrays=frozenset(["features"]))
 
 
 def _same_scores(one, two, rel=1e-6):
-    scores = [name for name in one if name != "protocol"]
-    assert scores
-    for name in scores:
+    assert scores(one)
+    for name in scores(one):
         assert one[name] == pytest.approx(two[name], rel=rel), name
 
 
 def test_is_the_metrics_on_all_features_at_once(digits):
     real, fake = digits[:403], digits[900:1210] // 2
     extractor = random_conv((8, 8, 1))
-    a, b = (np.asarray(extractor(x)) for x in (real, fake))
-    result = evaluate([real], [fake], extractor, 403, 310, 5, batch_size=128)
+    a, b = (np.asarray(extractor(x)["features"]) for x in (real, fake))
+    result = evaluate([real], [fake], extractor, _protocol(403, 310, nearest_k=5), batch_size=128)
     expected = frechet_distance(
         a.mean(0), np.cov(a.astype(np.float64).T), b.mean(0), np.cov(b.astype(np.float64).T)
     )
@@ -75,10 +86,10 @@ def test_is_the_metrics_on_all_features_at_once(digits):
 def test_does_not_depend_on_how_the_examples_are_batched(digits):
     real, fake = digits[:300], digits[300:600] // 2
     extractor = pixels((8, 8, 1))
-    one = evaluate([real], [fake], extractor, 300, 300, batch_size=300)
+    one = evaluate([real], [fake], extractor, _protocol(300, 300), batch_size=300)
     for sizes, batch_size in (((7, 1, 50), 64), ((300,), 64), ((1,), 301)):
         streams = _batches(real, sizes), _batches(fake, sizes)
-        _same_scores(evaluate(*streams, extractor, 300, 300, batch_size=batch_size), one)
+        _same_scores(evaluate(*streams, extractor, _protocol(300, 300), batch_size=batch_size), one)
 
 
 def test_takes_exactly_the_first_and_reads_no_further(digits):
@@ -87,31 +98,60 @@ def test_takes_exactly_the_first_and_reads_no_further(digits):
         raise AssertionError("read further than needed")
 
     extractor = pixels((8, 8, 1))
-    one = evaluate(endless(), endless(), extractor, 130, 101)
-    _same_scores(one, evaluate([digits[:130]], [digits[:101]], extractor, 130, 101))
+    one = evaluate(endless(), endless(), extractor, _protocol(130, 101))
+    _same_scores(one, evaluate([digits[:130]], [digits[:101]], extractor, _protocol(130, 101)))
 
 
 def test_uses_one_program_and_keeps_every_example(digits):
-    traced = chex.assert_max_traces(lambda x: x[:, 0, :3, 0].astype(np.float32), n=1)
+    traced = chex.assert_max_traces(lambda x: {"features": x[:, 0, :3, 0].astype(np.float32)}, n=1)
 
     class Counted(_Plain):
         __call__ = staticmethod(jax.jit(traced))
 
+    both = _MOMENTS.union(_ARRAYS)
     summary = summarise(
-        _batches(digits[:333], [40, 3]), Counted(), 333, "real", keep_features=True, batch_size=100
+        _batches(digits[:333], [40, 3]), Counted(), 333, "real", both, batch_size=100
     )
-    assert (summary.features == digits[:333, 0, :3, 0]).all()
-    assert summary.moments.count == 333
+    assert (summary.arrays["features"] == digits[:333, 0, :3, 0]).all()
+    assert summary.moments["features"].count == summary.count == 333
+
+
+def test_takes_all_where_no_number_is_asked_for(digits):
+    summary = summarise(_batches(digits[:77], [30]), _Plain(), None, "real", _ARRAYS)
+    assert (summary.arrays["features"] == digits[:77, 0, :3, 0]).all()
+    result = evaluate([digits[:77]], [digits[:50]], _Plain(), _protocol(None, 50))
+    assert result["protocol"]["num_real"] == 77
+
+
+def test_keeps_labels_beside_arrays(digits):
+    labels = np.arange(70)
+    batches = [{"image": digits[a : a + 20], "label": labels[a : a + 20]} for a in range(0, 70, 20)]
+    summary = summarise(batches, _Plain(), 65, "real", _ARRAYS, batch_size=32)
+    assert summary.labels.tolist() == list(range(65))
+    assert summarise([digits[:9], *batches], _Plain(), 65, "real", _ARRAYS).labels is None
+
+
+def test_summaries_serve_as_well_as_examples(digits):
+    extractor, protocol = random_conv((8, 8, 1)), _protocol(200, 150)
+    both = _MOMENTS.union(_ARRAYS)
+    real = summarise([digits], extractor, 200, "real", both)
+    fake = summarise([digits[300:] // 2], extractor, 150, "fake", both)
+    from_examples = evaluate([digits], [digits[300:] // 2], extractor, protocol)
+    assert evaluate(real, fake, extractor, protocol) == from_examples
+    with pytest.raises(ValueError, match="takes 200 real examples, but 150 were summarised"):
+        evaluate(fake, fake, extractor, protocol)
 
 
 def test_holds_no_features_where_moments_are_enough(digits):
     extractor = _Plain()
-    result = evaluate([digits[:99]], [digits[99:198]], extractor, 99, 99, nearest_k=None)
-    assert set(result) == {"fd_corner", "protocol"}
-    assert result["protocol"]["nearest_k"] is None
-    summary = summarise([digits], extractor, 99, "real", keep_features=False)
-    assert summary.features is None
-    np.testing.assert_allclose(summary.moments.mean, digits[:99, 0, :3, 0].mean(axis=0))
+    only_fd = _protocol(99, 99, scores=("fd",))
+    result = evaluate([digits[:99]], [digits[99:198]], extractor, only_fd)
+    assert set(scores(result)) == {"fd_corner"}
+    assert "nearest_k" not in result["protocol"]
+    summary = summarise([digits], extractor, 99, "real", _MOMENTS)
+    assert not summary.arrays
+    mean = summary.moments["features"].mean
+    np.testing.assert_allclose(mean, digits[:99, 0, :3, 0].mean(axis=0))
 
 
 @pytest.mark.parametrize("devices", [2, 8])
@@ -122,41 +162,61 @@ def test_devices_share_the_batch_and_agree(digits, devices):
     sharding = NamedSharding(mesh, PartitionSpec("data"))
     extractor = random_conv((8, 8, 1))
     streams = [digits[:150]], [digits[150:300] // 2]
-    one = evaluate(*streams, extractor, 150, 150, batch_size=64)
-    many = evaluate(*streams, extractor, 150, 150, batch_size=64, sharding=sharding)
+    one = evaluate(*streams, extractor, _protocol(150, 150), batch_size=64)
+    many = evaluate(*streams, extractor, _protocol(150, 150), batch_size=64, sharding=sharding)
     _same_scores(many, one)
     with pytest.raises(ValueError, match=r"batch_size = 63 cannot be split over the devices"):
-        evaluate(*streams, extractor, 150, 150, batch_size=63, sharding=sharding)
+        evaluate(*streams, extractor, _protocol(150, 150), batch_size=63, sharding=sharding)
 
 
 def test_states_its_protocol(digits):
     extractor = random_conv((8, 8, 1))
-    result = evaluate([digits], [digits], extractor, 400, 300, split="train", ema=True)
+    result = evaluate(
+        [digits],
+        [digits],
+        extractor,
+        _protocol(400, 300),
+        stated={"ema": True},
+        measured={"step": 7},
+    )
     assert json.loads(json.dumps(result)) == result
+    assert result["notes"] == []
+    assert result["measured"] == {"step": 7}
     assert result["protocol"] == {
+        "name": "custom",
+        "scores": ["fd", "pr"],
         "num_real": 400,
         "num_fake": 300,
+        "split": "train",
         "features": "random_conv",
         "features_dim": 258,
         "features_checksum": extractor.checksum,
         "resize": "none",
         "quantisation": "uint8 = clip(round(127.5 x + 127.5), 0, 255)",
         "nearest_k": 3,
-        "notes": [],
+        "numbers": 1,
         "jaxgan": jaxgan.__version__,
-        "split": "train",
         "ema": True,
     }
 
 
 def test_notes_a_rank_deficient_covariance(digits):
-    notes = evaluate([digits], [digits], random_conv((8, 8, 1)), 259, 258)["protocol"]["notes"]
+    notes = evaluate([digits], [digits], random_conv((8, 8, 1)), _protocol(259, 258))["notes"]
     assert len(notes) == 1
-    assert notes[0].startswith("num_fake = 258 is below dim + 1 = 259: the covariance is rank")
+    assert notes[0].startswith("num_fake = 258 is below dim + 1 = 259 of the features: the cov")
+
+
+def test_notes_a_constant_set(digits):
+    constant = np.full((300, 8, 8, 1), 90, np.uint8)
+    result = evaluate([digits], [constant], _Plain(), _protocol(300, 300))
+    assert result["fd_corner"] > 1
+    assert [note[:45] for note in result["notes"]] == [
+        "all fake examples have the same features: the"
+    ]
 
 
 def test_a_plain_object_is_an_extractor(digits):
-    result = evaluate([digits], [digits], _Plain(), 200, 200)
+    result = evaluate([digits], [digits], _Plain(), _protocol(200, 200))
     assert (result["fd_corner"], result["precision_corner"]) == (pytest.approx(0, abs=1e-8), 1)
     assert result["protocol"]["features_checksum"] == "not stated"
 
@@ -164,7 +224,9 @@ def test_a_plain_object_is_an_extractor(digits):
 def test_points_are_scored_as_they_are():
     x = np.random.default_rng(0).normal(size=(999, 2)).astype(np.float32)
     moved = x + np.float32([3, 4])
-    result = evaluate([{"image": x}], [{"image": moved}], points((2,)), 999, 999)
+    result = evaluate(
+        [{"image": x}], [{"image": moved}], points((2,)), _protocol(999, 999, scores=("fd",))
+    )
     assert result["fd_points"] == pytest.approx(25, rel=1e-5)
     assert result["protocol"]["quantisation"] == "none"
 
@@ -177,8 +239,11 @@ _X = np.zeros((10, 8, 8, 1), np.uint8)
     [
         ([_X], [_X], {"num_real": 11}, "num_real asks for 11 real examples, .* were only 10; give"),
         ([_X], [], {}, "num_fake asks for 10 fake examples, but there were only 0"),
-        ([_X], [_X], {"num_fake": 3}, "num_fake = 3 is too few: nearest_k = 3 needs at least 4"),
-        ([_X], [_X], {"num_real": 1, "nearest_k": None}, "1 is too few: a covariance needs at"),
+        ([_X], [_X], {"num_fake": 3}, "num_fake = 3 is too few: the score 'pr' needs at least 4"),
+        ([_X], [_X], {"num_real": 1, "scores": ("fd",)}, "1 is too few: the score 'fd' needs at"),
+        ([_X[:3]], [_X], {"num_real": None}, "3 real examples are too few: the scores fd, pr need"),
+        ([_X], [_X], {"scores": ("fid",)}, "no score is called 'fid'; there are fd, sfd, kd"),
+        ([_X], [_X], {"scores": ("class",)}, "'class' looks at the logits of a network, but 'corn"),
         (
             [_X[:5], _X[:5, 1:]],
             [_X],
@@ -187,20 +252,25 @@ _X = np.zeros((10, 8, 8, 1), np.uint8)
         ),
         ([_X], [_X / np.float32(255)], {}, "reals are uint8 and fakes are float32: quantise both"),
         ([_X], [_X * np.float32("nan")], {}, "features of the fake examples contain NaN or Inf"),
-        ([_X], [_X], {"resize": "clean"}, "the protocol states resize by itself"),
+        (None, [_X], {}, "real is None, but fd, pr need examples"),
     ],
 )
 def test_refuses(real, fake, options, message):
     with pytest.raises(ValueError, match=message):
-        evaluate(real, fake, _Plain(), **{"num_real": 10, "num_fake": 10} | options)
+        evaluate(real, fake, _Plain(), _protocol(**{"num_real": 10, "num_fake": 10} | options))
+
+
+def test_refuses_statements_that_clash():
+    with pytest.raises(ValueError, match="the protocol states resize by itself"):
+        evaluate([_X], [_X], _Plain(), _protocol(10, 10), stated={"resize": "clean"})
 
 
 def test_refuses_an_extractor_that_breaks_its_word():
     class Wide(_Plain):
-        dim = 4
+        outputs = {"features": 4}  # noqa: RUF012
 
-    with pytest.raises(ValueError, match=r"'corner' say dim = 4, but gave an array \[256, 3\]"):
-        evaluate([_X], [_X], Wide(), 10, 10)
+    with pytest.raises(ValueError, match=r"'features' has 4 numbers, but gave an array \[256, 3\]"):
+        evaluate([_X], [_X], Wide(), _protocol(10, 10))
 
 
 def _ladder(images, extractor, mild_blur, strong_blur):
@@ -222,7 +292,7 @@ def _ladder(images, extractor, mild_blur, strong_blur):
     }
 
     def gaussian(images):
-        moments = summarise([images], extractor, half, "some", keep_features=False).moments
+        moments = summarise([images], extractor, half, "some", _MOMENTS).moments["features"]
         return moments.mean, moments.covariance()
 
     real = gaussian(images[:half])

@@ -14,9 +14,10 @@ def _noise(shape, count=6, seed=0):
 @pytest.mark.parametrize("name", ["pixels", "random_conv"])
 def test_pictures_of_any_shape(name, shape):
     extractor = extractor_for(shape, name)
-    features = extractor(_noise(shape))
+    features = extractor(_noise(shape))["features"]
     assert extractor.name == name
-    assert features.shape == (6, extractor.dim)
+    assert extractor.outputs == {"features": features.shape[1]}
+    assert features.shape[0] == 6
     assert features.dtype == np.float32
     assert extractor.dim <= 768
     assert np.isfinite(features).all()
@@ -27,8 +28,9 @@ def test_pictures_of_any_shape(name, shape):
 def test_a_picture_does_not_see_its_batch(name):
     images = _noise((12, 12, 3), count=8)
     extractor = extractor_for((12, 12, 3), name)
-    together = np.asarray(extractor(images))
-    other = np.asarray(extractor(np.concatenate([images[3:4], images[::-1][:7] // 2])))
+    together = np.asarray(extractor(images)["features"])
+    mixed = np.concatenate([images[3:4], images[::-1][:7] // 2])
+    other = np.asarray(extractor(mixed)["features"])
     np.testing.assert_allclose(other[0], together[3], rtol=1e-5, atol=1e-6)
 
 
@@ -36,26 +38,27 @@ def test_points_are_themselves():
     x = np.random.default_rng(0).normal(size=(5, 2)).astype(np.float32)
     extractor = extractor_for((2,))
     assert (extractor.name, extractor.dim) == ("points", 2)
-    assert (np.asarray(extractor(x)) == x).all()
+    assert (np.asarray(extractor(x)["features"]) == x).all()
 
 
 def test_small_pictures_keep_every_pixel():
     images = _noise((8, 8, 3))
     expected = images.reshape(6, -1) / np.float32(127.5) - 1
-    np.testing.assert_allclose(pixels((8, 8, 3))(images), expected, atol=1e-6)
+    np.testing.assert_allclose(pixels((8, 8, 3))(images)["features"], expected, atol=1e-6)
 
 
 def test_pixels_are_block_means_where_the_sides_divide():
     images = _noise((64, 32, 3))
     blocks = images.reshape(6, 16, 4, 16, 2, 3).mean((2, 4)).reshape(6, -1) / 127.5 - 1
-    np.testing.assert_allclose(pixels((64, 32, 3))(images), blocks, atol=1e-6)
+    np.testing.assert_allclose(pixels((64, 32, 3))(images)["features"], blocks, atol=1e-6)
 
 
 def test_pixels_weigh_by_area_where_they_do_not():
     """Doubling every pixel of a 24 px picture must change no mean, though 16 does not divide 24."""
     images = _noise((24, 24, 1))
     doubled = images.repeat(2, axis=1).repeat(2, axis=2)
-    one, two = pixels((24, 24, 1))(images), pixels((48, 48, 1))(doubled)
+    one = pixels((24, 24, 1))(images)["features"]
+    two = pixels((48, 48, 1))(doubled)["features"]
     np.testing.assert_allclose(one, two, atol=1e-6)
     assert float(one.mean()) == pytest.approx(images.mean() / 127.5 - 1, abs=1e-6)
 
@@ -94,7 +97,7 @@ def test_random_conv_is_its_definition_in_numpy():
         x = np.where(y > 0, y, 0.2 * y)
     expected += statistics(x)
     expected += [x[i : i + 2, j : j + 2].mean((0, 1)) for i in (0, 2) for j in (0, 2)]
-    features = random_conv(shape)(image[None])[0]
+    features = random_conv(shape)(image[None])["features"][0]
     np.testing.assert_allclose(features, np.concatenate(expected), rtol=1e-5, atol=1e-5)
 
 
