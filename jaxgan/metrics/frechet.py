@@ -5,8 +5,12 @@ images, Heusel et al., "GANs trained by a two time-scale update rule" (TTUR), 20
 distance is called FID only in the features of the original Inception network.
 """
 
+from collections.abc import Callable
+
 import numpy as np
 import scipy.linalg
+
+from jaxgan.metrics.moments import Moments
 
 _EPS = np.finfo(np.float64).eps
 # Covariances summed in float32 may dip this far below zero, relative to their greatest eigenvalue.
@@ -16,9 +20,10 @@ _INDEFINITE = 1e-5
 def frechet_distance(mu1, sigma1, mu2, sigma2) -> float:
     """|mu1 - mu2|² + tr S1 + tr S2 - 2 tr (S1^½ S2 S1^½)^½, a squared distance.
 
-    The last trace is the sum of the square roots of the eigenvalues of F^T S2 F, where S1 = F F^T
-    and F has as many columns as S1 has rank. Both decompositions are symmetric and in float64: no
-    complex parts, no jitter, and singular covariances are as good as others.
+    With factors S1 = F F^T and S2 = G G^T, each with as many columns as its rank, the last trace is the
+    sum of the singular values of F^T G. All in float64, without complex parts and without jitter;
+    singular covariances are as good as others. (The eigenvalues of F^T S2 F are those values squared, and
+    so known to half as many digits.)
 
     Args:
       mu1, mu2: means, float [D].
@@ -36,14 +41,79 @@ def frechet_distance(mu1, sigma1, mu2, sigma2) -> float:
         raise ValueError(
             f"the two Gaussians must have as many dimensions, not {mu1.size} and {mu2.size}"
         )
-    values, vectors = scipy.linalg.eigh(sigma1, driver="evd", check_finite=False)
-    kept = _significant(values, "sigma1")
-    factor = vectors[:, kept] * np.sqrt(values[kept])
-    product = factor.T @ sigma2 @ factor
-    values = scipy.linalg.eigvalsh((product + product.T) / 2, check_finite=False)
-    cross = np.sqrt(values[_significant(values, "sigma2")]).sum()
+    return _distance(
+        mu1,
+        _factor(sigma1, "sigma1"),
+        sigma1.trace(),
+        mu2,
+        _factor(sigma2, "sigma2"),
+        sigma2.trace(),
+    )
+
+
+def frechet_distance_to(real: Moments) -> Callable[[Moments], float]:
+    """The Fréchet distance to one set, for comparing many others with it: its covariance is factored once.
+
+    Fewer examples than features + 1 make a rank-deficient covariance, which is handled exactly;
+    what such a distance means, `frechet_notes` says.
+
+    Args:
+      real: moments of 2 examples or more.
+
+    Returns:
+      A function of the moments of another set, equal to `frechet_distance` of both means and
+      covariances.
+
+    >>> real = Moments.of(np.array([[0.0, 0.0], [2.0, 2.0]]))
+    >>> distance = frechet_distance_to(real)
+    >>> round(distance(Moments.of(np.array([[3.0, 0.0], [5.0, 2.0]]))), 9)
+    9.0
+    """
+    mean, sigma = _gaussian(real.mean, real.covariance(), "1")
+    factor, trace = _factor(sigma, "sigma1"), sigma.trace()
+
+    def distance(other: Moments) -> float:
+        if other.mean.shape != mean.shape:
+            raise ValueError(
+                f"the two sets must have as many features, not {mean.size} and {other.mean.size}"
+            )
+        mu, sigma = _gaussian(other.mean, other.covariance(), "2")
+        return _distance(mean, factor, trace, mu, _factor(sigma, "sigma2"), sigma.trace())
+
+    return distance
+
+
+def frechet_notes(kind: str, moments: Moments) -> list[str]:
+    """What a reader of a Fréchet distance must know of one of its sets, a sentence each; often nothing.
+
+    Args:
+      kind: what the set is called ("real", "fake").
+
+    >>> frechet_notes("real", Moments.of(np.array([[0.0, 1.0], [2.0, 1.0]])))
+    ['num_real = 2 is below dim + 1 = 3: the covariance is rank-deficient and the Fréchet distance strongly biased',
+     '1 of 2 real features are constant: the pictures are all alike in them, or the features dead']
+    """
+    dim, notes = moments.mean.size, []
+    if moments.count < dim + 1:
+        notes.append(
+            f"num_{kind} = {moments.count} is below dim + 1 = {dim + 1}: the covariance is "
+            "rank-deficient and the Fréchet distance strongly biased"
+        )
+    # A constant that float64 cannot hold has a mean off by a rounding error, and a scatter of its square.
+    rounding = moments.count * np.square(moments.count * _EPS * moments.mean)
+    constant = int(np.sum(np.diagonal(moments.scatter) <= rounding))
+    if constant:
+        notes.append(
+            f"{constant} of {dim} {kind} features are constant: the pictures are all alike in them, "
+            "or the features dead"
+        )
+    return notes
+
+
+def _distance(mu1, factor1, trace1, mu2, factor2, trace2) -> float:
     delta = mu1 - mu2
-    return max(0.0, float(delta @ delta + np.trace(sigma1) + np.trace(sigma2) - 2 * cross))
+    cross = scipy.linalg.svdvals(factor1.T @ factor2, check_finite=False).sum()
+    return max(0.0, float(delta @ delta + trace1 + trace2 - 2 * cross))
 
 
 def _gaussian(mu, sigma, which: str) -> tuple[np.ndarray, np.ndarray]:
@@ -58,6 +128,21 @@ def _gaussian(mu, sigma, which: str) -> tuple[np.ndarray, np.ndarray]:
     if not np.allclose(sigma, sigma.T, rtol=1e-5, atol=1e-5 * np.abs(sigma).max()):
         raise ValueError(f"sigma{which} is not symmetric, so it is no covariance")
     return mu, (sigma + sigma.T) / 2
+
+
+def _factor(sigma: np.ndarray, name: str) -> np.ndarray:
+    """F [D, rank] with F F^T = sigma."""
+    try:
+        factor = scipy.linalg.cholesky(sigma, lower=True, check_finite=False)
+    except scipy.linalg.LinAlgError:  # singular, or not positive semidefinite
+        pass
+    else:
+        rounding = sigma.shape[0] * _EPS * sigma.diagonal().max()
+        if np.square(factor.diagonal()).min() > rounding:
+            return factor
+    values, vectors = scipy.linalg.eigh(sigma, driver="evd", check_finite=False)
+    kept = _significant(values, name)
+    return vectors[:, kept] * np.sqrt(values[kept])
 
 
 def _significant(values: np.ndarray, name: str) -> np.ndarray:

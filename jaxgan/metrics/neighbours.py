@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 # A squared distance is |a|² + |b|² - 2ab, exact to about this much of |a|² + |b|² in float64. What
-# lies on the edge within it is inside: copies of a picture, say, whose balls have radius 0.
+# lies within it of a ball's edge lies on the edge.
 ROUNDING = 1e-12
 
 
@@ -29,9 +29,9 @@ class Points:
     def __len__(self) -> int:
         return len(self._features)
 
-    def __iter__(self) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
-        """Yields (where, points [b, D], squared norms [b])."""
-        for start in range(0, len(self), self._block):
+    def blocks(self, first: int = 0) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
+        """Yields (where, points [b, D], squared norms [b]) from point `first`, where a block begins."""
+        for start in range(first, len(self), self._block):
             where = slice(start, start + self._block)
             points = self._features[where] - self._centre
             yield where, points, np.square(points).sum(axis=1)
@@ -47,17 +47,23 @@ def squared_distances(a, a_norms, b, b_norms) -> np.ndarray:
 
 def squared_radii(points: Points, k: int) -> np.ndarray:
     """The squared distance from each point to its k-th nearest other point: [N]."""
-    radii = np.empty(len(points))
-    for rows, a, a_norms in points:
-        nearest = np.full((len(a), k), np.inf)
-        for columns, b, b_norms in points:
+    nearest = np.full((len(points), k), np.inf)
+    for rows, a, a_norms in points.blocks():
+        for columns, b, b_norms in points.blocks(rows.start):  # each pair of blocks once
             distances = squared_distances(a, a_norms, b, b_norms)
             if rows == columns:
                 np.fill_diagonal(distances, np.inf)
-            distances.partition(min(k, distances.shape[1]) - 1, axis=1)
-            nearest = np.sort(np.concatenate([nearest, distances[:, :k]], axis=1), axis=1)[:, :k]
-        radii[rows] = nearest[:, -1]
-    return radii
+            else:
+                nearest[columns] = _least(nearest[columns], distances.T.copy())
+            nearest[rows] = _least(nearest[rows], distances)
+    return nearest[:, -1]
+
+
+def _least(nearest: np.ndarray, distances: np.ndarray) -> np.ndarray:
+    """The k least of each row of both arrays, ascending; `distances` may come back in another order."""
+    k = nearest.shape[1]
+    distances.partition(min(k, distances.shape[1]) - 1, axis=1)
+    return np.sort(np.concatenate([nearest, distances[:, :k]], axis=1), axis=1)[:, :k]
 
 
 def nearest(
@@ -93,9 +99,9 @@ def nearest(
     centre = points.mean(axis=0, dtype=np.float64)  # keeps |a|² + |b|² small, and so its rounding
     found = Neighbours(np.empty((len(queries), k)), np.empty((len(queries), k), np.int64))
     inner = Points(points, centre, block)
-    for rows, a, a_norms in Points(queries, centre, block):
+    for rows, a, a_norms in Points(queries, centre, block).blocks():
         best, index = np.full((len(a), k), np.inf), np.zeros((len(a), k), np.int64)
-        for columns, b, b_norms in inner:
+        for columns, b, b_norms in inner.blocks():
             distances = squared_distances(a, a_norms, b, b_norms)
             if themselves and rows == columns:
                 np.fill_diagonal(distances, np.inf)

@@ -1,17 +1,25 @@
-"""Improved precision and recall.
+"""Improved precision and recall, density and coverage: do fakes lie among the reals, and reals among the fakes?
 
 Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", 2019,
 Eq. 1 and 2. A set's manifold is the union of balls around its points, each reaching to the point's
 k-th nearest neighbour in the set, itself not counted. Precision is the share of fakes inside the
 manifold of the reals, recall the share of reals inside the manifold of the fakes.
 
-Scores under different k, counts or features are not comparable: the paper takes k = 3 and VGG-16.
+Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, Eq. 3 and 4. One
+outlier among the reals makes a ball that many a fake falls into, and one among the fakes reaches
+many a real; so density counts in how many balls of reals a fake lies, and coverage asks only
+balls of reals.
+
+Scores under different k, counts or features are not comparable: the first paper takes k = 3 and VGG-16,
+the second k = 5.
 """
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from jaxgan.metrics._check import feature_pair
 from jaxgan.metrics.neighbours import ROUNDING, Points, squared_distances, squared_radii
 
 
@@ -20,8 +28,15 @@ class PrecisionRecall(NamedTuple):
     recall: float
 
 
+class DensityCoverage(NamedTuple):
+    density: float
+    coverage: float
+
+
 def precision_recall(real, fake, k: int = 3, *, block: int = 1024) -> PrecisionRecall:
     """How many fakes look real, and how many reals the fakes reach.
+
+    A ball's edge belongs to it, as in the authors' code; so do copies of a picture whose ball has radius 0.
 
     Args:
       real: float [N, D] features.
@@ -36,33 +51,68 @@ def precision_recall(real, fake, k: int = 3, *, block: int = 1024) -> PrecisionR
     >>> precision_recall(line, np.array([[0.5], [1.5], [100.0], [101.0]]), k=1)
     PrecisionRecall(precision=0.5, recall=0.6)
     """
-    real, fake = np.asarray(real), np.asarray(fake)
-    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(
-            f"features must have shapes [N, D] and [M, D], not {list(real.shape)} and "
-            f"{list(fake.shape)}"
-        )
-    if k < 1 or min(len(real), len(fake)) <= k:
+    real, fake = _sets(real, fake, k, block)
+    real_radii, fake_radii = squared_radii(real, k), squared_radii(fake, k)
+    precise, reached = np.zeros(len(fake), bool), np.zeros(len(real), bool)
+    for rows, columns, distances in _between(real, fake, -ROUNDING):
+        precise[columns] |= (distances <= real_radii[rows, None]).any(axis=0)
+        reached[rows] |= (distances <= fake_radii[columns]).any(axis=1)
+    return PrecisionRecall(float(precise.mean()), float(reached.mean()))
+
+
+def density_coverage(real, fake, k: int = 5, *, block: int = 1024) -> DensityCoverage:
+    """In how many reals' balls a fake lies, and how many reals have a fake in their ball.
+
+        density = 1/(k M) sum over fakes of the number of reals' balls around it
+        coverage = share of the reals with a fake in their ball
+
+    A ball's edge does not belong to it, as in the authors' package `prdc`: so a set has density 1 and
+    coverage 1 in itself, and a picture of which there are more than k copies covers nothing.
+
+    Args:
+      real: float [N, D] features.
+      fake: float [M, D] features.
+      k: which neighbour sets a ball's radius; the reals need more than k points.
+      block: distances are held for `block` x `block` pairs at a time, in float64.
+
+    Returns:
+      `DensityCoverage(density, coverage)`; density is 1 on average for equal distributions, and higher
+      where the fakes crowd among the reals; coverage is in [0, 1], and for equal distributions
+      and counts about 1 - 2^-k.
+
+    >>> line = np.arange(5.0)[:, None]
+    >>> density_coverage(line, np.array([[0.5], [1.5], [100.0], [101.0]]), k=1)
+    DensityCoverage(density=1.0, coverage=0.6)
+    """
+    real, fake = _sets(real, fake, k, block, neighbours_of_fakes=False)
+    radii = squared_radii(real, k)
+    balls, covered = 0, np.zeros(len(real), bool)
+    for rows, _, distances in _between(real, fake, ROUNDING):
+        inside = distances < radii[rows, None]
+        balls += int(np.count_nonzero(inside))
+        covered[rows] |= inside.any(axis=1)
+    return DensityCoverage(balls / (k * len(fake)), float(covered.mean()))
+
+
+def _sets(
+    real, fake, k: int, block: int, neighbours_of_fakes: bool = True
+) -> tuple[Points, Points]:
+    real, fake = feature_pair(real, fake)
+    least = min(len(real), len(fake)) if neighbours_of_fakes else len(real)
+    if k < 1 or least <= k:
         raise ValueError(
             f"k = {k} nearest neighbours must be at least 1 and fewer than the examples "
             f"({len(real)} reals, {len(fake)} fakes)"
         )
     centre = real.mean(axis=0, dtype=np.float64)  # keeps |a|² + |b|² small, and so its rounding
-    real, fake = Points(real, centre, block), Points(fake, centre, block)
-    return PrecisionRecall(
-        precision=float(_inside(fake, real, squared_radii(real, k)).mean()),
-        recall=float(_inside(real, fake, squared_radii(fake, k)).mean()),
-    )
+    return Points(real, centre, block), Points(fake, centre, block)
 
 
-def _inside(queries: Points, points: Points, squared_radii: np.ndarray) -> np.ndarray:
-    """Which queries lie in the union of balls around the points: bool [len(queries)]."""
-    inside = np.zeros(len(queries), bool)
-    for rows, a, a_norms in queries:
-        for columns, b, b_norms in points:
+def _between(real: Points, fake: Points, slack: float) -> Iterator[tuple[slice, slice, np.ndarray]]:
+    """Yields (which reals, which fakes, squared distances + slack (|a|² + |b|²)) of all pairs."""
+    for rows, a, a_norms in real.blocks():
+        for columns, b, b_norms in fake.blocks():
             distances = squared_distances(a, a_norms, b, b_norms)
-            # d² <= r² + rounding (|a|² + |b|²), with the terms that share an axis put together.
-            distances -= ROUNDING * a_norms[:, None]
-            reach = squared_radii[columns] + ROUNDING * b_norms
-            inside[rows] |= (distances <= reach).any(axis=1)
-    return inside
+            distances += slack * a_norms[:, None]
+            distances += slack * b_norms
+            yield rows, columns, distances
