@@ -99,7 +99,7 @@ def _load(path: Path) -> Summary | None:
     if not path.exists():
         return None
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as handle, np.load(handle, allow_pickle=False) as file:
             count, moments, arrays = int(file["count"]), {}, {}
             for entry in file.files:
                 kind, _, name = entry.partition("/")

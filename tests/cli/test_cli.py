@@ -519,6 +519,18 @@ def test_bad_arguments_of_lipschitz(refused, trained, arguments, sentence):
 # Evaluate -------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def evaluate(*arguments, capsys):
+    """The result that `jaxgan evaluate` prints."""
+    code, out, _ = run("evaluate", *arguments, capsys=capsys)
+    assert code == 0, out
+    return json.loads(out.splitlines()[-1])
+
+
 def test_evaluate_prints_a_table_and_json_with_its_protocol(trained, capsys):
     code, out, _ = run("evaluate", "--workdir", trained, "--num", 50, capsys=capsys)
     assert code == 0
@@ -528,20 +540,79 @@ def test_evaluate_prints_a_table_and_json_with_its_protocol(trained, capsys):
         "precision_random_conv",
         "recall_random_conv",
         "protocol",
+        "measured",
+        "notes",
     }
     assert result["fd_random_conv"] > 0
     assert 0 <= result["precision_random_conv"] <= 1
     protocol = result["protocol"]
-    expected = {"step": 6, "split": "train", "seed": 0, "ema": True, "labels": "balanced"}
+    expected = {"name": "custom", "split": "train", "ema": True, "labels": "balanced"}
     assert {name: protocol[name] for name in expected} == expected
+    assert result["measured"] == {
+        "step": 6, "kimg": result["measured"]["kimg"], "seed": 0, "model": "sngan"
+    }  # fmt: skip
     assert (protocol["num_real"], protocol["num_fake"]) == (50, 50)
     table = out.splitlines()[:-1]
     assert any("fd_random_conv" in line for line in table)
+    assert any("note: num_real = 50 is below dim + 1" in line for line in table)
     kept = (trained / "evaluations.jsonl").read_text().splitlines()
     assert json.loads(kept[-1]) == result
     # The same measurement gives the same numbers.
-    again = run("evaluate", "--workdir", trained, "--num", 50, capsys=capsys)[1]
-    assert json.loads(again.splitlines()[-1]) == result
+    assert evaluate("--workdir", trained, "--num", 50, capsys=capsys) == result
+
+
+def test_evaluate_takes_what_there_is_unless_a_protocol_is_named(trained, refused, capsys):
+    protocol = evaluate("--workdir", trained, "--scores", "fd", capsys=capsys)["protocol"]
+    assert (protocol["num_real"], protocol["num_fake"]) == (1442, 1442)
+    text = refused("evaluate", "--workdir", trained, "--protocol", "prdc10k_train",
+                   "--features", "pixels")  # fmt: skip
+    assert text.startswith("the protocol 'custom' compares with 10,000 real examples, but digits (train)")
+
+
+def test_sets_are_measured_against_sets(tmp_path, capsys):
+    """An .npz, a folder and a data set by name; the same examples give the same numbers however they come."""
+    from sklearn.datasets import load_digits
+
+    images = np.rint(load_digits().images[:300, :, :, None] * (255 / 16)).astype(np.uint8)
+    np.savez(tmp_path / "fakes.npz", images=images)
+    (tmp_path / "fakes").mkdir()
+    for i, image in enumerate(images):
+        Image.fromarray(image[..., 0]).save(tmp_path / "fakes" / f"{i:05}.png")
+    results = [
+        evaluate("--fake", tmp_path / name, "--real", "digits:test", capsys=capsys)
+        for name in ("fakes.npz", "fakes")
+    ]
+    assert results[0]["fd_random_conv"] == results[1]["fd_random_conv"] > 0
+    assert results[0]["protocol"] == results[1]["protocol"]
+    assert results[0]["protocol"]["num_fake"] == 300
+    assert results[0]["protocol"]["data"].startswith("digits (test): 355 images")
+    itself = evaluate("--fake", "digits:test", "--real", "digits:test", capsys=capsys)
+    assert itself["fd_random_conv"] == pytest.approx(0, abs=1e-6)
+
+
+def test_compare_shows_like_beside_like_and_refuses_the_rest(trained, tmp_path, capsys, refused):
+    for num, name in ((60, "a"), (60, "b"), (61, "c")):
+        arguments = ["--workdir", trained, "--num", num, "--seed", ord(name)]
+        result = evaluate(*arguments, capsys=capsys)
+        (tmp_path / f"{name}.json").write_text(json.dumps(result))
+    code, out, _ = run("compare", tmp_path / "a.json", tmp_path / "b.json", capsys=capsys)
+    assert code == 0
+    assert "precision_random_conv" in out
+    assert "B - A" in out
+    assert run("compare", tmp_path / "c.json", trained, capsys=capsys)[0] == 0  # its last result
+    text = refused("compare", tmp_path / "a.json", tmp_path / "c.json")
+    assert text.startswith("the protocols differ, so the scores cannot be compared: num_fake is 60")
+    (tmp_path / "d.json").write_text("no json")
+    assert "d.json holds no result in JSON" in refused("compare", tmp_path / "d.json", trained)
+    text = refused("compare", tmp_path / "nowhere", trained)
+    assert text.startswith(f"there is no {tmp_path}/nowhere; give a file with a result of jaxgan ev")
+
+
+def test_the_protocols_are_listed(capsys):
+    code, out, _ = run("evaluate", "--protocol", "list", capsys=capsys)
+    assert code == 0
+    for name in ("fid50k_train", "is50k_10splits", "quick"):
+        assert name in out
 
 
 def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
@@ -566,14 +637,32 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--num", "3"], "--num is 3; precision and recall need at least 4 examples."),
+        (["--num", "3"], "num_real = 3 is too few: the score 'pr' needs at least 4"),
+        (["--num", "1"], "--num is 1; no score is defined for fewer than 2 examples."),
         (["--split", "tset"], "unknown split of digits 'tset'"),
-        (["--features", "inception"], "inception"),
+        (["--protocol", "fid50"], "no protocol is called 'fid50'; did you mean 'fid5"),
+        (["--features", "incption"], "no features are called 'incption'; did you mean 'inception'?"),
+        (["--features", "points"], "points takes examples of shape [D], not [8, 8, 1]"),
+        (["--scores", "is"], "no score is called 'is'; there are fd, sfd, kd, class, pr, dc"),
+        (["--scores", "class"], "the score 'class' looks at the logits of a network, but 'random_conv'"),
+        (["--resize", "clean"], "random_conv takes pictures as they are: leave out the resize 'clean'"),
+        (["--weights", "x.pth"], "random_conv has no weights, so no file of weights can be given"),
         (["--workdir", "nowhere"], "nowhere holds no run"),
+        (["--best"], "keeps no best checkpoint, since it was not measured while training"),
+        (["--fake", "digits"], "--workdir and --fake both say what to measure; give one of them."),
+        (["--real", "mixture2d"], "the run was trained on examples of shape (8, 8, 1), but mixture2d"),
+        (["--real", "nowhere"], "there is no nowhere; give a folder or zip of pictures, a .npz or .npy,"),
     ],
-)
+)  # fmt: skip
 def test_bad_arguments_of_evaluate(refused, trained, arguments, sentence):
     assert sentence in refused("evaluate", "--workdir", trained, *arguments)
+
+
+def test_evaluate_asks_what_to_measure(refused):
+    assert refused("evaluate").startswith("nothing says what to measure: give --workdir of a run, or --fake")
+    text = refused("evaluate", "--fake", "digits", "--real", "digits", "--protocol", "fid10k_test",
+                   "--features", "pixels")  # fmt: skip
+    assert "takes 10,000 generated examples, but digits (test): 355 images" in text
 
 
 # The others -----------------------------------------------------------------------------------------------

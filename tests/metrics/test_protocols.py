@@ -1,0 +1,48 @@
+import dataclasses
+
+import pytest
+
+from jaxgan.metrics import protocols
+from jaxgan.metrics.protocols import PROTOCOLS, Protocol, adapted, by_name
+from jaxgan.metrics.scores import PUBLISHED, SCORES, score_name
+from jaxgan.nets.features import networks
+
+
+@pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
+def test_every_protocol_can_be_measured(protocol):
+    """Its scores exist, its features have what they look at, and its numbers are enough for them."""
+    outputs = {"features"}
+    if protocol.features in networks():
+        outputs = set(networks()[protocol.features].outputs)
+    for name in protocol.scores:
+        score = SCORES[name]
+        assert score.wanted.moments | score.wanted.arrays <= outputs
+        assert set(score.options) <= {field.name for field in dataclasses.fields(Protocol)}
+        for num in (protocol.num_fake, protocol.num_real):
+            assert num is None or num >= score.least(protocol)
+    assert protocol.source
+    assert protocols.DEFAULT in PROTOCOLS
+
+
+def test_only_the_original_inception_gives_the_published_names():
+    assert [score_name(score, "inception", "tf1") for score in PUBLISHED] == [*PUBLISHED.values()]
+    for features, resize in (("inception", "clean"), ("random_conv", "none"), ("vgg16", "tf1")):
+        for score, published in PUBLISHED.items():
+            assert score_name(score, features, resize) != published
+    assert score_name("fd", "inception", "torch") == "torch_fid"
+
+
+def test_a_changed_protocol_loses_its_name():
+    assert adapted("fid50k_train", num_fake=100) == dataclasses.replace(
+        by_name("fid50k_train"), name="custom", num_fake=100, source=""
+    )
+    assert adapted("fid50k_train", features="inception") is by_name("fid50k_train")
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(
+        ValueError, match=r"no protocol is called 'fid50k'; did you mean 'fid50k_tr"
+    ):
+        by_name("fid50k")
+    with pytest.raises(ValueError, match=r"'xyzzy'; there are fid50k_train, fid10k_test"):
+        by_name("xyzzy")

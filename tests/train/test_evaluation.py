@@ -1,0 +1,233 @@
+"""Measuring a state: the same number whatever the devices and processes; in the loop, the best is kept."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxgan import config, train
+from jaxgan.metrics.compare import scores
+from jaxgan.metrics.features import random_conv
+from jaxgan.metrics.protocols import Protocol
+from jaxgan.metrics.summary import Wanted, summarise
+from jaxgan.train.evaluation import summarise_samples
+from jaxgan.train.sample import iterate_samples
+
+SMALL = [
+    "model.batch_size=8",
+    "model.critic_steps=1",
+    "model.generator_width=8",
+    "model.critic_width=8",
+    "model.depth=1",
+    "train.grid=4",
+]
+BOTH = Wanted(frozenset(["features"]), frozenset(["features"]))
+PROTOCOL = Protocol("custom", ("fd", "pr"), "random_conv", num_fake=330, num_real=330)
+
+
+def prepared(*changes):
+    cfg = config.load("sngan_digits", [*SMALL, *changes])
+    source = config.open_data(cfg)
+    return config.make_run(cfg, source.spec), source
+
+
+@pytest.fixture(scope="module")
+def digits():
+    """(run, source, {devices: (engine, state)}) of an untrained generator."""
+    run, source = prepared("model.conditional=true")
+    engines = {}
+    for devices in (1, 2, 8):
+        engine = train.make_engine(run.game, train.Options(devices=devices), seed=3)
+        engines[devices] = (engine, engine.init())
+    return run, source, engines
+
+
+def test_one_program_sees_the_samples_that_are_drawn(digits):
+    _, _, engines = digits
+    engine, state = engines[1]
+    extractor = random_conv((8, 8, 1))
+    fused = summarise_samples(engine, state, 230, extractor, BOTH, seed=5)
+    drawn = iterate_samples(engine, state, 230, seed=5)
+    apart = summarise(drawn, extractor, 230, "fake", BOTH)
+    assert fused.count == apart.count == 230
+    assert fused.dtype == apart.dtype == np.uint8
+    assert fused.labels.tolist() == apart.labels.tolist() == (np.arange(230) % 10).tolist()
+    # A rounding may fall to the other side when a byte is made of a float.
+    np.testing.assert_allclose(
+        fused.arrays["features"], apart.arrays["features"], rtol=1e-2, atol=1e-2
+    )
+    assert np.mean(fused.arrays["features"] != apart.arrays["features"]) < 0.5
+
+
+@pytest.mark.parametrize("devices", [2, 8])
+def test_devices_give_the_same_number(digits, devices):
+    _, source, engines = digits
+    evaluator = train.Evaluator(PROTOCOL, random_conv((8, 8, 1)), source)
+    one, many = (evaluator(*engines[n], step=0) for n in (1, devices))
+    assert scores(one)
+    for name, value in scores(one).items():
+        assert many[name] == pytest.approx(value, rel=1e-6), name
+    assert one["protocol"] == many["protocol"]
+
+
+def test_a_diverged_generator_is_named(digits):
+    engine, state = digits[2][1]
+    broken = state.replace(
+        params=jax.tree.map(lambda x: jnp.full_like(x, np.nan), state.params), ema={}
+    )
+    with pytest.raises(ValueError, match="features of the fake examples contain NaN or Inf"):
+        summarise_samples(engine, broken, 100, random_conv((8, 8, 1)), BOTH)
+
+
+def test_a_plain_extractor_serves_too(digits):
+    class Corner:
+        name, outputs = "corner", {"features": 2}
+
+        def __call__(self, batch):
+            return {"features": np.asarray(batch, np.float32)[:, 0, :2, 0]}
+
+    engine, state = digits[2][1]
+    summary = summarise_samples(engine, state, 130, Corner(), BOTH, seed=1)
+    drawn = np.concatenate([b["image"] for b in iterate_samples(engine, state, 130, seed=1)])
+    assert (summary.arrays["features"] == drawn[:, 0, :2, 0]).all()
+
+
+def test_statistics_of_the_reals_are_kept(digits, tmp_path, monkeypatch):
+    _, source, engines = digits
+    extractor = random_conv((8, 8, 1))
+    first = train.Evaluator(PROTOCOL, extractor, source, tmp_path)(*engines[1], step=0)
+    monkeypatch.setattr(source, "spread", lambda *a, **k: pytest.fail("read the reals again"))
+    again = train.Evaluator(PROTOCOL, extractor, source, tmp_path)(*engines[1], step=0)
+    assert first == again
+
+
+def test_too_few_reals_are_refused(digits):
+    with pytest.raises(
+        ValueError, match=r"compares with 5,000 real examples, but digits \(train\)"
+    ):
+        train.make_evaluator(digits[1])
+    assert train.make_evaluator(digits[1], fit=True).protocol.num_real == len(digits[1])
+
+
+# In the loop ----------------------------------------------------------------------------------------------
+
+MEASURED = ["train.evaluate_every=2", "train.evaluate_num=100", "train.checkpoint_every=2"]
+
+
+def quiet(sentence):
+    del sentence
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
+
+
+def test_training_measures_keeps_the_best_and_goes_on_after_a_stop(tmp_path, cache):
+    run, source = prepared(*MEASURED, "train.steps=5")
+    result = run.train(source, tmp_path / "run", quiet)
+    kept = train.read_evaluations(tmp_path / "run")
+    assert kept == result.evaluations
+    assert [r["measured"]["step"] for r in kept] == [2, 4, 5]  # and what it ends with
+    assert {r["measured"]["during"] for r in kept} == {"training"}
+    values = [r["fd_random_conv"] for r in kept]
+    best = kept[int(np.argmin(values))]["measured"]["step"]
+    assert train.Checkpoints(tmp_path / "run" / "best").steps() == [best]
+    rows = [row for row in train.read_metrics(tmp_path / "run") if "eval/fd_random_conv" in row]
+    assert [(row["step"], row["eval/fd_random_conv"]) for row in rows] == list(
+        zip([2, 4, 5], values, strict=True)
+    )
+    _, _, step, _ = config.restore(tmp_path / "run", best=True)
+    assert step == best
+
+    # A run that was stopped after step 3 and measured once more before it was killed.
+    stopped, source = prepared(*MEASURED, "train.steps=3")
+    stopped.train(source, tmp_path / "again", quiet)
+    late = [{**kept[1], "fd_random_conv": -1.0}]  # of step 4, which no checkpoint has
+    path = tmp_path / "again" / "evaluations.jsonl"
+    lines = path.read_text().splitlines()[:1] + [json.dumps(r) for r in late] + ["{cut o"]
+    path.write_text("\n".join(lines))
+    goes_on, source = prepared(*MEASURED, "train.steps=5")
+    resumed = goes_on.train(source, tmp_path / "again", quiet)
+    again = [(r["measured"]["step"], r["fd_random_conv"]) for r in resumed.evaluations]
+    assert again == list(zip([2, 4, 5], values, strict=True))
+    assert train.Checkpoints(tmp_path / "again" / "best").steps() == [best]
+
+
+def test_the_protocol_of_a_run_is_checked_before_anything_compiles(tmp_path, monkeypatch, cache):
+    monkeypatch.setattr("jaxgan.game.Engine.init", lambda self: pytest.fail("compiled"))
+    for changes, message in (
+        (["train.protocol=fid50k"], "no protocol is called 'fid50k'; did you mean"),
+        (["train.evaluate_num=1"], "num_real = 1 is too few: the score 'fd' needs at least 2"),
+        (["train.weights=x.pth"], "random_conv has no weights, so no file of weights"),
+    ):
+        run, source = prepared("train.evaluate_every=2", *changes)
+        with pytest.raises(ValueError, match=message):
+            run.train(source, tmp_path / "run", quiet)
+
+
+def test_a_run_without_measurements_has_no_best(tmp_path):
+    run, source = prepared("train.steps=1")
+    run.train(source, tmp_path / "run", quiet)
+    assert not (tmp_path / "run" / "best").exists()
+    with pytest.raises(FileNotFoundError, match="keeps no best checkpoint, since it was not meas"):
+        config.restore(tmp_path / "run", best=True)
+
+
+# Several processes ----------------------------------------------------------------------------------------
+
+PROCESS = """
+import json, sys
+import jax
+port, index, out = sys.argv[1:]
+jax.config.update("jax_cpu_collectives_implementation", "gloo")
+jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(index))
+from jaxgan import config, train
+from jaxgan.metrics.features import random_conv
+from jaxgan.metrics.protocols import Protocol
+cfg = config.load("sngan_digits", SMALL + ["model.conditional=true"])
+source = config.open_data(cfg)
+run = config.make_run(cfg, source.spec)
+engine = train.make_engine(run.game, train.Options(), seed=3)
+protocol = Protocol("custom", ("fd", "pr"), "random_conv", num_fake=330, num_real=331)
+result = train.Evaluator(protocol, random_conv((8, 8, 1)), source)(engine, engine.init(), 0)
+open(f"{out}/{index}.json", "w").write(json.dumps(result))
+"""
+
+
+def test_two_processes_give_the_same_number(digits, tmp_path):
+    _, source, engines = digits
+    with socket.socket() as free:
+        free.bind(("localhost", 0))
+        port = free.getsockname()[1]
+    env = dict(os.environ, XLA_FLAGS="--xla_force_host_platform_device_count=2")
+    children = [
+        subprocess.Popen(
+            [sys.executable, "-c", f"SMALL = {SMALL}\n{PROCESS}", str(port), index, str(tmp_path)],
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for index in "01"
+    ]
+    try:
+        outputs = [child.communicate(timeout=300)[0] for child in children]
+    finally:
+        for child in children:
+            child.kill()
+    for child, output in zip(children, outputs, strict=True):
+        assert child.returncode == 0, output[-3000:]
+    first, second = (json.loads((tmp_path / f"{i}.json").read_text()) for i in "01")
+    assert first == second
+    protocol = Protocol("custom", ("fd", "pr"), "random_conv", num_fake=330, num_real=331)
+    one = train.Evaluator(protocol, random_conv((8, 8, 1)), source)(*engines[1], step=0)
+    assert one["protocol"] == first["protocol"]
+    for name, value in scores(one).items():
+        assert first[name] == pytest.approx(value, rel=1e-6), name
