@@ -63,9 +63,20 @@ def _first(value, *_):
     return value
 
 
+def _ordered_dict(items: list | None = None) -> dict:
+    """An empty dict, or as Python 2 writes it, one of (key, value) pairs.
+
+    The pairs are moved and not copied, or a short pickle could copy a long list over and over.
+    """
+    built = dict(items or ())
+    if items:
+        list.clear(items)
+    return built
+
+
 _BUILDERS: dict[tuple[str, str], Callable] = {
-    ("collections", "OrderedDict"): dict,  # Python 2 gives it its items as an argument
-    ("torch", "Size"): tuple,
+    ("collections", "OrderedDict"): _ordered_dict,
+    ("torch", "Size"): _first,
     ("torch._utils", "_rebuild_tensor"): _tensor,  # before PyTorch 0.4
     ("torch._utils", "_rebuild_tensor_v2"): _tensor,
     ("torch._utils", "_rebuild_parameter"): _first,

@@ -7,6 +7,8 @@ name), or none where there is none. What is missing is remembered from the first
 
 import dataclasses
 
+from jaxgan.weights.read import TAR, TORCH
+
 
 @dataclasses.dataclass(frozen=True)
 class Published:
@@ -54,7 +56,7 @@ def _inception() -> list[Published]:
             "inception-2015-12-05.tgz",
             "https://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz",
             "",
-            "a gzipped tar archive",
+            TAR,
             "Apache-2.0",
             "bioinf-jku/TTUR",
             "classify_image_graph_def.pb",
@@ -64,7 +66,7 @@ def _inception() -> list[Published]:
             f"pt_{file}",
             f"{github}/mseitzer/pytorch-fid/releases/download/fid_weights/pt_{file}",
             "6726825d",
-            "a PyTorch file",
+            TORCH,
             "Apache-2.0",
             "mseitzer/pytorch-fid",
         ),
@@ -73,7 +75,7 @@ def _inception() -> list[Published]:
             f"weights-{file}",
             f"{github}/toshas/torch-fidelity/releases/download/v0.2.0/weights-{file}",
             "6726825d",
-            "a PyTorch file",
+            TORCH,
             "Apache-2.0",
             "toshas/torch-fidelity",
         ),
@@ -93,7 +95,7 @@ def _torchvision() -> list[Published]:
             f"{stem}.pth",
             f"https://download.pytorch.org/models/{stem}.pth",
             stem.rsplit("-", 1)[1],
-            "a PyTorch file",
+            TORCH,
             "BSD-3-Clause",
             "pytorch/vision",
         )
@@ -104,7 +106,7 @@ def _torchvision() -> list[Published]:
 def _in_repository(name, file, repository, commit, path, checksum, licence) -> Published:
     """A file that its publisher keeps in a repository, where its bytes can be had of one commit."""
     url = f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
-    return Published(name, file, url, checksum, "a PyTorch file", licence, repository)
+    return Published(name, file, url, checksum, TORCH, licence, repository)
 
 
 def _lpips() -> list[Published]:
@@ -161,7 +163,7 @@ def _dinov2() -> list[Published]:
             "https://dl.fbaipublicfiles.com/dinov2/"
             f"dinov2_vit{size}14/dinov2_vit{size}14{registers}_pretrain.pth",
             "",
-            "a PyTorch file",
+            TORCH,
             "Apache-2.0",
             "facebookresearch/dinov2",
         )
@@ -184,7 +186,7 @@ def _clip() -> list[Published]:
             f"{stem}.pt",
             f"https://openaipublic.azureedge.net/clip/models/{checksum}/{stem}.pt",
             checksum,
-            "a PyTorch file",
+            TORCH,
             "MIT",
             "openai/CLIP",
         )

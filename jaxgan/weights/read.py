@@ -69,7 +69,7 @@ def kind_of(data: bytes) -> str:
         if any(torch_zip.is_data(name) for name in names):
             return TORCH
         return NPZ if any(name.endswith(".npy") for name in names) else "some other zip archive"
-    if data.startswith(torch_stream.MAGIC):
+    if torch_stream.is_stream(data):
         return TORCH
     if safetensors.is_safetensors(data):
         return SAFETENSORS
@@ -83,8 +83,8 @@ def kind_of(data: bytes) -> str:
 
 
 def _torch(data: bytes) -> dict[str, np.ndarray]:
-    is_stream = data.startswith(torch_stream.MAGIC)
-    return torch_stream.read(data) if is_stream else torch_zip.read(data)
+    reader = torch_stream if torch_stream.is_stream(data) else torch_zip
+    return reader.read(data)
 
 
 _READERS = {

@@ -15,9 +15,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -94,6 +95,8 @@ def _record(entry: Published) -> Path:
 
 
 def _given(entries: list[Published], path: Path) -> tuple[Tensors, str]:
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no weights file {path}")
     data = path.read_bytes()
     complaints = []
     for entry in entries:
@@ -119,25 +122,34 @@ def _cached(entry: Published) -> tuple[Tensors, str]:
 
 def _fetched(entry: Published, progress: Progress | None, timeout: float) -> tuple[Tensors, str]:
     place = _place(entry)
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        handle, part = tempfile.mkstemp(".part", f"{entry.file}.", place.parent)
-    except OSError as error:
-        raise OSError(
-            f"the cache folder {place.parent} cannot be written ({error.strerror}): set "
-            f"JAXGAN_CACHE to one that can, or give {entry.file} with --weights FILE"
-        ) from error
-    try:
-        with os.fdopen(handle, "wb") as file:
-            data = _download(entry, progress, timeout)
-            tensors, sha256 = _checked(entry, data, f"what {entry.url} sent")
-            file.write(data)
+    with contextlib.ExitStack() as stack:
+        try:
+            place.parent.mkdir(parents=True, exist_ok=True)
+            file = stack.enter_context(_replacing(place))
+        except OSError as error:
+            raise OSError(
+                f"the cache folder {place.parent} cannot be written ({error.strerror}): set "
+                f"JAXGAN_CACHE to one that can, or give {entry.file} with --weights FILE"
+            ) from error
+        data = _download(entry, progress, timeout)
+        tensors, sha256 = _checked(entry, data, f"what {entry.url} sent")
+        file.write(data)
         # The hash first: a file is never there without what it is held against.
         _remember(entry, sha256, len(data))
+    return tensors, sha256
+
+
+@contextlib.contextmanager
+def _replacing(place: Path) -> Iterator[BinaryIO]:
+    """A file to write that becomes `place` at the end, whole, or vanishes if an error comes first."""
+    handle, part = tempfile.mkstemp(".part", f"{place.name}.", place.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+        os.chmod(part, 0o644)  # not for its maker's eyes only, as mkstemp has it
         os.replace(part, place)
     finally:
         Path(part).unlink(missing_ok=True)
-    return tensors, sha256
 
 
 def _checked(entry: Published, data: bytes, where: str) -> tuple[Tensors, str]:
@@ -155,7 +167,8 @@ def _checked(entry: Published, data: bytes, where: str) -> tuple[Tensors, str]:
     if remembered not in (None, sha256):
         raise ValueError(
             f"{where} is not the {entry.file} that was first fetched here: its SHA-256 is "
-            f"{sha256}, and {_record(entry)} remembers {remembered}"
+            f"{sha256}, and {_record(entry)} remembers {remembered}; delete that record if you trust "
+            "the new file"
         )
     return read(data, where, entry.member), sha256
 
@@ -181,15 +194,9 @@ def _remembered(entry: Published) -> str | None:
 
 
 def _remember(entry: Published, sha256: str, size: int) -> None:
-    record = _record(entry)
     text = json.dumps({"sha256": sha256, "bytes": size, "url": entry.url}, indent=2)
-    handle, part = tempfile.mkstemp(".part", f"{record.name}.", record.parent)
-    try:
-        with os.fdopen(handle, "w") as file:
-            file.write(text + "\n")
-        os.replace(part, record)
-    finally:
-        Path(part).unlink(missing_ok=True)
+    with _replacing(_record(entry)) as file:
+        file.write(text.encode() + b"\n")
 
 
 def _download(entry: Published, progress: Progress | None, timeout: float) -> bytes:
@@ -199,6 +206,7 @@ def _download(entry: Published, progress: Progress | None, timeout: float) -> by
         try:
             return _body(entry, progress, timeout)
         except urllib.error.HTTPError as error:
+            error.close()
             failure = f"the server answers {error.code} {error.reason}"
             if error.code < 500:
                 break
@@ -221,7 +229,7 @@ def _body(entry: Published, progress: Progress | None, timeout: float) -> bytes:
         while chunk := response.read(_CHUNK):
             body.write(chunk)
             if body.tell() > _LARGEST:
-                raise OSError(f"it is larger than {_LARGEST:,} bytes")
+                raise ValueError(f"{entry.url} sends more than {_LARGEST:,} bytes")
             if progress is not None:
                 progress(entry, body.tell(), total)
     if total is not None and body.tell() < total:

@@ -8,7 +8,7 @@ import numpy as np
 from jaxgan.weights.numbers import bytes_of, decode, item_size, shape_of
 from jaxgan.weights.pickles import Storage, Tensor
 
-_DEEPEST = 64
+_DEEPEST, _MOST_NODES = 64, 1_000_000  # of a tree, whose parts a pickle may repeat or make a circle of
 
 
 def arrays_of(tree, storage_bytes: Callable[[Storage], bytes], most: int) -> dict[str, np.ndarray]:
@@ -42,9 +42,10 @@ def flatten(tree) -> dict[str, Tensor]:
     ['model.conv.bias', 'model.list.0', 'model.list.1']
     """
     found: dict[str, Tensor] = {}
-    below = [("", tree, 0)]
+    below, seen = [("", tree, 0)], 0
     while below:
         path, node, depth = below.pop()
+        seen += 1
         if isinstance(node, Tensor):
             if path in found:
                 raise ValueError(f"two of its tensors are called {path}")
@@ -52,6 +53,8 @@ def flatten(tree) -> dict[str, Tensor]:
         elif isinstance(node, dict | list | tuple) and not isinstance(node, Storage):
             if depth == _DEEPEST:
                 raise ValueError(f"its dicts are nested deeper than {_DEEPEST}")
+            if seen + len(below) + len(node) > _MOST_NODES:
+                raise ValueError(f"its dicts hold more than {_MOST_NODES:,} things")
             items = node.items() if isinstance(node, dict) else enumerate(node)
             children = [(f"{path}.{key}" if path else str(key), at, depth + 1) for key, at in items]
             below.extend(reversed(children))

@@ -16,15 +16,15 @@ from jaxgan.weights.numbers import item_size
 from jaxgan.weights.pickles import Storage
 from jaxgan.weights.tensors import arrays_of
 
-# The first pickle: protocol 2, and the integer 0x1950a86a20f9469cfc6c in ten bytes.
-MAGIC = b"\x80\x02\x8a\x0a" + 0x1950A86A20F9469CFC6C.to_bytes(10, "little") + b"."
+_MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
 
 def read(data: bytes) -> dict[str, np.ndarray]:
     """Every tensor by its name in the state dict; nested dicts are joined by dots."""
     file = io.BytesIO(data)
-    file.seek(len(MAGIC))
+    if pickles.load(file) != _MAGIC:
+        raise ValueError("its magic number is not PyTorch's")
     protocol = pickles.load(file)
     if protocol != _PROTOCOL:
         raise ValueError(f"its PyTorch protocol is {protocol}, where {_PROTOCOL} is read")
@@ -47,3 +47,8 @@ def read(data: bytes) -> dict[str, np.ndarray]:
         raw[key] = memoryview(data)[start:end]
         at = end
     return arrays_of(tree, lambda storage: raw[storage.key], most_unpacked(len(data)))
+
+
+def is_stream(data: bytes) -> bool:
+    """Whether the first bytes are a pickle of the magic number, in whatever protocol."""
+    return data.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") in data[:32]
