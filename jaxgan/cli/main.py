@@ -13,6 +13,7 @@ COMMANDS = {
     "train": "train a GAN; run it again to continue",
     "sample": "draw samples from a trained run, as a picture or an .npz",
     "evaluate": "measure a trained run against its data",
+    "diagnose": "look for memorisation, collapse and missing modes, and write a page about it",
     "lipschitz": "bound the Lipschitz constant of a trained critic, layer by layer",
     "prepare": "download and prepare a TFDS image set (once, needs the tfds extra)",
     "list": "show the configs that come with jaxgan",

@@ -1,6 +1,6 @@
 """Training: the loop, checkpoints, meshes, reports, sampling from a trained run."""
 
-from jaxgan.train import loop, report, workdir
+from jaxgan.train import batch_statistics, loop, report, workdir
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.loop import Diverged, Options, Result, make_engine, train
 from jaxgan.train.mesh import make_mesh, state_sharding
@@ -12,6 +12,7 @@ __all__ = [
     "Diverged",
     "Options",
     "Result",
+    "batch_statistics",
     "iterate_samples",
     "loop",
     "make_engine",
