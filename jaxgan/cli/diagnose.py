@@ -93,6 +93,7 @@ def run(args) -> int:
 
     protocol = {
         "data": source.summary,
+        "num_data": len(source),
         "held_out": None if held_out is None else held_out.summary,
         "held_out_split": split,
         "num_fake": args.num,

@@ -54,7 +54,7 @@ ul.verdicts li { display: flex; flex-wrap: wrap; justify-content: space-between;
 ul.verdicts li + li { border-top: 1px solid var(--line); }
 a { color: inherit; text-underline-offset: .2em; }
 figure { margin: 1rem 0 0; }
-figure > img { display: block; width: 100%; max-width: 44rem; height: auto; }
+figure > img { display: block; width: 100%; max-width: 38rem; height: auto; }
 .pairs { display: grid; grid-template-columns: repeat(auto-fill, minmax(8.25rem, 1fr)); gap: .9rem .75rem;
   margin-top: .75rem; }
 .pairs div { font-size: .75rem; color: var(--soft); line-height: 1.35; }
@@ -87,11 +87,16 @@ def page(title: str, found: list[Diagnosis], nearest: dict[str, np.ndarray], pro
         "green": "No fault was found.",
     }[worst]
     shares = (
-        f"{protocol['num_fake']:,} generated examples against {protocol['num_train']:,} of {protocol['data']}"
+        f"{protocol['num_fake']:,} generated examples. Trained on {protocol['data']}"
         + (
-            f", and {protocol['num_held_out']:,} that it was not trained on"
+            f" ({protocol['num_train']:,} searched)"
+            if protocol["num_train"] < protocol["num_data"]
+            else ""
+        )
+        + (
+            f". Held out: {protocol['held_out']}"
             if protocol["num_held_out"]
-            else ", with no held-out set"
+            else ". Nothing held out"
         )
     )
     verdicts = "".join(
@@ -177,7 +182,7 @@ def _figure(height: float, columns: int = 1):
     """A Matplotlib figure and its axes, on nothing, in a grey that can be read on white and on black."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(7.2, height), layout="constrained")
+    figure = Figure(figsize=(5.2, height), layout="constrained")
     figure.patch.set_alpha(0)
     axes = figure.subplots(1, columns, squeeze=False)[0]
     for each in axes:
@@ -186,7 +191,7 @@ def _figure(height: float, columns: int = 1):
         for side, spine in each.spines.items():
             spine.set_visible(side in ("left", "bottom"))
             spine.set_color(GREY)
-        for label in (each.xaxis.label, each.yaxis.label, each.title):
+        for label in (each.xaxis.label, each.yaxis.label):
             label.set_color(GREY)
             label.set_fontsize(9)
     return figure, axes
@@ -199,7 +204,10 @@ def _shown(figure, caption: str) -> str:
 
 
 def _legend(axes) -> None:
-    axes.legend(frameon=False, fontsize=8, labelcolor=GREY)
+    axes.legend(
+        frameon=False, fontsize=8, labelcolor=GREY, ncols=2, loc="lower left", bbox_to_anchor=(0, 1),
+        borderaxespad=0,
+    )  # fmt: skip
 
 
 def _reference(protocol: dict) -> str:
@@ -208,7 +216,7 @@ def _reference(protocol: dict) -> str:
 
 def _distances(answer: Diagnosis, protocol: dict) -> str:
     fake, reference = answer.evidence["distance"], answer.evidence["reference"]
-    figure, (axes,) = _figure(2.6)
+    figure, (axes,) = _figure(2.2)
     together = np.concatenate([fake, reference])
     top = np.quantile(together, 0.995) * 1.02 or 1.0
     edges = np.linspace(0, top, 61)
@@ -299,7 +307,7 @@ def _diversity(answer: Diagnosis) -> str:
     if not len(names):
         return ""
     chosen = _worst(np.argsort(np.minimum(spread, rank)))
-    figure, (axes,) = _figure(2.4)
+    figure, (axes,) = _figure(2.1)
     series = (("spread", spread[chosen], FAKE), ("effective rank", rank[chosen], REAL))
     _bars(axes, [str(name) for name in names[chosen]], series)
     axes.axhline(1, color=GREY, linewidth=1)
@@ -317,7 +325,7 @@ def _classes(answer: Diagnosis) -> str:
     real, fake = answer.evidence["real"], answer.evidence["fake"]
     names, sure = answer.evidence["names"], answer.evidence["sure"]
     chosen = _worst(np.argsort(-np.abs(real - fake) - 2 * sure, kind="stable"))
-    figure, (axes,) = _figure(2.4)
+    figure, (axes,) = _figure(2.1)
     series = (("real", real[chosen], REAL), ("generated", fake[chosen], FAKE))
     _bars(axes, [str(name) for name in names[chosen]], series, marked=sure[chosen])
     conditional = answer.numbers["conditional"]
@@ -332,7 +340,7 @@ def _classes(answer: Diagnosis) -> str:
 
 def _modes(answer: Diagnosis) -> str:
     counts = answer.evidence["counts"]
-    figure, (axes,) = _figure(2.2)
+    figure, (axes,) = _figure(2.0)
     axes.bar(np.arange(len(counts)), np.sort(counts)[::-1], 1.0, color=FAKE)
     axes.axhline(counts.sum() / len(counts), color=GREY, linewidth=1, linestyle=":")
     axes.set_xlabel("modes, the most frequent first")
@@ -342,7 +350,7 @@ def _modes(answer: Diagnosis) -> str:
 
 def _drift(answer: Diagnosis) -> str:
     layers = [str(name) for name in answer.evidence["layers"]]
-    figure, both = _figure(0.8 + 0.28 * min(len(layers), BARS) + 0.6, 2)
+    figure, both = _figure(1.2 + 0.28 * min(len(layers), BARS), 2)
     where = np.arange(len(layers))[:BARS]
     for axes, kind, title in (
         (both[0], "mean", "mean, in standard deviations"),
@@ -354,9 +362,9 @@ def _drift(answer: Diagnosis) -> str:
             label="farthest fresh batch",
         )  # fmt: skip
         axes.invert_yaxis()
-        axes.set_title(title)
+        axes.set_xlabel(title)
         axes.set_yticks(where, layers[:BARS] if kind == "mean" else [""] * len(where))
-    _legend(both[1])
+    _legend(both[0])
     return _shown(
         figure,
         "How far the running statistics of each layer lie from the average of fresh batches, and how far the farthest "

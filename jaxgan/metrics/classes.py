@@ -158,13 +158,13 @@ def _sentence(verdict: str, numbers: dict) -> str:
 
 
 def some(names: Sequence[str], most: int = 8) -> str:
-    """A few names for a sentence.
+    """A few names for a sentence, in quotes, as many are numbers.
 
-    >>> some(["a", "b", "c"], most=2)
-    'a, b and 1 more'
+    >>> print(some(["a", "b", "c"], most=2))
+    'a', 'b' and 1 more
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(f"'{name}'" for name in names[:most]) + more
 
 
 def check_labels(name: str, labels, features) -> np.ndarray:
