@@ -14,6 +14,7 @@ COMMANDS = {
     "sample": "draw samples from a trained run, as a picture or an .npz",
     "evaluate": "measure a trained run or a set of pictures, by a named protocol",
     "compare": "show two results side by side, if their protocols agree",
+    "diagnose": "look for memorisation, collapse and missing modes, and write a page about it",
     "lipschitz": "bound the Lipschitz constant of a trained critic, layer by layer",
     "prepare": "download and prepare a TFDS image set (once, needs the tfds extra)",
     "list": "show the configs that come with jaxgan",

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from jaxgan.data.source import Source
 
 # A name is a module: `data.name = "folder"` is `jaxgan.data.folder`, whose `source` opens it.
-SOURCES = ("digits", "mixture2d", "folder", "array", "tfds")
+SOURCES = ("digits", "stacked_digits", "mixture2d", "folder", "array", "tfds")
 
 Progress = Callable[[int, int], None]
 

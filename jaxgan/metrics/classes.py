@@ -66,7 +66,7 @@ def class_shares(
 
     Returns:
       The diagnosis. Numbers: "missing" and "rare" classes by name, chi-square statistic and p of all shares
-      together. Evidence: "real" and "fake", the share of each class [num_classes].
+      together. Evidence, [num_classes] each: "names", "real" and "fake" shares, and which differ for "sure".
 
     >>> found = class_shares(np.arange(300) % 3, np.arange(200) % 2, 3)
     >>> found.verdict, found.numbers["missing"]
@@ -118,7 +118,7 @@ def class_shares(
         verdict,
         numbers,
         _sentence(verdict, numbers),
-        {"real": real_share, "fake": fake_share, "sure": sure},
+        {"names": np.array(names), "real": real_share, "fake": fake_share, "sure": sure},
     )
 
 
@@ -158,13 +158,13 @@ def _sentence(verdict: str, numbers: dict) -> str:
 
 
 def some(names: Sequence[str], most: int = 8) -> str:
-    """A few names for a sentence.
+    """A few names for a sentence, in quotes, as many are numbers.
 
-    >>> some(["a", "b", "c"], most=2)
-    'a, b and 1 more'
+    >>> print(some(["a", "b", "c"], most=2))
+    'a', 'b' and 1 more
     """
     more = f" and {len(names) - most} more" if len(names) > most else ""
-    return ", ".join(names[:most]) + more
+    return ", ".join(f"'{name}'" for name in names[:most]) + more
 
 
 def check_labels(name: str, labels, features) -> np.ndarray:

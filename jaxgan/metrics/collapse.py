@@ -209,7 +209,7 @@ def _sentence(verdict: str, numbers: dict, repeating: bool) -> str:
         )
     elif numbers["narrower"]:
         parts.append(
-            f"surely, but not much, less variety than in the data: {some(numbers['narrower'])}"
+            f"a little less variety than in the data, but surely so, in {some(numbers['narrower'])}"
         )
     if repeating:
         parts.append(again)

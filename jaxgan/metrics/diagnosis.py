@@ -77,12 +77,12 @@ def share_expected(rank: int, count: int, alpha: float) -> tuple[float, float]:
     """(mean, upper bound): how many of new examples fall below the rank-th smallest of `count` others.
 
     For independent draws from one continuous distribution, whatever it is, that share has the
-    distribution Beta(rank, count + 1 - rank) (David & Nagaraja, "Order Statistics", 2003). Exceeds
+    distribution Beta(rank, count + 1 - rank) (David & Nagaraja, "Order Statistics", 2003). It exceeds
     the bound with chance alpha.
 
     >>> mean, bound = share_expected(10, 999, 0.001)
     >>> mean, round(bound, 3)
-    (0.01, 0.022)
+    (0.01, 0.023)
     """
     law = stats.beta(rank, count + 1 - rank)
     return rank / (count + 1), float(law.ppf(1 - alpha))

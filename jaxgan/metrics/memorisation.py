@@ -209,7 +209,8 @@ def memorisation(
         reference, independent = seen.distance[:, 0], len(held_out)
         reference_authentic = float(authentic(reference, seen.index[:, 0], within).mean())
         where = cells(train, fake, held_out, num=num_cells, seed=seed)
-        numbers["c_t"] = data_copying(distance, reference, *where[1:])
+        c_t = data_copying(distance, reference, *where[1:])
+        numbers["c_t"] = None if np.isnan(c_t) else c_t  # JSON has no NaN
         numbers["c_t_one_cell"] = mann_whitney_z(distance, reference)
     numbers["reference_median_distance"] = float(np.median(reference))
     numbers["reference_authentic"] = reference_authentic
@@ -254,9 +255,11 @@ def _with_held_out(verdict: str, copies: bool, numbers: dict) -> str:
     share = f"{numbers['preference_memorised']:.0%}"
     near = f"{numbers['near_copies']:.1%} are nearer to a training example than 99 % of the held-out examples are"
     if verdict == GREEN:
+        far = (numbers["c_t"] or 0) > 3
         return (
             "The fakes are no nearer to the training examples than to held-out ones, and "
             f"{near} ({numbers['near_copies_expected']:.1%} expected): no sign of copying."
+            + (" They lie farther from the data than held-out examples do." if far else "")
         )
     if verdict == AMBER:
         return (
@@ -265,7 +268,7 @@ def _with_held_out(verdict: str, copies: bool, numbers: dict) -> str:
         )
     if copies:
         return (
-            f"Training examples are copied: of the fakes {near}. Look at the pairs; stop earlier, augment "
+            f"Training examples are copied: of the fakes, {near}. Look at the pairs; stop earlier, augment "
             "(flip, ADA) or bring more data, and do not publish samples of private data."
         )
     return (

@@ -1,8 +1,12 @@
-"""How many modes of a known mixture of Gaussians a generator covers."""
+"""How many modes a generator covers, where they are known."""
 
 from typing import NamedTuple
 
 import numpy as np
+from scipy import stats
+from scipy.special import gammaln
+
+from jaxgan.metrics.diagnosis import ALPHA, AMBER, GREEN, RED, Diagnosis
 
 
 class ModesFound(NamedTuple):
@@ -33,6 +37,16 @@ def modes_found(points: np.ndarray, centers: np.ndarray, std: float) -> ModesFou
     >>> modes_found(points, centers=np.array([[0.0, 0.0], [5.0, 5.0]]), std=0.1)
     ModesFound(modes=1, high_quality=0.6666666666666666)
     """
+    modes = nearest_modes(points, centers, std)
+    near = modes >= 0
+    return ModesFound(len(np.unique(modes[near])), float(near.mean()))
+
+
+def nearest_modes(points: np.ndarray, centers: np.ndarray, std: float) -> np.ndarray:
+    """The nearest centre of each point that lies within 3 std of it, and -1 for the others: int [N].
+
+    (arguments as in `modes_found`)
+    """
     points, centers = np.asarray(points, np.float64), np.asarray(centers, np.float64)
     if points.ndim != 2 or centers.ndim != 2 or points.shape[1] != centers.shape[1]:
         raise ValueError(
@@ -44,4 +58,79 @@ def modes_found(points: np.ndarray, centers: np.ndarray, std: float) -> ModesFou
     distance = np.linalg.norm(points[:, None] - centers[None], axis=-1)
     nearest = distance.argmin(axis=1)
     near = distance[np.arange(len(points)), nearest] <= 3 * std
-    return ModesFound(len(np.unique(nearest[near])), float(near.mean()))
+    return np.where(near, nearest, -1)
+
+
+def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
+    """How many of equally frequent modes are met, and how unequally.
+
+    The two numbers of Srivastava et al. 2017 (VEEGAN) for stacked digits: the modes to which at least one sample is
+    assigned, and the reverse Kullback-Leibler divergence
+
+        KL(p || u) = sum_k p_k log(p_k M),
+
+    of the samples' shares p from the uniform ones, in nats. Both depend on how many samples there are: VEEGAN
+    and PacGAN draw 26,000 for 1,000 modes, which leave 5e-9 modes out on average.
+
+    Red if modes are surely left out: that N uniform samples miss k or more of M modes has at most the chance
+    C(M, k) (1 - k / M)^N (every set of k modes counted by itself). Amber if the shares are surely
+    unequal (Pearson's chi-square).
+
+    Args:
+      modes: int [N], the mode each sample is assigned to; a negative number for none.
+      num_modes: M.
+      alpha: chance of a false alarm.
+
+    Returns:
+      The diagnosis; "counts" [M] is its evidence.
+
+    >>> found = mode_coverage(np.arange(1000) % 8, num_modes=10)
+    >>> found.verdict, found.numbers["modes"], round(found.numbers["reverse_kl"], 3)
+    ('red', 8, 0.223)
+    """
+    modes = np.asarray(modes)
+    if modes.ndim != 1 or not len(modes) or modes.max() >= num_modes:
+        raise ValueError(
+            f"modes must be [N] with N of at least 1 and numbers below num_modes = {num_modes}, not "
+            f"{list(modes.shape)}" + (f" up to {modes.max()}" if modes.size else "")
+        )
+    counts = np.bincount(modes[modes >= 0], minlength=num_modes)
+    total = counts.sum()
+    found = int((counts > 0).sum())
+    left_out = num_modes - found
+    chance = _chance_to_miss(left_out, num_modes, int(total))
+    unequal = float(stats.chisquare(counts).pvalue) if total and num_modes > 1 else 1.0
+    share = counts[counts > 0] / max(total, 1)
+    numbers = {
+        "modes": found,
+        "num_modes": num_modes,
+        "num_samples": len(modes),
+        "assigned": float(total / len(modes)),
+        "reverse_kl": float((share * np.log(share * num_modes)).sum()) if total else None,
+        "missed_by_chance_p": chance,
+        "uniform_p": unequal,
+    }
+    verdict = RED if chance < alpha / 2 else AMBER if unequal < alpha / 2 else GREEN
+    sentence = f"{found:,} of {num_modes:,} modes are met by {len(modes):,} samples"
+    if verdict == RED:
+        sentence += (
+            f"; {left_out:,} are missing. Mode dropping: try a gradient penalty or spectral normalisation, a lower "
+            "generator learning rate, larger batches, or packing."
+        )
+    elif verdict == AMBER:
+        sentence += (
+            ", but surely not equally often; longer training or a larger batch may even them out."
+        )
+    else:
+        sentence += ", about equally often."
+    return Diagnosis("modes", verdict, numbers, sentence, {"counts": counts})
+
+
+def _chance_to_miss(missing: int, num_modes: int, num_samples: int) -> float:
+    """An upper bound on the chance that uniform samples miss so many modes or more; 1 for none."""
+    if not missing:
+        return 1.0
+    if missing == num_modes:
+        return 0.0
+    ways = gammaln(num_modes + 1) - gammaln(missing + 1) - gammaln(num_modes - missing + 1)
+    return float(min(1.0, np.exp(ways + num_samples * np.log1p(-missing / num_modes))))

@@ -1,6 +1,6 @@
 """Training: the loop, checkpoints, meshes, reports, sampling from a trained run."""
 
-from jaxgan.train import loop, report, workdir
+from jaxgan.train import batch_statistics, loop, report, workdir
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import Evaluator, make_evaluator, read_evaluations
 from jaxgan.train.loop import Diverged, Options, Result, make_engine, train
@@ -14,6 +14,7 @@ __all__ = [
     "Evaluator",
     "Options",
     "Result",
+    "batch_statistics",
     "iterate_samples",
     "loop",
     "make_engine",

@@ -8,7 +8,10 @@ import numpy as np
 from jaxgan.weights.numbers import bytes_of, decode, item_size, shape_of
 from jaxgan.weights.pickles import Storage, Tensor
 
-_DEEPEST, _MOST_NODES = 64, 1_000_000  # of a tree, whose parts a pickle may repeat or make a circle of
+_DEEPEST, _MOST_NODES = (
+    64,
+    1_000_000,
+)  # of a tree, whose parts a pickle may repeat or make a circle of
 
 
 def arrays_of(tree, storage_bytes: Callable[[Storage], bytes], most: int) -> dict[str, np.ndarray]:

@@ -566,7 +566,9 @@ def test_evaluate_takes_what_there_is_unless_a_protocol_is_named(trained, refuse
     assert (protocol["num_real"], protocol["num_fake"]) == (1442, 1442)
     text = refused("evaluate", "--workdir", trained, "--protocol", "prdc10k_train",
                    "--features", "pixels")  # fmt: skip
-    assert text.startswith("the protocol 'custom' compares with 10,000 real examples, but digits (train)")
+    assert text.startswith(
+        "the protocol 'custom' compares with 10,000 real examples, but digits (train)"
+    )
 
 
 def test_sets_are_measured_against_sets(tmp_path, capsys):
@@ -605,7 +607,9 @@ def test_compare_shows_like_beside_like_and_refuses_the_rest(trained, tmp_path, 
     (tmp_path / "d.json").write_text("no json")
     assert "d.json holds no result in JSON" in refused("compare", tmp_path / "d.json", trained)
     text = refused("compare", tmp_path / "nowhere", trained)
-    assert text.startswith(f"there is no {tmp_path}/nowhere; give a file with a result of jaxgan ev")
+    assert text.startswith(
+        f"there is no {tmp_path}/nowhere; give a file with a result of jaxgan ev"
+    )
 
 
 def test_the_protocols_are_listed(capsys):
@@ -659,7 +663,9 @@ def test_bad_arguments_of_evaluate(refused, trained, arguments, sentence):
 
 
 def test_evaluate_asks_what_to_measure(refused):
-    assert refused("evaluate").startswith("nothing says what to measure: give --workdir of a run, or --fake")
+    assert refused("evaluate").startswith(
+        "nothing says what to measure: give --workdir of a run, or --fake"
+    )
     text = refused("evaluate", "--fake", "digits", "--real", "digits", "--protocol", "fid10k_test",
                    "--features", "pixels")  # fmt: skip
     assert "takes 10,000 generated examples, but digits (test): 355 images" in text

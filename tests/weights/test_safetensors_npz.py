@@ -125,7 +125,9 @@ class TestNpz:
 
         file = io.BytesIO()
         np.savez(file, x=np.array([Trap()], object), allow_pickle=True)
-        with pytest.raises(ValueError, match="its array x.npy holds Python objects, .* nothing of it"):
+        with pytest.raises(
+            ValueError, match="its array x.npy holds Python objects, .* nothing of it"
+        ):
             read(file.getvalue(), "it")
         assert not (tmp_path / "trapped").exists()
 

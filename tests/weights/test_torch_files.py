@@ -26,9 +26,7 @@ def save(request):
 
     def saved(thing, **options):
         file = io.BytesIO()
-        torch.save(
-            thing, file, _use_new_zipfile_serialization=FORMATS[request.param], **options
-        )
+        torch.save(thing, file, _use_new_zipfile_serialization=FORMATS[request.param], **options)
         return file.getvalue()
 
     return saved
@@ -199,7 +197,9 @@ class TestHiddenCode:
     )
     def test_it_is_refused_and_not_run(self, save, trap, kind, protocol, hide):
         data = save(hide(kind(trap)), pickle_protocol=protocol)
-        with pytest.raises(ValueError, match="which no weights need and which may hide code; nothing"):
+        with pytest.raises(
+            ValueError, match="which no weights need and which may hide code; nothing"
+        ):
             read(data, "it")
         assert not trap.exists()
         torch.load(io.BytesIO(data), weights_only=False)  # which shows that the trap was set
@@ -240,7 +240,9 @@ class TestHiddenCode:
         ],
     )
     def test_other_names_are_refused(self, name):
-        with pytest.raises(ValueError, match=f"its pickle asks for {name.replace(chr(10), '.')}, which"):
+        with pytest.raises(
+            ValueError, match=f"its pickle asks for {name.replace(chr(10), '.')}, which"
+        ):
             pickles.load(io.BytesIO(b"\x80\x02c" + name.encode() + b"\n."))
 
     def test_a_torchscript_class_is_data_only(self):
@@ -353,11 +355,15 @@ class TestDamage:
             b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
             b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06X\x01\x00\x00\x00vtQ."
         )
-        with pytest.raises(ValueError, match="its storages are views of each other, which is not read"):
+        with pytest.raises(
+            ValueError, match="its storages are views of each other, which is not read"
+        ):
             pickles.load(io.BytesIO(program))
 
     def test_a_whole_pickled_network(self, save):
-        with pytest.raises(ValueError, match="its pickle asks for torch.nn.modules.linear.Linear, whi"):
+        with pytest.raises(
+            ValueError, match="its pickle asks for torch.nn.modules.linear.Linear, whi"
+        ):
             read(save(torch.nn.Linear(2, 2)), "it")
 
     def test_a_dict_inside_itself(self, save):

@@ -1,0 +1,246 @@
+"""`jaxgan diagnose`: what scores cannot see of a trained run, as a page for a person."""
+
+from __future__ import annotations
+
+from jaxgan.cli.errors import user_errors
+from jaxgan.cli.sample import add_run_arguments
+
+DIAGNOSES = "diagnoses.jsonl"
+PAGE = "diagnosis.html"
+FEWEST = 100
+BATCHES = 20  # whose statistics the running ones are compared with
+PAIRS = 24  # of a sample and its nearest training example, on the page
+# What the part of a set is called that is not trained on, in the order of preference.
+HELD_OUT = ("test", "validation", "valid", "val")
+
+
+def add_arguments(parser) -> None:
+    add_run_arguments(parser)
+    parser.add_argument("--num", type=int, default=5000, help="how many are generated (5000)")
+    parser.add_argument(
+        "--num_train",
+        type=int,
+        default=50_000,
+        help="how many training examples are searched for what was copied (50000, or all there are)",
+    )
+    parser.add_argument(
+        "--held_out",
+        help="the split that was not trained on (test or validation, if there is one); none: do without",
+    )
+    parser.add_argument(
+        "--features", help="random_conv (the default) or pixels for pictures; points for points"
+    )
+    parser.add_argument(
+        "--data", help="where the data lies now (config.data.path), if it has moved since training"
+    )
+    parser.add_argument("--out", help=f"where the page goes (WORKDIR/{PAGE})")
+
+
+def run(args) -> int:
+    import json
+    from pathlib import Path
+
+    from rich.console import Console
+    from rich.table import Table
+
+    from jaxgan import __version__, config, train
+    from jaxgan.cli import diagnosis_page
+    from jaxgan.metrics import extractor_for
+    from jaxgan.metrics.diagnose import diagnose
+    from jaxgan.metrics.diagnosis import ALPHA
+
+    workdir = Path(args.workdir)
+    out = Path(args.out) if args.out else workdir / PAGE
+    with user_errors():
+        for name, value in (("num", args.num), ("num_train", args.num_train)):
+            if value < FEWEST:
+                raise ValueError(
+                    f"--{name} is {value}; a diagnosis needs at least {FEWEST} examples."
+                )
+        if args.out and not out.parent.is_dir():
+            raise FileNotFoundError(
+                f"there is no folder {out.parent} to put {out.name} into; create it first."
+            )
+        trained, engine, step, state = config.restore(args.workdir, args.step)
+        source, held_out, split = open_splits(trained, args.data, args.held_out)
+        if source.spec.shape != trained.spec.shape:
+            raise ValueError(
+                f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
+                f" {source.spec.shape}; give the data it was trained on."
+            )
+        extractor = extractor_for(source.spec.shape, args.features)
+    ema = not args.no_ema and "generator" in state.ema
+    samples = train.sample(engine, state, args.num, args.seed, ema)
+    num_train = min(args.num_train, len(source))
+    real = source_features(source, num_train, extractor, "real")
+    labels = source_labels(source, num_train)
+    unseen = None
+    if held_out is not None:
+        num_held_out = min(args.num_train, len(held_out))
+        unseen = source_features(held_out, num_held_out, extractor, "held-out")
+    with user_errors():
+        found = diagnose(
+            real,
+            features_of([samples["image"]], args.num, extractor, "fake"),
+            unseen,
+            train_labels=labels,
+            fake_labels=samples.get("label"),
+            names=source.classes,
+            seed=args.seed,
+        )
+        found += known_modes(source, samples["image"])
+        found += batch_statistics(trained, engine, state, source, step, ema)
+
+    protocol = {
+        "data": source.summary,
+        "num_data": len(source),
+        "held_out": None if held_out is None else held_out.summary,
+        "held_out_split": split,
+        "num_fake": args.num,
+        "num_train": num_train,
+        "num_held_out": 0 if unseen is None else len(unseen),
+        "features": extractor.name,
+        "features_checksum": extractor.checksum,
+        "alpha": ALPHA,
+        "step": step,
+        "kimg": trained.game.images(step) / 1000,
+        "seed": args.seed,
+        "ema": ema,
+        "labels": "none" if trained.game.num_classes is None else "balanced",
+        "jaxgan": __version__,
+    }
+    title = f"{trained.config.model.name}, step {step:,}"
+    nearest = nearest_pairs(found[0], samples["image"], source, num_train)
+    page = diagnosis_page.page(title, found, nearest, protocol)
+    train.report.replace_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
+
+    table = Table(title=f"{title}, {args.num:,} generated, {num_train:,} trained on")
+    for column in ("question", "verdict", "answer"):
+        table.add_column(column)
+    colours = {"red": "red", "amber": "yellow", "green": "green"}
+    for answer in found:
+        word = f"[bold {colours[answer.verdict]}]{answer.verdict}[/]"
+        table.add_row(answer.name.replace("_", " "), word, answer.sentence)
+    Console().print(table)
+    result = {
+        "verdicts": {answer.name: answer.verdict for answer in found},
+        "numbers": {answer.name: answer.numbers for answer in found},
+        "protocol": protocol,
+    }
+    print(json.dumps(result))
+    with (workdir / DIAGNOSES).open("a") as file:
+        file.write(json.dumps(result) + "\n")
+    Console().print(f"the page is {out}", soft_wrap=True, highlight=False)
+    return 0
+
+
+def open_splits(trained, path: str | None, held_out: str | None):
+    """(what the run was trained on, its held-out split or None, that split's name or None)."""
+    import dataclasses
+
+    from jaxgan import data
+
+    options = data.DataOptions(**trained.config.data)
+    if path:
+        options = dataclasses.replace(options, path=path)
+    source = data.open_source(options)
+    if held_out == "none" or (held_out is None and options.split == "all"):
+        return source, None, None
+    if held_out == options.split:
+        raise ValueError(
+            f"--held_out is {held_out}, which the run was trained on; name another split, or none."
+        )
+    for split in (held_out,) if held_out else HELD_OUT:
+        if split == options.split:
+            continue
+        try:
+            return source, data.open_source(dataclasses.replace(options, split=split)), split
+        except (ValueError, OSError):
+            if held_out:
+                raise
+    return source, None, None
+
+
+def features_of(batches, num: int, extractor, kind: str):
+    """The features of the first `num` examples: float32 [num, D]."""
+    from jaxgan.metrics.evaluate import summarise
+
+    return summarise(batches, extractor, num, kind, keep_features=True).features
+
+
+def source_features(source, num: int, extractor, kind: str):
+    return features_of(source.spread(num), num, extractor, kind)
+
+
+def source_labels(source, num: int):
+    """The labels of `source.spread(num)`, or None."""
+    import numpy as np
+
+    if source.spec.num_classes is None:
+        return None
+    return np.concatenate([batch["label"] for batch in source.spread(num)])
+
+
+def source_rows(source, num: int, rows):
+    """Some of the examples of `source.spread(num)`: [len(rows), ...]; no others are held."""
+    import numpy as np
+
+    taken, start = {}, 0
+    for batch in source.spread(num):
+        images = batch["image"]
+        for row in rows:
+            if start <= row < start + len(images):
+                taken[int(row)] = images[row - start].copy()
+        start += len(images)
+    return np.stack([taken[int(row)] for row in rows])
+
+
+def nearest_pairs(memorisation, images, source, num_train: int):
+    """The fakes nearest to a training example with these, the nearest first, one for each of those."""
+    import numpy as np
+
+    distance, index = memorisation.evidence["distance"], memorisation.evidence["index"]
+    order = np.argsort(distance, kind="stable")
+    _, first = np.unique(index[order], return_index=True)  # a picture copied often is shown once
+    order = order[np.sort(first)[:PAIRS]]
+    nearer = np.searchsorted(np.sort(memorisation.evidence["reference"]), distance[order])
+    return {
+        "fake": images[order],
+        "train": source_rows(source, num_train, index[order]),
+        "distance": distance[order],
+        "reference_nearer": nearer / len(memorisation.evidence["reference"]),
+    }
+
+
+def known_modes(source, samples) -> list:
+    """The modes found, of data whose modes are known: a mixture of Gaussians, or stacked digits."""
+    import numpy as np
+
+    from jaxgan.metrics.classes import assign_classes
+    from jaxgan.metrics.modes import mode_coverage, nearest_modes
+
+    if hasattr(source, "centers"):
+        modes = nearest_modes(samples, source.centers, source.std)
+        return [mode_coverage(modes, len(source.centers))]
+    if hasattr(source, "digits"):
+        known = source.digits.reshape(len(source.digits), -1).astype(np.float32)
+        channels = np.moveaxis(samples, -1, 0).reshape(3, len(samples), -1).astype(np.float32)
+        spelled = [assign_classes(known, source.digit_labels, x) for x in channels]
+        return [mode_coverage(100 * spelled[0] + 10 * spelled[1] + spelled[2], 1000)]
+    return []
+
+
+def batch_statistics(trained, engine, state, source, step: int, ema: bool) -> list:
+    """The generator's running batch statistics against those of fresh batches."""
+    from jaxgan import data
+    from jaxgan.metrics.drift import statistics_drift
+    from jaxgan.train.batch_statistics import fresh_statistics, running_statistics
+
+    if "generator" not in state.params:
+        return []
+    stage = trained.game.stages[trained.game.stage_at(step)[0]]
+    pipeline = data.Pipeline(source, trained.config.seed, resolution=stage.resolution)
+    batches = (pipeline.batch(draw, stage.batch_size) for draw in range(BATCHES))
+    fresh = fresh_statistics(engine, state, step, "generator", batches, ema)
+    running = running_statistics(state, "generator", ema) if fresh else {}
+    return [statistics_drift(running, fresh)]

@@ -1,0 +1,54 @@
+"""Three handwritten digits stacked as the channels of one picture: a set of 1,000 known modes.
+
+The counterpart of stacked MNIST, by which Srivastava et al., "VEEGAN" (NeurIPS 2017), and Lin et al., "PacGAN"
+(NeurIPS 2018), count the modes that a generator covers, from the digits of scikit-learn.
+"""
+
+import dataclasses
+
+import numpy as np
+
+from jaxgan.data import digits
+from jaxgan.data.options import DataOptions, Progress, check_split
+from jaxgan.data.source import ArraySource
+
+PICTURES = 50_000
+NUM_MODES = 1_000
+
+
+def source(options: DataOptions, progress: Progress) -> "StackedDigits":
+    """50,000 stacks of three; "train" and "test" stack different digits."""
+    check_split(options, ("train", "test"))
+    if options.channels not in (0, 3):
+        raise ValueError(
+            f"--config.data.channels={options.channels}: a stack of three digits has 3 channels; leave it at 0"
+        )
+    return StackedDigits(options, progress)
+
+
+class StackedDigits(ArraySource):
+    """uint8 [N, 8, 8, 3]; the label is the number that the channels spell, 0 to 999, all equally often.
+
+    Attributes:
+      digits: the single digits that are stacked, uint8 [M, 8, 8, 1].
+      digit_labels: which they are, int32 [M].
+    """
+
+    def __init__(self, options: DataOptions, progress: Progress):
+        single = digits.source(dataclasses.replace(options, channels=1, labels=True), progress)
+        every = single.gather(np.arange(len(single)))
+        self.digits, self.digit_labels = every["image"], every["label"]
+        numbers = np.arange(PICTURES) % NUM_MODES
+        # Different pictures of the same digits in each round of a thousand.
+        draws = np.random.default_rng(options.split == "test").random((PICTURES, 3))
+        chosen = np.empty((PICTURES, 3), np.int64)
+        spelled = np.stack([numbers // 100, numbers // 10 % 10, numbers % 10], axis=1)
+        for digit in range(10):
+            pool, here = np.flatnonzero(self.digit_labels == digit), spelled == digit
+            chosen[here] = pool[(draws[here] * len(pool)).astype(np.int64)]
+        super().__init__(
+            np.moveaxis(self.digits[chosen, ..., 0], 1, -1),
+            numbers if options.labels else None,
+            num_classes=NUM_MODES,
+            name=f"stacked digits ({options.split})",
+        )

@@ -1,0 +1,78 @@
+"""The batch statistics of fresh batches in the mode of training, read off a game's own turns."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.game import Engine, State, purpose_key
+
+COLLECTION = "batch_stats"
+
+# {layer: (mean [C], variance [C])}, as `jaxgan.metrics.drift` compares them
+Statistics = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+def running_statistics(state: State, player: str, ema: bool = True) -> Statistics:
+    """A player's running batch statistics by layer; empty for a network without batch normalisation."""
+    network = state.networks(ema)[player]
+    return _layers(network.get(COLLECTION, {}))
+
+
+def fresh_statistics(
+    engine: Engine, state: State, step: int, player: str, batches: Iterable, ema: bool = True
+) -> list[Statistics]:
+    """The statistics that each batch has by itself in a turn of `player`, with its weights held still.
+
+    A turn gives r' = a r + (1 - a) s for running statistics r, the batch's s and a momentum a that only
+    the network knows. What it normalises by in training is s, not r; so the same turn played from
+    r = 0 and from r = 1 gives a and then s, without another word from the network.
+
+    Args:
+      engine, state: of a game; the state is read, not donated.
+      step: whose stage's turns are meant.
+      player: whose statistics.
+      batches: real batches, one for each set of statistics; a turn takes its size from them.
+      ema: use the player's averaged weights where they are kept, as sampling does.
+
+    Returns:
+      One for each batch; empty if no turn of the player advances batch statistics.
+    """
+    if COLLECTION not in state.variables[player]:
+        return []
+    stage = engine.game.stages[engine.game.stage_at(step)[0]]
+    turns = [turn for turn in stage.turns if player in turn.players]
+    if not turns:
+        return []
+    weights = {**state.params, player: state.networks(ema)[player]["params"]}
+
+    def advanced(fill: float, batch, key):
+        start = jax.tree.map(lambda x: jnp.full_like(x, fill), state.variables[player][COLLECTION])
+        variables = {
+            **state.variables,
+            player: {**state.variables[player], COLLECTION: start},
+        }
+        return turns[0].loss(weights, variables, batch, key).variables[player][COLLECTION]
+
+    @jax.jit
+    def statistics(batch, key):
+        zero, one = advanced(0.0, batch, key), advanced(1.0, batch, key)
+        # r' of zeros is (1 - a) s, and the two differ by a.
+        return jax.tree.map(lambda low, high: low / (1 - (high - low)), zero, one)
+
+    return [
+        _layers(statistics(batch, purpose_key(engine.run_key, "batch statistics", i)))
+        for i, batch in enumerate(batches)
+    ]
+
+
+def _layers(tree) -> Statistics:
+    """{"mean", "var"} dicts of a Flax collection as (mean, var) by the path to them."""
+    found = {}
+    for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
+        *names, kind = (part.key for part in path)
+        found.setdefault("/".join(names), {})[kind] = np.asarray(leaf)
+    return {name: (leaves["mean"], leaves["var"]) for name, leaves in found.items()}
