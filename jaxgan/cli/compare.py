@@ -23,12 +23,15 @@ def run(args) -> int:
     with user_errors():
         a, b = read_result(args.a), read_result(args.b)
         rows = compare(a, b)
+    console = Console()
+    console.print(f"A  {args.a}\nB  {args.b}", soft_wrap=True)
     table = Table(title=f"protocol {a['protocol'].get('name', 'custom')}")
-    for column in ("score", args.a, args.b, "B - A"):
-        table.add_column(column, justify="left" if column == "score" else "right")
+    table.add_column("score", no_wrap=True)
+    for column in ("A", "B", "B - A"):
+        table.add_column(column, justify="right")
     for row in rows:
         table.add_row(row.score, f"{row.a:,.6g}", f"{row.b:,.6g}", f"{row.difference:+,.6g}")
-    Console().print(table)
+    console.print(table)
     return 0
 
 

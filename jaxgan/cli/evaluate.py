@@ -212,7 +212,7 @@ def show_protocols() -> int:
 
     table = Table(title="protocols of jaxgan evaluate")
     for column in ("name", "scores", "features", "generated", "real", "source"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column == "name")
     for name, protocol in PROTOCOLS.items():
         reals = "all" if protocol.num_real is None else f"{protocol.num_real:,}"
         resize = f" ({protocol.resize})" if protocol.resize else ""

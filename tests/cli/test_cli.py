@@ -644,7 +644,7 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
         (["--num", "3"], "num_real = 3 is too few: the score 'pr' needs at least 4"),
         (["--num", "1"], "--num is 1; no score is defined for fewer than 2 examples."),
         (["--split", "tset"], "unknown split of digits 'tset'"),
-        (["--protocol", "fid50"], "no protocol is called 'fid50'; did you mean 'fid5"),
+        (["--protocol", "fid50k"], "no protocol is called 'fid50k'; did you mean 'fid50k_train'"),
         (["--features", "incption"], "no features are called 'incption'; did you mean 'inception'?"),
         (["--features", "points"], "points takes examples of shape [D], not [8, 8, 1]"),
         (["--scores", "is"], "no score is called 'is'; there are fd, sfd, kd, class, pr, dc"),
