@@ -97,16 +97,14 @@ _PUSHES = {
     "EMPTY_TUPLE": tuple,
 }
 # Numbers and texts as pickletools decodes them.
-_LITERALS = frozenset(
-    "BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE BINSTRING "
-    "SHORT_BINSTRING".split()
-)
+_LITERALS = {
+    *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
+    *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
+}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-def load(
-    file: BinaryIO, records: bool = False, storages: dict[str, Storage] | None = None
-) -> Any:
+def load(file: BinaryIO, records: bool = False, storages: dict[str, Storage] | None = None) -> Any:
     """What the pickle at the file's position builds; the file is left where the pickle ends.
 
     Args:

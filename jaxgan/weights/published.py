@@ -38,7 +38,9 @@ class Published:
 def by_name(name: str) -> Published:
     """The published file called `name`."""
     if name not in PUBLISHED:
-        raise ValueError(f"no weights are called {name!r}; there are {', '.join(sorted(PUBLISHED))}")
+        raise ValueError(
+            f"no weights are called {name!r}; there are {', '.join(sorted(PUBLISHED))}"
+        )
     return PUBLISHED[name]
 
 

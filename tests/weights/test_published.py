@@ -38,7 +38,9 @@ def test_no_two_entries_share_a_place():
 
 
 def test_an_unknown_name_is_told_the_known_ones():
-    with pytest.raises(ValueError, match=r"no weights are called 'vgg'; there are alexnet, .*vgg16"):
+    with pytest.raises(
+        ValueError, match=r"no weights are called 'vgg'; there are alexnet, .*vgg16"
+    ):
         by_name("vgg")
 
 

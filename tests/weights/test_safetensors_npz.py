@@ -10,7 +10,7 @@ import pytest
 
 from jaxgan.weights.read import NPZ, SAFETENSORS, kind_of, read
 
-DTYPES = "f8 f4 f2 i8 i4 i2 i1 u8 u4 u2 u1 ?".split()
+DTYPES = ["f8", "f4", "f2", "i8", "i4", "i2", "i1", "u8", "u4", "u2", "u1", "?"]
 
 
 def arrays():
@@ -125,7 +125,9 @@ class TestNpz:
 
         file = io.BytesIO()
         np.savez(file, x=np.array([Trap()], object), allow_pickle=True)
-        with pytest.raises(ValueError, match="its array x.npy holds Python objects, .* nothing of it"):
+        with pytest.raises(
+            ValueError, match=r"its array x\.npy holds Python objects, .* nothing of it"
+        ):
             read(file.getvalue(), "it")
         assert not (tmp_path / "trapped").exists()
 

@@ -14,7 +14,10 @@ import pytest
 
 from jaxgan.weights import cache_folder, load, store
 
-TENSORS = {"conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "bias": np.ones(3, np.float16)}
+TENSORS = {
+    "conv.weight": np.arange(6, dtype=np.float32).reshape(2, 3),
+    "bias": np.ones(3, np.float16),
+}
 NAME = "dinov2_vits14"  # no checksum is published of it
 
 
@@ -196,7 +199,9 @@ class TestRefusals:
         changed = data + b"\0"
         (cache / entry.file).write_bytes(changed)
         text = self.refused()
-        assert text.startswith(f"{cache / entry.file} is not the {entry.file} that was first fetched")
+        assert text.startswith(
+            f"{cache / entry.file} is not the {entry.file} that was first fetched"
+        )
         assert text.endswith(f". Delete it, and it is fetched anew from {entry.url}")
         (cache / entry.file).unlink()
         assert_loaded(load(NAME), data)
@@ -329,7 +334,9 @@ class TestGivenFiles:
         load(NAME)
         path = tmp_path / "mine.pth"
         path.write_bytes(data + b"\0")
-        with pytest.raises(ValueError, match=f"mine.pth is not the {entry.file} that was first fetched"):
+        with pytest.raises(
+            ValueError, match=f"mine.pth is not the {entry.file} that was first fetched"
+        ):
             load(NAME, path)
         publish(NAME, data, "0123abcd")
         with pytest.raises(ValueError, match=r"mine\.pth is not .* begins with 0123abcd"):

@@ -26,9 +26,7 @@ def save(request):
 
     def saved(thing, **options):
         file = io.BytesIO()
-        torch.save(
-            thing, file, _use_new_zipfile_serialization=FORMATS[request.param], **options
-        )
+        torch.save(thing, file, _use_new_zipfile_serialization=FORMATS[request.param], **options)
         return file.getvalue()
 
     return saved
@@ -148,10 +146,8 @@ def test_a_torchscript_archive_has_the_names_of_the_state_dict(tmp_path, how):
     body = model.body
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if how == "script":
-            module = torch.jit.script(body)
-        else:
-            module = torch.jit.trace(body, torch.ones(1, 3, 5, 5))
+        images = torch.ones(1, 3, 5, 5)
+        module = torch.jit.script(body) if how == "script" else torch.jit.trace(body, images)
     module.save(str(tmp_path / "module.pt"))
     tensors, _ = load_file(tmp_path / "module.pt")
     expected = body.state_dict()
@@ -199,7 +195,9 @@ class TestHiddenCode:
     )
     def test_it_is_refused_and_not_run(self, save, trap, kind, protocol, hide):
         data = save(hide(kind(trap)), pickle_protocol=protocol)
-        with pytest.raises(ValueError, match="which no weights need and which may hide code; nothing"):
+        with pytest.raises(
+            ValueError, match="which no weights need and which may hide code; nothing"
+        ):
             read(data, "it")
         assert not trap.exists()
         torch.load(io.BytesIO(data), weights_only=False)  # which shows that the trap was set
@@ -240,7 +238,9 @@ class TestHiddenCode:
         ],
     )
     def test_other_names_are_refused(self, name):
-        with pytest.raises(ValueError, match=f"its pickle asks for {name.replace(chr(10), '.')}, which"):
+        with pytest.raises(
+            ValueError, match=f"its pickle asks for {name.replace(chr(10), '.')}, which"
+        ):
             pickles.load(io.BytesIO(b"\x80\x02c" + name.encode() + b"\n."))
 
     def test_a_torchscript_class_is_data_only(self):
@@ -353,11 +353,15 @@ class TestDamage:
             b"\x80\x02(X\x07\x00\x00\x00storagectorch\nFloatStorage\n"
             b"X\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x06X\x01\x00\x00\x00vtQ."
         )
-        with pytest.raises(ValueError, match="its storages are views of each other, which is not read"):
+        with pytest.raises(
+            ValueError, match="its storages are views of each other, which is not read"
+        ):
             pickles.load(io.BytesIO(program))
 
     def test_a_whole_pickled_network(self, save):
-        with pytest.raises(ValueError, match="its pickle asks for torch.nn.modules.linear.Linear, whi"):
+        with pytest.raises(
+            ValueError, match=r"its pickle asks for torch\.nn\.modules\.linear\.Linear"
+        ):
             read(save(torch.nn.Linear(2, 2)), "it")
 
     def test_a_dict_inside_itself(self, save):
