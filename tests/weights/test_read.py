@@ -63,6 +63,11 @@ def test_some_other_zip_archive():
         read(file.getvalue(), "it")
 
 
+def test_no_such_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"there is no weights file {tmp_path}"):
+        load_file(tmp_path)
+
+
 class TestTar:
     members = (("./LICENSE", b"text"), ("./graph.pb", graph()), ("./panda.jpg", b"picture"))
 
