@@ -59,6 +59,8 @@ def read(data: bytes, where: str, member: str = "") -> dict[str, np.ndarray]:
         raise ValueError(f"{where} holds no weights: it is {kind}")
     if not tensors:
         raise ValueError(f"{where} holds no tensors")
+    for tensor in tensors.values():  # Some share their memory, with each other or with the file.
+        tensor.flags.writeable = False
     return tensors
 
 

@@ -168,3 +168,4 @@ def refusal(data):
     except ValueError as error:
         return str(error)
     assert all(isinstance(tensor, np.ndarray) for tensor in tensors.values())
+    assert not any(tensor.flags.writeable for tensor in tensors.values())
