@@ -5,6 +5,7 @@ What an archive says about its own sizes is believed only as far as its own size
 
 import gzip
 import io
+import struct
 import tarfile
 import zipfile
 import zlib
@@ -23,6 +24,7 @@ class Zip:
     """The members of a zip archive."""
 
     def __init__(self, data: bytes):
+        self._data = memoryview(data)
         try:
             self._archive = zipfile.ZipFile(io.BytesIO(data))
         except zipfile.BadZipFile as error:
@@ -40,20 +42,32 @@ class Zip:
         """The names of its members, in their order."""
         return list(self._members)
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str) -> memoryview:
         """One member, whole and with the checksum that the archive has of it."""
         if name not in self._members:
             raise ValueError(f"its zip archive has no {name}")
         member = self._members[name]
         try:
+            if member.compress_type == zipfile.ZIP_STORED:
+                return self._stored(member)
             with self._archive.open(member) as file:
                 # The length is given, so that no more than it is ever inflated.
-                data = file.read(member.file_size)
+                content = file.read(member.file_size)
         except Exception as error:  # zipfile raises what its parts raise
             raise ValueError(f"its zip archive is damaged in {name}") from error
-        if len(data) < member.file_size:
+        if len(content) < member.file_size:
             raise ValueError(f"its zip archive is damaged in {name}")
-        return data
+        return memoryview(content)
+
+    def _stored(self, member: zipfile.ZipInfo) -> memoryview:
+        """A member that is not compressed, where it lies: zipfile's copy takes three times as long."""
+        header = member.header_offset
+        lengths = struct.unpack_from("<HH", self._data, header + 26)  # of its name and extra field
+        start = header + 30 + sum(lengths)
+        content = self._data[start : start + member.file_size]
+        if len(content) < member.file_size or zlib.crc32(content) != member.CRC:
+            raise zipfile.BadZipFile
+        return content
 
 
 def member_of_tar(data: bytes, member: str) -> bytes:

@@ -24,7 +24,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if array is not None}
 
 
-def _array(name: str, data: bytes) -> np.ndarray | None:
+def _array(name: str, data: memoryview) -> np.ndarray | None:
     # Not `np.load`, which makes room for whatever shape a header claims before it reads.
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
@@ -38,5 +38,5 @@ def _array(name: str, data: bytes) -> np.ndarray | None:
         )
     if dtype.kind not in "biufc":
         return None
-    numbers = memoryview(data)[file.tell() :]
+    numbers = data[file.tell() :]
     return shaped(name, numbers, dtype.str, shape_of(shape), "F" if fortran_order else "C")

@@ -18,7 +18,7 @@ def bytes_of(shape: tuple[int, ...], dtype: str) -> int:
 
 
 def decode(raw, dtype: str) -> np.ndarray:
-    """All numbers of a buffer, in one dimension, in the machine's byte order, read-only.
+    """All numbers of a buffer, in one dimension, in the machine's byte order.
 
     Little-endian bfloat16 comes back as float32, which holds each of its values exactly: its bits
     are the upper half of that float32's.
@@ -31,7 +31,6 @@ def decode(raw, dtype: str) -> np.ndarray:
     else:
         numbers = np.frombuffer(raw, dtype)
         numbers = numbers.astype(numbers.dtype.newbyteorder("="), copy=False)
-    numbers.flags.writeable = False
     return numbers
 
 

@@ -9,6 +9,8 @@ import dataclasses
 
 from jaxgan.weights.read import TAR, TORCH
 
+_RAW = "https://raw.githubusercontent.com"  # the bytes of a file in a repository, as of one commit
+
 
 @dataclasses.dataclass(frozen=True)
 class Published:
@@ -49,35 +51,35 @@ def _inception() -> list[Published]:
 
     TensorFlow publishes no checksum. The ports are one and the same file under two names.
     """
-    github, file = "https://github.com", "inception-2015-12-05-6726825d.pth"
+    github, port = "https://github.com", "inception-2015-12-05-6726825d.pth"
     return [
         Published(
-            "inception_2015_12_05",
-            "inception-2015-12-05.tgz",
-            "https://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz",
-            "",
-            TAR,
-            "Apache-2.0",
-            "bioinf-jku/TTUR",
-            "classify_image_graph_def.pb",
+            name="inception_2015_12_05",
+            file="inception-2015-12-05.tgz",
+            url="https://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz",
+            checksum="",
+            kind=TAR,
+            licence="Apache-2.0",
+            source="bioinf-jku/TTUR",
+            member="classify_image_graph_def.pb",
         ),
         Published(
-            "inception_2015_12_05_pytorch_fid",
-            f"pt_{file}",
-            f"{github}/mseitzer/pytorch-fid/releases/download/fid_weights/pt_{file}",
-            "6726825d",
-            TORCH,
-            "Apache-2.0",
-            "mseitzer/pytorch-fid",
+            name="inception_2015_12_05_pytorch_fid",
+            file=f"pt_{port}",
+            url=f"{github}/mseitzer/pytorch-fid/releases/download/fid_weights/pt_{port}",
+            checksum="6726825d",
+            kind=TORCH,
+            licence="Apache-2.0",
+            source="mseitzer/pytorch-fid",
         ),
         Published(
-            "inception_2015_12_05_torch_fidelity",
-            f"weights-{file}",
-            f"{github}/toshas/torch-fidelity/releases/download/v0.2.0/weights-{file}",
-            "6726825d",
-            TORCH,
-            "Apache-2.0",
-            "toshas/torch-fidelity",
+            name="inception_2015_12_05_torch_fidelity",
+            file=f"weights-{port}",
+            url=f"{github}/toshas/torch-fidelity/releases/download/v0.2.0/weights-{port}",
+            checksum="6726825d",
+            kind=TORCH,
+            licence="Apache-2.0",
+            source="toshas/torch-fidelity",
         ),
     ]
 
@@ -91,22 +93,16 @@ def _torchvision() -> list[Published]:
     }
     return [
         Published(
-            name,
-            f"{stem}.pth",
-            f"https://download.pytorch.org/models/{stem}.pth",
-            stem.rsplit("-", 1)[1],
-            TORCH,
-            "BSD-3-Clause",
-            "pytorch/vision",
+            name=name,
+            file=f"{stem}.pth",
+            url=f"https://download.pytorch.org/models/{stem}.pth",
+            checksum=stem.rsplit("-", 1)[1],
+            kind=TORCH,
+            licence="BSD-3-Clause",
+            source="pytorch/vision",
         )
         for name, stem in stems.items()
     ]
-
-
-def _in_repository(name, file, repository, commit, path, checksum, licence) -> Published:
-    """A file that its publisher keeps in a repository, where its bytes can be had of one commit."""
-    url = f"https://raw.githubusercontent.com/{repository}/{commit}/{path}"
-    return Published(name, file, url, checksum, TORCH, licence, repository)
 
 
 def _lpips() -> list[Published]:
@@ -119,21 +115,21 @@ def _lpips() -> list[Published]:
         "vgg": "a78928a0af1e5f0fcb1f3b9e8f8c3a2a5a3de244d830ad5c1feddc79b8432868",
     }
     return [
-        _in_repository(
-            f"lpips_{net}",
-            f"lpips_v0.1_{net}.pth",
-            repository,
-            commit,
-            f"lpips/weights/v0.1/{net}.pth",
-            checksum,
-            "BSD-2-Clause",
+        Published(
+            name=f"lpips_{net}",
+            file=f"lpips_v0.1_{net}.pth",
+            url=f"{_RAW}/{repository}/{commit}/lpips/weights/v0.1/{net}.pth",
+            checksum=checksum,
+            kind=TORCH,
+            licence="BSD-2-Clause",
+            source=repository,
         )
         for net, checksum in checksums.items()
     ]
 
 
 def _cifar10() -> list[Published]:
-    """CIFAR-10 classifiers of He et al., 2015, Section 4.2."""
+    """CIFAR-10 classifiers of He et al., "Deep residual learning", 2015, Section 4.2."""
     repository = "akamaster/pytorch_resnet_cifar10"
     commit = "d5489e8995e81e91ce6b1d69dcc98ad579b0b153"
     checksums = {
@@ -141,14 +137,14 @@ def _cifar10() -> list[Published]:
         "resnet56": "4bfd97631478d6b638d2764fd2baff3edb1d7d82252d54439343b6596b9b5367",
     }
     return [
-        _in_repository(
-            f"cifar10_{net}",
-            f"{net}-{checksum[:8]}.th",
-            repository,
-            commit,
-            f"pretrained_models/{net}-{checksum[:8]}.th",
-            checksum,
-            "BSD-2-Clause",
+        Published(
+            name=f"cifar10_{net}",
+            file=f"{net}-{checksum[:8]}.th",
+            url=f"{_RAW}/{repository}/{commit}/pretrained_models/{net}-{checksum[:8]}.th",
+            checksum=checksum,
+            kind=TORCH,
+            licence="BSD-2-Clause",
+            source=repository,
         )
         for net, checksum in checksums.items()
     ]
@@ -158,14 +154,14 @@ def _dinov2() -> list[Published]:
     """DINOv2 backbones, without and with register tokens; no checksum is published."""
     return [
         Published(
-            f"dinov2_vit{size}14{registers}",
-            f"dinov2_vit{size}14{registers}_pretrain.pth",
-            "https://dl.fbaipublicfiles.com/dinov2/"
+            name=f"dinov2_vit{size}14{registers}",
+            file=f"dinov2_vit{size}14{registers}_pretrain.pth",
+            url="https://dl.fbaipublicfiles.com/dinov2/"
             f"dinov2_vit{size}14/dinov2_vit{size}14{registers}_pretrain.pth",
-            "",
-            TORCH,
-            "Apache-2.0",
-            "facebookresearch/dinov2",
+            checksum="",
+            kind=TORCH,
+            licence="Apache-2.0",
+            source="facebookresearch/dinov2",
         )
         for registers in ("", "_reg4")
         for size in "sblg"
@@ -182,13 +178,13 @@ def _clip() -> list[Published]:
     }
     return [
         Published(
-            f"clip_{stem.lower().replace('-', '_')}",
-            f"{stem}.pt",
-            f"https://openaipublic.azureedge.net/clip/models/{checksum}/{stem}.pt",
-            checksum,
-            TORCH,
-            "MIT",
-            "openai/CLIP",
+            name=f"clip_{stem.lower().replace('-', '_')}",
+            file=f"{stem}.pt",
+            url=f"https://openaipublic.azureedge.net/clip/models/{checksum}/{stem}.pt",
+            checksum=checksum,
+            kind=TORCH,
+            licence="MIT",
+            source="openai/CLIP",
         )
         for stem, checksum in checksums.items()
     ]

@@ -22,8 +22,16 @@ def load_file(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
     Returns:
       ({tensor name: read-only array}, 64 hexadecimal digits).
     """
-    data = Path(path).read_bytes()
+    data = bytes_of_file(path)
     return read(data, str(path)), hashlib.sha256(data).hexdigest()
+
+
+def bytes_of_file(path: str | Path) -> bytes:
+    """What is in a file, all of it at once: what is hashed is then what is read."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no weights file {path}")
+    return path.read_bytes()
 
 
 def read(data: bytes, where: str, member: str = "") -> dict[str, np.ndarray]:
@@ -51,6 +59,8 @@ def read(data: bytes, where: str, member: str = "") -> dict[str, np.ndarray]:
         raise ValueError(f"{where} holds no weights: it is {kind}")
     if not tensors:
         raise ValueError(f"{where} holds no tensors")
+    for tensor in tensors.values():  # Some share their memory, with each other or with the file.
+        tensor.flags.writeable = False
     return tensors
 
 

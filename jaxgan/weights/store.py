@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxgan import __version__
 from jaxgan.weights.published import Published, by_name
-from jaxgan.weights.read import kind_of, read
+from jaxgan.weights.read import bytes_of_file, kind_of, read
 
 Tensors = dict[str, np.ndarray]
 Progress = Callable[[Published, int, int | None], None]
@@ -77,8 +77,10 @@ def load(
       OSError: it could not be fetched or kept; the text says where it can be put by hand.
     """
     entries = [by_name(name) for name in ([names] if isinstance(names, str) else names)]
+    if not entries:
+        raise ValueError("load takes the names of published files; load_file reads any other file")
     if path is not None:
-        return _given(entries, Path(path).expanduser())
+        return _given(entries, path)
     for entry in entries:
         if _place(entry).exists():
             return _cached(entry)
@@ -94,27 +96,25 @@ def _record(entry: Published) -> Path:
     return place.with_name(f"{place.name}.json")
 
 
-def _given(entries: list[Published], path: Path) -> tuple[Tensors, str]:
-    if not path.is_file():
-        raise FileNotFoundError(f"there is no weights file {path}")
-    data = path.read_bytes()
+def _given(entries: list[Published], path: str | Path) -> tuple[Tensors, str]:
+    data = bytes_of_file(path)
     complaints = []
     for entry in entries:
         try:
-            return _checked(entry, data, str(path))
+            return _checked(entry, _remembered(entry), data, str(path))
         except ValueError as error:
             complaints.append(str(error))
     raise ValueError("; ".join(dict.fromkeys(complaints)))
 
 
 def _cached(entry: Published) -> tuple[Tensors, str]:
-    place = _place(entry)
-    data = place.read_bytes()
+    place, remembered = _place(entry), _remembered(entry)
+    data = bytes_of_file(place)
     try:
-        tensors, sha256 = _checked(entry, data, str(place))
+        tensors, sha256 = _checked(entry, remembered, data, str(place))
     except ValueError as error:
-        raise ValueError(f"{error}. Delete it, and it is fetched anew from {entry.url}") from error
-    if not _record(entry).exists():  # It was put there by hand.
+        raise ValueError(f"{error}. Delete {place} to have it fetched anew") from error
+    if remembered is None:  # It was put there by hand.
         with contextlib.suppress(OSError):  # A folder that cannot be written remembers nothing.
             _remember(entry, sha256, len(data))
     return tensors, sha256
@@ -123,20 +123,31 @@ def _cached(entry: Published) -> tuple[Tensors, str]:
 def _fetched(entry: Published, progress: Progress | None, timeout: float) -> tuple[Tensors, str]:
     place = _place(entry)
     with contextlib.ExitStack() as stack:
-        try:
+        with _writing(entry):  # before the download, which would be for nothing
             place.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(_replacing(place))
-        except OSError as error:
-            raise OSError(
-                f"the cache folder {place.parent} cannot be written ({error.strerror}): set "
-                f"JAXGAN_CACHE to one that can, or give {entry.file} with --weights FILE"
-            ) from error
         data = _download(entry, progress, timeout)
-        tensors, sha256 = _checked(entry, data, f"what {entry.url} sent")
-        file.write(data)
-        # The hash first: a file is never there without what it is held against.
-        _remember(entry, sha256, len(data))
+        # Not before: another process may have fetched it in the meantime.
+        remembered = _remembered(entry)
+        tensors, sha256 = _checked(entry, remembered, data, f"what {entry.url} sent")
+        with _writing(entry):
+            file.write(data)
+            file.flush()
+            # The hash first: a file is never there without what it is held against.
+            _remember(entry, sha256, len(data))
     return tensors, sha256
+
+
+@contextlib.contextmanager
+def _writing(entry: Published) -> Iterator[None]:
+    """Says what to do if the cache cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(
+            f"the cache folder {_place(entry).parent} cannot be written ({error.strerror}): set "
+            f"JAXGAN_CACHE to one that can, or give {entry.file} with --weights FILE"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -152,9 +163,14 @@ def _replacing(place: Path) -> Iterator[BinaryIO]:
         Path(part).unlink(missing_ok=True)
 
 
-def _checked(entry: Published, data: bytes, where: str) -> tuple[Tensors, str]:
+def _checked(
+    entry: Published, remembered: str | None, data: bytes, where: str
+) -> tuple[Tensors, str]:
     """The tensors and the SHA-256 of bytes that are what `entry` says and what is remembered."""
-    kind = kind_of(data)
+    try:
+        kind = kind_of(data)
+    except ValueError as error:
+        raise ValueError(f"{where} is not {entry.file}: {error}") from error
     if kind != entry.kind:
         raise ValueError(f"{where} is not {entry.file}: it is {kind}, not {entry.kind}")
     sha256 = hashlib.sha256(data).hexdigest()
@@ -163,12 +179,11 @@ def _checked(entry: Published, data: bytes, where: str) -> tuple[Tensors, str]:
             f"{where} is not {entry.file} as {entry.source} publishes it, but truncated or "
             f"changed: its SHA-256 is {sha256}, {_published(entry)}"
         )
-    remembered = _remembered(entry)
     if remembered not in (None, sha256):
         raise ValueError(
             f"{where} is not the {entry.file} that was first fetched here: its SHA-256 is "
-            f"{sha256}, and {_record(entry)} remembers {remembered}; delete that record if you trust "
-            "the new file"
+            f"{sha256}, not {remembered} as {_record(entry)} remembers (delete that record to accept "
+            "another file)"
         )
     return read(data, where, entry.member), sha256
 
@@ -184,11 +199,9 @@ def _remembered(entry: Published) -> str | None:
     """The SHA-256 of the first download, if there was one."""
     record = _record(entry)
     try:
-        text = record.read_text()
+        return str(json.loads(record.read_text())["sha256"])
     except FileNotFoundError:
         return None
-    try:
-        return json.loads(text)["sha256"]
     except (ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{record} does not name a SHA-256; delete it") from error
 

@@ -8,13 +8,13 @@ import numpy as np
 from jaxgan.weights.numbers import bytes_of, decode, item_size, shape_of
 from jaxgan.weights.pickles import Storage, Tensor
 
-_DEEPEST, _MOST_NODES = (
-    64,
-    1_000_000,
-)  # of a tree, whose parts a pickle may repeat or make a circle of
+# Of a tree: a pickle may hold one thing in many places, or inside itself.
+_DEEPEST, _MOST_NODES = 64, 1_000_000
 
 
-def arrays_of(tree, storage_bytes: Callable[[Storage], bytes], most: int) -> dict[str, np.ndarray]:
+def arrays_of(
+    tree, storage_bytes: Callable[[Storage], memoryview], most: int
+) -> dict[str, np.ndarray]:
     """Every tensor of `tree` as an array; tensors that share a storage share its memory.
 
     Args:

@@ -34,8 +34,9 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     storages: dict[str, Storage] = {}
     tree = pickles.load(file, storages=storages)
     keys = pickles.load(file)
-    raw = {}
-    at = file.tell()
+    if sorted(keys) != sorted(storages):
+        raise ValueError("its storages are not those that its tensors refer to")
+    raw, at = {}, file.tell()
     for key in keys:
         storage = storages[key]
         start, end = at + 8, at + 8 + storage.size * item_size(storage.dtype)

@@ -194,7 +194,9 @@ class TestDamage:
 
     def test_sizes_beyond_the_file(self, graph):
         constant(graph, "x", 1, [2**40, 2**40], float_val=[1])
-        with pytest.raises(ValueError, match="x .* is larger than its file can stand for"):
+        with pytest.raises(
+            ValueError, match=r"its constant x \[.*\] is larger than its file can stand for"
+        ):
             graphdef.read(graph.SerializeToString())
 
     def test_sizes_beyond_the_file_together(self, graph):

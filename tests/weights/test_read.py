@@ -2,7 +2,10 @@
 
 import gzip
 import io
+import json
+import struct
 import tarfile
+import zipfile
 
 import numpy as np
 import pytest
@@ -53,13 +56,16 @@ def test_what_is_no_weights_file(data, kind, tmp_path):
 
 
 def test_some_other_zip_archive():
-    import zipfile
-
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("word/document.xml", "<w/>")
     with pytest.raises(ValueError, match="it holds no weights: it is some other zip archive"):
         read(file.getvalue(), "it")
+
+
+def test_no_such_file(tmp_path):
+    with pytest.raises(FileNotFoundError, match=f"there is no weights file {tmp_path}"):
+        load_file(tmp_path)
 
 
 class TestTar:
@@ -75,7 +81,7 @@ class TestTar:
             read(tar(*self.members), "it")
 
     def test_no_such_member(self):
-        with pytest.raises(ValueError, match="its tar archive has no other.pb"):
+        with pytest.raises(ValueError, match=r"its tar archive has no other\.pb"):
             read(tar(*self.members), "it", "other.pb")
 
     def test_a_truncated_archive(self):
@@ -114,25 +120,22 @@ class TestTar:
 
 
 def examples():
-    import json
-    import struct
-
     header = json.dumps({"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}}).encode()
     file = io.BytesIO()
     np.savez(file, x=np.float32([1, 2]))
-    yield "safetensors", struct.pack("<Q", len(header)) + header + bytes(8)
-    yield "npz", file.getvalue()
-    yield "graph", graph()
-    yield "tar", tar(("graph.pb", graph()))
+    yield struct.pack("<Q", len(header)) + header + bytes(8)
+    yield file.getvalue()
+    yield graph()
+    yield tar(("graph.pb", graph()))
 
 
 def torch_examples():
     torch = pytest.importorskip("torch")
-    for name, new in (("zip", True), ("stream", False)):
+    for new in (True, False):
         file = io.BytesIO()
         state = {"a": {"b": torch.ones(2, 2), "c": torch.arange(3)}, "d": torch.ones(1).half()}
         torch.save(state, file, _use_new_zipfile_serialization=new)
-        yield name, file.getvalue()
+        yield file.getvalue()
 
 
 @pytest.mark.parametrize("make", [examples, torch_examples])
@@ -140,7 +143,7 @@ def test_damaged_bytes_are_read_or_refused(make):
     """Whatever is changed, cut or doubled, the only error is a sentence."""
     rng = np.random.default_rng(0)
     refused = 0
-    for name, data in make():
+    for data in make():
         for _ in range(300):
             damaged = np.frombuffer(data, np.uint8).copy()
             places = rng.integers(len(damaged), size=rng.integers(1, 4))
@@ -152,11 +155,17 @@ def test_damaged_bytes_are_read_or_refused(make):
                 np.concatenate([damaged[:end], damaged[start:]]),
             )
             changed = kinds[rng.choice(3, p=[0.8, 0.1, 0.1])].tobytes()
-            try:
-                tensors = read(changed, name, "graph.pb")
-            except ValueError as error:
-                refused += 1
-                assert str(error).startswith(name)
-            else:
-                assert all(isinstance(tensor, np.ndarray) for tensor in tensors.values())
+            text = refusal(changed)
+            refused += text is not None
+            assert text is None or text.startswith("it cannot be read: ") or "it holds no" in text
     assert refused > 100
+
+
+def refusal(data):
+    """The sentence with which bytes are refused; None if they are read."""
+    try:
+        tensors = read(data, "it", "graph.pb")
+    except ValueError as error:
+        return str(error)
+    assert all(isinstance(tensor, np.ndarray) for tensor in tensors.values())
+    assert not any(tensor.flags.writeable for tensor in tensors.values())

@@ -73,6 +73,16 @@ class TestFetching:
         sizes = [*range(1000, len(data), 1000), len(data)]
         assert told == [(entry, size, len(data)) for size in sizes]
 
+    def test_a_redirection_is_followed(self, publish, server, cache, data):
+        def answer(handler):
+            handler.send_response(302)
+            handler.send_header("Location", f"{server.url}/elsewhere")
+            handler.end_headers()
+
+        publish(NAME, answer)
+        server.files["/elsewhere"] = data
+        assert_loaded(load(NAME), data)
+
     def test_a_server_that_tells_no_length(self, publish, cache, data):
         def answer(handler):
             handler.send_response(200)
@@ -186,8 +196,8 @@ class TestRefusals:
         record = cache / f"{entry.file}.json"
         assert self.refused() == (
             f"what {entry.url} sent is not the {entry.file} that was first fetched here: its SHA-256 "
-            f"is {sha256(file.getvalue())}, and {record} remembers {sha256(data)}; delete that record "
-            "if you trust the new file"
+            f"is {sha256(file.getvalue())}, not {sha256(data)} as {record} remembers (delete that "
+            "record to accept another file)"
         )
         assert files(cache) == [record.name]
         record.unlink()
@@ -202,15 +212,29 @@ class TestRefusals:
         assert text.startswith(
             f"{cache / entry.file} is not the {entry.file} that was first fetched"
         )
-        assert text.endswith(f". Delete it, and it is fetched anew from {entry.url}")
+        assert text.endswith(f". Delete {cache / entry.file} to have it fetched anew")
         (cache / entry.file).unlink()
         assert_loaded(load(NAME), data)
 
     def test_a_record_that_cannot_be_read(self, publish, cache, data):
         entry = publish(NAME, data)
         load(NAME)
-        (cache / f"{entry.file}.json").write_text("{}")
-        assert f"{entry.file}.json does not name a SHA-256; delete it" in self.refused()
+        record = cache / f"{entry.file}.json"
+        for content in (b"{}", b"[]", b"\xff", b""):
+            record.write_bytes(content)
+            assert self.refused() == f"{record} does not name a SHA-256; delete it"
+
+    def test_a_truncated_file(self, publish, cache, data):
+        def answer(handler):  # without a length, by which it would be noticed sooner
+            handler.send_response(200)
+            handler.end_headers()
+            handler.wfile.write(data[:-100])
+
+        entry = publish(NAME, answer)
+        assert self.refused() == (
+            f"what {entry.url} sent is not {entry.file}: its zip archive is truncated or damaged"
+        )
+        assert files(cache) == []
 
     def test_a_web_page(self, publish, server, cache):
         entry = publish(NAME, b"<!DOCTYPE html><title>Please log in</title>")
@@ -239,8 +263,8 @@ class TestRefusals:
         torch.save({"weight": torch.ones(1), "trap": Trap()}, file)
         entry = publish(NAME, file.getvalue())
         assert self.refused() == (
-            f"what {entry.url} sent cannot be read: its pickle asks for io.open, which no weights "
-            "need and which may hide code; nothing of it was run"
+            f"what {entry.url} sent cannot be read: its pickle asks for {open.__module__}.open, "
+            "which no weights need and which may hide code; nothing of it was run"
         )
         assert not (tmp_path / "trapped").exists()
         assert files(cache) == []
@@ -320,6 +344,15 @@ class TestNoNetwork:
         )
         assert server.requests == []
 
+    def test_a_cache_that_is_full(self, publish, cache, data, monkeypatch):
+        def full(*arguments):
+            raise OSError(28, "No space left on device")
+
+        publish(NAME, data)
+        monkeypatch.setattr(store.os, "replace", full)
+        assert f"{cache} cannot be written (No space left on device): set JAXGAN" in self.failed()
+        assert files(cache) == []
+
 
 class TestGivenFiles:
     def test_a_file_is_read_without_network_or_cache(self, server, publish, cache, data, tmp_path):
@@ -351,6 +384,10 @@ class TestGivenFiles:
         assert_loaded(load(["dinov2_vitb14", NAME], path), data)
         with pytest.raises(ValueError, match=r"with 0123abcd; .*with abcd0123$"):
             load(["dinov2_vitb14", "dinov2_vitl14"], path)
+
+    def test_no_names(self, tmp_path):
+        with pytest.raises(ValueError, match="load takes the names of published files; load_file"):
+            load((), tmp_path / "mine")
 
     def test_no_such_file(self, tmp_path):
         with pytest.raises(FileNotFoundError, match=f"there is no weights file {tmp_path}/mine"):

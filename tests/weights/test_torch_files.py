@@ -146,10 +146,8 @@ def test_a_torchscript_archive_has_the_names_of_the_state_dict(tmp_path, how):
     body = model.body
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if how == "script":
-            module = torch.jit.script(body)
-        else:
-            module = torch.jit.trace(body, torch.ones(1, 3, 5, 5))
+        images = torch.ones(1, 3, 5, 5)
+        module = torch.jit.script(body) if how == "script" else torch.jit.trace(body, images)
     module.save(str(tmp_path / "module.pt"))
     tensors, _ = load_file(tmp_path / "module.pt")
     expected = body.state_dict()
@@ -245,6 +243,17 @@ class TestHiddenCode:
         ):
             pickles.load(io.BytesIO(b"\x80\x02c" + name.encode() + b"\n."))
 
+    def test_in_a_torchscript_archive(self, trap):
+        file = io.BytesIO()
+        torch.save({"weight": torch.zeros(2)}, file)
+        hidden = pickle.dumps({"weight": CallTrap(trap)}, 2)
+        data = rewritten(
+            file.getvalue(), **{"data.pkl": hidden}, **{"constants.pkl": b"\x80\x02)."}
+        )
+        with pytest.raises(ValueError, match=r"asks for \w+\.mkdir, .* nothing of it was run"):
+            read(data, "it")
+        assert not trap.exists()
+
     def test_a_torchscript_class_is_data_only(self):
         program = b"\x80\x02c__torch__.os\nsystem\n)\x81}X\x01\x00\x00\x00aK\x05sb."
         assert pickles.load(io.BytesIO(program), records=True) == {"a": 5}
@@ -254,11 +263,13 @@ class TestHiddenCode:
 
 
 def rewritten(data, **members):
-    """A zip archive with the members of these names (after the folder) put in place of its own."""
+    """PyTorch's zip archive with these members put in place of its own, or beside them."""
     file = io.BytesIO()
     with zipfile.ZipFile(io.BytesIO(data)) as source, zipfile.ZipFile(file, "w") as target:
-        for name in source.namelist():
-            target.writestr(name, members.get(name.split("/", 1)[1], source.read(name)))
+        contents = {name: source.read(name) for name in source.namelist()}
+        contents |= {f"archive/{name}": content for name, content in members.items()}
+        for name, content in contents.items():
+            target.writestr(name, content)
     return file.getvalue()
 
 
@@ -307,6 +318,20 @@ class TestDamage:
             read(stream[:-1], "it")
         with pytest.raises(ValueError, match="its pickle is truncated or damaged"):
             read(stream[:200], "it")
+
+    def test_a_stream_of_other_storages(self, stream):
+        storages = {}
+        file = io.BytesIO(stream)
+        for _ in range(4):
+            pickles.load(file, storages=storages)
+        (key,) = storages
+        at = stream.rindex(key.encode())
+        assert at > file.tell()
+        other = stream[:at] + b"x" + stream[at + 1 :]
+        with pytest.raises(
+            ValueError, match="its storages are not those that its tensors refer to"
+        ):
+            read(other, "it")
 
     def test_a_stream_of_other_kinds(self, stream):
         version = stream.replace(b"\x80\x02M\xe9\x03.", b"\x80\x02M\xea\x03.")
@@ -362,7 +387,7 @@ class TestDamage:
 
     def test_a_whole_pickled_network(self, save):
         with pytest.raises(
-            ValueError, match="its pickle asks for torch.nn.modules.linear.Linear, whi"
+            ValueError, match=r"its pickle asks for torch\.nn\.modules\.linear\.Linear"
         ):
             read(save(torch.nn.Linear(2, 2)), "it")
 

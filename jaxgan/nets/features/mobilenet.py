@@ -78,6 +78,5 @@ NETWORKS = (
         resize="clean",
         apply=_apply,
         convert=_convert,
-        files=("mobilenet_v2_1.0_224",),
     ),
 )

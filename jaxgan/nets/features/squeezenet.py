@@ -79,6 +79,5 @@ NETWORKS = (
         resize="clean",
         apply=_apply,
         convert=_convert,
-        files=("squeezenet1_1_notop",),
     ),
 )
