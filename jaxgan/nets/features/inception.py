@@ -1,0 +1,373 @@
+"""The Inception of 2015-12-05, which the Inception score, FID and sFID are defined through.
+
+It is the network of Szegedy et al., "Rethinking the Inception architecture for computer vision"
+(2015), as TensorFlow's graph `classify_image_graph_def.pb` has it. The Inception score (Salimans et
+al., "Improved techniques for training GANs", 2016) reads its logits; FID (Heusel et al., "GANs trained
+by a two time-scale update rule converge to a local Nash equilibrium", 2017) its last pooling,
+"pool_3"; sFID (Nash et al., "Generating images with sparse representations", 2021) the first seven
+channels of "mixed_6/conv", the choice of openai/guided-diffusion's evaluator.
+
+torchvision's `inception_v3` is another network: other weights, 1000 classes and, in its layers,
+
+- average poolings that count the padding, where these divide by the pixels they see;
+- in the last block an average pooling, where this takes the maximum;
+- pixels normalised by ImageNet's means and deviations, where this takes (x - 128) / 128. (The
+  package pytorch-fid, with this network's weights, takes x / 127.5 - 1.)
+
+Epsilon is 0.001 in both. The graph classifies 1008 ways, some of them unused, and adds a bias to
+its logits that the Inception score has left away from the beginning: so do these.
+
+Layers have the names of the PyTorch port, toshas/torch-fidelity and mseitzer/pytorch-fid. On a CPU
+it is some 1.7 times as fast as the port, through identities that change rounding only:
+
+- batch normalisations are folded into the kernels before them;
+- the 1x1 convolutions that read one map are one wide product;
+- averaging commutes with a 1x1 convolution, and so runs on its few outputs (it leaves a bias as it
+  is, since padding does not count);
+- poolings are sums and maxima of shifted maps, XLA's own being ten times slower on a CPU.
+"""
+
+from __future__ import annotations
+
+import functools
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+from flax.traverse_util import flatten_dict, unflatten_dict
+
+from jaxgan.nets.features import FeatureNet, Tensors, Variables
+from jaxgan.nets.features._tensors import take
+
+SIZE = (299, 299)
+_EPSILON = 0.001
+_SPATIAL_CHANNELS = 7
+
+
+class Inception(nn.Module):
+    """The network from resized pictures to its three outputs.
+
+    Takes float32 pictures [B, 299, 299, 3] of values 0 to 255. Returns float32 "features" [B, 2048],
+    "logits" [B, 1008] without bias, and "spatial" [B, 2023], which is a map [17, 17, 7] flattened.
+    """
+
+    @nn.compact
+    def __call__(self, pictures: jax.Array) -> dict[str, jax.Array]:
+        x = (pictures - 128) / 128
+        x = Conv(32, (3, 3), 2, "VALID", name="Conv2d_1a_3x3")(x)
+        x = Conv(32, (3, 3), 1, "VALID", name="Conv2d_2a_3x3")(x)
+        x = Conv(64, (3, 3), name="Conv2d_2b_3x3")(x)
+        x = _max_pool(x, 2, "VALID")
+        x = Conv(80, (1, 1), name="Conv2d_3b_1x1")(x)
+        x = Conv(192, (3, 3), 1, "VALID", name="Conv2d_4a_3x3")(x)
+        x = _max_pool(x, 2, "VALID")
+        x = Block35(32, name="Mixed_5b")(x)
+        x = Block35(64, name="Mixed_5c")(x)
+        x = Block35(64, name="Mixed_5d")(x)
+        x = Reduce35(name="Mixed_6a")(x)
+        x = Block17(128, name="Mixed_6b")(x)
+        x = Block17(160, name="Mixed_6c")(x)
+        x = Block17(160, name="Mixed_6d")(x)
+        spatial = x[..., :_SPATIAL_CHANNELS]  # the graph's "mixed_6/conv" comes first in the block
+        x = Block17(192, name="Mixed_6e")(x)
+        x = Reduce17(name="Mixed_7a")(x)
+        x = Block8(maximum=False, name="Mixed_7b")(x)
+        x = Block8(maximum=True, name="Mixed_7c")(x)
+        features = x.mean((1, 2))
+        return {
+            "features": features,
+            "logits": nn.Dense(1008, use_bias=False, precision="highest", name="fc")(features),
+            "spatial": spatial.reshape(len(spatial), -1),
+        }
+
+
+class Block35(nn.Module):
+    """The block of maps 35x35: towers 1x1, 5x5, 3x3 twice, and pooled."""
+
+    pooled: int
+
+    @nn.compact
+    def __call__(self, x):
+        one, five, double, pooled = _heads(
+            x, branch1x1=64, branch5x5_1=48, branch3x3dbl_1=64, branch_pool=self.pooled
+        )
+        five = Conv(64, (5, 5), name="branch5x5_2")(nn.relu(five))
+        double = Conv(96, (3, 3), name="branch3x3dbl_2")(nn.relu(double))
+        double = Conv(96, (3, 3), name="branch3x3dbl_3")(double)
+        return jnp.concatenate([nn.relu(one), five, double, nn.relu(_average(pooled))], -1)
+
+
+class Reduce35(nn.Module):
+    """The block from 35x35 to 17x17: towers 3x3, 3x3 twice, and pooled."""
+
+    @nn.compact
+    def __call__(self, x):
+        three = Conv(384, (3, 3), 2, "VALID", name="branch3x3")(x)
+        double = Conv(64, (1, 1), name="branch3x3dbl_1")(x)
+        double = Conv(96, (3, 3), name="branch3x3dbl_2")(double)
+        double = Conv(96, (3, 3), 2, "VALID", name="branch3x3dbl_3")(double)
+        return jnp.concatenate([three, double, _max_pool(x, 2, "VALID")], -1)
+
+
+class Block17(nn.Module):
+    """The block of maps 17x17: towers 1x1, 7x7 in two factors, 7x7 twice in four, and pooled."""
+
+    width: int
+
+    @nn.compact
+    def __call__(self, x):
+        n = self.width
+        one, seven, double, pooled = _heads(
+            x, branch1x1=192, branch7x7_1=n, branch7x7dbl_1=n, branch_pool=192
+        )
+        seven = Conv(n, (1, 7), name="branch7x7_2")(nn.relu(seven))
+        seven = Conv(192, (7, 1), name="branch7x7_3")(seven)
+        double = Conv(n, (7, 1), name="branch7x7dbl_2")(nn.relu(double))
+        double = Conv(n, (1, 7), name="branch7x7dbl_3")(double)
+        double = Conv(n, (7, 1), name="branch7x7dbl_4")(double)
+        double = Conv(192, (1, 7), name="branch7x7dbl_5")(double)
+        return jnp.concatenate([nn.relu(one), seven, double, nn.relu(_average(pooled))], -1)
+
+
+class Reduce17(nn.Module):
+    """The block from 17x17 to 8x8: towers 3x3, 7x7 in two factors then 3x3, and pooled."""
+
+    @nn.compact
+    def __call__(self, x):
+        three, seven = _heads(x, branch3x3_1=192, branch7x7x3_1=192)
+        three = Conv(320, (3, 3), 2, "VALID", name="branch3x3_2")(nn.relu(three))
+        seven = Conv(192, (1, 7), name="branch7x7x3_2")(nn.relu(seven))
+        seven = Conv(192, (7, 1), name="branch7x7x3_3")(seven)
+        seven = Conv(192, (3, 3), 2, "VALID", name="branch7x7x3_4")(seven)
+        return jnp.concatenate([three, seven, _max_pool(x, 2, "VALID")], -1)
+
+
+class Block8(nn.Module):
+    """The block of maps 8x8: towers 1x1, 3x3 that forks, 3x3 twice that forks, and pooled."""
+
+    maximum: bool
+
+    @nn.compact
+    def __call__(self, x):
+        widths = {"branch1x1": 320, "branch3x3_1": 384, "branch3x3dbl_1": 448}
+        if self.maximum:
+            one, three, double = _heads(x, **widths)
+            pooled = Conv(192, (1, 1), name="branch_pool")(_max_pool(x, 1, "SAME"))
+        else:
+            one, three, double, pooled = _heads(x, **widths, branch_pool=192)
+            pooled = nn.relu(_average(pooled))
+        three = nn.relu(three)
+        double = Conv(384, (3, 3), name="branch3x3dbl_2")(nn.relu(double))
+        towers = [
+            nn.relu(one),
+            Conv(384, (1, 3), name="branch3x3_2a")(three),
+            Conv(384, (3, 1), name="branch3x3_2b")(three),
+            Conv(384, (1, 3), name="branch3x3dbl_3a")(double),
+            Conv(384, (3, 1), name="branch3x3dbl_3b")(double),
+            pooled,
+        ]
+        return jnp.concatenate(towers, -1)
+
+
+class Conv(nn.Module):
+    """A convolution, the bias that its batch normalisation has become, and ReLU."""
+
+    features: int
+    kernel_size: tuple[int, int]
+    stride: int = 1
+    padding: str = "SAME"
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel, bias = _weights(self, (*self.kernel_size, x.shape[-1], self.features))
+        return nn.relu(_convolve(x, kernel, self.stride, self.padding) + bias[None, None, None])
+
+
+class _Head(nn.Module):
+    """The weights of one of several 1x1 convolutions."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, channels: int) -> tuple[jax.Array, jax.Array]:
+        return _weights(self, (1, 1, channels, self.features))
+
+
+def _weights(layer: nn.Module, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
+    kernel = layer.param("kernel", nn.initializers.he_normal(), shape)
+    return kernel, layer.param("bias", nn.initializers.zeros, shape[-1:])
+
+
+def _heads(x: jax.Array, **widths: int) -> list[jax.Array]:
+    """The 1x1 convolutions of x, by name and width, without their ReLU.
+
+    One wide product fills a CPU's cache lines and a GPU better than several narrow ones.
+    """
+    weights = [_Head(width, name=name)(x.shape[-1]) for name, width in widths.items()]
+    kernels, biases = zip(*weights, strict=True)
+    y = _convolve(x, jnp.concatenate(kernels, -1), 1, "SAME")
+    y = y + jnp.concatenate(biases)[None, None, None]
+    return jnp.split(y, np.cumsum(list(widths.values()))[:-1].tolist(), -1)
+
+
+def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
+    """The convolution at full float32, or a TPU in bfloat16 and a GPU in TF32 would each have its own features."""
+    if kernel.shape[:2] == (1, 1):
+        return jnp.dot(x, kernel[0, 0], precision="highest")
+    # XLA's CPU backend runs an unpadded convolution at a quarter to half the speed of a padded one: 27 ms against 7 for
+    # four pictures in Conv2d_2a_3x3, 55 against 23 in Conv2d_4a_3x3. So one row and one column are added after the
+    # last, and what they make is cut off.
+    unpadded = padding == "VALID"
+    y = jax.lax.conv_general_dilated(
+        x,
+        kernel,
+        (stride, stride),
+        ((0, 1), (0, 1)) if unpadded else padding,
+        dimension_numbers=("NHWC", "HWIO", "NHWC"),
+        precision="highest",
+    )
+    if unpadded:
+        height, width = (
+            (n - k) // stride + 1 for n, k in zip(x.shape[1:3], kernel.shape, strict=False)
+        )
+        y = y[:, :height, :width]
+    return y
+
+
+def _max_pool(x: jax.Array, stride: int, padding: str) -> jax.Array:
+    """The maximum of 3x3 pixels."""
+    if padding == "SAME":
+        x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)), constant_values=-np.inf)
+    for axis in (1, 2):
+        x = functools.reduce(jnp.maximum, _thirds(x, axis, stride))
+    return x
+
+
+def _average(x: jax.Array) -> jax.Array:
+    """The mean of those of 3x3 pixels that lie inside."""
+    _, h, w, _ = x.shape
+    counts = np.outer(*(np.convolve(np.ones(n), np.ones(3), "same") for n in (h, w)))
+    x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
+    for axis in (1, 2):
+        x = sum(_thirds(x, axis, 1))
+    return x * (1 / counts).astype(np.float32)[None, :, :, None]
+
+
+def _thirds(x: jax.Array, axis: int, stride: int) -> list[jax.Array]:
+    """The first, second and third pixels of all windows of three along an axis."""
+    stop = x.shape[axis] - 2
+    return [jax.lax.slice_in_dim(x, i, stop + i, stride, axis) for i in range(3)]
+
+
+def apply(variables: Variables, pictures: jax.Array) -> dict[str, jax.Array]:
+    """The outputs for float32 pictures [B, 299, 299, 3] of values 0 to 255; see `Inception`."""
+    if pictures.shape[1:] != (*SIZE, 3) or pictures.dtype != jnp.float32:
+        raise ValueError(
+            f"inception takes float32 pictures [B, 299, 299, 3] of values 0 to 255, not "
+            f"{pictures.dtype} {list(pictures.shape)}; resize them with jaxgan.metrics.resize first"
+        )
+    return Inception().apply(variables, pictures)
+
+
+def convert(tensors: Tensors) -> Variables:
+    """The tensors of TensorFlow's graph, or of the PyTorch port's file, as variables of `Inception`.
+
+    The batch normalisations gamma (x - mean) / sqrt(variance + 0.001) + beta are folded into the
+    kernels in float64. Tensors that the features do not need are left alone: the logits' bias,
+    the port's counts of batches, the graph's constants.
+
+    Args:
+      tensors: by their published names: "conv/conv2d_params" [3, 3, 3, 32], ... "softmax/weights"
+        [2048, 1008] of the graph, or "Conv2d_1a_3x3.conv.weight" [32, 3, 3, 3], ... "fc.weight"
+        [1008, 2048] of the port.
+    """
+    graph = "conv/conv2d_params" in tensors
+    pictures = jax.ShapeDtypeStruct((1, *SIZE, 3), jnp.float32)
+    params = jax.eval_shape(Inception().init, jax.random.key(0), pictures)["params"]
+    converted = {}
+    for path, parameter in flatten_dict(params).items():
+        layer, kind = path[:-1], path[-1]
+        if kind == "kernel" and layer != ("fc",):
+            read = _read_graph if graph else _read_port
+            kernel, gamma, beta, mean, variance = read(tensors, ".".join(layer), parameter.shape)
+            scale = gamma / np.sqrt(variance + _EPSILON)
+            converted[*layer, "kernel"] = (kernel * scale).astype(np.float32)
+            converted[*layer, "bias"] = (beta - mean * scale).astype(np.float32)
+    inputs, classes = params["fc"]["kernel"].shape
+    if graph:
+        converted["fc", "kernel"] = take(tensors, "softmax/weights", (inputs, classes))
+    else:
+        converted["fc", "kernel"] = take(tensors, "fc.weight", (classes, inputs)).T
+    return {"params": unflatten_dict(converted)}
+
+
+def _read_graph(tensors: Tensors, layer: str, shape: tuple[int, ...]) -> list[np.ndarray]:
+    name = tensorflow_name(layer)
+    kernel = take(tensors, f"{name}/conv2d_params", shape)
+    statistics = ("gamma", "beta", "moving_mean", "moving_variance")
+    vectors = [take(tensors, f"{name}/batchnorm/{part}", shape[-1:]) for part in statistics]
+    return [tensor.astype(np.float64) for tensor in (kernel, *vectors)]
+
+
+def _read_port(tensors: Tensors, layer: str, shape: tuple[int, ...]) -> list[np.ndarray]:
+    height, width, inputs, outputs = shape
+    kernel = take(tensors, f"{layer}.conv.weight", (outputs, inputs, height, width))
+    statistics = ("weight", "bias", "running_mean", "running_var")
+    vectors = [take(tensors, f"{layer}.bn.{part}", shape[-1:]) for part in statistics]
+    return [tensor.astype(np.float64) for tensor in (kernel.transpose(2, 3, 1, 0), *vectors)]
+
+
+_STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3")
+_BLOCKS = (
+    *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c"),
+    *("Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"),
+)
+_TOWERS = {
+    "branch1x1": "",
+    **dict.fromkeys(("branch3x3", "branch5x5", "branch7x7"), "tower/"),
+    **dict.fromkeys(("branch3x3dbl", "branch7x7dbl", "branch7x7x3"), "tower_1/"),
+    "branch_pool": "tower_2/",
+}
+_TOWERS_6A = {"branch3x3": "", "branch3x3dbl": "tower/"}
+# A tower's convolutions by what the port puts after the tower's name; "a" and "b" are where it forks.
+_CONVOLUTIONS = {
+    **{"": "conv", "_1": "conv", "_2": "conv_1", "_3": "conv_2", "_4": "conv_3", "_5": "conv_4"},
+    **dict.fromkeys(("_2a", "_3a"), "mixed/conv"),
+    **dict.fromkeys(("_2b", "_3b"), "mixed/conv_1"),
+}
+
+
+def tensorflow_name(layer: str) -> str:
+    """The graph's name of a convolution of the port.
+
+    >>> tensorflow_name("Conv2d_4a_3x3"), tensorflow_name("Mixed_7c.branch3x3dbl_3b")
+    ('conv_4', 'mixed_10/tower_1/mixed/conv_1')
+    """
+    block, _, name = layer.partition(".")
+    if not name:
+        return _numbered("conv", _STEM.index(block))
+    towers = _TOWERS_6A if block == "Mixed_6a" else _TOWERS
+    tower, convolution = next(
+        (tower, name.removeprefix(tower))
+        for tower in towers
+        if name.startswith(tower) and name.removeprefix(tower) in _CONVOLUTIONS
+    )
+    return f"{_numbered('mixed', _BLOCKS.index(block))}/{towers[tower]}{_CONVOLUTIONS[convolution]}"
+
+
+def _numbered(name: str, index: int) -> str:
+    return f"{name}_{index}" if index else name
+
+
+NETWORKS = (
+    FeatureNet(
+        name="inception",
+        outputs={"features": 2048, "logits": 1008, "spatial": 17 * 17 * _SPATIAL_CHANNELS},
+        size=SIZE,
+        resize="tf1",
+        apply=apply,
+        convert=convert,
+        files=("inception_tensorflow", "inception_pytorch_fid"),
+    ),
+)
