@@ -114,7 +114,7 @@ def standardise(images: jax.Array, mean: Sequence[float], deviation: Sequence[fl
     return (images - np.float32(mean).reshape(shape)) / np.float32(deviation).reshape(shape)
 
 
-def pictures(name: str, images: jax.Array, size: tuple[int, int] | None = None) -> None:
+def check_pictures(name: str, images: jax.Array, size: tuple[int, int] | None = None) -> None:
     """Raises unless they are float32 [B, H, W, 3], of (height, width) = `size` where one is given."""
     wanted = ["B", *(size or ("H", "W")), 3]
     if (

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.nets.features import FeatureNet, Tensors, Variables
-from jaxgan.nets.features._tensors import from_torch, full_precision, pictures, standardise
+from jaxgan.nets.features._tensors import check_pictures, from_torch, full_precision, standardise
 from jaxgan.nets.features.vgg import DEVIATION, MEAN
 
 _SIZE = (32, 32)
@@ -59,13 +59,15 @@ def _resnet(depth: int) -> FeatureNet:
 
     @full_precision
     def apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
-        pictures(name, images, _SIZE)
+        check_pictures(name, images, _SIZE)
         x = standardise(images, np.multiply(255, MEAN), np.multiply(255, DEVIATION))
         features, logits = module.apply(variables, x)
         return {"features": features, "logits": logits}
 
     def convert(tensors: Tensors) -> Variables:
-        return from_torch(module, [(1, *_SIZE, 3)], tensors, _torch_name)
+        # As published, the state dict is of a parallel wrapper, beside the accuracy in one dict.
+        plain = {re.sub(r"^(state_dict\.)?(module\.)?", "", k): v for k, v in tensors.items()}
+        return from_torch(module, [(1, *_SIZE, 3)], plain, _torch_name)
 
     return FeatureNet(
         name=name,

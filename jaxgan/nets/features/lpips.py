@@ -15,7 +15,13 @@ import numpy as np
 
 from jaxgan.nets.features import Tensors, Variables
 from jaxgan.nets.features import vgg as vgg16
-from jaxgan.nets.features._tensors import from_torch, full_precision, pictures, standardise, take
+from jaxgan.nets.features._tensors import (
+    check_pictures,
+    from_torch,
+    full_precision,
+    standardise,
+    take,
+)
 from jaxgan.nets.features.squeezenet import SqueezeNet
 
 # Of pictures in [-1, 1]: ImageNet's statistics to three digits, which are part of the definition.
@@ -50,6 +56,12 @@ MAPS: Mapping[str, dict[str, int]] = {
                 "fire8": 512, "fire9": 512},
 }  # fmt: skip
 BACKBONES = tuple(MAPS)
+# The files of `jaxgan.weights` that `convert` takes: the backbone's and the heads'.
+FILES = {
+    "vgg": ("vgg16", "lpips_vgg"),
+    "alex": ("alexnet", "lpips_alex"),
+    "squeeze": ("squeezenet1_1", "lpips_squeeze"),
+}
 
 
 @full_precision
@@ -61,8 +73,8 @@ def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "ale
 
     Args:
       variables: from `convert`, of the same backbone.
-      x, y: float32 [B, H, W, 3] in [-1, 1], of equal shape, at least 32 pixels a side. LPIPS depends
-        on the size: 256 is usual, 64 is what its judgements were made at.
+      x, y: float32 [B, H, W, 3] in [-1, 1], of equal shape; any size that the poolings leave a pixel
+        of. The distance depends on it: the judgements were of 64 pixels, path length takes 256.
       backbone: of `BACKBONES`.
 
     Returns:
@@ -70,14 +82,18 @@ def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "ale
     """
     maps = _maps(backbone)
     for name, images in (("x", x), ("y", y)):
-        pictures(f"lpips's {name}", images)
-    if x.shape != y.shape or min(x.shape[1:3]) < 32:
+        check_pictures(f"lpips's {name}", images)
+    if x.shape != y.shape:
         raise ValueError(
-            f"lpips compares pictures of equal shape, 32 pixels a side or more; got {list(x.shape)}"
-            f" and {list(y.shape)}"
+            f"lpips compares pictures of equal shape, not {list(x.shape)} with {list(y.shape)}"
         )
     both = standardise(jnp.concatenate([x, y]), _MEAN, _DEVIATION)
     found = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
+    if not all(found[name].size for name in maps):
+        raise ValueError(
+            f"pictures {list(x.shape)} are too small for the poolings of {backbone!r}; enlarge them "
+            "to 32 pixels a side or more"
+        )
     total = jnp.zeros(x.shape[0], jnp.float32)
     for name, head in zip(maps, variables["heads"], strict=True):
         a, b = jnp.split(_unit(found[name]), 2)

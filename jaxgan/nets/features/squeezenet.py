@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.nets.features import FeatureNet, Tensors, Variables
-from jaxgan.nets.features._tensors import fill, full_precision, pictures, standardise, take
+from jaxgan.nets.features._tensors import check_pictures, fill, full_precision, standardise, take
 
 # Channels of each fire module: squeeze, and either of the two that expand.
 FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192),
@@ -66,14 +66,14 @@ def _convert(tensors: Tensors) -> Variables:
 
 @full_precision
 def _apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
-    pictures("squeezenet1_1", images)
+    check_pictures("squeezenet1_1_notop", images)
     bgr = standardise(images[..., ::-1], (103.939, 116.779, 123.68), (1, 1, 1))
     return {"features": SqueezeNet().apply(variables, bgr)["fire9"].mean((1, 2))}
 
 
 NETWORKS = (
     FeatureNet(
-        name="squeezenet1_1",
+        name="squeezenet1_1_notop",
         outputs={"features": 512},
         size=_SIZE,
         resize="clean",

@@ -19,9 +19,9 @@ import numpy as np
 
 from jaxgan.nets.features import FeatureNet, Tensors, Variables
 from jaxgan.nets.features._tensors import (
+    check_pictures,
     from_torch,
     full_precision,
-    pictures,
     standardise,
     take,
 )
@@ -119,8 +119,9 @@ def perceptual_features(
     network = VGG16(outputs)
 
     def features(images: jax.Array) -> list[jax.Array]:
-        pictures("VGG16", images)
-        return list(network.apply(variables, _normalise((images + 1) * 127.5)).values())
+        check_pictures("VGG16", images)
+        maps = network.apply(variables, _normalise((images + 1) * 127.5))
+        return [maps[name] for name in outputs]
 
     return features
 
@@ -132,7 +133,7 @@ def _normalise(images: jax.Array) -> jax.Array:
 
 @full_precision
 def _apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
-    pictures("vgg16", images, _SIZE)
+    check_pictures("vgg16", images, _SIZE)
     found = _NETWORK.apply(variables, _normalise(images))
     return {"features": found["relu7"], "logits": found["fc8"]}
 

@@ -24,7 +24,13 @@ import numpy as np
 
 from jaxgan import resample
 from jaxgan.nets.features import FeatureNet, Tensors, Variables
-from jaxgan.nets.features._tensors import from_torch, full_precision, pictures, standardise, take
+from jaxgan.nets.features._tensors import (
+    check_pictures,
+    from_torch,
+    full_precision,
+    standardise,
+    take,
+)
 from jaxgan.nets.features.vgg import DEVIATION, MEAN
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -128,8 +134,8 @@ CLIP = functools.partial(ViT, activation=_quick_gelu, epsilon=1e-5, patch_bias=F
 
 def convert_dinov2(module: ViT, tensors: Tensors) -> Variables:
     """A state dict of facebookresearch/dinov2, its positions resized to the module's grid of patches."""
-    positions, width = tensors.get("pos_embed"), module.width
-    trained = 1 if positions is None else math.isqrt(positions.shape[-2] - 1)
+    width = module.width
+    trained = math.isqrt(max(0, np.size(tensors.get("pos_embed", ())) // width - 1))
     positions = take(tensors, "pos_embed", (1, 1 + trained**2, width))[0]
     adapted = {
         "cls_token": take(tensors, "cls_token", (1, 1, width))[0, 0],
@@ -166,6 +172,9 @@ def resize_positions(positions: np.ndarray, grid: int, antialias: bool) -> np.nd
 
     Returns:
       float32 [1 + grid grid, D]; `positions` themselves if grid = M.
+
+    >>> resize_positions(np.ones((1 + 5 * 5, 3), np.float32), 2, antialias=False).shape
+    (5, 3)
     """
     trained = math.isqrt(len(positions) - 1)
     if grid == trained:
@@ -180,14 +189,18 @@ def resize_positions(positions: np.ndarray, grid: int, antialias: bool) -> np.nd
 
 
 def _bicubic(size: int, new: int, scale: float) -> np.ndarray:
-    """[new, size]: Keys's cubic (a = -3/4) at (i + 1/2) / scale - 1/2, edges repeated."""
-    centres = (np.arange(new) + 0.5) / scale - 0.5
-    matrix = np.zeros((new, size))
+    """[new, size]: Keys's cubic (a = -3/4) at (i + 1/2) / scale - 1/2, edges repeated.
+
+    In float32 as PyTorch computes it, which shows in the fifth digit.
+    """
+    step, half, a = np.float32(1 / scale), np.float32(0.5), np.float32(-0.75)
+    centres = step * (np.arange(new, dtype=np.float32) + half) - half
+    matrix = np.zeros((new, size), np.float32)
     for offset in range(-1, 3):
-        nearby = np.floor(centres) + offset
+        nearby = np.floor(centres) + np.float32(offset)
         t = np.abs(centres - nearby)
-        near = 1.25 * t**3 - 2.25 * t**2 + 1
-        far = -0.75 * (t**3 - 5 * t**2 + 8 * t - 4)
+        near = ((a + 2) * t - (a + 3)) * t * t + 1
+        far = ((a * t - 5 * a) * t + 8 * a) * t - 4 * a
         at = np.clip(nearby, 0, size - 1).astype(int)
         np.add.at(matrix, (np.arange(new), at), np.where(t <= 1, near, far))
     return matrix
@@ -244,7 +257,7 @@ def _feature_net(
 
     @full_precision
     def apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
-        pictures(name, images, size)
+        check_pictures(name, images, size)
         x = standardise(images, np.multiply(255, mean), np.multiply(255, deviation))
         return {"features": module.apply(variables, x)}
 
@@ -261,14 +274,14 @@ def _feature_net(
 
 def _dinov2(letter: str, width: int, depth: int, registers: int = 0) -> FeatureNet:
     module = DINOv2(224, 14, width, depth, width // 64, registers)
-    name = f"dinov2_vit{letter}14" + ("_reg" if registers else "")
+    name = f"dinov2_vit{letter}14" + (f"_reg{registers}" if registers else "")
     return _feature_net(name, module, convert_dinov2, "clean", MEAN, DEVIATION)
 
 
 def _clip(letter: str, patch: int, width: int, depth: int, projection: int) -> FeatureNet:
     """Resized as torch-fidelity does; CLIP's own preprocessing is bicubic, and crops."""
     module = CLIP(224, patch, width, depth, width // 64, projection=projection)
-    name = f"clip_vit_{letter}{patch}"
+    name = f"clip_vit_{letter}_{patch}"
     return _feature_net(name, module, convert_clip, "tf1", CLIP_MEAN, CLIP_DEVIATION)
 
 
