@@ -42,7 +42,12 @@ def frechet_distance(mu1, sigma1, mu2, sigma2) -> float:
             f"the two Gaussians must have as many dimensions, not {mu1.size} and {mu2.size}"
         )
     return _distance(
-        mu1, _factor(sigma1, "sigma1"), sigma1.trace(), mu2, _factor(sigma2, "sigma2"), sigma2.trace()
+        mu1,
+        _factor(sigma1, "sigma1"),
+        sigma1.trace(),
+        mu2,
+        _factor(sigma2, "sigma2"),
+        sigma2.trace(),
     )
 
 
