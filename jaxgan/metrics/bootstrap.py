@@ -1,18 +1,18 @@
 """Confidence intervals of scores by resampling, for scores that the usual bootstrap gets wrong.
 
 The usual bootstrap draws N of N examples with replacement and takes percentiles of the score. Both are wrong
-here. A drawn set holds each example about 1.6 times where it holds it at all: neighbours lie at distance 0,
-the unbiased MMD meets pairs of an example with itself. And a Fréchet distance, which is too great by b
-with N examples, is too great by 2b in the drawn sets: the interval may not even contain the score itself.
+here. A drawn set holds an example 1.6 times on average if it holds it at all: neighbours lie at distance 0, and the
+unbiased MMD meets pairs of an example with itself. And a Fréchet distance, which is too great by b with N
+examples, is too great by about 2b in the drawn sets: the interval may not even contain the score itself.
 
 So the default draws random halves without replacement (the delete-half jackknife: Shao & Wu, "A general theory for
-jackknife variance estimation", 1989; Politis, Romano & Wolf, "Subsampling", 1999). To first order a
-half's score varies around the whole set's just as that varies around the truth: variance s²/(N/2) - s²/N =
-s²/N. And a bias b/N is 2b/N in a half, so the halves' shift is the estimate of the bias. Intervals are
-never percentiles but reflected ("basic": Davison & Hinkley, "Bootstrap methods and their application", 1997, Section 5.2).
+jackknife variance estimation", 1989; Politis, Romano & Wolf, "Subsampling", 1999). To first order a half's score
+varies around the whole set's just as that varies around the truth: variance s²/(N/2) - s²/N = s²/N. And a
+bias b/N is 2b/N in a half, so the halves' shift is the estimate of the bias. Intervals are never percentiles but
+reflected ("basic": Davison & Hinkley, "Bootstrap methods and their application", 1997, Section 5.2).
 
-What resampling cannot say: how the score of another training run would differ. And near a true distance of 0 the
-intervals are too wide, by up to sqrt 3, as the distance is no longer linear in the moments.
+What resampling cannot say: how the score of another training run would differ. And near a true Fréchet distance of
+0 the intervals are too wide, by up to sqrt 3, as the distance is no longer linear in the moments.
 """
 
 from collections.abc import Callable

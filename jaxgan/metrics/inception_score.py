@@ -5,6 +5,7 @@ formula from any classifier's outputs. The number is called Inception Score (IS)
 the original Inception's, for which the field takes the logits without the bias of the last layer.
 """
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -57,10 +58,7 @@ def inception_score(
     if shuffle_seed is not None:
         order = np.random.RandomState(shuffle_seed).permutation(len(outputs))
     ends = np.arange(splits + 1) * len(outputs) // splits
-    scores = [
-        _score(outputs, order[start:end], kind)
-        for start, end in zip(ends[:-1], ends[1:], strict=True)
-    ]
+    scores = [_score(outputs, order[start:end], kind) for start, end in itertools.pairwise(ends)]
     return InceptionScore(float(np.mean(scores)), float(np.std(scores)))
 
 

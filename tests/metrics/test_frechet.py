@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from jaxgan.metrics.frechet import frechet_distance
+from jaxgan.metrics.frechet import frechet_distance, frechet_distance_to, frechet_notes
+from jaxgan.metrics.moments import Moments
 
 
 def _deviations(rng, dim, count):
@@ -52,6 +53,54 @@ def test_agrees_with_singular_values_at_any_rank(counts):
     assert expected > 1
     distance = frechet_distance(mu1, one.T @ one, mu2, two.T @ two)
     assert distance == pytest.approx(expected, rel=1e-10)
+
+
+def test_small_eigenvalues_count():
+    """Each loses half its digits where the eigenvalues of S1 S2 are rooted; here there are 200 of them."""
+    rng = np.random.default_rng(6)
+    basis = np.linalg.qr(rng.normal(size=(200, 200))).Q
+    a, b = 10.0 ** rng.uniform(-9, 0, (2, 200))
+    a[0] = b[0] = 1
+    distance = frechet_distance(
+        np.zeros(200), basis * a @ basis.T, np.zeros(200), basis * b @ basis.T
+    )
+    assert distance == pytest.approx(np.sum((np.sqrt(a) - np.sqrt(b)) ** 2), abs=1e-9)
+
+
+@pytest.mark.parametrize("counts", [(700, 500), (90, 60)])
+def test_of_moments_as_of_gaussians(counts):
+    """Also with fewer examples than features, where the reference is singular values of the examples."""
+    rng = np.random.default_rng(7)
+    sets = [rng.normal(size=(n, 120)) * 5 / np.arange(1, 121) + i for i, n in enumerate(counts)]
+    one, other = (Moments.of(x) for x in sets)
+    distance = frechet_distance_to(one)
+    gaussians = (one.mean, one.covariance(), other.mean, other.covariance())
+    assert distance(other) == pytest.approx(frechet_distance(*gaussians), rel=1e-12)
+    roots = [(x - x.mean(axis=0)) / np.sqrt(len(x) - 1) for x in sets]
+    nuclear = np.linalg.svd(roots[0] @ roots[1].T, compute_uv=False).sum()
+    expected = np.sum((one.mean - other.mean) ** 2) - 2 * nuclear
+    expected += sum(np.sum(root**2) for root in roots)
+    assert distance(other) == pytest.approx(expected, rel=1e-9)
+    assert distance(one) == pytest.approx(0, abs=1e-9)
+
+
+def test_moments_must_fit():
+    one = Moments.of(np.random.default_rng(0).normal(size=(9, 3)))
+    with pytest.raises(ValueError, match="as many features, not 3 and 2"):
+        frechet_distance_to(one)(Moments.of(np.zeros((9, 2))))
+    with pytest.raises(ValueError, match="at least 2 examples, not 1"):
+        frechet_distance_to(Moments.of(np.zeros((1, 2))))
+
+
+def test_notes():
+    rng = np.random.default_rng(8)
+    features = rng.normal(size=(50, 4))
+    assert frechet_notes("real", Moments.of(features)) == []
+    (few,) = frechet_notes("fake", Moments.of(features[:4]))
+    assert few.startswith("num_fake = 4 is below dim + 1 = 5: the covariance is rank-deficient")
+    features[:, 1:3] = 0.1, 1e6 / 3  # not exact in float64, nor are their means
+    (constant,) = frechet_notes("real", Moments.of(features))
+    assert constant.startswith("2 of 4 real features are constant")
 
 
 def test_is_symmetric_and_turns_with_the_space():
