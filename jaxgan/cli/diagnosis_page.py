@@ -254,7 +254,7 @@ def _pairs(nearest: dict[str, np.ndarray], protocol: dict) -> str:
     )
     return (
         "<figure><figcaption>Generated examples (left) beside their nearest training examples (right), the most "
-        f'suspicious first, each training example once.</figcaption><div class="pairs">{pairs}</div></figure>'
+        f'suspicious first, and other training examples before any comes twice.</figcaption><div class="pairs">{pairs}</div></figure>'
     )
 
 

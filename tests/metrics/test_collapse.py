@@ -1,8 +1,16 @@
 import numpy as np
 import pytest
+import threadpoolctl
 
 from jaxgan.metrics import collapse as c
 from jaxgan.metrics.collapse import collapse
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Beside other processes, the threads of BLAS make products as small as these ten times slower."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 def _prototypes(rng, count, num, dim, noise=0.01):

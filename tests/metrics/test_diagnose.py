@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import threadpoolctl
 from PIL import Image
 from sklearn.datasets import load_digits
 
@@ -14,6 +15,13 @@ from jaxgan.metrics import extractor_for
 from jaxgan.metrics.diagnose import diagnose
 
 SEEDS = range(3)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """Beside other processes, the threads of BLAS make products as small as these ten times slower."""
+    with threadpoolctl.threadpool_limits(1):
+        yield
 
 
 class Digits:
