@@ -196,13 +196,17 @@ def source_rows(source, num: int, rows):
 
 
 def nearest_pairs(memorisation, images, source, num_train: int):
-    """The fakes nearest to a training example with these, the nearest first, one for each of those."""
+    """The fakes nearest to a training example with these, the nearest first.
+
+    One for each training example, then others: a picture that is copied often would fill the page.
+    """
     import numpy as np
 
     distance, index = memorisation.evidence["distance"], memorisation.evidence["index"]
     order = np.argsort(distance, kind="stable")
-    _, first = np.unique(index[order], return_index=True)  # a picture copied often is shown once
-    order = order[np.sort(first)[:PAIRS]]
+    _, first = np.unique(index[order], return_index=True)
+    first.sort()
+    order = np.concatenate([order[first], np.delete(order, first)])[:PAIRS]
     nearer = np.searchsorted(np.sort(memorisation.evidence["reference"]), distance[order])
     return {
         "fake": images[order],

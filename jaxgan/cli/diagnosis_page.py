@@ -254,7 +254,8 @@ def _pairs(nearest: dict[str, np.ndarray], protocol: dict) -> str:
     )
     return (
         "<figure><figcaption>Generated examples (left) beside their nearest training examples (right), the most "
-        f'suspicious first, each training example once.</figcaption><div class="pairs">{pairs}</div></figure>'
+        "suspicious first; no training example comes twice before all others have come.</figcaption>"
+        f'<div class="pairs">{pairs}</div></figure>'
     )
 
 
