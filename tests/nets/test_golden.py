@@ -1,5 +1,6 @@
 """Real trained networks give the outputs that PyTorch gave (the README of the data folder says which)."""
 
+import functools
 import io
 import itertools
 import os
@@ -36,6 +37,7 @@ FILES = {
 }
 
 
+@functools.cache
 def loaded(name: str):
     """The network as a function of uint8 pictures."""
     net = by_name(name)
