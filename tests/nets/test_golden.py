@@ -84,6 +84,12 @@ def test_the_published_cifar_file_has_a_wrappers_names():
     jax.tree.map(np.testing.assert_array_equal, net.convert(wrapped), net.convert(tensors))
 
 
+def test_a_deeper_resnets_file_is_refused():
+    """It has every tensor of the shallower one, and they fit."""
+    with pytest.raises(ValueError, match="weights are of a deeper network than cifar10_resnet20"):
+        by_name("cifar10_resnet20").convert(load("nets/cifar10_resnet56.npz"))
+
+
 def test_mobilenets_top_1():
     """Of the pictures that its README was measured on, these two are there: a cat, and an admiral."""
     labels = Path(os.environ["JAXGAN_TEST_DATA"], "nets/imagenet_labels_1001.txt").read_text()
