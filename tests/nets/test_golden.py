@@ -1,5 +1,6 @@
 """Real trained networks give the outputs that PyTorch gave (the README of the data folder says which)."""
 
+import functools
 import io
 import itertools
 import os
@@ -36,6 +37,7 @@ FILES = {
 }
 
 
+@functools.cache
 def loaded(name: str):
     """The network as a function of uint8 pictures."""
     net = by_name(name)
@@ -80,6 +82,12 @@ def test_the_published_cifar_file_has_a_wrappers_names():
     tensors = load("nets/cifar10_resnet20.npz")
     wrapped = {f"state_dict.module.{name}": tensor for name, tensor in tensors.items()}
     jax.tree.map(np.testing.assert_array_equal, net.convert(wrapped), net.convert(tensors))
+
+
+def test_a_deeper_resnets_file_is_refused():
+    """It has every tensor of the shallower one, and they fit."""
+    with pytest.raises(ValueError, match="weights are of a deeper network than cifar10_resnet20"):
+        by_name("cifar10_resnet20").convert(load("nets/cifar10_resnet56.npz"))
 
 
 def test_mobilenets_top_1():

@@ -44,11 +44,6 @@ def variables(backbone, reference):
 
 
 @pytest.fixture(scope="module")
-def distance(backbone):
-    return jax.jit(functools.partial(lpips, backbone=backbone))
-
-
-@pytest.fixture(scope="module")
 def pairs():
     """A size that no pooling divides."""
     x, y = np.random.default_rng(0).uniform(-1, 1, (2, 3, 65, 54, 3)).astype(np.float32)
@@ -56,25 +51,22 @@ def pairs():
     return x, y
 
 
-def as_torch(images, dtype=None):
-    return torch.tensor(images).permute(0, 3, 1, 2).to(dtype or torch.float32)
+def test_it_and_its_gradient_are_the_packages(backbone, reference, variables, pairs):
+    x, y = (torch.tensor(images).permute(0, 3, 1, 2) for images in pairs)
+    x.requires_grad_()
+    expected = reference(x, y).ravel()
+    expected.sum().backward()
+    slope = x.grad.permute(0, 2, 3, 1).numpy()
 
+    @functools.partial(jax.value_and_grad, has_aux=True)
+    def total(x, variables):
+        found = lpips(variables, x, pairs[1], backbone)
+        return found.sum(), found
 
-def test_it_is_the_packages(reference, variables, distance, pairs):
-    with torch.no_grad():
-        expected = reference(*map(as_torch, pairs)).numpy().ravel()
-    found = np.asarray(distance(variables, *pairs))
+    (_, found), gradient = jax.jit(total)(pairs[0], variables)
     assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, rtol=1e-5)
-
-
-def test_its_gradient_is_the_packages(reference, variables, distance, pairs):
-    x, y = (images[:1] for images in pairs)
-    x_torch = as_torch(x).requires_grad_()
-    reference(x_torch, as_torch(y)).sum().backward()
-    expected = x_torch.grad.permute(0, 2, 3, 1).numpy()
-    found = jax.jit(jax.grad(lambda x: distance(variables, x, y).sum()))(x)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4 * np.abs(expected).max())
+    np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-5)
+    np.testing.assert_allclose(gradient, slope, rtol=0, atol=1e-4 * np.abs(slope).max())
 
 
 def test_real_heads_are_those_of_the_package(backbone, reference):
@@ -119,11 +111,12 @@ def test_its_gradient_is_finite_where_no_channel_answers(random_variables, pairs
         lambda leaf: np.full_like(leaf, -100) if leaf.ndim == 1 else leaf,
         random_variables["backbone"],
     )
+    x, y = pairs
+    value_and_gradient = jax.jit(
+        jax.value_and_grad(lambda x, variables: lpips(variables, x, y).sum())
+    )
     for backbone in (dead, random_variables["backbone"]):
-        variables = random_variables | {"backbone": backbone}
-        value, gradient = jax.value_and_grad(lambda x, v=variables: lpips(v, x, pairs[1]).sum())(
-            jnp.asarray(pairs[0])
-        )
+        value, gradient = value_and_gradient(x, random_variables | {"backbone": backbone})
         assert jnp.isfinite(value)
         assert jnp.isfinite(gradient).all()
         assert (value == 0) == (backbone is dead)

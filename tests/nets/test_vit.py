@@ -91,6 +91,8 @@ def as_dinov2(tensors: dict[str, np.ndarray], positions: np.ndarray) -> dict[str
         for ours, theirs in pairs:
             name = re.sub(ours, theirs, name)
         renamed.setdefault(name, tensor)
+    if not renamed["register_tokens"].size:
+        del renamed["register_tokens"]
     return renamed
 
 
@@ -172,3 +174,10 @@ def test_another_files_tensors_are_refused():
         net.convert(large)
     with pytest.raises(ValueError, match=r"has shape \[3\], but this network needs \[1, 1, 384\]"):
         net.convert({"pos_embed": np.zeros(3)})
+    registers = {
+        "pos_embed": np.zeros((1, 1 + 37**2, 384)),
+        "cls_token": np.zeros((1, 1, 384)),
+        "register_tokens": np.zeros((1, 4, 384)),
+    }
+    with pytest.raises(ValueError, match="'register_tokens', and this network no registers: ask f"):
+        net.convert(registers)

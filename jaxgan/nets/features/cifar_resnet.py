@@ -67,6 +67,8 @@ def _resnet(depth: int) -> FeatureNet:
     def convert(tensors: Tensors) -> Variables:
         # As published, the state dict is of a parallel wrapper, beside the accuracy in one dict.
         plain = {re.sub(r"^(state_dict\.)?(module\.)?", "", k): v for k, v in tensors.items()}
+        if f"layer1.{module.blocks}.conv1.weight" in plain:
+            raise ValueError(f"the weights are of a deeper network than {name}")
         return from_torch(module, [(1, *_SIZE, 3)], plain, _torch_name)
 
     return FeatureNet(

@@ -111,10 +111,12 @@ def perceptual_features(
     `jax.default_matmul_precision`.
 
     Args:
-      variables: from `convert`, of a module with at least these outputs. Arguments of the jitted
-        step, not constants of it: the network has half a GiB.
-      outputs: of `MAPS`; the default are Johnson et al.'s for style, and their content is at
-        relu3_3 (2016, Section 3.2 and supplement).
+      variables: from `convert`, of a module with at least these outputs; let them be arguments of a
+        jitted step, as constants they would be compiled into it.
+      outputs: of `MAPS`. The default are the style layers of Johnson et al., 2016.
+
+    Returns:
+      A function that may be differentiated; the maps in the order of `outputs`.
     """
     network = VGG16(outputs)
 

@@ -38,6 +38,16 @@ CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
 _CLIP_VISUAL = "visual."  # what the image tower's tensors begin with
 
 
+def gelu(x: jax.Array) -> jax.Array:
+    """x Phi(x), as PyTorch's default and not Flax's, which is the approximation by tanh."""
+    return nn.gelu(x, approximate=False)
+
+
+def quick_gelu(x: jax.Array) -> jax.Array:
+    """x sigmoid(1.702 x), CLIP's."""
+    return x * nn.sigmoid(1.702 * x)
+
+
 class ViT(nn.Module):
     """Normalised pictures [B, size, size, 3] to the class token after the last norm, [B, width] or [B, projection].
 
@@ -60,7 +70,7 @@ class ViT(nn.Module):
     heads: int
     registers: int = 0
     projection: int | None = None
-    activation: Callable[[jax.Array], jax.Array] = nn.gelu
+    activation: Callable[[jax.Array], jax.Array] = gelu
     epsilon: float = 1e-6
     patch_bias: bool = True
     pre_norm: bool = False
@@ -114,22 +124,15 @@ class Block(nn.Module):
 
         y = nn.Dense(3 * width, name="qkv")(self.norm(name="norm1")(x))
         q, k, v = jnp.moveaxis(y.reshape(*y.shape[:2], 3, self.heads, -1), 2, 0)
-        y = jax.nn.dot_product_attention(q, k, v).reshape(x.shape)
+        # Of the implementations, the one that keeps float32.
+        y = jax.nn.dot_product_attention(q, k, v, implementation="xla").reshape(x.shape)
         x = x + scaled("gain1", nn.Dense(width, name="attention")(y))
         y = nn.Dense(4 * width, name="hidden")(self.norm(name="norm2")(x))
         return x + scaled("gain2", nn.Dense(width, name="mlp")(self.activation(y)))
 
 
-def _gelu(x: jax.Array) -> jax.Array:
-    return nn.gelu(x, approximate=False)
-
-
-def _quick_gelu(x: jax.Array) -> jax.Array:
-    return x * nn.sigmoid(1.702 * x)
-
-
-DINOv2 = functools.partial(ViT, activation=_gelu, layer_scale=True)
-CLIP = functools.partial(ViT, activation=_quick_gelu, epsilon=1e-5, patch_bias=False, pre_norm=True)
+DINOv2 = functools.partial(ViT, layer_scale=True)
+CLIP = functools.partial(ViT, activation=quick_gelu, epsilon=1e-5, patch_bias=False, pre_norm=True)
 
 
 def convert_dinov2(module: ViT, tensors: Tensors) -> Variables:
@@ -143,6 +146,11 @@ def convert_dinov2(module: ViT, tensors: Tensors) -> Variables:
             positions, module.size // module.patch, antialias=bool(module.registers)
         ),
     }
+    if "register_tokens" in tensors and not module.registers:
+        raise ValueError(
+            "the weights have a tensor 'register_tokens', and this network no registers: ask for "
+            "the DINOv2 whose name ends in _reg4"
+        )
     if module.registers:
         registers = take(tensors, "register_tokens", (1, module.registers, width))
         adapted["register_tokens"] = registers[0]
