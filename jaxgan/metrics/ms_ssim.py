@@ -141,24 +141,23 @@ def _ssim(one, other, scale):
 
 
 def _windowed(x):
-    """Gaussian-weighted means [B, H, W, C] -> [B, H - 10, W - 10, C], along one side and then the other.
+    """Gaussian-weighted means in windows inside the picture: [B, H, W, C] -> [B, H - 10, W - 10, C].
 
-    As shifted sums and not as a convolution, which a GPU or TPU would round to its fast format.
+    As products with matrices of a few diagonals: on a CPU several times as fast as convolutions or shifted sums.
     """
-    kernel = _gaussian(min(_WINDOW, *x.shape[1:3]))
-    for axis in (1, 2):
-        length = x.shape[axis] - len(kernel) + 1
-        x = sum(
-            weight * jax.lax.slice_in_dim(x, start, start + length, axis=axis)
-            for start, weight in enumerate(kernel)
-        )
-    return x
+    window = min(_WINDOW, *x.shape[1:3])
+    rows, columns = (_diagonals(size, window) for size in x.shape[1:3])
+    return jnp.einsum("ih,bhwc,jw->bijc", rows, x, columns, precision="highest")
 
 
-def _gaussian(size: int) -> list[float]:
-    places = np.arange(size) - (size - 1) / 2
-    values = np.exp(-0.5 * np.square(places / (_SIGMA * size / _WINDOW)))
-    return (values / values.sum()).tolist()
+def _diagonals(size: int, window: int) -> np.ndarray:
+    """The matrix [size - window + 1, size] that takes the Gaussian means along a side."""
+    places = np.arange(window) - (window - 1) / 2
+    weights = np.exp(-0.5 * np.square(places / (_SIGMA * window / _WINDOW)))
+    weights /= weights.sum()
+    return sum(
+        weight * np.eye(size - window + 1, size, start) for start, weight in enumerate(weights)
+    ).astype(np.float32)
 
 
 def _halve(x):

@@ -95,7 +95,7 @@ def perceptual_path_length(
         z0, z1 = jax.random.normal(keys[0], (2, batch_size, latent_dim))
         extra = () if labels is None else (labels(keys[1], batch_size),)
         w_of = (lambda z: z) if mapping is None else (lambda z: mapping(z, *extra))
-        t = jax.random.uniform(keys[2], (batch_size,)) * (sampling == "full")
+        t = jax.random.uniform(keys[2], (batch_size,), maxval=float(sampling == "full"))
         steps = (0.0, epsilon)
         if space == "w":
             w0, w1 = w_of(z0), w_of(z1)
