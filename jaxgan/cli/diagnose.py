@@ -72,12 +72,10 @@ def run(args) -> int:
     ema = not args.no_ema and "generator" in state.ema
     samples = train.sample(engine, state, args.num, args.seed, ema)
     num_train = min(args.num_train, len(source))
-    real = source_features(source, num_train, extractor, "real")
-    labels = source_labels(source, num_train)
+    real, labels = look_at(source, num_train, extractor, "real")
     unseen = None
     if held_out is not None:
-        num_held_out = min(args.num_train, len(held_out))
-        unseen = source_features(held_out, num_held_out, extractor, "held-out")
+        unseen, _ = look_at(held_out, min(args.num_train, len(held_out)), extractor, "held-out")
     with user_errors():
         found = diagnose(
             real,
@@ -100,7 +98,7 @@ def run(args) -> int:
         "num_train": num_train,
         "num_held_out": 0 if unseen is None else len(unseen),
         "features": extractor.name,
-        "features_checksum": extractor.checksum,
+        "features_checksum": getattr(extractor, "checksum", "not stated"),
         "alpha": ALPHA,
         "step": step,
         "kimg": trained.game.images(step) / 1000,
@@ -168,17 +166,19 @@ def features_of(batches, num: int, extractor, kind: str):
     return summarise(batches, extractor, num, kind, keep_features=True).features
 
 
-def source_features(source, num: int, extractor, kind: str):
-    return features_of(source.spread(num), num, extractor, kind)
-
-
-def source_labels(source, num: int):
-    """The labels of `source.spread(num)`, or None."""
+def look_at(source, num: int, extractor, kind: str):
+    """(features, labels or None) of `source.spread(num)`, read once."""
     import numpy as np
 
-    if source.spec.num_classes is None:
-        return None
-    return np.concatenate([batch["label"] for batch in source.spread(num)])
+    labels = []
+
+    def batches():
+        for batch in source.spread(num):
+            labels.append(batch.get("label"))
+            yield batch
+
+    features = features_of(batches(), num, extractor, kind)
+    return features, None if labels[0] is None else np.concatenate(labels)
 
 
 def source_rows(source, num: int, rows):

@@ -156,7 +156,8 @@ def _text(value) -> str:
     if value is None or (isinstance(value, list) and not value):
         return "none"
     if isinstance(value, list):
-        return ", ".join(map(str, value))
+        more = f" and {len(value) - BARS:,} more" if len(value) > BARS else ""
+        return ", ".join(map(str, value[:BARS])) + more
     if isinstance(value, int):
         return f"{value:,}"
     return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -125,7 +125,8 @@ def collapse(
     Args:
       real: float [N, D] features.
       fake: float [M, D].
-      real_classes, fake_classes: int [N], [M], both by the same rule; None takes all as one class.
+      real_classes, fake_classes: int [N], [M], both by the same rule. Without them, or where no class has 10 of
+        each kind, all are taken as one class.
       near_copies: bool [M], fakes that repeat training examples. Those are memorised, which is told elsewhere,
         and copies of one training example are no more repeats.
       names: of the classes; their numbers where not given.
@@ -137,23 +138,27 @@ def collapse(
     """
     real, fake = np.asarray(real), np.asarray(fake)
     check_features(real=real, fake=fake)
-    if real_classes is None or fake_classes is None:
-        real_classes, fake_classes = np.zeros(len(real), int), np.zeros(len(fake), int)
-        names = names if len(names) == 1 else ("all examples",)
-    real_classes = check_labels("real_classes", real_classes, real)
-    fake_classes = check_labels("fake_classes", fake_classes, fake)
     rng = np.random.default_rng(seed)
-    every = range(1 + max(real_classes.max(), fake_classes.max()))
-    pairs = {k: (real[real_classes == k], fake[fake_classes == k]) for k in every}
-    judged = {k: pair for k, pair in pairs.items() if min(map(len, pair)) >= FEWEST}
-    level = alpha / 2 / max(1, 2 * len(judged))
+    judged, left = {}, []
+    if real_classes is not None and fake_classes is not None:
+        real_classes = check_labels("real_classes", real_classes, real)
+        fake_classes = check_labels("fake_classes", fake_classes, fake)
+        for k in range(1 + max(real_classes.max(), fake_classes.max())):
+            pair = real[real_classes == k], fake[fake_classes == k]
+            name = names[k] if len(names) else str(k)
+            if min(map(len, pair)) >= FEWEST:
+                judged[name] = pair
+            else:
+                left.append(name)
+    if not judged and min(len(real), len(fake)) >= FEWEST:
+        judged = {"all examples": (real, fake)}
     found = {
-        k: diversity(_some_of(a, MOST, rng), _some_of(b, MOST, rng), rng)
-        for k, (a, b) in judged.items()
+        name: diversity(_some_of(a, MOST, rng), _some_of(b, MOST, rng), rng)
+        for name, (a, b) in judged.items()
     }
-    called = [names[k] if names else str(k) for k in found]
+    level = alpha / 2 / max(1, 2 * len(found))
     sure, narrow = [], []
-    for name, class_ in zip(called, found.values(), strict=True):
+    for name, class_ in found.items():
         low = [class_[s] for s in ("spread", "rank") if class_[f"{s}_p"] < level and class_[s] < 1]
         if low:
             (narrow if min(low) < NARROW else sure).append(name)
@@ -165,7 +170,7 @@ def collapse(
     verdict = RED if narrow or often else AMBER if sure or repeating else GREEN
     numbers = {
         "classes": len(found),
-        "too_few_to_tell": [names[k] if names else str(k) for k in every if k not in judged],
+        "too_few_to_tell": left,
         "collapsed": narrow,
         "narrower": sure,
         "spread_median": _median([c["spread"] for c in found.values()]),
@@ -173,7 +178,7 @@ def collapse(
         **repeats,
     }
     evidence = {
-        "classes": np.array(called),
+        "classes": np.array(list(found)),
         "spread": np.array([c["spread"] for c in found.values()]),
         "rank": np.array([c["rank"] for c in found.values()]),
     }
@@ -194,7 +199,7 @@ def _sentence(verdict: str, numbers: dict, repeating: bool) -> str:
     again = f"{numbers['repeats']:.0%} of the fakes all but repeat another one"
     if verdict == GREEN:
         if not numbers["classes"]:
-            return f"No class has {FEWEST} real and {FEWEST} generated examples, too few to tell; ask for more."
+            return f"There are fewer than {FEWEST} real or generated examples, too few to tell; ask for more."
         return (
             f"Inside each of {numbers['classes']} compared classes the fakes vary as the data do, and they do not"
             " repeat one another."

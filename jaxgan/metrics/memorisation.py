@@ -120,7 +120,7 @@ def cells(train, *others, num: int, seed: int = 0, rounds: int = 20) -> tuple[np
     centres = train[rng.integers(len(train), size=1)].astype(np.float64)
     distance = np.full(len(train), np.inf)
     while len(centres) < num:
-        distance = np.minimum(distance, np.square(train - centres[-1]).sum(axis=1))
+        distance = np.minimum(distance, nearest(train, centres[-1:]).distance[:, 0] ** 2)
         if not distance.any():
             break  # fewer different examples than cells
         chosen = rng.choice(len(train), p=distance / distance.sum())

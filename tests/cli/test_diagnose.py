@@ -163,16 +163,14 @@ def test_rows_are_those_of_the_spread_in_any_order():
 
 
 def test_names_from_outside_are_escaped():
-    answer = Diagnosis("classes", "amber", {"names": ["<b>&"]}, "<script>", {})
-    answer = answer._replace(
-        evidence={
-            "names": np.array(["<i>", "b"]),
-            "real": np.array([0.5, 0.5]),
-            "fake": np.array([0.4, 0.6]),
-            "sure": np.array([True, False]),
-        },
-        numbers={"conditional": False, "rare": ["<b>&"]},
-    )
+    evidence = {
+        "names": np.array(["<i>", "b"]),
+        "real": np.array([0.5, 0.5]),
+        "fake": np.array([0.4, 0.6]),
+        "sure": np.array([True, False]),
+    }
+    numbers = {"conditional": False, "rare": ["<b>&"]}
+    answer = Diagnosis("classes", "amber", numbers, "<script>", evidence)
     protocol = {"num_fake": 1, "num_train": 1, "num_data": 1, "num_held_out": 0, "alpha": 0.001}
     protocol |= {"data": "folder <a>", "features": "x<y", "held_out": None}
     text = diagnosis_page.page("<t>", [answer], {}, protocol)

@@ -113,13 +113,21 @@ def test_one_picture_only():
     assert np.isfinite([v for v in found.numbers.values() if isinstance(v, float)]).all()
 
 
-def test_too_few_to_tell_is_said():
+def test_classes_too_small_to_tell_are_named_and_all_are_taken_as_one():
     rng = np.random.default_rng(7)
     real, fake = rng.normal(size=(60, 3)), rng.normal(size=(12, 3))
     found = collapse(real, fake, np.arange(60) % 3, np.arange(12) % 3)
     assert found.verdict == "green"
     assert found.numbers["too_few_to_tell"] == ["0", "1", "2"]
-    assert found.sentence.startswith("No class has 10 real and 10 generated examples")
+    assert found.evidence["classes"].tolist() == ["all examples"]
+    assert collapse(real, fake / 1000, np.arange(60) % 3, np.arange(12) % 3).verdict == "red"
+
+
+def test_too_few_altogether_is_said():
+    rng = np.random.default_rng(8)
+    found = collapse(rng.normal(size=(60, 3)), rng.normal(size=(9, 3)))
+    assert (found.verdict, found.numbers["classes"]) == ("green", 0)
+    assert found.sentence.startswith("There are fewer than 10 real or generated examples")
 
 
 @pytest.mark.parametrize(
