@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import logging
 import os
 import shutil
@@ -74,17 +75,18 @@ class Checkpoints:
                 f"{self.directory} has no checkpoint of step {step}; there are {self.steps() or 'none'}."
             )
         for candidate in reversed(steps):
-            try:
-                with _quiet():
+            with _quiet():
+                try:
                     return candidate, ocp.load(self.directory / str(candidate), shape)
-            except Exception as error:  # Orbax has no common type for what a damaged file can raise
-                self._unreadable.append(candidate)
-                reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-                warnings.warn(
-                    f"the checkpoint of step {candidate} in {self.directory} cannot be read ({reason}); falling back to"
-                    " the one before.",
-                    stacklevel=2,
-                )
+                except Exception as error:  # Orbax has no common type for what a damaged file can raise
+                    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                gc.collect()  # of the coroutines that Orbax began; each says that nobody awaited it
+            self._unreadable.append(candidate)
+            warnings.warn(
+                f"the checkpoint of step {candidate} in {self.directory} cannot be read ({reason}); falling back to"
+                " the one before.",
+                stacklevel=2,
+            )
         if steps:
             raise OSError(
                 f"none of the checkpoints in {self.directory} can be read (steps {steps}); remove that folder to start"
@@ -101,13 +103,15 @@ class Checkpoints:
 
 @contextlib.contextmanager
 def _quiet():
-    """Keeps Orbax's event loop from printing one traceback per leaf when a file is damaged: one sentence is enough."""
+    """Keeps Orbax from one traceback and one warning per leaf when a file is damaged: one sentence is enough."""
     loggers = [logging.getLogger(name) for name in ("asyncio", "absl")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     try:
-        yield
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
+            yield
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
