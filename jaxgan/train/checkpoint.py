@@ -78,7 +78,9 @@ class Checkpoints:
             with _quiet():
                 try:
                     return candidate, ocp.load(self.directory / str(candidate), shape)
-                except Exception as error:  # Orbax has no common type for what a damaged file can raise
+                except (
+                    Exception
+                ) as error:  # Orbax has no common type for what a damaged file can raise
                     reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
                 gc.collect()  # of the coroutines that Orbax began; each says that nobody awaited it
             self._unreadable.append(candidate)
