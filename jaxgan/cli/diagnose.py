@@ -86,8 +86,8 @@ def run(args) -> int:
             names=source.classes,
             seed=args.seed,
         )
-        found += known_modes(source, samples["image"])
-        found += batch_statistics(trained, engine, state, source, step, ema)
+    found += known_modes(source, samples["image"])
+    found += batch_statistics(trained, engine, state, source, step, ema)
 
     protocol = {
         "data": source.summary,
@@ -152,10 +152,13 @@ def open_splits(trained, path: str | None, held_out: str | None):
         if split == options.split:
             continue
         try:
-            return source, data.open_source(dataclasses.replace(options, split=split)), split
+            other = data.open_source(dataclasses.replace(options, split=split))
         except (ValueError, OSError):
             if held_out:
                 raise
+            continue
+        if held_out or len(other) >= FEWEST:
+            return source, other, split
     return source, None, None
 
 

@@ -145,9 +145,7 @@ def _sentence(verdict: str, numbers: dict) -> str:
     missing, rare = numbers["missing"], numbers["rare"]
     if verdict == AMBER:
         which = some(numbers["different"])
-        return (
-            f"The shares of {which} differ surely from the data's, but by less than half.{caution}"
-        )
+        return f"The shares of {which} differ surely from the data's, though none is below half of it.{caution}"
     parts = [f"missing: {some(missing)}"] if missing else []
     parts += [f"rarer than half their share: {some(rare)}"] if rare else []
     what = "Labels that do not give their class" if conditional else "Classes"

@@ -196,7 +196,10 @@ def _some_of(features: np.ndarray, most: int, rng: np.random.Generator) -> np.nd
 
 
 def _sentence(verdict: str, numbers: dict, repeating: bool) -> str:
-    again = f"{numbers['repeats']:.0%} of the fakes all but repeat another one"
+    again = (
+        f"{numbers['repeats']:.0%} of the fakes are nearer to another one than 99 % of as many real examples are to "
+        "theirs"
+    )
     if verdict == GREEN:
         if not numbers["classes"]:
             return f"There are fewer than {FEWEST} real or generated examples, too few to tell; ask for more."
@@ -208,10 +211,9 @@ def _sentence(verdict: str, numbers: dict, repeating: bool) -> str:
         )
     parts = []
     if numbers["collapsed"]:
-        parts.append(
-            f"far less variety than in the data, in {len(numbers['collapsed'])} of {numbers['classes']} classes "
-            f"({some(numbers['collapsed'])})"
-        )
+        count, of = len(numbers["collapsed"]), numbers["classes"]
+        where = f", in {count} of {of} classes ({some(numbers['collapsed'])})" if of > 1 else ""
+        parts.append(f"far less variety than in the data{where}")
     elif numbers["narrower"]:
         parts.append(
             f"a little less variety than in the data, but surely so, in {some(numbers['narrower'])}"

@@ -3,9 +3,11 @@
 import html.parser
 import itertools
 import json
+import types
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from jaxgan import train
 from jaxgan.cli import diagnose, diagnosis_page
@@ -160,6 +162,27 @@ def test_rows_are_those_of_the_spread_in_any_order():
     source = open_source(DataOptions(name="digits"))
     every, rows = source.images(700), np.array([699, 3, 3, 300])
     np.testing.assert_array_equal(diagnose.source_rows(source, 700, rows), every[rows])
+
+
+def test_which_split_is_held_out(tmp_path):
+    def splits(held_out=None, **options):
+        trained = types.SimpleNamespace(config=types.SimpleNamespace(data=options))
+        return diagnose.open_splits(trained, None, held_out)[1:]
+
+    other, name = splits(name="digits")
+    assert (len(other), name) == (355, "test")
+    assert splits(name="digits", split="all") == (None, None)
+    assert splits("none", name="digits") == (None, None)
+    np.save(tmp_path / "pictures.npy", np.zeros((4, 8, 8), np.uint8))
+    assert splits(name="array", path=str(tmp_path / "pictures.npy")) == (None, None)
+    # A held-out set too small to say anything is taken only where it is asked for.
+    for part in ("train", "val"):
+        (tmp_path / "folder" / part).mkdir(parents=True)
+        Image.new("L", (8, 8)).save(tmp_path / "folder" / part / "a.png")
+    folder = {"name": "folder", "path": str(tmp_path / "folder")}
+    assert splits(**folder) == (None, None)
+    other, name = splits("val", **folder)
+    assert (len(other), name) == (1, "val")
 
 
 def test_names_from_outside_are_escaped():

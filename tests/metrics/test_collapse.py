@@ -91,7 +91,7 @@ def test_many_pictures_shown_again_and_again_are_found_by_repetition():
     assert found.numbers["collapsed"] == []
     assert found.verdict == "red"
     assert found.numbers["repeats"] > 0.99
-    assert "of the fakes all but repeat another one" in found.sentence
+    assert "100% of the fakes are nearer to another one" in found.sentence
 
 
 def test_copies_of_training_examples_are_left_to_memorisation():
@@ -108,6 +108,7 @@ def test_one_picture_only():
     rng = np.random.default_rng(6)
     found = collapse(rng.normal(size=(100, 6)), np.ones((60, 6)))
     assert found.verdict == "red"
+    assert found.sentence.startswith("Far less variety than in the data; 100% of the fakes")
     assert found.numbers["spread_median"] < 1e-3
     assert found.numbers["repeats_at_least"] == 1
     assert np.isfinite([v for v in found.numbers.values() if isinstance(v, float)]).all()

@@ -146,7 +146,7 @@ def test_honest_generators(seed):
 
 @pytest.mark.slow
 def test_false_alarms_are_rare():
-    """50 honest draws, 200 diagnoses and more: at alpha = 0.001 one false alarm has a chance of about a third."""
+    """50 honest draws, 300 diagnoses: at alpha = 0.001 a false alarm among them has a chance of a quarter."""
     count = collections.Counter()
     for seed in range(50):
         digits = Digits(100 + seed)
