@@ -170,7 +170,7 @@ def open_real(args, protocol):
 def open_set(text: str, args, protocol):
     """A set of examples, made ready for features of a fixed size where its pictures differ in size."""
     from jaxgan.cli.examples import open_examples
-    from jaxgan.metrics.resize import resize_picture
+    from jaxgan.metrics.resize import resize_on_host
     from jaxgan.nets.features import networks
 
     net = networks().get(protocol.features)
@@ -178,7 +178,7 @@ def open_set(text: str, args, protocol):
         return open_examples(text, protocol.split)
     mode = protocol.resize or net.resize
     return open_examples(
-        text, protocol.split, net.size, lambda picture: resize_picture(picture, net.size, mode)
+        text, protocol.split, net.size, lambda picture: resize_on_host(picture, net.size, mode)
     )
 
 

@@ -30,7 +30,7 @@ class NetworkExtractor:
       mode: how pictures are resized, "tf1", "clean" or "torch"; the network's own if None.
 
     Called with uint8 pictures [B, H, W, 1 or 3] of any size, or with float32 ones [B, h, w, 3] of
-    values 0 to 255 that already have the network's size (`resize_picture` makes such). One program
+    values 0 to 255 that already have the network's size (`resize_on_host` makes such). One program
     is compiled for each size of pictures.
     """
 

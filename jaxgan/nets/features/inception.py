@@ -368,6 +368,10 @@ NETWORKS = (
         resize="tf1",
         apply=apply,
         convert=convert,
-        files=("inception_tensorflow", "inception_pytorch_fid"),
+        files=(
+            "inception_2015_12_05",
+            "inception_2015_12_05_pytorch_fid",
+            "inception_2015_12_05_torch_fidelity",
+        ),
     ),
 )
