@@ -47,7 +47,7 @@ def variables(backbone, reference):
 def pairs():
     """A size that no pooling divides."""
     x, y = np.random.default_rng(0).uniform(-1, 1, (2, 3, 65, 54, 3)).astype(np.float32)
-    y[2] = x[2] + 0.01 * y[2]
+    y[2] = x[2] + 0.1 * y[2]  # nearer pairs lose digits to cancellation
     return x, y
 
 
@@ -101,7 +101,7 @@ def test_it_is_a_distance_of_each_pair(random_variables, pairs):
     np.testing.assert_array_equal(distance(random_variables, x, x), 0)
     np.testing.assert_allclose(distance(random_variables, y, x), d, rtol=1e-6)
     assert (d > 0).all()
-    assert d[2] < d[1] / 10  # the pair that differs by a hundredth
+    assert d[2] < d[1] / 10  # the pair that differs by a tenth
     np.testing.assert_allclose(distance(random_variables, x[::-1], y[::-1]), d[::-1], rtol=1e-5)
 
 
