@@ -45,9 +45,11 @@ def run(args) -> int:
 
     from jaxgan import __version__, config, train
     from jaxgan.cli import diagnosis_page
-    from jaxgan.metrics import extractor_for
+    from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics.diagnose import diagnose
     from jaxgan.metrics.diagnosis import ALPHA
+    from jaxgan.metrics.features import default_features
+    from jaxgan.metrics.networks import open_extractor
 
     workdir = Path(args.workdir)
     out = Path(args.out) if args.out else workdir / PAGE
@@ -61,14 +63,17 @@ def run(args) -> int:
             raise FileNotFoundError(
                 f"there is no folder {out.parent} to put {out.name} into; create it first."
             )
-        trained, engine, step, state = config.restore(args.workdir, args.step)
+        trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         source, held_out, split = open_splits(trained, args.data, args.held_out)
         if source.spec.shape != trained.spec.shape:
             raise ValueError(
                 f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
                 f" {source.spec.shape}; give the data it was trained on."
             )
-        extractor = extractor_for(source.spec.shape, args.features)
+        features = args.features or default_features(source.spec.shape)
+        extractor = open_extractor(
+            features, source.spec.shape, args.weights, progress=weights_progress
+        )
     ema = not args.no_ema and "generator" in state.ema
     samples = train.sample(engine, state, args.num, args.seed, ema)
     num_train = min(args.num_train, len(source))
@@ -164,9 +169,10 @@ def open_splits(trained, path: str | None, held_out: str | None):
 
 def features_of(batches, num: int, extractor, kind: str):
     """The features of the first `num` examples: float32 [num, D]."""
-    from jaxgan.metrics.evaluate import summarise
+    from jaxgan.metrics.summary import Wanted, summarise
 
-    return summarise(batches, extractor, num, kind, keep_features=True).features
+    wanted = Wanted(arrays=frozenset(["features"]))
+    return summarise(batches, extractor, num, kind, wanted).arrays["features"]
 
 
 def look_at(source, num: int, extractor, kind: str):

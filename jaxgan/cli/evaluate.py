@@ -61,6 +61,8 @@ def measure_run(args):
     import jax
 
     from jaxgan import config, data, train
+    from jaxgan.cli.progress import weights_progress
+    from jaxgan.metrics import protocols
     from jaxgan.train.evaluation import append_evaluation
 
     if args.fake:
@@ -85,7 +87,8 @@ def measure_run(args):
         protocol,
         weights=args.weights,
         num=args.num or 0,
-        fit=args.protocol == "quick",
+        fit=args.protocol == protocols.DEFAULT,
+        progress=weights_progress,
         seed=args.seed,
         ema=not args.no_ema,
         measured={"model": trained.config.model.name} | ({"best": True} if args.best else {}),
@@ -100,6 +103,8 @@ def measure_run(args):
 def measure_set(args):
     """(result, title) of a set of pictures."""
     from jaxgan import train
+    from jaxgan.cli.progress import weights_progress
+    from jaxgan.metrics import protocols
     from jaxgan.metrics.evaluate import check, evaluate, wanted
     from jaxgan.metrics.summary import summarise
 
@@ -109,16 +114,15 @@ def measure_set(args):
         )
     protocol = chosen_protocol(args)
     real, fake = open_real(args, protocol), open_set(args.fake, args, protocol)
-    if args.protocol == "quick":
-        from jaxgan.metrics import protocols
-
+    if args.protocol == protocols.DEFAULT:
         protocol = protocols.adapted(protocol, num_fake=min(protocol.num_fake, len(fake)))
     evaluator = train.make_evaluator(
         real,
         protocol,
         weights=args.weights,
         num=args.num or 0,
-        fit=args.protocol == "quick",
+        fit=args.protocol == protocols.DEFAULT,
+        progress=weights_progress,
     )
     protocol, extractor = evaluator.protocol, evaluator.extractor
     if protocol.num_fake > len(fake):

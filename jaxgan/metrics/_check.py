@@ -5,24 +5,26 @@ import numpy as np
 
 def feature_set(name: str, features) -> np.ndarray:
     """Checks features [N, D]: a matrix, not empty, finite."""
-    features = np.asarray(features)
-    if features.ndim != 2 or 0 in features.shape:
+    return feature_sets(**{name: features})[0]
+
+
+def feature_sets(**sets) -> list[np.ndarray]:
+    """Checks sets of features, each [N, D] of the same D, none empty, all finite."""
+    arrays = {name: np.asarray(features) for name, features in sets.items()}
+    shapes = [array.shape for array in arrays.values()]
+    if any(len(shape) != 2 or 0 in shape for shape in shapes) or len({s[1] for s in shapes}) > 1:
+        found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
         raise ValueError(
-            f"{name} must be features [N, D], at least one of each, not {list(features.shape)}"
+            f"features must have shape [N, D], one D for all and at least one of each, not {found}"
         )
-    finite(name, features)
-    return features
+    for name, array in arrays.items():
+        finite(name, array)
+    return list(arrays.values())
 
 
-def feature_pair(real, fake) -> tuple[np.ndarray, np.ndarray]:
+def feature_pair(real, fake) -> list[np.ndarray]:
     """Checks two sets of features, [N, D] and [M, D]."""
-    real, fake = np.asarray(real), np.asarray(fake)
-    if real.ndim != 2 or fake.ndim != 2 or real.shape[1] != fake.shape[1]:
-        raise ValueError(
-            f"features must have shapes [N, D] and [M, D], not {list(real.shape)} and "
-            f"{list(fake.shape)}"
-        )
-    return feature_set("real", real), feature_set("fake", fake)
+    return feature_sets(real=real, fake=fake)
 
 
 def finite(name: str, values: np.ndarray) -> None:

@@ -6,9 +6,10 @@ import numpy as np
 from scipy import stats
 
 from jaxgan.metrics import diagnosis
+from jaxgan.metrics._check import feature_pair
 from jaxgan.metrics.classes import check_labels, some
 from jaxgan.metrics.diagnosis import ALPHA, AMBER, GREEN, RED, Diagnosis
-from jaxgan.metrics.neighbours import check_features, nearest
+from jaxgan.metrics.neighbours import nearest
 
 NARROW = 0.75  # of the reals' spread or rank: below it a class that is surely narrower is red
 REPEATING = 0.05  # share of repeated fakes from which on sure repetition is red
@@ -136,8 +137,7 @@ def collapse(
     Returns:
       The diagnosis. Evidence: "classes", the compared ones [C], and for each its "spread" and "rank".
     """
-    real, fake = np.asarray(real), np.asarray(fake)
-    check_features(real=real, fake=fake)
+    real, fake = feature_pair(real, fake)
     rng = np.random.default_rng(seed)
     judged, left = {}, []
     if real_classes is not None and fake_classes is not None:

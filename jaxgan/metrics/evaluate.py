@@ -1,5 +1,6 @@
 """From two streams of examples to scores, stamped with the protocol that made them."""
 
+import functools
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 from jaxgan import __version__
 from jaxgan.metrics import protocols
 from jaxgan.metrics.features import Extractor
+from jaxgan.metrics.frechet import frechet_notes
 from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import SCORES, Score, score_name
-from jaxgan.metrics.summary import Summary, Wanted, summarise
+from jaxgan.metrics.summary import IMAGE, Summary, Wanted, summarise
 
 
 def evaluate(
@@ -78,13 +80,15 @@ def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
         raise ValueError(f"no score is called {unknown[0]!r}; there are {', '.join(SCORES)}")
     scores = {name: SCORES[name] for name in protocol.scores}
     for name, score in scores.items():
-        missing = sorted((score.wanted.moments | score.wanted.arrays) - set(extractor.outputs))
-        if missing:
+        looked_at = score.fake.moments | score.fake.arrays
+        if missing := sorted(looked_at - set(extractor.outputs) - {IMAGE}):
             raise ValueError(
                 f"the score {name!r} looks at the {', '.join(missing)} of a network, but"
                 f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features"
             )
-        for kind in ("real", "fake") if score.needs_real else ("fake",):
+        for kind in ("real", "fake"):
+            if score.wanted(kind) is None:
+                continue
             num, least = getattr(protocol, f"num_{kind}"), score.least(protocol)
             if num is not None and num < least:
                 raise ValueError(
@@ -95,11 +99,8 @@ def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
 
 def wanted(scores: Mapping[str, Score], kind: str) -> Wanted | None:
     """What must be kept of the examples of a kind ("real", "fake"); None if they are not looked at."""
-    needed = [score.wanted for score in scores.values() if kind == "fake" or score.needs_real]
-    total = Wanted()
-    for one in needed:
-        total = total.union(one)
-    return total if needed else None
+    needed = [w for score in scores.values() if (w := score.wanted(kind)) is not None]
+    return functools.reduce(Wanted.union, needed) if needed else None
 
 
 def report(
@@ -127,7 +128,7 @@ def report(
     return result | {
         "protocol": statement | stated,
         "measured": dict(measured or {}),
-        "notes": _notes(real, fake, protocol, extractor),
+        "notes": _notes(real, fake),
     }
 
 
@@ -171,23 +172,12 @@ def _statement(
     }
 
 
-def _notes(
-    real: Summary | None, fake: Summary, protocol: Protocol, extractor: Extractor
-) -> list[str]:
+def _notes(real: Summary | None, fake: Summary) -> list[str]:
     """What a reader of the numbers should know."""
-    notes = []
-    for kind, summary in (("real", real), ("fake", fake)):
-        if summary is None:
-            continue
-        for output, moments in summary.moments.items():
-            if summary.count < moments.mean.size + 1:
-                notes.append(
-                    f"num_{kind} = {summary.count} is below dim + 1 = {moments.mean.size + 1} of the"
-                    f" {output}: the covariance is rank-deficient and the Fréchet distance strongly biased"
-                )
-            if not moments.scatter.any():
-                notes.append(
-                    f"all {kind} examples have the same {output}: they are copies of one picture, or"
-                    " the network is blind to what tells them apart"
-                )
-    return notes
+    return [
+        note if output == "features" else f"{output}: {note}"
+        for kind, summary in (("real", real), ("fake", fake))
+        if summary is not None
+        for output, moments in summary.moments.items()
+        for note in frechet_notes(kind, moments)
+    ]

@@ -87,11 +87,15 @@ def extractor_for(shape: tuple[int, ...], name: str | None = None) -> ArrayExtra
     ('random_conv', 'points')
     """
     makers = {maker.__name__: maker for maker in (pixels, points, random_conv)}
-    if name is None:
-        name = "points" if len(shape) == 1 else "random_conv"
+    name = name or default_features(shape)
     if name not in makers:
         raise ValueError(f"no features are called {name!r}; there are {', '.join(makers)}")
     return makers[name](tuple(shape))
+
+
+def default_features(shape: tuple[int, ...]) -> str:
+    """The features that need no download, for examples of that shape."""
+    return "points" if len(shape) == 1 else "random_conv"
 
 
 def points(shape: tuple[int]) -> ArrayExtractor:

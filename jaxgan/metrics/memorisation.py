@@ -10,8 +10,9 @@ import numpy as np
 from scipy import stats
 
 from jaxgan.metrics import diagnosis
+from jaxgan.metrics._check import feature_sets
 from jaxgan.metrics.diagnosis import ALPHA, AMBER, GREEN, RED, Diagnosis
-from jaxgan.metrics.neighbours import check_features, nearest
+from jaxgan.metrics.neighbours import nearest
 
 LARGE = 0.05  # share of memorised fakes from which on a certain finding is red
 _FEWEST = 20
@@ -179,10 +180,9 @@ def memorisation(
       "reference" distances of held-out examples (or of training examples among themselves), and
       "near_copies", bool [M].
     """
-    train, fake = np.asarray(train), np.asarray(fake)
-    held_out = None if held_out is None else np.asarray(held_out)
     sets = {"train": train, "fake": fake} | ({} if held_out is None else {"held_out": held_out})
-    check_features(**sets)
+    train, fake, *_ = feature_sets(**sets)
+    held_out = None if held_out is None else np.asarray(held_out)
     for name, value in sets.items():
         if len(value) < _FEWEST:
             raise ValueError(

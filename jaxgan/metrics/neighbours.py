@@ -8,6 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from jaxgan.metrics._check import feature_sets
+
 # A squared distance is |a|² + |b|² - 2ab, exact to about this much of |a|² + |b|² in float64. What
 # lies within it of a ball's edge lies on the edge.
 ROUNDING = 1e-12
@@ -84,8 +86,7 @@ def nearest(
     >>> nearest(np.array([[0.0], [5.0]]), np.array([[1.0], [3.0], [9.0]]))
     Neighbours(distance=array([[1.], [2.]]), index=array([[0], [1]]))
     """
-    queries, points = np.asarray(queries), np.asarray(points)
-    check_features(queries=queries, points=points)
+    queries, points = feature_sets(queries=queries, points=points)
     available = len(points) - themselves
     if not 1 <= k <= available:
         raise ValueError(
@@ -119,17 +120,3 @@ def nearest(
             found.distance[rows, j] = np.linalg.norm(wide - points[index[:, j]], axis=1)
         found.index[rows] = index
     return found
-
-
-def check_features(**sets: np.ndarray) -> None:
-    """Raises unless every set is [N, D] with at least one row, the same D, and finite numbers."""
-    shapes = ", ".join(f"{name} {list(value.shape)}" for name, value in sets.items())
-    if any(value.ndim != 2 or not len(value) for value in sets.values()) or (
-        len({value.shape[1] for value in sets.values()}) > 1
-    ):
-        raise ValueError(
-            f"features must have shapes [N, D] with one D and N of at least 1, not {shapes}"
-        )
-    for name, value in sets.items():
-        if not np.isfinite(value).all():
-            raise ValueError(f"the features {name} contain NaN or Inf")

@@ -6,7 +6,7 @@ extractor here.
 """
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,9 @@ from jaxgan import weights
 from jaxgan.metrics.features import WITHOUT_WEIGHTS, Extractor, extractor_for
 from jaxgan.metrics.resize import MODES, resize
 from jaxgan.nets.features import FeatureNet, by_name, networks
+
+# As `jaxgan.weights.load` calls it: (published file, bytes had, bytes in all or None).
+Progress = Callable[[weights.Published, int, int | None], None]
 
 
 class NetworkExtractor:
@@ -72,7 +75,10 @@ class NetworkExtractor:
 
 
 def network_extractor(
-    name: str, file: str | Path | None = None, mode: str | None = None
+    name: str,
+    file: str | Path | None = None,
+    mode: str | None = None,
+    progress: Progress | None = None,
 ) -> NetworkExtractor:
     """The feature network called `name`, with its published weights.
 
@@ -81,6 +87,7 @@ def network_extractor(
       file: a file with the weights, for machines without a network and for networks that are
         published nowhere; fetched (once) from its published address if None.
       mode: how pictures are resized; the network's own way if None.
+      progress: of fetching, as `jaxgan.weights.load` calls it.
     """
     net = by_name(name)
     if file is None and not net.files:
@@ -88,7 +95,10 @@ def network_extractor(
             f"the weights of {name} are published at no address that jaxgan knows; give their file"
             " (--weights FILE)"
         )
-    tensors, checksum = weights.load(net.files, file) if net.files else weights.load_file(file)
+    if net.files:
+        tensors, checksum = weights.load(net.files, file, progress=progress)
+    else:
+        tensors, checksum = weights.load_file(file)
     return NetworkExtractor(net, net.convert(tensors), checksum, mode)
 
 
@@ -97,6 +107,7 @@ def open_extractor(
     shape: tuple[int, ...],
     file: str | Path | None = None,
     mode: str | None = None,
+    progress: Progress | None = None,
 ) -> Extractor:
     """The features called `name` for examples of that shape: a network, or one that needs no weights.
 
@@ -109,7 +120,7 @@ def open_extractor(
     if name in networks():
         if len(shape) != 3:
             raise ValueError(f"{name} looks at pictures [H, W, C], not at points {list(shape)}")
-        return network_extractor(name, file, mode)
+        return network_extractor(name, file, mode, progress)
     if name not in WITHOUT_WEIGHTS:
         close = difflib.get_close_matches(name, [*networks(), *WITHOUT_WEIGHTS], 1)
         hint = f"did you mean {close[0]!r}?" if close else ""

@@ -54,7 +54,7 @@ _TABLE = (
     Protocol(
         "fid50k_train",
         ("fd",),
-        source="Heusel et al. 2017 on CIFAR-10; the papers since SN-GAN's successors, NVIDIA's fid50k_full",
+        source="Heusel et al. 2017; NVIDIA's fid50k_full",
     ),
     Protocol("fid10k_test", ("fd",), num_fake=10_000, split="test", source="compare_gan, SAGAN"),
     Protocol(
@@ -76,6 +76,38 @@ _TABLE = (
     Protocol("kid50k_train", ("kd",), source="Bińkowski et al. 2018; torch-fidelity's subsets"),
     Protocol(
         "sfid50k_train", ("sfd",), source="Nash et al. 2021; guided-diffusion's spatial features"
+    ),
+    Protocol(
+        "fid_infinity50k_train",
+        ("fd_infinity", "fd"),
+        source="Chong & Forsyth 2020: extrapolated to infinitely many samples",
+    ),
+    Protocol(
+        "intra_fid50k_train",
+        ("classwise",),
+        source="Miyato & Koyama 2018 (intra-FID): the mean over classes; 5,000 of each of 10",
+    ),
+    Protocol(
+        "probe10k_test",
+        ("probe",),
+        num_fake=10_000,
+        split="test",
+        source="after Ravuri & Vinyals 2019 (CAS), with a linear probe in place of their ResNet-50",
+    ),
+    Protocol(
+        "swd16k_train",
+        ("swd",),
+        features="pixels",
+        num_fake=16_384,
+        num_real=16_384,
+        source="Karras et al. 2018 (progressive growing): 16,384 of each",
+    ),
+    Protocol(
+        "ms_ssim10k",
+        ("ms_ssim",),
+        features="pixels",
+        num_fake=10_000,
+        source="Odena et al. 2017: 100 pairs within each class",
     ),
     Protocol(
         "pr50k_train",

@@ -7,22 +7,32 @@ Inception, resized as the original does, does it bear the name that papers know:
 import dataclasses
 from collections.abc import Callable
 
-from jaxgan.metrics.frechet import frechet_distance
+from jaxgan.metrics.classification_accuracy import linear_probe_accuracy
+from jaxgan.metrics.classwise import classwise_frechet
+from jaxgan.metrics.frechet import frechet_distance_to
+from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
 from jaxgan.metrics.inception_score import inception_score
 from jaxgan.metrics.kid import kernel_distance
+from jaxgan.metrics.ms_ssim import ms_ssim_diversity
 from jaxgan.metrics.precision_recall import density_coverage, precision_recall
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.summary import Summary, Wanted
+from jaxgan.metrics.sliced import patch_sliced_wasserstein
+from jaxgan.metrics.summary import IMAGE, Summary, Wanted
 
 # What papers call a score in the features of the original Inception.
 PUBLISHED = {
     "fd": "fid",
+    "fd_infinity": "fid_infinity",
     "sfd": "sfid",
     "kd": "kid",
     "kd_deviation": "kid_deviation",
     "class_score": "is",
     "class_score_deviation": "is_deviation",
+    "classwise_fd": "intra_fid",
+    "classwise_fd_worst": "intra_fid_worst",
 }
+# Scores that look at the pictures themselves.
+OF_PICTURES = ("ms_ssim", "swd")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,20 +40,24 @@ class Score:
     """One family of numbers from one pass over the examples.
 
     Attributes:
-      wanted: what must be kept of the fakes, and of the reals if they are needed.
-      needs_real: whether reals are looked at.
+      compute: (real or None, fake, protocol) -> {name without features: number}.
+      fake: what must be kept of the fakes.
+      real: what must be kept of the reals; None where they are not looked at.
       lower_is_better: of its first number.
       options: the fields of `Protocol` that its numbers depend on.
       least: (protocol) -> the fewest examples of a kind that it is defined for.
-      compute: (real or None, fake, protocol) -> {name without features: number}.
     """
 
-    wanted: Wanted
-    needs_real: bool
-    lower_is_better: bool
-    options: tuple[str, ...]
-    least: Callable[[Protocol], int]
     compute: Callable[[Summary | None, Summary, Protocol], dict[str, float]]
+    fake: Wanted
+    real: Wanted | None
+    lower_is_better: bool = True
+    options: tuple[str, ...] = ()
+    least: Callable[[Protocol], int] = lambda protocol: 2
+
+    def wanted(self, kind: str) -> Wanted | None:
+        """What must be kept of the examples of a kind, "real" or "fake"; None if they are not looked at."""
+        return self.fake if kind == "fake" else self.real
 
 
 def score_name(score: str, features: str, resize: str) -> str:
@@ -54,20 +68,25 @@ def score_name(score: str, features: str, resize: str) -> str:
     >>> score_name("fd", "cifar10_resnet56", "none"), score_name("precision", "inception", "tf1")
     ('fd_cifar10_resnet56', 'precision_inception')
     """
+    if score in OF_PICTURES:
+        return score
     if features != "inception" or score not in PUBLISHED:
         return f"{score}_{features}"
     name = PUBLISHED[score]
     return name if resize == "tf1" else f"{resize}_{name}"
 
 
-def _frechet(output: str, name: str):
+def _frechet(output: str, name: str) -> Score:
     def compute(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
-        one, two = real.moments[output], fake.moments[output]
-        return {
-            name: frechet_distance(one.mean, one.covariance(), two.mean, two.covariance()),
-        }
+        return {name: frechet_distance_to(real.moments[output])(fake.moments[output])}
 
-    return Score(Wanted(moments=frozenset([output])), True, True, (), lambda p: 2, compute)
+    wanted = Wanted(moments=frozenset([output]))
+    return Score(compute, wanted, wanted)
+
+
+def _extrapolated(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    found = extrapolated_frechet(real.moments["features"], fake.arrays["features"])
+    return {"fd_infinity": found.limit}
 
 
 def _kernel(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
@@ -92,26 +111,76 @@ def _density_coverage(real: Summary, fake: Summary, protocol: Protocol) -> dict[
     return {"density": found.density, "coverage": found.coverage}
 
 
+def _labelled(real: Summary, fake: Summary, what: str) -> tuple:
+    for kind, summary in (("real", real), ("fake", fake)):
+        if summary.labels is None:
+            raise ValueError(
+                f"{what} needs the classes of the examples, but the {kind} ones have no labels"
+            )
+    return real.arrays["features"], real.labels, fake.arrays["features"], fake.labels
+
+
+def _classwise(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    found = classwise_frechet(*_labelled(real, fake, "the classwise Fréchet distance"))
+    return {"classwise_fd": found.mean, "classwise_fd_worst": max(found.per_class.values())}
+
+
+def _probe(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    found = linear_probe_accuracy(*_labelled(real, fake, "the linear probe"))
+    return {"probe_accuracy": found.accuracy}
+
+
+def _swd(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    return {"swd": patch_sliced_wasserstein(real.arrays[IMAGE], fake.arrays[IMAGE]).mean}
+
+
+def _ms_ssim(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    found = ms_ssim_diversity(fake.arrays[IMAGE], fake.labels, shrink_window=True)
+    return {"ms_ssim": found.mean}
+
+
+_MOMENTS = Wanted(moments=frozenset(["features"]))
 _FEATURES = Wanted(arrays=frozenset(["features"]))
+_LOGITS = Wanted(arrays=frozenset(["logits"]))
+_PICTURES = Wanted(arrays=frozenset([IMAGE]))
 
 SCORES: dict[str, Score] = {
     "fd": _frechet("features", "fd"),
     "sfd": _frechet("spatial", "sfd"),
+    "fd_infinity": Score(_extrapolated, _FEATURES, _MOMENTS),
     "kd": Score(
-        _FEATURES, True, True, ("subsets", "subset_size"), lambda p: p.subset_size, _kernel
+        _kernel,
+        _FEATURES,
+        _FEATURES,
+        options=("subsets", "subset_size"),
+        least=lambda protocol: protocol.subset_size,
     ),
     "class": Score(
-        Wanted(arrays=frozenset(["logits"])),
-        False,
-        False,
-        ("splits",),
-        lambda p: p.splits,
         _class_score,
+        _LOGITS,
+        None,
+        lower_is_better=False,
+        options=("splits",),
+        least=lambda protocol: protocol.splits,
     ),
     "pr": Score(
-        _FEATURES, True, False, ("nearest_k",), lambda p: p.nearest_k + 1, _precision_recall
+        _precision_recall,
+        _FEATURES,
+        _FEATURES,
+        lower_is_better=False,
+        options=("nearest_k",),
+        least=lambda protocol: protocol.nearest_k + 1,
     ),
     "dc": Score(
-        _FEATURES, True, False, ("density_k",), lambda p: p.density_k + 1, _density_coverage
+        _density_coverage,
+        _FEATURES,
+        _FEATURES,
+        lower_is_better=False,
+        options=("density_k",),
+        least=lambda protocol: protocol.density_k + 1,
     ),
+    "classwise": Score(_classwise, _FEATURES, _FEATURES),
+    "probe": Score(_probe, _FEATURES, _FEATURES, lower_is_better=False),
+    "swd": Score(_swd, _PICTURES, _PICTURES),
+    "ms_ssim": Score(_ms_ssim, _PICTURES, None),
 }

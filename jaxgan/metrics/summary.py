@@ -10,13 +10,16 @@ import numpy as np
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.moments import Moments
 
+# Beside an extractor's outputs: the examples themselves, as they are.
+IMAGE = "image"
+
 
 class Wanted(NamedTuple):
     """Which outputs of an extractor are wanted, and in what form.
 
     Attributes:
       moments: outputs of which count, mean and scatter are enough; D x D each.
-      arrays: outputs to be held for every example; N x D each.
+      arrays: outputs to be held for every example; N x D each. `IMAGE` stands for the examples.
     """
 
     moments: frozenset[str] = frozenset()
@@ -34,7 +37,7 @@ class Summary:
       count: how many there were.
       dtype: of the examples as they are stored: uint8 for pictures.
       moments: by output.
-      arrays: float32 [N, D] by output.
+      arrays: float32 [N, D] by output; the examples themselves as `IMAGE`.
       labels: int32 [N] where the examples had some and arrays are held.
     """
 
@@ -96,6 +99,8 @@ def summarise(
         for images, labels, mask in _rebatch(batches, num, kind, batch_size):
             positions = np.arange(start, start + len(mask))
             outputs = extractor(_place(images, sharding))
+            if IMAGE in wanted.arrays:
+                outputs = {**outputs, IMAGE: images}
             dtype = getattr(extractor, "dtype", images.dtype)
             yield Features(outputs, mask, labels, dtype, positions)
             start += len(mask)
@@ -130,7 +135,7 @@ class _Kept:
         sizes = extractor.outputs
         self.count, self.dtype = 0, np.dtype(np.uint8)
         self.moments = {name: Moments.empty(sizes[name]) for name in wanted.moments}
-        self.arrays = {name: [np.empty((0, sizes[name]), np.float32)] for name in wanted.arrays}
+        self.arrays = {name: [] for name in wanted.arrays}
         self.labels: list[np.ndarray] | None = []
         self.positions: list[np.ndarray] = []
 
@@ -141,7 +146,7 @@ class _Kept:
             if name in self.moments:
                 self.moments[name] = self.moments[name].merge(Moments.of(values))
             if name in self.arrays:
-                self.arrays[name].append(values.astype(np.float32))
+                self.arrays[name].append(values)
         if self.labels is not None and batch.labels is not None:
             self.labels.append(batch.labels[batch.mask].astype(np.int32))
         else:
@@ -156,6 +161,8 @@ class _Kept:
 
     def check(self, name: str, outputs: Mapping[str, Any], mask: np.ndarray) -> np.ndarray:
         """The unpadded rows of an output, if they are what the extractor promised."""
+        if name == IMAGE:
+            return np.asarray(outputs[name])[mask]
         size = self.extractor.outputs[name]
         if name not in outputs or outputs[name].shape != (len(mask), size):
             found = f"an array {list(outputs[name].shape)}" if name in outputs else "none"
@@ -163,7 +170,7 @@ class _Kept:
                 f"features {self.extractor.name!r} say that their output {name!r} has {size} numbers, but"
                 f" gave {found} for {len(mask)} examples"
             )
-        values = np.asarray(outputs[name])[mask]
+        values = np.asarray(outputs[name], np.float32)[mask]
         if not np.isfinite(values).all():
             raise ValueError(
                 f"the features of the {self.kind} examples contain NaN or Inf; look for NaN in the"
@@ -173,6 +180,8 @@ class _Kept:
 
     def summary(self) -> Summary:
         """What was kept by this process, put together with what the others kept, in order."""
+        if not self.count and jax.process_count() == 1:
+            raise ValueError(f"there are no {self.kind} examples at all")
         arrays = {name: np.concatenate(held) for name, held in self.arrays.items()}
         labels = np.concatenate(self.labels) if self.wanted.arrays and self.labels else None
         moments = self.moments

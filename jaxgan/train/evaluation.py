@@ -20,10 +20,10 @@ from jaxgan.metrics.compare import scores
 from jaxgan.metrics.evaluate import check, evaluate, wanted
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import QUANTISATION, to_uint8
-from jaxgan.metrics.networks import open_extractor
+from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import SCORES
-from jaxgan.metrics.summary import Features, Summary, Wanted, collect, summarise
+from jaxgan.metrics.summary import IMAGE, Features, Summary, Wanted, collect, summarise
 from jaxgan.train.report import replace_atomically
 from jaxgan.train.sample import BATCH, iterate_samples
 from jaxgan.weights import cache_folder
@@ -47,7 +47,9 @@ def summarise_samples(
     so that no picture ever visits the host; of others, each batch does.
     """
     if hasattr(extractor, "apply"):
-        features = _iterate_features(engine, state, num, extractor, seed, ema)
+        features = _iterate_features(
+            engine, state, num, extractor, seed, ema, images=IMAGE in wanted.arrays
+        )
         return collect(features, extractor, "fake", wanted)
     if jax.process_count() > 1:
         raise ValueError(
@@ -58,7 +60,7 @@ def summarise_samples(
 
 
 def _iterate_features(
-    engine: Engine, state: State, num: int, extractor: Any, seed: int, ema: bool
+    engine: Engine, state: State, num: int, extractor: Any, seed: int, ema: bool, images: bool
 ) -> Iterator[Features]:
     """The samples' features, as this process holds them: batch i on device i modulo their number."""
     game, mesh = engine.game, engine.mesh
@@ -71,10 +73,12 @@ def _iterate_features(
         if game.num_classes is not None:
             labels = (index[0] * BATCH + jnp.arange(BATCH, dtype=jnp.int32)) % game.num_classes
         samples = game.generate(networks, jax.random.fold_in(key, index[0]), BATCH, labels)
-        outputs = extractor.apply(variables, to_uint8(samples) if pictures else samples)
+        examples = to_uint8(samples) if pictures else samples
+        outputs = extractor.apply(variables, examples)
         # Quantised, a NaN would be a number like any other.
         finite = jnp.isfinite(samples).all()
-        return {name: jnp.where(finite, x, jnp.float32(np.nan)) for name, x in outputs.items()}
+        outputs = {name: jnp.where(finite, x, jnp.float32(np.nan)) for name, x in outputs.items()}
+        return {**outputs, IMAGE: examples} if images else outputs
 
     program = jax.jit(
         jax.shard_map(
@@ -119,6 +123,7 @@ def make_evaluator(
     num: int = 0,
     fit: bool = False,
     cache: str | Path | None = None,
+    progress: Progress | None = None,
     **how: Any,
 ) -> Evaluator:
     """The evaluator of a protocol against the examples of `source`.
@@ -130,6 +135,7 @@ def make_evaluator(
       num: generated examples instead of the protocol's number, and at most so many reals.
       fit: ask for no more examples than the source has, instead of refusing.
       cache: folder for the statistics of reals; None for the user's own.
+      progress: of fetching weights, as `jaxgan.weights.load` calls it.
       **how: further fields of `Evaluator`.
     """
     if isinstance(protocol, str):
@@ -148,7 +154,9 @@ def make_evaluator(
             num_fake=min(protocol.num_fake, most),
             num_real=None if protocol.num_real is None else min(protocol.num_real, most),
         )
-    extractor = open_extractor(protocol.features, source.spec.shape, weights, protocol.resize)
+    extractor = open_extractor(
+        protocol.features, source.spec.shape, weights, protocol.resize, progress
+    )
     cache = Path(cache) if cache else cache_folder() / "statistics"
     return Evaluator(protocol, extractor, source, cache, **how)
 

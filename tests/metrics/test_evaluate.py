@@ -206,6 +206,76 @@ def test_notes_a_rank_deficient_covariance(digits):
     assert notes[0].startswith("num_fake = 258 is below dim + 1 = 259 of the features: the cov")
 
 
+class _Classifier(_Plain):
+    """Has logits too; and the class of a picture is what it was made from."""
+
+    outputs = {"features": 3, "logits": 4}  # noqa: RUF012
+
+    def __call__(self, batch):
+        features = super().__call__(batch)["features"]
+        return {"features": features, "logits": np.asarray(batch, np.float32)[:, 3, 2:6, 0] / 64}
+
+
+def test_every_score_of_one_pass(digits):
+    """What `evaluate` puts together is each function on the very arrays."""
+    from jaxgan.metrics import inception_score as _module  # noqa: F401
+    from jaxgan.metrics.classification_accuracy import linear_probe_accuracy
+    from jaxgan.metrics.classwise import classwise_frechet
+    from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
+    from jaxgan.metrics.inception_score import inception_score
+    from jaxgan.metrics.kid import kernel_distance
+    from jaxgan.metrics.precision_recall import density_coverage
+
+    extractor = _Classifier()
+    real, fake = digits[:400], digits[400:700] // 2
+    labels = [np.arange(len(x)) % 3 for x in (real, fake)]
+    streams = [{"image": x, "label": y} for x, y in zip((real, fake), labels, strict=True)]
+    names = ("fd", "fd_infinity", "kd", "class", "pr", "dc", "classwise", "probe")
+    protocol = _protocol(400, 300, scores=names, subsets=5, subset_size=100, splits=3)
+    result = evaluate([streams[0]], [streams[1]], extractor, protocol)
+    a, b = (extractor(x)["features"] for x in (real, fake))
+    kernel = kernel_distance(a, b, 5, 100)
+    classes = inception_score(extractor(fake)["logits"], 3)
+    per_class = classwise_frechet(a, labels[0], b, labels[1])
+    density = density_coverage(a, b, 5)
+    expected = {
+        "fd_corner": frechet_distance(*_gaussian(a), *_gaussian(b)),
+        "fd_infinity_corner": extrapolated_frechet(a, b).limit,
+        "kd_corner": kernel.mean,
+        "kd_deviation_corner": kernel.deviation,
+        "class_score_corner": classes.mean,
+        "class_score_deviation_corner": classes.deviation,
+        "density_corner": density.density,
+        "coverage_corner": density.coverage,
+        "classwise_fd_corner": per_class.mean,
+        "classwise_fd_worst_corner": max(per_class.per_class.values()),
+        "probe_accuracy_corner": linear_probe_accuracy(a, labels[0], b, labels[1]).accuracy,
+    }
+    found = {name: value for name, value in scores(result).items() if name in expected}
+    assert found == {name: pytest.approx(value, rel=1e-9) for name, value in expected.items()}
+    assert {"subsets", "subset_size", "splits", "density_k"} <= result["protocol"].keys()
+    with pytest.raises(
+        ValueError, match="needs the classes of the examples, but the fake ones have"
+    ):
+        evaluate([streams[0]], [fake], extractor, _protocol(400, 300, scores=("probe",)))
+
+
+def _gaussian(features):
+    features = features.astype(np.float64)
+    return features.mean(0), np.cov(features.T)
+
+
+def test_scores_of_the_pictures_themselves():
+    rng = np.random.default_rng(0)
+    real = rng.integers(0, 256, (40, 32, 32, 1), dtype=np.uint8)
+    protocol = _protocol(40, 40, scores=("swd", "ms_ssim"))
+    same = evaluate([real], [real], _Plain(), protocol)
+    flat = evaluate([real], [real // 8 * 8 // 9 * 9], _Plain(), protocol)
+    assert scores(same).keys() == {"swd", "ms_ssim"}
+    assert same["swd"] < flat["swd"]
+    assert -1 < same["ms_ssim"] < 0.5
+
+
 def test_notes_a_constant_set(digits):
     constant = np.full((300, 8, 8, 1), 90, np.uint8)
     result = evaluate([digits], [constant], _Plain(), _protocol(300, 300))

@@ -34,7 +34,7 @@ def test_a_copy_is_at_distance_0_and_a_near_copy_is_not(offset):
 @pytest.mark.parametrize(
     ("queries", "points", "k", "themselves", "message"),
     [
-        ((9, 2), (9, 3), 1, False, r"one D and N of at least 1, not queries \[9, 2\], points \[9, 3\]"),
+        ((9, 2), (9, 3), 1, False, r"one D for all and at least one of each, not queries \[9, 2\], points \[9, 3\]"),
         ((9,), (9, 3), 1, False, r"not queries \[9\]"),
         ((9, 2), (0, 2), 1, False, r"points \[0, 2\]"),
         ((9, 2), (4, 2), 5, False, "k = 5 .* there are 4 points"),
@@ -49,5 +49,5 @@ def test_refuses(queries, points, k, themselves, message):
 
 
 def test_refuses_nan():
-    with pytest.raises(ValueError, match="the features points contain NaN or Inf"):
+    with pytest.raises(ValueError, match="rows of points contain NaN or Inf: the gen"):
         nearest(np.zeros((2, 2)), np.array([[0.0, np.nan]]))

@@ -4,7 +4,8 @@ import pytest
 
 from jaxgan.metrics import protocols
 from jaxgan.metrics.protocols import PROTOCOLS, Protocol, adapted, by_name
-from jaxgan.metrics.scores import PUBLISHED, SCORES, score_name
+from jaxgan.metrics.scores import OF_PICTURES, PUBLISHED, SCORES, score_name
+from jaxgan.metrics.summary import IMAGE
 from jaxgan.nets.features import networks
 
 
@@ -16,7 +17,7 @@ def test_every_protocol_can_be_measured(protocol):
         outputs = set(networks()[protocol.features].outputs)
     for name in protocol.scores:
         score = SCORES[name]
-        assert score.wanted.moments | score.wanted.arrays <= outputs
+        assert score.fake.moments | score.fake.arrays <= outputs | {IMAGE}
         assert set(score.options) <= {field.name for field in dataclasses.fields(Protocol)}
         for num in (protocol.num_fake, protocol.num_real):
             assert num is None or num >= score.least(protocol)
@@ -30,6 +31,7 @@ def test_only_the_original_inception_gives_the_published_names():
         for score, published in PUBLISHED.items():
             assert score_name(score, features, resize) != published
     assert score_name("fd", "inception", "torch") == "torch_fid"
+    assert [score_name(score, "inception", "tf1") for score in OF_PICTURES] == [*OF_PICTURES]
 
 
 def test_a_changed_protocol_loses_its_name():
