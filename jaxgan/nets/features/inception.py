@@ -14,17 +14,19 @@ torchvision's `inception_v3` is another network: other weights, 1000 classes and
 - pixels normalised by ImageNet's means and deviations, where this takes (x - 128) / 128. (The
   package pytorch-fid, with this network's weights, takes x / 127.5 - 1.)
 
-Epsilon is 0.001 in both. The graph classifies 1008 ways, some of them unused, and adds a bias to
-its logits that the Inception score has left away from the beginning: so do these.
+Epsilon is 0.001 in both. The graph adds a bias to its 1008 logits, which the Inception score leaves
+out, as its authors' code did: so do these.
 
-Layers have the names of the PyTorch port, toshas/torch-fidelity and mseitzer/pytorch-fid. On a CPU
-it is some 1.7 times as fast as the port, through identities that change rounding only:
+Layers have the names of the PyTorch port, toshas/torch-fidelity and mseitzer/pytorch-fid. On one
+CPU core this is 1.6 to 1.8 times as fast as the port (`benchmarks/features_speed.py`), by rewriting
+that changes rounding only:
 
 - batch normalisations are folded into the kernels before them;
-- the 1x1 convolutions that read one map are one wide product;
-- averaging commutes with a 1x1 convolution, and so runs on its few outputs (it leaves a bias as it
-  is, since padding does not count);
-- poolings are sums and maxima of shifted maps, XLA's own being ten times slower on a CPU.
+- 1x1 convolutions are matrix products, a quarter faster than XLA's convolutions on a CPU;
+- unpadded convolutions are padded ones cut to size, two to four times as fast there;
+- poolings are sums and maxima of shifted maps, five to ten times as fast there;
+- averaging commutes with the 1x1 convolution after it, and so runs on its few outputs (a bias stays
+  as it is, since padding does not count).
 """
 
 from __future__ import annotations
@@ -89,13 +91,13 @@ class Block35(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        one, five, double, pooled = _heads(
-            x, branch1x1=64, branch5x5_1=48, branch3x3dbl_1=64, branch_pool=self.pooled
-        )
-        five = Conv(64, (5, 5), name="branch5x5_2")(nn.relu(five))
-        double = Conv(96, (3, 3), name="branch3x3dbl_2")(nn.relu(double))
+        one = Conv(64, (1, 1), name="branch1x1")(x)
+        five = Conv(48, (1, 1), name="branch5x5_1")(x)
+        five = Conv(64, (5, 5), name="branch5x5_2")(five)
+        double = Conv(64, (1, 1), name="branch3x3dbl_1")(x)
+        double = Conv(96, (3, 3), name="branch3x3dbl_2")(double)
         double = Conv(96, (3, 3), name="branch3x3dbl_3")(double)
-        return jnp.concatenate([nn.relu(one), five, double, nn.relu(_average(pooled))], -1)
+        return jnp.concatenate([one, five, double, _average_then_conv(x, self.pooled)], -1)
 
 
 class Reduce35(nn.Module):
@@ -118,16 +120,16 @@ class Block17(nn.Module):
     @nn.compact
     def __call__(self, x):
         n = self.width
-        one, seven, double, pooled = _heads(
-            x, branch1x1=192, branch7x7_1=n, branch7x7dbl_1=n, branch_pool=192
-        )
-        seven = Conv(n, (1, 7), name="branch7x7_2")(nn.relu(seven))
+        one = Conv(192, (1, 1), name="branch1x1")(x)
+        seven = Conv(n, (1, 1), name="branch7x7_1")(x)
+        seven = Conv(n, (1, 7), name="branch7x7_2")(seven)
         seven = Conv(192, (7, 1), name="branch7x7_3")(seven)
-        double = Conv(n, (7, 1), name="branch7x7dbl_2")(nn.relu(double))
+        double = Conv(n, (1, 1), name="branch7x7dbl_1")(x)
+        double = Conv(n, (7, 1), name="branch7x7dbl_2")(double)
         double = Conv(n, (1, 7), name="branch7x7dbl_3")(double)
         double = Conv(n, (7, 1), name="branch7x7dbl_4")(double)
         double = Conv(192, (1, 7), name="branch7x7dbl_5")(double)
-        return jnp.concatenate([nn.relu(one), seven, double, nn.relu(_average(pooled))], -1)
+        return jnp.concatenate([one, seven, double, _average_then_conv(x, 192)], -1)
 
 
 class Reduce17(nn.Module):
@@ -135,9 +137,10 @@ class Reduce17(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        three, seven = _heads(x, branch3x3_1=192, branch7x7x3_1=192)
-        three = Conv(320, (3, 3), 2, "VALID", name="branch3x3_2")(nn.relu(three))
-        seven = Conv(192, (1, 7), name="branch7x7x3_2")(nn.relu(seven))
+        three = Conv(192, (1, 1), name="branch3x3_1")(x)
+        three = Conv(320, (3, 3), 2, "VALID", name="branch3x3_2")(three)
+        seven = Conv(192, (1, 1), name="branch7x7x3_1")(x)
+        seven = Conv(192, (1, 7), name="branch7x7x3_2")(seven)
         seven = Conv(192, (7, 1), name="branch7x7x3_3")(seven)
         seven = Conv(192, (3, 3), 2, "VALID", name="branch7x7x3_4")(seven)
         return jnp.concatenate([three, seven, _max_pool(x, 2, "VALID")], -1)
@@ -150,17 +153,16 @@ class Block8(nn.Module):
 
     @nn.compact
     def __call__(self, x):
-        widths = {"branch1x1": 320, "branch3x3_1": 384, "branch3x3dbl_1": 448}
+        one = Conv(320, (1, 1), name="branch1x1")(x)
+        three = Conv(384, (1, 1), name="branch3x3_1")(x)
+        double = Conv(448, (1, 1), name="branch3x3dbl_1")(x)
+        double = Conv(384, (3, 3), name="branch3x3dbl_2")(double)
         if self.maximum:
-            one, three, double = _heads(x, **widths)
             pooled = Conv(192, (1, 1), name="branch_pool")(_max_pool(x, 1, "SAME"))
         else:
-            one, three, double, pooled = _heads(x, **widths, branch_pool=192)
-            pooled = nn.relu(_average(pooled))
-        three = nn.relu(three)
-        double = Conv(384, (3, 3), name="branch3x3dbl_2")(nn.relu(double))
+            pooled = _average_then_conv(x, 192)
         towers = [
-            nn.relu(one),
+            one,
             Conv(384, (1, 3), name="branch3x3_2a")(three),
             Conv(384, (3, 1), name="branch3x3_2b")(three),
             Conv(384, (1, 3), name="branch3x3dbl_3a")(double),
@@ -177,47 +179,28 @@ class Conv(nn.Module):
     kernel_size: tuple[int, int]
     stride: int = 1
     padding: str = "SAME"
+    activate: bool = True
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        kernel, bias = _weights(self, (*self.kernel_size, x.shape[-1], self.features))
-        return nn.relu(_convolve(x, kernel, self.stride, self.padding) + bias[None, None, None])
+        shape = (*self.kernel_size, x.shape[-1], self.features)
+        kernel = self.param("kernel", nn.initializers.he_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros, shape[-1:])
+        x = _convolve(x, kernel, self.stride, self.padding) + bias[None, None, None]
+        return nn.relu(x) if self.activate else x
 
 
-class _Head(nn.Module):
-    """The weights of one of several 1x1 convolutions."""
-
-    features: int
-
-    @nn.compact
-    def __call__(self, channels: int) -> tuple[jax.Array, jax.Array]:
-        return _weights(self, (1, 1, channels, self.features))
-
-
-def _weights(layer: nn.Module, shape: tuple[int, ...]) -> tuple[jax.Array, jax.Array]:
-    kernel = layer.param("kernel", nn.initializers.he_normal(), shape)
-    return kernel, layer.param("bias", nn.initializers.zeros, shape[-1:])
-
-
-def _heads(x: jax.Array, **widths: int) -> list[jax.Array]:
-    """The 1x1 convolutions of x, by name and width, without their ReLU.
-
-    One wide product fills a CPU's cache lines and a GPU better than several narrow ones.
-    """
-    weights = [_Head(width, name=name)(x.shape[-1]) for name, width in widths.items()]
-    kernels, biases = zip(*weights, strict=True)
-    y = _convolve(x, jnp.concatenate(kernels, -1), 1, "SAME")
-    y = y + jnp.concatenate(biases)[None, None, None]
-    return jnp.split(y, np.cumsum(list(widths.values()))[:-1].tolist(), -1)
+def _average_then_conv(x: jax.Array, features: int) -> jax.Array:
+    """The pooled tower of a block, averaging its few outputs in place of its many inputs."""
+    return nn.relu(_average(Conv(features, (1, 1), activate=False, name="branch_pool")(x)))
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
     """The convolution at full float32, or a TPU in bfloat16 and a GPU in TF32 would each have its own features."""
     if kernel.shape[:2] == (1, 1):
         return jnp.dot(x, kernel[0, 0], precision="highest")
-    # XLA's CPU backend runs an unpadded convolution at a quarter to half the speed of a padded one: 27 ms against 7 for
-    # four pictures in Conv2d_2a_3x3, 55 against 23 in Conv2d_4a_3x3. So one row and one column are added after the
-    # last, and what they make is cut off.
+    # Four pictures take 27 ms unpadded and 7 padded on a CPU core in Conv2d_2a_3x3, 55 and 23 in Conv2d_4a_3x3. So one
+    # row and one column are added after the last, and what they make is cut off.
     unpadded = padding == "VALID"
     y = jax.lax.conv_general_dilated(
         x,
