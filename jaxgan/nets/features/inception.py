@@ -352,9 +352,10 @@ NETWORKS = (
         apply=apply,
         convert=convert,
         files=(
-            "inception_2015_12_05",
+            # The port first: TensorFlow publishes no checksum of its graph.
             "inception_2015_12_05_pytorch_fid",
             "inception_2015_12_05_torch_fidelity",
+            "inception_2015_12_05",
         ),
     ),
 )
