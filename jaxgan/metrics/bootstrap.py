@@ -9,7 +9,7 @@ So the default draws random halves without replacement (the delete-half jackknif
 jackknife variance estimation", 1989; Politis, Romano & Wolf, "Subsampling", 1999). To first order a half's score
 varies around the whole set's just as that varies around the truth: variance s²/(N/2) - s²/N = s²/N. And a
 bias b/N is 2b/N in a half, so the halves' shift is the estimate of the bias. Intervals are never percentiles but
-reflected ("basic": Davison & Hinkley, "Bootstrap methods and their application", 1997, Section 5.2).
+reflected ("basic": Davison & Hinkley, "Bootstrap methods and their application", 1997, Chapter 5).
 
 What resampling cannot say: how the score of another training run would differ. And near a true Fréchet distance of
 0 the intervals are too wide, by up to sqrt 3, as the distance is no longer linear in the moments.

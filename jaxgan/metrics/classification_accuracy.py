@@ -9,9 +9,6 @@ generator all that the features do not see. Set it beside the same probe trained
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.linear_model import LogisticRegression
-from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
 
 from jaxgan.metrics._check import feature_pair, labels_of
 
@@ -46,6 +43,11 @@ def linear_probe_accuracy(
     >>> linear_probe_accuracy(np.array([[-3.0], [0.5], [3.0], [-4.0]]), np.array([0, 1, 1, 1]), fake, labels)
     ClassificationAccuracy(accuracy=0.75, per_class={0: 1.0, 1: 0.6666666666666666})
     """
+    # Here, as importing it takes longer than all of jaxgan.metrics.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
     real, fake = feature_pair(real, fake)
     real_labels = labels_of("real_labels", real_labels, len(real))
     fake_labels = labels_of("fake_labels", fake_labels, len(fake))

@@ -1,10 +1,10 @@
 """Kernel distance, the arithmetic under KID.
 
-Bińkowski et al., "Demystifying MMD GANs", 2018, Section 4 and Eq. 4: the squared maximum mean
-discrepancy (MMD²) of features under the kernel (x.y / D + 1)³, estimated without bias, so that its
-mean does not hang on the number of pictures as the Fréchet distance does. It is 0 for equal
-distributions, and an estimate may lie below. It is called KID only in the features of the original
-Inception.
+Bińkowski et al., "Demystifying MMD GANs", 2018, Section 4: the squared maximum mean discrepancy (MMD²)
+of features under the kernel (x.y / D + 1)³, estimated without bias (Gretton et al., "A kernel
+two-sample test", 2012, Eq. 3), so that its mean does not hang on the number of pictures as the
+Fréchet distance does. It is 0 for equal distributions, and an estimate may lie below. It is called KID
+only in the features of the original Inception.
 """
 
 from typing import NamedTuple
@@ -78,8 +78,8 @@ def kernel_distance_of_all(
 ) -> float:
     """Unbiased MMD² of the whole sets, of any two sizes.
 
-    Varies less than the mean over subsets and hangs on no draw; Gretton et al., "A kernel two-sample
-    test", 2012, Eq. 3. The time grows with (N + M)², the memory does not.
+    Varies less than the mean over subsets and hangs on no draw. The time grows with (N + M)², the memory
+    does not.
 
     Args:
       real: float [N, D] features.

@@ -65,8 +65,8 @@ def ms_ssim(
       data_range: greatest less least possible value; 255 for uint8.
       weights: of the scales, finest first; for fewer scales leave off the last ones. Divided by their sum.
       shrink_window: where a scale is smaller than the window, shrink the window to it, its deviation in
-        proportion, as TensorFlow's implementation of its models repository does; Karras et al., "Progressive growing
-        of GANs", 2018, measured 128 x 128 pictures with that.
+        proportion, as TensorFlow's implementation of its models repository does, and with it the code
+        of Karras et al., "Progressive growing of GANs", 2018, which compared 128 x 128 pictures.
 
     Returns:
       float32 [B], 1 for equal pictures.

@@ -12,7 +12,7 @@ def perceptual_diversity(
 ) -> PairMean:
     """The mean perceptual distance of two pictures of a group: higher is more varied.
 
-    Zhu et al., "Toward multimodal image-to-image translation", 2017, Section 5.2: LPIPS between random outputs of the
+    Zhu et al., "Toward multimodal image-to-image translation", 2017: LPIPS between random outputs of the
     same input, which is the group there; in other papers it is the class. Noise is varied too, so read it
     beside a score of quality. It is called LPIPS diversity only where `distance` is LPIPS.
 

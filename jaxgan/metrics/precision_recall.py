@@ -5,7 +5,7 @@ Eq. 1 and 2. A set's manifold is the union of balls around its points, each reac
 k-th nearest neighbour in the set, itself not counted. Precision is the share of fakes inside the
 manifold of the reals, recall the share of reals inside the manifold of the fakes.
 
-Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, Eq. 3 and 4. One
+Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, Section 3. One
 outlier among the reals makes a ball that many a fake falls into, and one among the fakes reaches
 many a real; so density counts in how many balls of reals a fake lies, and coverage asks only
 balls of reals.

@@ -6,7 +6,7 @@ from jaxgan.metrics.kid import kernel_distance, kernel_distance_of_all
 
 
 def _by_definition(x, y, kernel=lambda d: (d / 5 + 1) ** 3):
-    """Bińkowski et al. 2018, Eq. 4."""
+    """Gretton et al. 2012, Eq. 3."""
 
     def others(z):
         return np.mean([kernel(a @ b) for i, a in enumerate(z) for j, b in enumerate(z) if i != j])

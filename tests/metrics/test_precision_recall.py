@@ -78,7 +78,7 @@ def test_a_tie_is_inside():
 
 
 def _density_coverage(real, fake, k):
-    """Naeem et al. 2020, Eq. 3 and 4, from the definition, with open balls."""
+    """Naeem et al. 2020, Section 3, from the definition, with open balls."""
 
     def distances(a, b):
         return np.linalg.norm(a[:, None].astype(np.float64) - b[None], axis=-1)
@@ -99,7 +99,7 @@ def test_density_and_coverage_are_the_definition(k, block):
 
 
 def test_density_and_coverage_of_equal_distributions():
-    """1 and, for as many reals as fakes, 1 - 2^-k; Naeem et al. 2020, Section 3.3."""
+    """1 and, for as many reals as fakes, about 1 - 2^-k."""
     draws = [
         density_coverage(*np.random.default_rng(seed).normal(size=(2, 300, 4)), k=2)
         for seed in range(60)
@@ -111,7 +111,7 @@ def test_density_and_coverage_of_equal_distributions():
 
 
 def test_outliers_move_recall_and_not_coverage():
-    """Naeem et al. 2020, Figure 1: each far fake has a ball that reaches half of the reals."""
+    """Each far fake has a ball that reaches half of the reals."""
     rng = np.random.default_rng(5)
     real, fake = rng.normal(size=(200, 3)), 0.1 * rng.normal(size=(200, 3))
     far = np.vstack([fake, [[99.0, 0.0, 0.0], [-99.0, 0.0, 0.0]]])
