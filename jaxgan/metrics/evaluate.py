@@ -141,7 +141,7 @@ def _checked(
             f"the protocol {protocol.name!r} takes {num} {kind} examples, but {summary.count} were"
             " summarised"
         )
-    least = max(s.least(protocol) for s in scores.values() if kind == "fake" or s.needs_real)
+    least = max(s.least(protocol) for s in scores.values() if s.wanted(kind) is not None)
     if summary.count < least:
         raise ValueError(
             f"{summary.count} {kind} examples are too few: the scores {', '.join(scores)} need at"

@@ -647,7 +647,7 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
         (["--protocol", "fid50k"], "no protocol is called 'fid50k'; did you mean 'fid50k_train'"),
         (["--features", "incption"], "no features are called 'incption'; did you mean 'inception'?"),
         (["--features", "points"], "points takes examples of shape [D], not [8, 8, 1]"),
-        (["--scores", "is"], "no score is called 'is'; there are fd, sfd, kd, class, pr, dc"),
+        (["--scores", "is"], "no score is called 'is'; there are fd, sfd, fd_infinity, kd, class, pr, dc"),
         (["--scores", "class"], "the score 'class' looks at the logits of a network, but 'random_conv'"),
         (["--resize", "clean"], "random_conv takes pictures as they are: leave out the resize 'clean'"),
         (["--weights", "x.pth"], "random_conv has no weights, so no file of weights can be given"),

@@ -203,7 +203,7 @@ def test_states_its_protocol(digits):
 def test_notes_a_rank_deficient_covariance(digits):
     notes = evaluate([digits], [digits], random_conv((8, 8, 1)), _protocol(259, 258))["notes"]
     assert len(notes) == 1
-    assert notes[0].startswith("num_fake = 258 is below dim + 1 = 259 of the features: the cov")
+    assert notes[0].startswith("num_fake = 258 is below dim + 1 = 259: the covariance is rank")
 
 
 class _Classifier(_Plain):
@@ -218,7 +218,6 @@ class _Classifier(_Plain):
 
 def test_every_score_of_one_pass(digits):
     """What `evaluate` puts together is each function on the very arrays."""
-    from jaxgan.metrics import inception_score as _module  # noqa: F401
     from jaxgan.metrics.classification_accuracy import linear_probe_accuracy
     from jaxgan.metrics.classwise import classwise_frechet
     from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
@@ -312,7 +311,12 @@ _X = np.zeros((10, 8, 8, 1), np.uint8)
         ([_X], [_X], {"num_fake": 3}, "num_fake = 3 is too few: the score 'pr' needs at least 4"),
         ([_X], [_X], {"num_real": 1, "scores": ("fd",)}, "1 is too few: the score 'fd' needs at"),
         ([_X[:3]], [_X], {"num_real": None}, "3 real examples are too few: the scores fd, pr need"),
-        ([_X], [_X], {"scores": ("fid",)}, "no score is called 'fid'; there are fd, sfd, kd"),
+        (
+            [_X],
+            [_X],
+            {"scores": ("fid",)},
+            "no score is called 'fid'; there are fd, sfd, fd_infinity, kd",
+        ),
         ([_X], [_X], {"scores": ("class",)}, "'class' looks at the logits of a network, but 'corn"),
         (
             [_X[:5], _X[:5, 1:]],
