@@ -3,10 +3,14 @@
 import ast
 import os
 import re
+import shlex
 from pathlib import Path
 
 import nbformat
 import pytest
+
+from jaxgan.cli import main as cli
+from jaxgan.metrics.protocols import PROTOCOLS
 
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "colab").glob("*.ipynb"))
 IDS = [path.stem for path in NOTEBOOKS]
@@ -23,7 +27,7 @@ def python(source: str) -> str:
 
 
 def test_the_notebooks_are_there():
-    assert {"gan_theory", "quickstart", "spectral_norm"} <= set(IDS)
+    assert {"gan_theory", "metrics", "quickstart", "spectral_norm"} <= set(IDS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
@@ -44,6 +48,24 @@ def test_holds_no_logic_of_its_own(path):
     tree = ast.parse("\n".join(map(python, cells)))
     defined = [n.name for n in ast.walk(tree) if isinstance(n, ast.FunctionDef | ast.ClassDef)]
     assert defined == []
+
+
+def test_commands_parse():
+    text = "\n".join(
+        cell.source
+        for path in NOTEBOOKS
+        for cell in read(path).cells
+        if cell.cell_type == "markdown"
+    )
+    blocks = re.findall(r"^```bash\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    commands = [shlex.split(line) for block in blocks for line in block.splitlines()]
+    assert {"compare", "diagnose", "evaluate"} <= {command[1] for command in commands}
+    for program, *words in commands:
+        args, rest = cli.parser().parse_known_args(words)
+        assert program == "jaxgan"
+        assert rest == []
+        if args.command == "evaluate" and args.protocol != "list":
+            assert args.protocol in PROTOCOLS
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
