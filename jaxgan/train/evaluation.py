@@ -154,6 +154,7 @@ def make_evaluator(
             num_fake=min(protocol.num_fake, most),
             num_real=None if protocol.num_real is None else min(protocol.num_real, most),
         )
+    check_counts(protocol)  # before any weights are fetched
     extractor = open_extractor(
         protocol.features, source.spec.shape, weights, protocol.resize, progress
     )
