@@ -2,9 +2,15 @@
 
 import os
 
-# Read once, when JAX first looks for devices; so before the first import of it.
-os.environ["XLA_FLAGS"] = (
-    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+# Read once, when JAX first looks for devices; so before the first import of it. Compiling is most of the suite's work,
+# and LLVM's part of it, which changes no operation, half of that: programs that run for seconds are not optimised.
+os.environ["XLA_FLAGS"] = " ".join(
+    (
+        os.environ.get("XLA_FLAGS", ""),
+        "--xla_force_host_platform_device_count=8",
+        "--xla_backend_optimization_level=0",
+        "--xla_llvm_disable_expensive_passes=true",
+    )
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")

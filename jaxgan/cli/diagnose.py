@@ -28,7 +28,11 @@ def add_arguments(parser) -> None:
         help="the split that was not trained on (test or validation, if there is one); none: do without",
     )
     parser.add_argument(
-        "--features", help="random_conv (the default) or pixels for pictures; points for points"
+        "--features",
+        help="random_conv (the default), pixels or a network for pictures; points for points",
+    )
+    parser.add_argument(
+        "--weights", help="file of the features' weights, where they cannot be fetched"
     )
     parser.add_argument(
         "--data", help="where the data lies now (config.data.path), if it has moved since training"

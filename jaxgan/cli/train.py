@@ -69,15 +69,36 @@ def run(args) -> int:
     if result.stopped_by is not None:
         say(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")
         return 128 + result.stopped_by
+    for line in scored(result, prepared.train_options.protocol):
+        say(line)
     say(
         f"done: {result.step:,} steps. Samples: {workdir}/samples.png, losses: {workdir}/losses.png, numbers:"
         f" {workdir}/{train.report.METRICS_FILE}\n"
         f"next:\n"
         f"  jaxgan sample --workdir {workdir} --num 64 --out samples.png\n"
         f"  jaxgan evaluate --workdir {workdir}\n"
+        f"  jaxgan diagnose --workdir {workdir}\n"
         f"  tensorboard --logdir {workdir}"
     )
     return 0
+
+
+def scored(result, protocol: str) -> list[str]:
+    """The best score on the way and the last one, where the run was measured."""
+    from jaxgan.metrics.compare import scores
+    from jaxgan.metrics.protocols import by_name
+    from jaxgan.train.evaluation import best_of
+
+    if not result.evaluations:
+        return []
+    last = result.evaluations[-1]
+    alike = [r for r in result.evaluations if r["protocol"] == last["protocol"]]
+    best = best_of(alike, by_name(protocol))
+    name = next(iter(scores(last)))
+    return [
+        f"{name}: best {best[name]:.6g} at step {best['measured']['step']:,} (kept in {result.workdir}/best), last"
+        f" {last[name]:.6g} at step {last['measured']['step']:,}"
+    ]
 
 
 def say(sentence: str) -> None:

@@ -23,7 +23,7 @@ def evaluate(
     extractor: Extractor,
     protocol: Protocol | str = "quick",
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     sharding: jax.sharding.NamedSharding | None = None,
     stated: Mapping[str, Any] | None = None,
     measured: Mapping[str, Any] | None = None,
@@ -37,9 +37,7 @@ def evaluate(
       extractor: the features; its name becomes part of every score's.
       protocol: a name of `protocols.PROTOCOLS`, or a `Protocol` of your own; too few examples for
         it are an error. `protocols.adapted` makes one like another.
-      batch_size: of the extractor's one compiled program; a last partial batch is padded and
-        masked, never dropped.
-      sharding: how batches lie on the devices; its first axis must divide `batch_size`.
+      batch_size, sharding: as `summarise` takes them.
       stated: what only the caller knows and the numbers depend on (data, ema=True, ...).
       measured: what was measured (workdir, step, seed, ...): may differ between comparable results.
 
@@ -74,18 +72,12 @@ def evaluate(
     )
 
 
-def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
-    """The scores of a protocol, if these features can give them; says what does not fit before any work."""
+def check_counts(protocol: Protocol) -> dict[str, Score]:
+    """The scores of a protocol, if there are such and it takes enough examples for them."""
     if unknown := [name for name in protocol.scores if name not in SCORES]:
         raise ValueError(f"no score is called {unknown[0]!r}; there are {', '.join(SCORES)}")
     scores = {name: SCORES[name] for name in protocol.scores}
     for name, score in scores.items():
-        looked_at = score.fake.moments | score.fake.arrays
-        if missing := sorted(looked_at - set(extractor.outputs) - {IMAGE}):
-            raise ValueError(
-                f"the score {name!r} looks at the {', '.join(missing)} of a network, but"
-                f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features"
-            )
         for kind in ("real", "fake"):
             if score.wanted(kind) is None:
                 continue
@@ -94,6 +86,19 @@ def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
                 raise ValueError(
                     f"num_{kind} = {num} is too few: the score {name!r} needs at least {least}"
                 )
+    return scores
+
+
+def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
+    """As `check_counts`, if these features can give the scores too."""
+    scores = check_counts(protocol)
+    for name, score in scores.items():
+        looked_at = score.fake.moments | score.fake.arrays
+        if missing := sorted(looked_at - set(extractor.outputs) - {IMAGE}):
+            raise ValueError(
+                f"the score {name!r} looks at the {', '.join(missing)} of a network, but"
+                f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features"
+            )
     return scores
 
 

@@ -38,6 +38,7 @@ class NetworkExtractor:
     """
 
     dtype = np.dtype(np.uint8)  # of pictures, however they come
+    batch_size = 64  # of Inception, half a GiB on the way
 
     def __init__(
         self, net: FeatureNet, variables: Mapping[str, Any], checksum: str, mode: str | None = None

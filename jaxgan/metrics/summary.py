@@ -10,6 +10,9 @@ import numpy as np
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.moments import Moments
 
+# Of extractors that do not say otherwise.
+BATCH_SIZE = 256
+
 # Beside an extractor's outputs: the examples themselves, as they are.
 IMAGE = "image"
 
@@ -74,7 +77,7 @@ def summarise(
     kind: str,
     wanted: Wanted,
     *,
-    batch_size: int = 256,
+    batch_size: int | None = None,
     sharding: jax.sharding.NamedSharding | None = None,
     offset: int = 0,
 ) -> Summary:
@@ -87,12 +90,17 @@ def summarise(
       num: exactly how many are used, the first ones; fewer is an error. None takes all.
       kind: what the examples are called in errors ("real", "fake").
       wanted: what is kept. Without arrays, nothing of size N x D is held.
-      batch_size: of the extractor's one compiled program; a last partial batch is padded and
-        masked, never dropped.
+      batch_size: of the extractor's one compiled program, and no more than `num`; a last partial
+        batch is padded and masked, never dropped. The extractor's own `batch_size` if None.
       sharding: how batches lie on the devices; its first axis must divide `batch_size`.
       offset: where JAX runs in several processes, each gives its part of the examples here: the
         position of its first one. Each returns the summary of all.
     """
+
+    batch_size = batch_size or getattr(extractor, "batch_size", BATCH_SIZE)
+    devices = 1 if sharding is None else sharding.num_devices
+    if num is not None and num < batch_size:
+        batch_size = -(-num // devices) * devices
 
     def features() -> Iterator[Features]:
         start = offset

@@ -17,13 +17,13 @@ from jaxgan.data import Source
 from jaxgan.game import Engine, State
 from jaxgan.metrics import protocols, statistics
 from jaxgan.metrics.compare import scores
-from jaxgan.metrics.evaluate import check, evaluate, wanted
+from jaxgan.metrics.evaluate import check, check_counts, evaluate, wanted
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import QUANTISATION, to_uint8
 from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import SCORES
-from jaxgan.metrics.summary import IMAGE, Features, Summary, Wanted, collect, summarise
+from jaxgan.metrics.summary import BATCH_SIZE, IMAGE, Features, Summary, Wanted, collect, summarise
 from jaxgan.train.report import replace_atomically
 from jaxgan.train.sample import BATCH, iterate_samples
 from jaxgan.weights import cache_folder
@@ -154,6 +154,7 @@ def make_evaluator(
             num_fake=min(protocol.num_fake, most),
             num_real=None if protocol.num_real is None else min(protocol.num_real, most),
         )
+    check_counts(protocol)  # before any weights are fetched
     extractor = open_extractor(
         protocol.features, source.spec.shape, weights, protocol.resize, progress
     )
@@ -256,9 +257,9 @@ class Evaluator:
         num = self.protocol.num_real or len(self.source)
         index, count = jax.process_index(), jax.process_count()
         sizes = [len(part) for part in np.array_split(np.arange(num), count)]
-        devices = jax.local_devices()
-        mesh = Mesh(np.array(devices), ("data",))
-        batch_size = -(-256 // len(devices)) * len(devices)
+        mesh = Mesh(np.array(jax.local_devices()), ("data",))
+        batch_size = getattr(self.extractor, "batch_size", BATCH_SIZE)
+        batch_size = -(-batch_size // mesh.size) * mesh.size
         return summarise(
             self.source.spread(num, part=(index, count)),
             self.extractor,

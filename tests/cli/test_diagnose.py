@@ -208,7 +208,7 @@ def test_names_from_outside_are_escaped():
         (["--num_train", 5], "--num_train is 5; a diagnosis needs at least 100 examples."),
         (["--held_out", "train"], "--held_out is train, which the run was trained on;"),
         (["--held_out", "tset"], "unknown split of digits 'tset'"),
-        (["--features", "vgg"], "no features are called 'vgg'"),
+        (["--features", "vgg"], "no features are called 'vgg'; did you mean 'vgg16'"),
         (["--step", 3], "RUN/checkpoints has no checkpoint of step 3"),
         (["--out", "nowhere/page.html"], "there is no folder nowhere to put page.html into"),
     ],

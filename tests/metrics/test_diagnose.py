@@ -30,7 +30,7 @@ class Digits:
     images, labels = load_digits(return_X_y=True)
     images = np.rint(images.reshape(-1, 8, 8, 1) * (255 / 16)).astype(np.uint8)
     extractor = extractor_for((8, 8, 1))
-    known = np.asarray(extractor(images))
+    known = np.asarray(extractor(images)["features"])
 
     def __init__(self, seed):
         self.rng = np.random.default_rng(seed)
@@ -41,7 +41,7 @@ class Digits:
         """{diagnosis: verdict} of generated pictures with the labels asked for."""
         found = diagnose(
             self.known[self.train],
-            np.asarray(self.extractor(images)),
+            np.asarray(self.extractor(images)["features"]),
             None if mode == "nothing held out" else self.known[self.held_out],
             train_labels=None if mode == "unlabelled" else self.labels[self.train],
             fake_labels=labels if mode == "conditional" else None,
@@ -173,10 +173,13 @@ def cifar10():
 
 def test_copies_of_cifar10(cifar10):
     extractor = extractor_for((32, 32, 3))
-    train, test = (np.asarray(extractor(x)) for x in (cifar10["train"], cifar10["test"]))
+    train, test = (
+        np.asarray(extractor(x)["features"]) for x in (cifar10["train"], cifar10["test"])
+    )
     rng = np.random.default_rng(0)
     copies = cifar10["train"][rng.choice(1500, 400)] + rng.normal(0, 3, (400, 32, 32, 3))
-    copies = np.asarray(extractor(np.clip(np.rint(copies), 0, 255).astype(np.uint8)))
+    copies = np.clip(np.rint(copies), 0, 255).astype(np.uint8)
+    copies = np.asarray(extractor(copies)["features"])
     held_out, reals = test[:600], train[:1500]
     copied = diagnose(reals, copies, held_out)
     assert [d.verdict for d in copied] == ["red", "green"]

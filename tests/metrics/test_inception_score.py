@@ -47,7 +47,7 @@ def test_order_is_only_within_splits():
 @pytest.mark.parametrize(
     ("outputs", "how", "message"),
     [
-        (np.zeros(5), {}, r"outputs must be features \[N, D\], at least one of each, not \[5\]"),
+        (np.zeros(5), {}, r"features must have shape \[N, D\], .* not outputs \[5\]"),
         (np.zeros((5, 3)), {}, "5 pictures cannot be cut into splits = 10 parts"),
         (np.zeros((5, 3)), {"splits": 0}, "splits = 0 must be at least 1"),
         (np.full((5, 3), np.nan), {"splits": 1}, "5 of 5 rows of outputs contain NaN or Inf"),
