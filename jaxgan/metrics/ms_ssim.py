@@ -105,10 +105,16 @@ def ms_ssim_diversity(
     Returns:
       `PairMean(mean, per_group)`.
     """
-    similarity = functools.partial(
+    similarity = _similarity(data_range, tuple(weights), shrink_window)
+    return mean_over_pairs(images, similarity, labels, **how)
+
+
+@functools.cache
+def _similarity(data_range: float | None, weights: tuple[float, ...], shrink_window: bool):
+    """One function for each choice, or what compiles it would not know it again."""
+    return functools.partial(
         ms_ssim, data_range=data_range, weights=weights, shrink_window=shrink_window
     )
-    return mean_over_pairs(images, similarity, labels, **how)
 
 
 @functools.partial(jax.jit, static_argnames="weights")
