@@ -24,7 +24,7 @@ from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import SCORES
 from jaxgan.metrics.summary import BATCH_SIZE, IMAGE, Features, Summary, Wanted, collect, summarise
-from jaxgan.train.report import replace_atomically
+from jaxgan.train.report import read_json_lines, replace_atomically
 from jaxgan.train.sample import BATCH, iterate_samples
 from jaxgan.weights import cache_folder
 
@@ -291,14 +291,7 @@ def append_evaluation(workdir: str | Path, result: dict[str, Any]) -> None:
 
 def read_evaluations(workdir: str | Path) -> list[dict[str, Any]]:
     """All results of a run, in the order of their making; a last line that was cut off is left out."""
-    path = Path(workdir) / EVALUATIONS
-    results = []
-    for line in path.read_text().splitlines() if path.exists() else []:
-        try:
-            results.append(json.loads(line))
-        except json.JSONDecodeError:
-            continue
-    return results
+    return read_json_lines(Path(workdir) / EVALUATIONS)
 
 
 def resume_evaluations(workdir: Path, step: int, write: bool) -> list[dict[str, Any]]:

@@ -56,7 +56,11 @@ class Metrics:
 
 def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
     """The rows of a run's metrics, in order of step; a last line that was cut off is left out."""
-    path = Path(workdir) / METRICS_FILE
+    return read_json_lines(Path(workdir) / METRICS_FILE)
+
+
+def read_json_lines(path: Path) -> list[dict]:
+    """The rows of a file, none if there is no file; a line that was cut off is left out."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:

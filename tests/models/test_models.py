@@ -204,8 +204,10 @@ def test_sigma_is_the_svds_after_a_hundred_rounds_of_the_default_config():
     assert len(layers) == 8
     for path, w, u in layers:
         largest = np.linalg.svd(np.float64(w), compute_uv=False)[0]
+        # The kernel has moved since u did, by a step of Adam whose direction hangs on the last bits of the trajectory:
+        # 1e-4 to 2.4e-3 was seen, by how programs are compiled.
         stored = float(spectral.sigma(w, u))
-        assert abs(stored / largest - 1) < 1e-3, path
+        assert abs(stored / largest - 1) < 5e-3, path
         # The next critic step divides by this one.
         used = float(spectral.sigma(w, spectral.krylov_iteration(w, u, cfg.model.spectral_steps)))
         assert abs(used / largest - 1) < 1e-4, path

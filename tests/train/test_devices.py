@@ -15,14 +15,11 @@ run. What is not rounding (the same rows fed twice, say) is far beyond the first
 """
 
 import itertools
-import os
-import socket
-import subprocess
-import sys
 
 import jax
 import numpy as np
 import pytest
+from processes import run_processes
 
 from jaxgan import config, data
 from jaxgan.train import Checkpoints, Options, make_engine, mesh
@@ -271,37 +268,11 @@ np.savez(f"{workdir}/state{index}.npz", **arrays)
 """
 
 
-def run_processes(workdir, count):
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    env = dict(
-        os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS="--xla_force_host_platform_device_count=2"
-    )
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", PROCESS, str(port), str(index), str(workdir)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for index in range(count)
-    ]
-    try:
-        outputs = [child.communicate(timeout=500)[0] for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    for child, output in zip(children, outputs, strict=True):
-        assert child.returncode == 0, output[-3000:]
-
-
 @pytest.mark.slow
 def test_two_processes_of_two_devices_train_as_one_of_four(tmp_path):
     from jaxgan.train import read_metrics, train
 
-    run_processes(tmp_path, 2)
+    run_processes(PROCESS, tmp_path)
     small = ["batch_size=16", "critic_steps=2", "generator_width=8", "critic_width=8"]
     cfg = config.load("sngan_digits", [f"model.{change}" for change in small])
     source = config.open_data(cfg)

@@ -1,15 +1,12 @@
 """Measuring a state: the same number whatever the devices and processes; in the loop, the best is kept."""
 
 import json
-import os
-import socket
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from processes import run_processes
 
 from jaxgan import config, train
 from jaxgan.metrics.compare import scores
@@ -203,27 +200,7 @@ open(f"{out}/{index}.json", "w").write(json.dumps(result))
 
 def test_two_processes_give_the_same_number(digits, tmp_path):
     _, source, engines = digits
-    with socket.socket() as free:
-        free.bind(("localhost", 0))
-        port = free.getsockname()[1]
-    env = dict(os.environ, XLA_FLAGS="--xla_force_host_platform_device_count=2")
-    children = [
-        subprocess.Popen(
-            [sys.executable, "-c", f"SMALL = {SMALL}\n{PROCESS}", str(port), index, str(tmp_path)],
-            env=env,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-        )
-        for index in "01"
-    ]
-    try:
-        outputs = [child.communicate(timeout=300)[0] for child in children]
-    finally:
-        for child in children:
-            child.kill()
-    for child, output in zip(children, outputs, strict=True):
-        assert child.returncode == 0, output[-3000:]
+    run_processes(f"SMALL = {SMALL}\n{PROCESS}", tmp_path)
     first, second = (json.loads((tmp_path / f"{i}.json").read_text()) for i in "01")
     assert first == second
     protocol = Protocol("custom", ("fd", "pr"), "random_conv", num_fake=330, num_real=331)
