@@ -203,14 +203,15 @@ def test_sigma_is_the_svds_after_a_hundred_rounds_of_the_default_config():
     layers = list(sigmas(state))
     assert len(layers) == 8
     for path, w, u in layers:
-        largest = np.linalg.svd(np.float64(w), compute_uv=False)[0]
-        # The kernel has moved since u did, by a step of Adam whose direction hangs on the last bits of the trajectory:
-        # 1e-4 to 2.4e-3 was seen, by how programs are compiled.
+        largest, second = np.append(np.linalg.svd(np.float64(w), compute_uv=False), 0)[:2]
+        # When the second singular value overtakes the first, u follows the one that has become the second for some
+        # rounds: sigma is then low by their distance, and no more.
+        behind = 1 - second / largest if second > 0.99 * largest else 0
         stored = float(spectral.sigma(w, u))
-        assert abs(stored / largest - 1) < 5e-3, path
+        assert abs(stored / largest - 1) < 1e-3 + behind, path
         # The next critic step divides by this one.
         used = float(spectral.sigma(w, spectral.krylov_iteration(w, u, cfg.model.spectral_steps)))
-        assert abs(used / largest - 1) < 1e-4, path
+        assert abs(used / largest - 1) < 1e-4 + behind, path
 
 
 def test_batch_statistics_move_in_their_own_networks_turn_only():
