@@ -19,6 +19,9 @@ from jaxgan.metrics.features import WITHOUT_WEIGHTS, Extractor, extractor_for
 from jaxgan.metrics.resize import MODES, resize
 from jaxgan.nets.features import FeatureNet, by_name, networks
 
+# Whose scores have names of their own (FID, IS), which hold for the published weights only.
+DEFINED_BY_WEIGHTS = ("inception",)
+
 # As `jaxgan.weights.load` calls it: (published file, bytes had, bytes in all or None).
 Progress = Callable[[weights.Published, int, int | None], None]
 
@@ -86,7 +89,8 @@ def network_extractor(
     Args:
       name: one of `jaxgan.nets.features.networks()`.
       file: a file with the weights, for machines without a network and for networks that are
-        published nowhere; fetched (once) from its published address if None.
+        published nowhere; fetched (once) from its published address if None. A published file is
+        held against its checksum; an npz or safetensors file is your own, and only its hash is stated.
       mode: how pictures are resized; the network's own way if None.
       progress: of fetching, as `jaxgan.weights.load` calls it.
     """
@@ -96,10 +100,17 @@ def network_extractor(
             f"the weights of {name} are published at no address that jaxgan knows; give their file"
             " (--weights FILE)"
         )
-    if net.files:
-        tensors, checksum = weights.load(net.files, file, progress=progress)
-    else:
+    own = file is not None and weights.kind_of_file(file) in weights.UNPUBLISHED
+    if own and name in DEFINED_BY_WEIGHTS:
+        raise ValueError(
+            f"{file} is {weights.kind_of_file(file)}, in which nobody publishes {name}; the scores that bear its name"
+            f" are defined by its published weights, so give one of those files: "
+            f"{', '.join(weights.PUBLISHED[published].file for published in net.files)}"
+        )
+    if own or not net.files:
         tensors, checksum = weights.load_file(file)
+    else:
+        tensors, checksum = weights.load(net.files, file, progress=progress)
     return NetworkExtractor(net, net.convert(tensors), checksum, mode)
 
 

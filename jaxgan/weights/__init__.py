@@ -13,6 +13,8 @@ from jaxgan.weights.published import (
     Published,
 )
 from jaxgan.weights.read import (
+    UNPUBLISHED,
+    kind_of_file,
     load_file,
 )
 from jaxgan.weights.store import (
@@ -22,8 +24,10 @@ from jaxgan.weights.store import (
 
 __all__ = [
     "PUBLISHED",
+    "UNPUBLISHED",
     "Published",
     "cache_folder",
+    "kind_of_file",
     "load",
     "load_file",
 ]

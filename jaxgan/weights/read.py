@@ -12,6 +12,15 @@ TAR, TORCH, NPZ = "a gzipped tar archive", "a PyTorch file", "an npz archive"
 SAFETENSORS, GRAPH = "a safetensors file", "a frozen TensorFlow graph"
 
 
+# The kinds in which no publisher here gives weights: such a file is somebody's own conversion.
+UNPUBLISHED = (NPZ, SAFETENSORS)
+
+
+def kind_of_file(path: str | Path) -> str:
+    """What a file is, by its content: "a PyTorch file", "an npz archive", ..."""
+    return kind_of(Path(path).expanduser().read_bytes())
+
+
 def load_file(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
     """The tensors of a file that is nobody's published one, and its SHA-256.
 
