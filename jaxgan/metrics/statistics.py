@@ -15,10 +15,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from jaxgan.metrics.moments import Moments
-from jaxgan.metrics.summary import Summary, Wanted
+from jaxgan.metrics.summary import Summary, Wanted, everywhere
 
 
 def cached(
@@ -44,10 +45,13 @@ def cached(
     """
     path = Path(folder) / f"{key(facts)}.npz"
     there = _load(path)
+    has = Wanted()
     if there is not None:
         has = Wanted(frozenset(there.moments), frozenset(there.arrays))
-        if wanted.moments <= has.moments and wanted.arrays <= has.arrays:
-            return there
+    # Processes make statistics together, so one that has them waits for none that has not.
+    if everywhere(wanted.moments <= has.moments and wanted.arrays <= has.arrays):
+        return there
+    if jax.process_count() == 1:
         wanted = wanted.union(has)
     summary = make(wanted)
     try:

@@ -224,6 +224,11 @@ def _concatenate_processes(array: np.ndarray) -> np.ndarray:
     return np.concatenate([rows[:n] for rows, n in zip(padded, counts, strict=True)])
 
 
+def everywhere(true: bool) -> bool:
+    """Whether it is true in every process; all must ask."""
+    return true if jax.process_count() == 1 else bool(_of_processes(np.array([true])).all())
+
+
 def _of_processes(array: np.ndarray) -> np.ndarray:
     """[process, ...]: everybody's array, bit for bit."""
     from jax.experimental import multihost_utils

@@ -193,8 +193,11 @@ source = config.open_data(cfg)
 run = config.make_run(cfg, source.spec)
 engine = train.make_engine(run.game, train.Options(), seed=3)
 protocol = Protocol("custom", ("fd", "pr"), "random_conv", num_fake=330, num_real=331)
-result = train.Evaluator(protocol, random_conv((8, 8, 1)), source)(engine, engine.init(), 0)
-open(f"{out}/{index}.json", "w").write(json.dumps(result))
+extractor = random_conv((8, 8, 1))
+caches = [None, f"{out}/cache0", f"{out}/cache{index}"]  # the last time only one of them has the statistics
+results = [train.Evaluator(protocol, extractor, source, c)(engine, engine.init(), 0) for c in caches]
+assert results[0] == results[1] == results[2]
+open(f"{out}/{index}.json", "w").write(json.dumps(results[0]))
 """
 
 
