@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 
 import jax
@@ -49,23 +50,24 @@ def fresh_statistics(
         return []
     weights = {**state.params, player: state.networks(ema)[player]["params"]}
 
-    def advanced(fill: float, batch, key):
-        start = jax.tree.map(lambda x: jnp.full_like(x, fill), state.variables[player][COLLECTION])
-        variables = {
-            **state.variables,
-            player: {**state.variables[player], COLLECTION: start},
-        }
-        return turns[0].loss(weights, variables, batch, key).variables[player][COLLECTION]
-
+    # Weights are arguments: as constants, XLA would compute with them while it compiles.
     @jax.jit
-    def statistics(batch, key):
-        zero, one = advanced(0.0, batch, key), advanced(1.0, batch, key)
-        # r' of zeros is (1 - a) s, and the two differ by a.
-        return jax.tree.map(lambda low, high: low / (1 - (high - low)), zero, one)
+    def statistics(weights, variables, batch, key):
+        def advanced(fill: float):
+            running = variables[player][COLLECTION]
+            start = jax.tree.map(lambda x: jnp.full_like(x, fill), running)
+            filled = {**variables, player: {**variables[player], COLLECTION: start}}
+            return turns[0].loss(weights, filled, batch, key).variables[player][COLLECTION]
 
+        # r' of zeros is (1 - a) s, and the two differ by a.
+        return jax.tree.map(
+            lambda low, high: low / (1 - (high - low)), advanced(0.0), advanced(1.0)
+        )
+
+    keys = (purpose_key(engine.run_key, "batch statistics", i) for i in itertools.count())
     return [
-        _layers(statistics(batch, purpose_key(engine.run_key, "batch statistics", i)))
-        for i, batch in enumerate(batches)
+        _layers(statistics(weights, state.variables, batch, key))
+        for batch, key in zip(batches, keys, strict=False)
     ]
 
 
