@@ -363,8 +363,12 @@ class Engine:
         )
 
     def _program(self, name, function, **shardings):
+        return self.cached(name, lambda: jax.jit(function, donate_argnums=0, **shardings))
+
+    def cached(self, name, make: Callable[[], Any]):
+        """The program called `name`, a jitted function: what `make()` returned when it was first asked for."""
         if name not in self._programs:
-            self._programs[name] = jax.jit(function, donate_argnums=0, **shardings)
+            self._programs[name] = make()
         return self._programs[name]
 
     def traces(self) -> dict[Any, int]:
@@ -493,15 +497,15 @@ class Engine:
         self, state: State, key: jax.Array, num: int, labels=None, ema: bool = True
     ) -> jax.Array:
         """`num` samples [num, ...] from a key, the same whatever the number of devices."""
-        program = self._programs.get(("sample", num, ema, labels is None))
-        if program is None:
-            program = jax.jit(
+        program = self.cached(
+            ("sample", num, ema, labels is None),
+            lambda: jax.jit(
                 lambda state, key, labels: self.game.generate(
                     state.networks(ema), key, num, labels
                 ),
                 out_shardings=self.replicated,
-            )
-            self._programs[("sample", num, ema, labels is None)] = program
+            ),
+        )
         return program(state, key, labels)
 
     def cost(self, stage_index: int, turn: Turn, batch: Batch) -> tuple[float, float]:

@@ -80,14 +80,17 @@ def _iterate_features(
         outputs = {name: jnp.where(finite, x, jnp.float32(np.nan)) for name, x in outputs.items()}
         return {**outputs, IMAGE: examples} if images else outputs
 
-    program = jax.jit(
-        jax.shard_map(
-            on_a_device,
-            mesh=mesh,
-            in_specs=(everywhere, everywhere, everywhere, parallel),
-            out_specs=parallel,
-            check_vma=False,
-        )
+    program = engine.cached(
+        ("features", extractor, images),
+        lambda: jax.jit(
+            jax.shard_map(
+                on_a_device,
+                mesh=mesh,
+                in_specs=(everywhere, everywhere, everywhere, parallel),
+                out_specs=parallel,
+                check_vma=False,
+            )
+        ),
     )
     networks = state.networks(ema)
     variables = jax.device_put(extractor.variables, engine.replicated)

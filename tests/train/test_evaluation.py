@@ -129,6 +129,7 @@ def cache(tmp_path, monkeypatch):
 def test_training_measures_keeps_the_best_and_goes_on_after_a_stop(tmp_path, cache):
     run, source = prepared(*MEASURED, "train.steps=5")
     result = run.train(source, tmp_path / "run", quiet)
+    assert set(result.engine.traces().values()) == {1}
     kept = train.read_evaluations(tmp_path / "run")
     assert kept == result.evaluations
     assert [r["measured"]["step"] for r in kept] == [2, 4, 5]  # and what it ends with
