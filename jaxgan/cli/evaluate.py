@@ -19,7 +19,9 @@ def add_arguments(parser) -> None:
         help="what to measure on how many of what; `--protocol list` shows all (quick)",
     )
     parser.add_argument(
-        "--num", type=int, help="how many generated (and at most so many real), not as the protocol"
+        "--num",
+        type=int,
+        help="how many generated, and as many real (or all there are), not as the protocol",
     )
     parser.add_argument("--split", help="of the real data, not as the protocol")
     parser.add_argument("--scores", help="which, separated by commas, not as the protocol")
@@ -72,7 +74,7 @@ def measure_run(args):
     )
     protocol = chosen_protocol(args)
     if args.real:
-        source = open_real(args, protocol)
+        source = open_set(args.real, args, protocol)
     else:
         options = data.DataOptions(**trained.config.data)
         changes = {"split": protocol.split} | ({"path": args.data} if args.data else {})
@@ -113,15 +115,18 @@ def measure_set(args):
             "nothing says what to measure: give --workdir of a run, or --fake and --real, two sets of pictures."
         )
     protocol = chosen_protocol(args)
-    real, fake = open_real(args, protocol), open_set(args.fake, args, protocol)
-    if args.protocol == protocols.DEFAULT:
-        protocol = protocols.adapted(protocol, num_fake=min(protocol.num_fake, len(fake)))
+    real, fake = open_set(args.real, args, protocol), open_set(args.fake, args, protocol)
+    if args.protocol == protocols.DEFAULT and not args.num:
+        protocol = protocols.adapted(
+            protocol,
+            num_fake=min(protocol.num_fake, len(fake)),
+            num_real=min(protocol.num_real, len(real)),
+        )
     evaluator = train.make_evaluator(
         real,
         protocol,
         weights=args.weights,
         num=args.num or 0,
-        fit=args.protocol == protocols.DEFAULT,
         progress=weights_progress,
     )
     protocol, extractor = evaluator.protocol, evaluator.extractor
@@ -167,10 +172,6 @@ def chosen_protocol(args):
     return protocols.adapted(args.protocol, **changes)
 
 
-def open_real(args, protocol):
-    return open_set(args.real, args, protocol)
-
-
 def open_set(text: str, args, protocol):
     """A set of examples, made ready for features of a fixed size where its pictures differ in size."""
     from jaxgan.cli.examples import open_examples
@@ -196,12 +197,13 @@ def show(result: dict, title: str) -> None:
 
     protocol = result["protocol"]
     reals = "" if protocol["num_real"] is None else f"{protocol['num_real']:,} real and "
-    table = Table(title=f"{title}; {protocol['name']}: {reals}{protocol['num_fake']:,} generated")
+    console = Console()
+    console.print(title, soft_wrap=True, highlight=False)
+    table = Table(title=f"{protocol['name']}: {reals}{protocol['num_fake']:,} generated")
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores(result).items():
         table.add_row(name, f"{value:,.6g}")
-    console = Console()
     console.print(table)
     for note in result["notes"]:
         console.print(f"note: {note}", soft_wrap=True)

@@ -135,8 +135,8 @@ def make_evaluator(
       source: the reals, of the protocol's split.
       protocol: a name, or a `Protocol`.
       weights: file of the feature network's weights; fetched where it is None.
-      num: generated examples instead of the protocol's number, and at most so many reals.
-      fit: ask for no more examples than the source has, instead of refusing.
+      num: generated examples instead of the protocol's number, and as many reals, or all there are.
+      fit: where `num` is not given, ask for no more examples than the source has, instead of refusing.
       cache: folder for the statistics of reals; None for the user's own.
       progress: of fetching weights, as `jaxgan.weights.load` calls it.
       **how: further fields of `Evaluator`.
@@ -145,17 +145,12 @@ def make_evaluator(
         protocol = protocols.by_name(protocol)
     if len(source.spec.shape) == 1 and protocol.features == "random_conv":
         protocol = protocols.adapted(protocol, features="points")
-    if num:
-        reals = protocol.num_real
-        protocol = protocols.adapted(
-            protocol, num_fake=num, num_real=None if reals is None else min(num, reals)
-        )
-    if fit:
-        most = len(source)
+    most = len(source)
+    if num or fit:
         protocol = protocols.adapted(
             protocol,
-            num_fake=min(protocol.num_fake, most),
-            num_real=None if protocol.num_real is None else min(protocol.num_real, most),
+            num_fake=num or min(protocol.num_fake, most),
+            num_real=None if protocol.num_real is None else min(num or protocol.num_real, most),
         )
     check_counts(protocol)  # before any weights are fetched
     extractor = open_extractor(

@@ -588,6 +588,9 @@ def test_sets_are_measured_against_sets(tmp_path, capsys):
     assert results[0]["protocol"] == results[1]["protocol"]
     assert results[0]["protocol"]["num_fake"] == 300
     assert results[0]["protocol"]["data"].startswith("digits (test): 355 images")
+    # A number asked for is the number of fakes, whatever reals there are.
+    more = evaluate("--fake", "digits", "--real", "digits:test", "--num", 1000, capsys=capsys)
+    assert (more["protocol"]["num_fake"], more["protocol"]["num_real"]) == (1000, 355)
     itself = evaluate("--fake", "digits:test", "--real", "digits:test", capsys=capsys)
     assert itself["fd_random_conv"] == pytest.approx(0, abs=1e-6)
 
