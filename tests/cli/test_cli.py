@@ -18,6 +18,7 @@ import pytest
 from PIL import Image
 
 from jaxgan import adversarial, config
+from jaxgan.cli.examples import open_examples
 from jaxgan.cli.main import main, parser
 from jaxgan.game import Engine
 from jaxgan.train import Checkpoints, read_metrics
@@ -593,6 +594,37 @@ def test_sets_are_measured_against_sets(tmp_path, capsys):
     assert (more["protocol"]["num_fake"], more["protocol"]["num_real"]) == (1000, 355)
     itself = evaluate("--fake", "digits:test", "--real", "digits:test", capsys=capsys)
     assert itself["fd_random_conv"] == pytest.approx(0, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("text", "named", "split"),
+    [
+        ("tfds:cifar10", "cifar10", "train"),
+        ("tfds:cifar10:test", "cifar10", "test"),
+        ("tfds:imagenet_resized/64x64:validation[:5000]", "imagenet_resized/64x64", "validation[:5000]"),
+    ],
+)  # fmt: skip
+def test_tfds_sets_are_named_with_their_split(monkeypatch, text, named, split):
+    monkeypatch.setattr("jaxgan.data.open_source", lambda options: options)
+    options = open_examples(text)
+    assert (options.name, options.tfds_name, options.split) == ("tfds", named, split)
+
+
+def test_pictures_of_several_sizes_need_features_that_resize(tmp_path, refused):
+    for i, size in enumerate(((8, 8), (9, 8))):
+        Image.new("RGB", size).save(tmp_path / f"{i}.png")
+    text = refused("evaluate", "--fake", tmp_path, "--real", "digits", "--num", 2, "--scores", "fd")
+    assert text == (
+        f"the pictures of {tmp_path} differ in size, and these features take pictures as they are; choose features"
+        " that resize, or make the pictures one size"
+    )
+    fitted = open_examples(str(tmp_path), size=(4, 4), fit=lambda x: x[:4, :4].astype(np.float32))
+    assert fitted.images().shape == (2, 4, 4, 3)
+    (tmp_path / "0.png").write_bytes(b"no picture")
+    with pytest.raises(
+        ValueError, match=r"picture 0.png is broken \(not a picture that Pillow can"
+    ):
+        open_examples(str(tmp_path), size=(4, 4), fit=lambda x: x[:4, :4]).images()
 
 
 def test_compare_shows_like_beside_like_and_refuses_the_rest(trained, tmp_path, capsys, refused):
