@@ -17,8 +17,11 @@ UNPUBLISHED = (NPZ, SAFETENSORS)
 
 
 def kind_of_file(path: str | Path) -> str:
-    """What a file is, by its content: "a PyTorch file", "an npz archive", ..."""
-    return kind_of(Path(path).expanduser().read_bytes())
+    """What a file is, by its content: "a PyTorch file", "an npz archive", ... or "damaged"."""
+    try:
+        return kind_of(bytes_of_file(path))
+    except ValueError:
+        return "damaged"
 
 
 def load_file(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
