@@ -44,9 +44,6 @@ def run(args) -> int:
     import json
     from pathlib import Path
 
-    from rich.console import Console
-    from rich.table import Table
-
     from jaxgan import __version__, config, train
     from jaxgan.cli import diagnosis_page
     from jaxgan.cli.progress import weights_progress
@@ -58,15 +55,7 @@ def run(args) -> int:
     workdir = Path(args.workdir)
     out = Path(args.out) if args.out else workdir / PAGE
     with user_errors():
-        for name, value in (("num", args.num), ("num_train", args.num_train)):
-            if value < FEWEST:
-                raise ValueError(
-                    f"--{name} is {value}; a diagnosis needs at least {FEWEST} examples."
-                )
-        if args.out and not out.parent.is_dir():
-            raise FileNotFoundError(
-                f"there is no folder {out.parent} to put {out.name} into; create it first."
-            )
+        check_arguments(args)
         trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         source, held_out, split = open_splits(trained, args.data, args.held_out)
         if source.spec.shape != trained.spec.shape:
@@ -121,14 +110,7 @@ def run(args) -> int:
     page = diagnosis_page.page(title, found, nearest, protocol)
     train.report.replace_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
 
-    table = Table(title=f"{title}, {args.num:,} generated, {num_train:,} trained on")
-    for column in ("question", "verdict", "answer"):
-        table.add_column(column)
-    colours = {"red": "red", "amber": "yellow", "green": "green"}
-    for answer in found:
-        word = f"[bold {colours[answer.verdict]}]{answer.verdict}[/]"
-        table.add_row(answer.name.replace("_", " "), word, answer.sentence)
-    Console().print(table)
+    show(f"{title}, {args.num:,} generated, {num_train:,} trained on", found)
     result = {
         "verdicts": {answer.name: answer.verdict for answer in found},
         "numbers": {answer.name: answer.numbers for answer in found},
@@ -137,8 +119,37 @@ def run(args) -> int:
     print(json.dumps(result))
     with (workdir / DIAGNOSES).open("a") as file:
         file.write(json.dumps(result) + "\n")
-    Console().print(f"the page is {out}", soft_wrap=True, highlight=False)
+    print(f"the page is {out}")
     return 0
+
+
+def check_arguments(args) -> None:
+    """Raises for what is wrong with the arguments by themselves."""
+    from pathlib import Path
+
+    for name, value in (("num", args.num), ("num_train", args.num_train)):
+        if value < FEWEST:
+            raise ValueError(f"--{name} is {value}; a diagnosis needs at least {FEWEST} examples.")
+    if args.out and not Path(args.out).parent.is_dir():
+        out = Path(args.out)
+        raise FileNotFoundError(
+            f"there is no folder {out.parent} to put {out.name} into; create it first."
+        )
+
+
+def show(title: str, found: list) -> None:
+    """The verdicts as a table on the terminal."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=title)
+    for column in ("question", "verdict", "answer"):
+        table.add_column(column)
+    colours = {"red": "red", "amber": "yellow", "green": "green"}
+    for answer in found:
+        word = f"[bold {colours[answer.verdict]}]{answer.verdict}[/]"
+        table.add_row(answer.name.replace("_", " "), word, answer.sentence)
+    Console().print(table)
 
 
 def open_splits(trained, path: str | None, held_out: str | None):

@@ -3,6 +3,9 @@
 import dataclasses
 import itertools
 import math
+import os
+import subprocess
+import sys
 
 import jax
 import jax.numpy as jnp
@@ -10,7 +13,6 @@ import numpy as np
 import pytest
 
 from jaxgan import config, losses, models, spectral
-from jaxgan.data import Pipeline
 from jaxgan.game import DataSpec, Engine
 
 CIFAR = DataSpec((32, 32, 3), 10, 50_000)
@@ -182,36 +184,45 @@ def test_spectral_u_moves_in_the_critics_turn_only_and_once_in_it():
         assert not np.array_equal(moved, u)
 
 
-def sigmas(state):
-    """(layer, kernel as a matrix, u) of every spectrally normalised layer of the critic."""
-    for path, u in jax.tree_util.tree_leaves_with_path(state.variables["critic"]["spectral"]):
-        layer = state.params["critic"]
-        for entry in path[:-1]:
-            layer = layer[entry.key]
-        kind = "conv" if layer["kernel"].ndim == 4 else "dense"
-        yield path, spectral.flatten_kernel(layer["kernel"], kind), u
+HUNDRED_ROUNDS = """
+import jax, numpy as np
+from jaxgan import config, spectral
+from jaxgan.data import Pipeline
+from jaxgan.game import Engine
+
+cfg = config.load("sngan_digits")
+source = config.open_data(cfg)
+engine = Engine(config.make_run(cfg, source.spec).game)
+state, stream = engine.init(), Pipeline(source, 0).iterate(0, cfg.model.batch_size)
+for step in range(100):
+    state, _ = engine.round(state, step, stream)
+stream.close()
+leaves = jax.tree_util.tree_leaves_with_path(state.variables["critic"]["spectral"])
+assert len(leaves) == 8
+for path, u in leaves:
+    kernel = state.params["critic"]
+    for part in path[:-1]:
+        kernel = kernel[part.key]
+    kernel = kernel["kernel"]
+    w = spectral.flatten_kernel(kernel, "conv" if kernel.ndim == 4 else "dense")
+    largest = np.linalg.svd(np.float64(w), compute_uv=False)[0]
+    stored = float(spectral.sigma(w, u))
+    assert abs(stored / largest - 1) < 1e-3, (path, stored, largest)
+    # The next critic step divides by this one.
+    used = float(spectral.sigma(w, spectral.krylov_iteration(w, u, cfg.model.spectral_steps)))
+    assert abs(used / largest - 1) < 1e-4, (path, used, largest)
+"""
 
 
 def test_sigma_is_the_svds_after_a_hundred_rounds_of_the_default_config():
-    cfg = config.load("sngan_digits")
-    source = config.open_data(cfg)
-    engine = Engine(config.make_run(cfg, source.spec).game)
-    state, stream = engine.init(), Pipeline(source, 0).iterate(0, cfg.model.batch_size)
-    for step in range(100):
-        state, _ = engine.round(state, step, stream)
-    stream.close()
-    layers = list(sigmas(state))
-    assert len(layers) == 8
-    for path, w, u in layers:
-        largest, second = np.append(np.linalg.svd(np.float64(w), compute_uv=False), 0)[:2]
-        # When the second singular value overtakes the first, u follows the one that has become the second for some
-        # rounds: sigma is then low by their distance, and no more.
-        behind = 1 - second / largest if second > 0.99 * largest else 0
-        stored = float(spectral.sigma(w, u))
-        assert abs(stored / largest - 1) < 1e-3 + behind, path
-        # The next critic step divides by this one.
-        used = float(spectral.sigma(w, spectral.krylov_iteration(w, u, cfg.model.spectral_steps)))
-        assert abs(used / largest - 1) < 1e-4 + behind, path
+    """As a person runs it: the suite's own way of compiling gives another trajectory."""
+    child = subprocess.run(
+        [sys.executable, "-c", HUNDRED_ROUNDS],
+        env=dict(os.environ, XLA_FLAGS=""),
+        capture_output=True,
+        text=True,
+    )
+    assert child.returncode == 0, child.stderr[-2000:]
 
 
 def test_batch_statistics_move_in_their_own_networks_turn_only():
