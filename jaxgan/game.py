@@ -31,7 +31,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxgan import averaging
+from jaxgan import averaging, tools
 
 PyTree = Any
 Batch = Mapping[str, Any]
@@ -46,12 +46,14 @@ class DataSpec(NamedTuple):
     """What one example of a data source looks like.
 
     `shape` is (H, W, C) for pictures and (D,) for points; `num_classes` is None without labels; `size` is the
-    number of examples.
+    number of examples; `condition` is the shape (H, W, C) of the picture that each is paired with ("condition" in a
+    batch), None without pairs.
     """
 
     shape: tuple[int, ...]
     num_classes: int | None
     size: int
+    condition: tuple[int, ...] | None = None
 
 
 class Loss(NamedTuple):
@@ -128,15 +130,16 @@ class Stage:
       batch_size: real images in one batch, over all devices.
       until: the first round that is no longer of this stage; None for the last stage.
       resolution: pixels at which this stage wants the data; None for the data's own.
-      enter: (state, key) -> state, run once before the stage's first round, for warm starts. The state
-        tree must keep its shape: networks of all stages exist from the start.
+      enter: (state, batch, key) -> state, run once before the stage's first round, for warm starts and what is
+        measured on the data; `batch` is the one that the round's first turn then plays on. The state tree must keep
+        its shape: networks of all stages exist from the start.
     """
 
     turns: tuple[Turn, ...]
     batch_size: int
     until: int | None = None
     resolution: int | None = None
-    enter: Callable[[State, jax.Array], State] | None = None
+    enter: Callable[[State, Batch, jax.Array], State] | None = None
 
     @property
     def images_per_round(self) -> float:
@@ -155,19 +158,31 @@ class Game:
     Attributes:
       players: by name.
       stages: in order; all but the last have `until`.
-      generate: (networks, key, num, labels) -> samples [num, ...]; pictures as float in [-1, 1]. `networks` is
-        {player: {"params": ..., collections}}, see `State.networks`. `labels` is int32 [num], or None.
-      num_classes: classes of a conditional game; None for an unconditional one.
+      generate: (networks, key, num, labels, **options) -> samples [num, ...]; pictures as float in [-1, 1].
+        `networks` is {player: {"params": ..., collections}}, see `State.networks`. `labels` is int32 [num], or
+        None. None for a game that makes nothing without data.
       sample_shape: shape of one sample.
+      num_classes: classes of a conditional game; None for an unconditional one.
+      options: {name: default} of what `generate` takes beside (truncation, temperature, ...).
+      transform: (networks, key, batch) -> pictures [B, ...] in [-1, 1]: what the game makes of examples of the data,
+        a translation or a reconstruction. None for a game that only generates.
+      tools: what else can be made with the trained networks, see `jaxgan.tools`.
     """
 
     players: dict[str, Player]
     stages: tuple[Stage, ...]
-    generate: Callable[[Variables, jax.Array, int, jax.Array | None], jax.Array]
+    generate: Callable[..., jax.Array] | None
     sample_shape: tuple[int, ...]
     num_classes: int | None = None
+    options: Mapping[str, tools.Option] = dataclasses.field(default_factory=dict)
+    transform: Callable[[Variables, jax.Array, Batch], jax.Array] | None = None
+    tools: Mapping[str, tools.Tool] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
+        if self.generate is None and self.transform is None:
+            raise ValueError(
+                "a game needs `generate` or `transform`: give one, or nobody sees what it learns."
+            )
         starts = [0]
         for i, stage in enumerate(self.stages):
             last = i == len(self.stages) - 1
@@ -362,6 +377,16 @@ class Engine:
             out_shardings=(self.state_shardings, self.replicated),
         )
 
+    def _enter(self, index: int, stage: Stage):
+        return self._program(
+            (index, "enter"),
+            lambda state, batch, run_key: stage.enter(
+                state, batch, purpose_key(run_key, "enter", state.step)
+            ),
+            in_shardings=(self.state_shardings, self.batch_sharding, self.replicated),
+            out_shardings=self.state_shardings,
+        )
+
     def _program(self, name, function, **shardings):
         return self.cached(name, lambda: jax.jit(function, donate_argnums=0, **shardings))
 
@@ -466,24 +491,18 @@ class Engine:
         """
         index, start = self.game.stage_at(step)
         stage = self.game.stages[index]
+        # The first turn of a stage always draws: what `enter` has seen is its batch.
+        batch = self.put(next(batches))
         if stage.enter is not None and step == start:
-            enter = self._program(
-                (index, "enter"),
-                lambda state, run_key: stage.enter(
-                    state, purpose_key(run_key, "enter", state.step)
-                ),
-                in_shardings=(self.state_shardings, self.replicated),
-                out_shardings=self.state_shardings,
-            )
-            state = enter(state, self.run_key)
-        metrics, batch = {}, None
+            state = self._enter(index, stage)(state, batch, self.run_key)
+        metrics, drawn = {}, True
         for turn in stage.turns:
             if step % turn.every:
                 continue
             program = self.program(index, turn)
             for play in range(turn.repeat):
                 if turn.fresh_batch:
-                    batch = self.put(next(batches))
+                    batch, drawn = batch if drawn else self.put(next(batches)), False
                 state, metrics[turn.name] = program(state, batch, self.run_key, np.int32(play))
         close = self._program(
             (index, "close"),
@@ -494,19 +513,39 @@ class Engine:
         return close(state, np.float32(self.game.images(step))), metrics
 
     def sample(
-        self, state: State, key: jax.Array, num: int, labels=None, ema: bool = True
+        self, state: State, key: jax.Array, num: int, labels=None, ema: bool = True, **options
     ) -> jax.Array:
-        """`num` samples [num, ...] from a key, the same whatever the number of devices."""
+        """`num` samples [num, ...] from a key, the same whatever the number of devices.
+
+        `options` are of `Game.options`; each new value of one compiles anew.
+        """
+        if self.game.generate is None:
+            raise ValueError(
+                "this game makes pictures of examples only: play `transform` on a batch instead of `sample`"
+                " (jaxgan make, with the picture to translate)."
+            )
+        options = tools.complete(options, self.game.options)
         program = self.cached(
-            ("sample", num, ema, labels is None),
+            ("sample", num, ema, labels is None, *options.items()),
             lambda: jax.jit(
                 lambda state, key, labels: self.game.generate(
-                    state.networks(ema), key, num, labels
+                    state.networks(ema), key, num, labels, **options
                 ),
                 out_shardings=self.replicated,
             ),
         )
         return program(state, key, labels)
+
+    def transform(self, state: State, key: jax.Array, batch: Batch, ema: bool = True) -> jax.Array:
+        """What the game makes of a batch of examples [B, ...]; any number, on every device alike."""
+        program = self.cached(
+            ("transform", ema),
+            lambda: jax.jit(
+                lambda state, key, batch: self.game.transform(state.networks(ema), key, batch),
+                out_shardings=self.replicated,
+            ),
+        )
+        return program(state, key, dict(batch))
 
     def cost(self, stage_index: int, turn: Turn, batch: Batch) -> tuple[float, float]:
         """(floating-point operations in an average round, bytes of temporary memory of one play) of a turn.

@@ -120,7 +120,7 @@ def two_stages():
         noise = jax.random.normal(key)
         return Loss(-params["large"]["w"] * (jnp.mean(batch["image"]) + noise), {}, {})
 
-    def enter(state, key):
+    def enter(state, batch, key):
         copied = jax.tree.map(jnp.copy, state.params["small"])
         return state.replace(params={**state.params, "large": copied})
 

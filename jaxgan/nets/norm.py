@@ -54,3 +54,36 @@ class BatchNorm(nn.Module):
         return x * per_class("gain", nn.initializers.ones) + per_class(
             "bias", nn.initializers.zeros
         )
+
+
+def pixel_norm(x: jax.Array, epsilon: float = 1e-8) -> jax.Array:
+    """x / sqrt(mean over the channels of x^2 + epsilon), in float32: feature vectors of unit mean square.
+
+    Source: Karras et al., Progressive Growing of GANs (2018), Section 4.2.
+    """
+    square = jnp.mean(jnp.square(x.astype(jnp.float32)), axis=-1, keepdims=True)
+    return (x * jax.lax.rsqrt(square + epsilon).astype(x.dtype)).astype(x.dtype)
+
+
+class InstanceNorm(nn.Module):
+    """Normalisation of each image's each channel over its pixels, [B, H, W, C]; no running statistics.
+
+    y = gain * (x - mean) / sqrt(var + epsilon) + bias, gain and bias only if `affine`. Statistics in float32.
+
+    Source: Ulyanov et al. 2016, "Instance Normalization: The Missing Ingredient for Fast Stylization".
+    """
+
+    affine: bool = False
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        wide = x.astype(jnp.float32)
+        mean = jnp.mean(wide, axis=(1, 2), keepdims=True)
+        var = jnp.var(wide, axis=(1, 2), keepdims=True)
+        wide = (wide - mean) * jax.lax.rsqrt(var + self.epsilon)
+        if self.affine:
+            gain = self.param("scale", nn.initializers.ones, (x.shape[-1],))
+            bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+            wide = wide * gain[None, None, None] + bias[None, None, None]
+        return wide.astype(x.dtype)

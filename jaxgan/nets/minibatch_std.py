@@ -1,0 +1,47 @@
+"""Minibatch standard deviation: lets a critic see how varied a batch is."""
+
+from __future__ import annotations
+
+import jax
+import jax.numpy as jnp
+
+
+def minibatch_std(x: jax.Array, group_size: int = 4, num_features: int = 1) -> jax.Array:
+    """Appends to each image how much its group of the batch varies.
+
+    The batch is cut into groups of `group_size` images (n, n + B / group_size, ...). In each, the standard deviation
+    over the group is taken for every pixel and channel and averaged over the pixels and over the channels of each of
+    `num_features` equal parts; the averages become constant channels. Groups are formed in the global batch: under
+    `jax.jit` with a sharded batch, any number of devices gives the same.
+
+    Args:
+      x: [B, H, W, C], C a multiple of `num_features`.
+      group_size: images in a group; the largest divisor of B up to it is used, and all of B for 0.
+      num_features: channels to append.
+
+    Returns:
+      [B, H, W, C + num_features] in the type of `x`.
+
+    Source: Karras et al., Progressive Growing of GANs (2018), Section 3; groups and several features: StyleGAN2's.
+
+    >>> x = jnp.array([1.0, 3.0]).reshape(2, 1, 1, 1)
+    >>> minibatch_std(x)[:, 0, 0, 1].tolist()
+    [1.0, 1.0]
+    """
+    batch, height, width, channels = x.shape
+    if num_features < 1 or channels % num_features:
+        raise ValueError(
+            f"{channels} channels cannot be cut into num_features={num_features} equal parts; give a divisor."
+        )
+    size = min(group_size or batch, batch)
+    while batch % size:
+        size -= 1
+    groups = x.astype(jnp.float32).reshape(
+        size, batch // size, height, width, num_features, channels // num_features
+    )
+    # The root has no gradient at zero, so it gets a little to stand on.
+    deviation = jnp.sqrt(jnp.var(groups, axis=0) + 1e-8)
+    average = jnp.mean(deviation, axis=(1, 2, 4))  # [B / size, num_features]
+    added = jnp.tile(average, (size, 1))[:, None, None, :]
+    added = jnp.broadcast_to(added, (batch, height, width, num_features))
+    return jnp.concatenate([x, added.astype(x.dtype)], axis=-1)

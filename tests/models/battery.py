@@ -1,0 +1,107 @@
+"""What every training procedure must hold, whatever its players, turns and stages: one check for each, for any game."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.game import Engine
+from jaxgan.train import make_engine
+from jaxgan.train import Options as TrainOptions
+
+
+def pictures(rng, shape):
+    """Smooth random pictures, uint8: noise of a quarter of the size, enlarged."""
+    b, h, w, c = shape
+    small = rng.integers(0, 256, (b, -(-h // 4), -(-w // 4), c))
+    return np.repeat(np.repeat(small, 4, 1), 4, 2)[:, :h, :w].astype(np.uint8)
+
+
+def batch(spec, stage_index, stage, draw):
+    """Batch number `draw` of a stage: a function of both alone, as a run's are."""
+    rng = np.random.default_rng((stage_index, draw))
+    shape = spec.shape
+    if stage.resolution is not None:
+        shape = (stage.resolution, stage.resolution, shape[2])
+    made = {"image": pictures(rng, (stage.batch_size, *shape))}
+    if spec.num_classes is not None:
+        made["label"] = rng.integers(0, spec.num_classes, stage.batch_size).astype(np.int32)
+    if spec.condition is not None:
+        made["condition"] = pictures(rng, (stage.batch_size, *spec.condition))
+    return made
+
+
+def stream(game, spec, step):
+    """The batches of the stage of round `step`, from where that round stands."""
+    index, draw = game.position(step)
+    while True:
+        yield batch(spec, index, game.stages[index], draw)
+        draw += 1
+
+
+def play(engine, spec, rounds, first=0, state=None):
+    """(state, metrics of every round) after playing rounds `first` to `rounds` - 1."""
+    state = engine.init() if state is None else state
+    seen, stage, batches = [], None, None
+    for step in range(first, rounds):
+        if engine.game.stage_at(step)[0] != stage:
+            stage, batches = engine.game.stage_at(step)[0], stream(engine.game, spec, step)
+        state, metrics = engine.round(state, step, batches)
+        seen.append({k: float(v) for turn in metrics.values() for k, v in turn.items()})
+    return state, seen
+
+
+def host(state):
+    # Copies: a view of a CPU buffer would hold on to what the next round is given to reuse.
+    return jax.tree.map(np.array, state)
+
+
+def check_trains(game, spec, rounds):
+    """Finite, float32, traced once in each stage, and every player that has a turn moves. Returns (engine, state)."""
+    engine = Engine(game, seed=3)
+    state = engine.init()
+    before = host(state)
+    state, seen = play(engine, spec, rounds, state=state)
+    assert all(np.isfinite(value) for metrics in seen for value in metrics.values()), seen
+    after = host(state)
+    for path, leaf in jax.tree_util.tree_leaves_with_path(after):
+        assert np.isfinite(leaf).all(), jax.tree_util.keystr(path)
+    assert set(engine.traces().values()) == {1}, engine.traces()
+    played = game.stages[: game.stage_at(rounds - 1)[0] + 1]
+    for name in {name for stage in played for turn in stage.turns for name in turn.players}:
+        leaves = jax.tree.leaves(after.params[name])
+        assert all(leaf.dtype == np.float32 for leaf in leaves)
+        pairs = zip(jax.tree.leaves(before.params[name]), leaves, strict=True)
+        assert any((a != b).any() for a, b in pairs), name
+    return engine, state
+
+
+def check_resume(game, spec, at, rounds):
+    """Stopped in round `at` and played on by another engine, from arrays alone: every leaf bit for bit the same."""
+    engine = Engine(game, seed=3)
+    halfway, _ = play(engine, spec, at)
+    kept = host(halfway)
+    whole, _ = play(engine, spec, rounds, first=at, state=halfway)
+    other = Engine(game, seed=3)
+    again = jax.tree.map(
+        lambda x, shape: jax.device_put(jnp.asarray(x), shape.sharding), kept, other.state_shape
+    )
+    # A new engine would compile the same programs again; what it computes is a function of state and step alone.
+    again, _ = play(engine, spec, rounds, first=at, state=again)
+    jax.tree.map(np.testing.assert_array_equal, host(whole), host(again))
+
+
+def check_devices(game, spec, rounds, devices=8, rtol=1e-4):
+    """One device and `devices` follow the same trajectory, up to rounding: metrics of each round and parameters."""
+    runs = []
+    for count in (1, devices):
+        engine = make_engine(game, TrainOptions(devices=count), seed=3)
+        state, seen = play(engine, spec, rounds)
+        runs.append((host(state), seen))
+    (one, seen_one), (many, seen_many) = runs
+    for a, b in zip(seen_one, seen_many, strict=True):
+        for name, value in a.items():
+            np.testing.assert_allclose(b[name], value, rtol=10 * rtol, atol=rtol, err_msg=name)
+    for name, params in one.params.items():
+        a = np.concatenate([np.ravel(x) for x in jax.tree.leaves(params)])
+        b = np.concatenate([np.ravel(x) for x in jax.tree.leaves(many.params[name])])
+        assert np.linalg.norm(a - b) <= rtol * np.linalg.norm(a), name
