@@ -5,8 +5,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.game import Engine
-from jaxgan.train import make_engine
 from jaxgan.train import Options as TrainOptions
+from jaxgan.train import make_engine
 
 
 def pictures(rng, shape):
