@@ -150,6 +150,66 @@ def test_two_stages_with_warm_start_keep_the_shape_of_the_state():
     assert g.images(4) == 3 * 4 + 2
 
 
+def test_a_stage_is_entered_with_the_batch_that_its_first_turn_then_plays_on():
+    def enter(state, batch, key):
+        measured = {"entry": {"mean": jnp.mean(batch["image"])}}
+        return state.replace(variables={"critic": measured})
+
+    player = Player(
+        lambda key: {"params": {"w": jnp.float32(0)}, "entry": {"mean": jnp.float32(-1)}},
+        optax.sgd(1.0),
+    )
+    g = make_game(
+        {"critic": player},
+        (
+            Stage((Turn(("critic",), sees_mean),), batch_size=2, until=2),
+            Stage((Turn(("critic",), sees_mean, repeat=2),), batch_size=2, enter=enter),
+        ),
+    )
+    engine = Engine(g)
+    state, _ = play(engine, 2)
+    assert float(state.variables["critic"]["entry"]["mean"]) == -1
+    state, _ = play(engine, 4, state, first=2, stream=batches(2, start=10))
+    assert float(state.variables["critic"]["entry"]["mean"]) == 10
+    # No batch is lost on entering, and none is seen twice: 0, 1, then 10 to 13.
+    assert float(state.params["critic"]["w"]) == 0 + 1 + 10 + 11 + 12 + 13
+    assert engine.traces()[(1, "enter")] == 1
+
+
+def scaled_game(**fields):
+    def generate(networks, key, num, labels, scale, sign):
+        return jnp.full((num, 1), networks["critic"]["params"]["w"] * scale * (-1 if sign else 1))
+
+    def transform(networks, key, batch):
+        return batch["image"] + networks["critic"]["params"]["w"]
+
+    stage = Stage((Turn(("critic",), sees_mean),), batch_size=8)
+    given = {"generate": generate, "options": {"scale": 2.0, "sign": False}, "transform": transform}
+    return Game({"critic": scalar_player(3.0)}, (stage,), sample_shape=(1,), **{**given, **fields})
+
+
+def test_samples_take_the_games_options():
+    engine = Engine(scaled_game())
+    state, key = engine.init(), jax.random.key(0)
+    assert engine.sample(state, key, 2).tolist() == [[6.0], [6.0]]
+    assert engine.sample(state, key, 1, scale=4).tolist() == [[12.0]]
+    assert engine.sample(state, key, 1, scale="4", sign="true").tolist() == [[-12.0]]
+    with pytest.raises(
+        ValueError, match=r"no option '--options.scal'; did you mean '--options.scale'"
+    ):
+        engine.sample(state, key, 1, scal=1.0)
+
+
+def test_a_game_transforms_batches_of_any_size():
+    engine = Engine(scaled_game(generate=None, options={}), mesh=mesh_of(8))
+    state, key = engine.init(), jax.random.key(0)
+    for size in (1, 3):
+        made = engine.transform(state, key, next(batches(size, start=4)))
+        assert made.tolist() == [[7.0]] * size
+    with pytest.raises(ValueError, match="makes pictures of examples only"):
+        engine.sample(state, key, 1)
+
+
 @pytest.mark.parametrize("stop", [2, 3, 5])
 def test_resume_is_bit_exact_before_at_and_in_the_middle_of_the_second_stage(stop):
     g = two_stages()
@@ -360,6 +420,7 @@ def test_only_movers_are_differentiated():
             ),
             "stage 0 ends at until=None, but a stage before the last must end after round 0",
         ),
+        (lambda: scaled_game(generate=None, transform=None), "needs `generate` or `transform`"),
     ],
 )
 def test_a_wrong_game_is_refused_by_a_sentence(build, text):

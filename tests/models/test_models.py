@@ -1,6 +1,7 @@
 """Every model: golden parameter counts, sources, configs, and one real round."""
 
 import dataclasses
+import importlib.util
 import itertools
 import math
 import os
@@ -24,7 +25,8 @@ def picture(resolution):
     return DataSpec((resolution, resolution, 3), 10, 1000)
 
 
-# (model, data, changed options) -> parameters of (critic, generator). The counts of published code are the same but
+# (model, data, changed options) -> parameters of each player; those of models that have a test file of their own
+# stand there, as its GOLDEN. The counts of published code are the same but
 # for the biases in front of batch normalisation, which jaxgan leaves out (see CHANGELOG.md). PyTorch-StudioGAN's logs
 # say, rounded: conditional SN-GAN 1.06 M and 4.30 M, DCGAN 2.93 M and (latent 128, as lsgan here) 3.81 M.
 GOLDEN = {
@@ -47,6 +49,13 @@ GOLDEN = {
     ("sngan", picture(128), (("conditional", True),)): (29_028_096, 32_233_539),
     ("sngan", POINTS, ()): (132_609, 165_122),
 }
+GOLDEN = {
+    case: dict(zip(("critic", "generator"), numbers, strict=True))
+    for case, numbers in GOLDEN.items()
+}
+for _name in models.names():
+    if importlib.util.find_spec(f"models.test_{_name}"):
+        GOLDEN |= importlib.import_module(f"models.test_{_name}").GOLDEN
 
 
 def make(name, spec, changes=()):
@@ -59,7 +68,7 @@ def counts(game):
         shapes = jax.eval_shape(player.init, jax.random.key(0))
         return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(shapes["params"]))
 
-    return tuple(count(game.players[name]) for name in ("critic", "generator"))
+    return {name: count(player) for name, player in game.players.items()}
 
 
 @pytest.mark.parametrize("case", GOLDEN, ids=str)
