@@ -37,5 +37,10 @@ def get_config():
             "transformer_learning_rate_per_image": 1.5e-5,
         },
         "data": {"name": "tfds", "tfds_name": "cifar10"},
-        "train": {"steps": 6_000, "log_every": 50, "sample_every": 1_500, "checkpoint_every": 1_500},
+        "train": {
+            "steps": 6_000,
+            "log_every": 50,
+            "sample_every": 1_500,
+            "checkpoint_every": 1_500,
+        },
     }

@@ -18,13 +18,11 @@ import dataclasses
 import difflib
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import numpy as np
 
 from jaxgan import losses, weights
 from jaxgan.nets.features import by_name as feature_net
@@ -66,12 +64,7 @@ class Perceptual:
         So a run that is restored needs no file.
         """
         del key
-
-        def load():
-            # What a callback returns must not be on its way to a device yet.
-            return jax.tree.map(np.asarray, self.load())
-
-        return {"params": jax.pure_callback(load, self.shapes)}
+        return {"params": jax.pure_callback(self.load, self.shapes)}
 
 
 def by_name(name: str, file: str = "") -> Perceptual:
@@ -165,10 +158,17 @@ def _shapes(module: nn.Module) -> PyTree:
     return jax.eval_shape(module.init, jax.random.key(0), picture)
 
 
-def _tensors(names: tuple[str, ...], file: str | Path | None):
-    if file is not None and (not names or weights.kind_of_file(file) in weights.UNPUBLISHED):
-        return weights.load_file(file)[0]
-    return weights.load(names, file)[0]
+def _tensors(names: tuple[str, ...], file: str | None):
+    """The tensors of any of these published files, or of a file."""
+    try:
+        if file is not None and (not names or weights.kind_of_file(file) in weights.UNPUBLISHED):
+            return weights.load_file(file)[0]
+        return weights.load(names, file)[0]
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            "the weights of the perceptual network cannot be had"
+            f" (--config.model.perceptual_file={file or ''}): {error}"
+        ) from error
 
 
 def _colour(images: jax.Array) -> jax.Array:

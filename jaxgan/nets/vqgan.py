@@ -233,15 +233,20 @@ class GroupNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        b, h, w, c = x.shape
-        gain = self.param("scale", nn.initializers.ones, (c,))
-        bias = self.param("bias", nn.initializers.zeros, (c,))
-        wide = x.astype(jnp.float32).reshape(b, h * w, self.groups, c // self.groups)
-        mean = jnp.mean(wide, axis=(1, 3), keepdims=True)
-        var = jnp.mean(jnp.square(wide - mean), axis=(1, 3), keepdims=True)
-        wide = ((wide - mean) * jax.lax.rsqrt(var + 1e-6)).reshape(b, h, w, c)
-        wide = wide * gain[None, None, None] + bias[None, None, None]
-        return wide.astype(self.dtype or x.dtype)
+        channels = x.shape[-1]
+        gain = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+
+        def mean(x):
+            # First over the pixels, which leaves the channels in place: several times as fast as all at once on a CPU.
+            groups = jnp.mean(x, axis=(1, 2)).reshape(-1, self.groups, channels // self.groups)
+            groups = jnp.broadcast_to(jnp.mean(groups, axis=2, keepdims=True), groups.shape)
+            return groups.reshape(-1, 1, 1, channels)
+
+        wide = x.astype(jnp.float32)
+        wide = wide - mean(wide)
+        scale = jax.lax.rsqrt(mean(jnp.square(wide)) + 1e-6) * gain[None, None, None]
+        return (wide * scale + bias[None, None, None]).astype(self.dtype or x.dtype)
 
 
 def levels(
