@@ -81,6 +81,10 @@ def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
             raise ValueError(
                 f"--config.model.{name} is {getattr(options, name):g}; a stage needs more than 0 thousand images."
             )
+    if options.critic_steps < 1:
+        raise ValueError(
+            f"--config.model.critic_steps is {options.critic_steps}; set it to at least 1."
+        )
     base, levels = _levels(spec)
     resolutions = [base << level for level in range(levels)]
     sizes = _by_resolution("batch_size", options.batch_size, int, resolutions)
@@ -95,17 +99,16 @@ def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
 
 
 def _levels(spec: DataSpec) -> tuple[int, int]:
-    """(the first level's side, the number of levels): the side, of 4 to 7 pixels, is doubled until it is the data's."""
-    side = spec.shape[0]
-    if len(spec.shape) == 3 and side == spec.shape[1]:
-        for base in (4, 5, 6, 7):
-            doublings = round(math.log2(side / base)) if side >= base else 0
-            if side == base << doublings:
-                return base, doublings + 1
-    nearest = 4 << max(0, round(math.log2(side / 4)))
+    """(side of the first level, number of levels): 4 to 7 pixels are doubled until they are the data's."""
+    side, hint = spec.shape[0], "it needs pictures"
+    if len(spec.shape) == 3:
+        doublings = max(0, int(math.log2(side / 4)))
+        if side == spec.shape[1] and side % 2**doublings == 0 and side >= 4:
+            return side >> doublings, doublings + 1
+        hint = f"set --config.data.resolution={4 << max(0, round(math.log2(side / 4)))}"
     raise ValueError(
         "progressive grows square pictures from 4, 5, 6 or 7 pixels by doubling, but one example of the data has shape"
-        f" {spec.shape}; set --config.data.resolution={nearest}."
+        f" {spec.shape}; {hint}."
     )
 
 
@@ -179,10 +182,9 @@ def slerp(start: jax.Array, end: jax.Array, share: float | jax.Array) -> jax.Arr
 
 def game(options: Options, spec: DataSpec) -> Game:
     phases = growth(options, spec)
-    if options.critic_steps < 1 or options.penalty_target <= 0:
+    if options.penalty_target <= 0:
         raise ValueError(
-            f"--config.model.critic_steps is {options.critic_steps} and --config.model.penalty_target"
-            f" {options.penalty_target:g}; set them to at least 1 and to more than 0."
+            f"--config.model.penalty_target is {options.penalty_target:g}; set it to more than 0."
         )
     if options.reset_optimizer not in ("fade", "stage", "never"):
         raise ValueError(
@@ -306,6 +308,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         return present(networks["generator"], *draw(key, num, labels))
 
     def growth_picture(networks, key, num):
+        _check_counts(num=num)
         network, (latent, label) = networks["generator"], draw(key, num, _in_turn(classes, num))
         reached = int(network["growth"]["level"])
         columns = [
@@ -316,6 +319,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         return Made(pictures, columns=len(columns), numbers={"resolution": sides[reached]})
 
     def interpolation(networks, key, stops, frames, columns):
+        _check_counts(stops=stops, frames=frames, columns=columns)
         label = _in_turn(classes, columns)
         stop = draw(key, stops * columns)[0].reshape(stops, columns, -1)
         draw_frame = jax.jit(
@@ -372,3 +376,9 @@ def game(options: Options, spec: DataSpec) -> Game:
 def _in_turn(classes: int | None, num: int) -> jax.Array | None:
     """Labels 0, 1, ... of `num` pictures; None without classes."""
     return None if classes is None else jnp.arange(num, dtype=jnp.int32) % classes
+
+
+def _check_counts(**counts: int) -> None:
+    for name, count in counts.items():
+        if count < 1:
+            raise ValueError(f"--options.{name} is {count}; it must be at least 1.")
