@@ -1,6 +1,6 @@
 """ProGAN on CIFAR-10, unconditional, from 4 to 32 pixels.
 
-Paper: Karras et al. 2018, Section 6.6: as for CelebA-HQ, but for a gradient norm of 750.
+Paper: Karras et al. 2018: all as for CelebA-HQ, but for a gradient norm of 750.
 Published: IS 8.80 (the best run; 8.56 the mean of ten).
 Length: 350,000 rounds of 16 pictures grow it (800,000 pictures a stage, 5.6 million in all); the
 paper does not say for how long it then trained. The sliced Wasserstein distance of 16,384 pictures

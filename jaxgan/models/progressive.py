@@ -1,7 +1,7 @@
 """ProGAN: a generator and a critic that grow together, from a few pixels to the data's resolution.
 
 Paper: Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, Stability, and Variation": Appendix A.1
-(CelebA-HQ) for the defaults, Section 6.6 for `penalty_target` (CIFAR-10: 750).
+(CelebA-HQ) for the defaults, the section on CIFAR-10's Inception scores for `penalty_target` = 750.
 Reference implementation: facebookresearch/pytorch_GAN_zoo (BSD-3), models/progressive_gan.py.
 
 The first level has one stage, and each other level two: it is faded in, then trained on. A stage trains at its own
@@ -76,15 +76,10 @@ class Phase(NamedTuple):
 
 def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
     """The phases in order; the last may go on for longer."""
-    for name in ("fade_kimg", "stable_kimg"):
+    for name in ("fade_kimg", "stable_kimg", "critic_steps", "penalty_target"):
         if getattr(options, name) <= 0:
-            raise ValueError(
-                f"--config.model.{name} is {getattr(options, name):g}; a stage needs more than 0 thousand images."
-            )
-    if options.critic_steps < 1:
-        raise ValueError(
-            f"--config.model.critic_steps is {options.critic_steps}; set it to at least 1."
-        )
+            found = getattr(options, name)
+            raise ValueError(f"--config.model.{name} is {found:g}, but it must be more than 0.")
     base, levels = _levels(spec)
     resolutions = [base << level for level in range(levels)]
     sizes = _by_resolution("batch_size", options.batch_size, int, resolutions)
@@ -119,7 +114,8 @@ def _by_resolution(name: str, text: str, kind: type, resolutions: list[int]) -> 
             ("0:" + entry if ":" not in entry else entry).split(":") for entry in text.split(",")
         ]
         table = sorted((int(resolution), kind(value)) for resolution, value in pairs)
-        if not all(value > 0 for _, value in table) or table[0][0] > resolutions[0]:
+        starts, values = zip(*table, strict=True)
+        if not min(values) > 0 or starts[0] > resolutions[0] or len(set(starts)) < len(starts):
             raise ValueError
     except ValueError:
         example = "16,256:8" if kind is int else "0.001,256:0.002"
@@ -142,7 +138,7 @@ def critic_objective(
 
         E C(x') - E C(x) + lambda / gamma^2 E (||grad C(y)|| - gamma)^2 + epsilon E C(x)^2
 
-    on generated x', real x and y between them (Appendix A.1 and Section 6.6).
+    on generated x', real x and y between them (Appendix A.1; gamma is the section's on CIFAR-10).
 
     Args:
       options: lambda `penalty_weight`, gamma `penalty_target`, epsilon `drift_weight`.
@@ -182,10 +178,6 @@ def slerp(start: jax.Array, end: jax.Array, share: float | jax.Array) -> jax.Arr
 
 def game(options: Options, spec: DataSpec) -> Game:
     phases = growth(options, spec)
-    if options.penalty_target <= 0:
-        raise ValueError(
-            f"--config.model.penalty_target is {options.penalty_target:g}; set it to more than 0."
-        )
     if options.reset_optimizer not in ("fade", "stage", "never"):
         raise ValueError(
             f"--config.model.reset_optimizer is '{options.reset_optimizer}'; it is 'fade', 'stage' or 'never'."
@@ -199,7 +191,7 @@ def game(options: Options, spec: DataSpec) -> Game:
     dtype = adversarial.compute_dtype(options)
     generator = GrowingGenerator(sides[0], features, spec.shape[-1], dtype)
     critic = GrowingCritic(sides[0], features, 1 + (classes or 0), dtype=dtype)
-    fade_images = round(1000 * options.fade_kimg)
+    fade_images = math.ceil(1000 * options.fade_kimg)
 
     def draw(key, num, label=None):
         """Latents [num, latent_dim] and as many labels, those given or uniform ones; None without classes."""
@@ -238,9 +230,9 @@ def game(options: Options, spec: DataSpec) -> Game:
             value, metrics = critic_objective(
                 options, look(params, alpha), real, jax.lax.stop_gradient(fake), penalty_key, labels
             )
-            # The level that is trained, one that is being faded in counted in part.
-            reached = jnp.float32(1.0) if alpha is None else alpha
-            return Loss(value, {}, {**metrics, "level": phase.level - 1 + reached})
+            # One that is being faded in counts in part.
+            metrics["level"] = phase.level - 1 + (jnp.float32(1.0) if alpha is None else alpha)
+            return Loss(value, {}, metrics)
 
         def generator_loss(params, variables, batch, key):
             alpha, num = fade(variables), batch["image"].shape[0]
