@@ -45,7 +45,7 @@ def run(args) -> int:
     if args.distributed:
         jax.distributed.initialize()
     with user_errors():
-        cfg = config.load(args.config, args.overrides)
+        cfg = config.load(args.config, [f"{k}={v}" for k, v in args.named["config"].items()])
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -73,7 +74,7 @@ def read_json_lines(path: Path) -> list[dict]:
 def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:
     """uint8 pictures [N, H, W, C] as one uint8 picture, row by row; `columns` 0 makes it about square."""
     num, height, width, channels = images.shape
-    columns = columns or math.ceil(math.sqrt(num))
+    columns = columns or math.ceil(math.sqrt(num * height / width))
     rows = -(-num // columns)
     grid = np.full(
         (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8
@@ -84,20 +85,52 @@ def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:
     return grid
 
 
-def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0) -> None:
-    """A PNG: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), a scatter of points [N, D]."""
+def enlarged(images: np.ndarray) -> np.ndarray:
+    """uint8 pictures [N, H, W, C], made larger by a whole number where they are too small for a person to see."""
+    scale = max(1, -(-SMALLEST_GRID // min(images.shape[1:3])))
+    return images if scale == 1 else images.repeat(scale, axis=1).repeat(scale, axis=2)
+
+
+def side_by_side(*columns: np.ndarray) -> np.ndarray:
+    """Sets of uint8 pictures [N, H, W, 1 or 3] as one, each picture beside its fellows: [N, max H, sum of W + gaps, C].
+
+    Smaller ones are enlarged by a whole number as far as they fit; what stays empty is white.
+    """
+    height = max(images.shape[1] for images in columns)
+    channels = max(images.shape[3] for images in columns)
+    parts = []
+    for images in columns:
+        scale = height // images.shape[1]
+        images = images.repeat(scale, axis=1).repeat(scale, axis=2)
+        images = images.repeat(channels // images.shape[3], axis=3)
+        gap = ((0, 0), (0, height - images.shape[1]), (0, 1), (0, 0))
+        parts.append(np.pad(images, gap, constant_values=255))
+    return np.concatenate(parts, axis=2)[:, :, :-1]
+
+
+def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0, gap: int = 1) -> None:
+    """A PNG: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), a scatter of points [N, D].
+
+    `columns` 0 makes the grid about square.
+    """
     path = Path(path)
     if samples.ndim == 2:
         replace_atomically(path, lambda p: _scatter(p, samples))
         return
     images = samples if samples.dtype == np.uint8 else to_uint8(samples)
-    grid = tile(images, columns)
-    scale = max(1, -(-SMALLEST_GRID // min(grid.shape[:2])))
+    (grid,) = enlarged(tile(images, columns, gap)[None])
     picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
-    picture = picture.resize(
-        (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
-    )
     replace_atomically(path, lambda p: picture.save(p, format="PNG"))
+
+
+def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An .npz of these arrays."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+
+    replace_atomically(Path(path), write)
 
 
 def _figure(width: float, height: float):
