@@ -28,7 +28,10 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--out", default="samples.png", help="FILE.png: a grid; FILE.npz: arrays (samples.png)"
     )
-    parser.epilog = "Where a model has options of sampling (truncation, temperature, ...), they are set as --options.NAME=VALUE."
+    parser.epilog = (
+        "Where a model has options of sampling (truncation, temperature, ...), they are set as"
+        " --options.NAME=VALUE."
+    )
 
 
 def run(args) -> int:

@@ -14,18 +14,20 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgan.data import Source
-from jaxgan.game import Engine, State
+from jaxgan.game import Engine, Game, State
 from jaxgan.metrics import protocols, statistics
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.evaluate import check, check_counts, evaluate, wanted
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import QUANTISATION, to_uint8
 from jaxgan.metrics.networks import Progress, open_extractor
+from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.scores import SCORES
+from jaxgan.metrics.scores import OF_PAIRS, SCORES
 from jaxgan.metrics.summary import BATCH_SIZE, IMAGE, Features, Summary, Wanted, collect, summarise
 from jaxgan.train.report import read_json_lines, replace_atomically
 from jaxgan.train.sample import BATCH, iterate_samples
+from jaxgan.train.transforms import summarise_transforms
 from jaxgan.weights import cache_folder
 
 EVALUATIONS = "evaluations.jsonl"
@@ -118,6 +120,43 @@ def _of_this_process(outputs, start, num, classes, dtype) -> Iterator[Features]:
         )
 
 
+def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
+    """The protocol by which a game is measured.
+
+    Args:
+      game: what is measured must be something that it makes.
+      name: of the protocol; the default one where it is empty.
+      of: "samples" or "transforms"; empty for what the protocol says, or else for what the game makes.
+
+    >>> from types import SimpleNamespace
+    >>> translator = SimpleNamespace(generate=None, transform=len)
+    >>> protocol_of(translator).name, protocol_of(translator, "quick").of
+    ('reconstruction', 'transforms')
+    """
+    if of not in ("", *protocols.OF):
+        raise ValueError(
+            f"config.train.evaluate_of is {of!r}; it must be {' or '.join(protocols.OF)}, or empty for what the game"
+            " makes."
+        )
+    named = protocols.by_name(name) if name else None
+    if not of:
+        of = "samples" if named is None else named.of
+        if of == "samples" and game.generate is None:
+            of = "transforms"
+    if of == "samples" and game.generate is None:
+        raise ValueError(
+            "this game makes pictures of examples only, and no samples; measure transforms (--of transforms,"
+            " --config.train.evaluate_of=transforms)."
+        )
+    if of == "transforms" and game.transform is None:
+        raise ValueError(
+            "this game makes nothing of examples, so there are no transforms to measure; measure samples (--of samples,"
+            " --config.train.evaluate_of=samples) by a protocol of samples."
+        )
+    default = protocols.DEFAULT if of == "samples" else protocols.DEFAULT_OF_TRANSFORMS
+    return protocols.adapted(named or default, of=of)
+
+
 def make_evaluator(
     source: Source,
     protocol: Protocol | str = "quick",
@@ -135,7 +174,8 @@ def make_evaluator(
       source: the reals, of the protocol's split.
       protocol: a name, or a `Protocol`.
       weights: file of the feature network's weights; fetched where it is None.
-      num: generated examples instead of the protocol's number, and as many reals, or all there are.
+      num: generated examples instead of the protocol's number, and as many reals, or all there are. Of transforms, as
+        many of both.
       fit: where `num` is not given, ask for no more examples than the source has, instead of refusing.
       cache: folder for the statistics of reals; None for the user's own.
       progress: of fetching weights, as `jaxgan.weights.load` calls it.
@@ -147,11 +187,11 @@ def make_evaluator(
         protocol = protocols.adapted(protocol, features="points")
     most = len(source)
     if num or fit:
-        protocol = protocols.adapted(
-            protocol,
-            num_fake=num or min(protocol.num_fake, most),
-            num_real=None if protocol.num_real is None else min(num or protocol.num_real, most),
-        )
+        num_fake = num or min(protocol.num_fake, most)
+        num_real = None if protocol.num_real is None else min(num or protocol.num_real, most)
+        if protocol.of == "transforms":
+            num_real = num_fake
+        protocol = protocols.adapted(protocol, num_fake=num_fake, num_real=num_real)
     check_counts(protocol)  # before any weights are fetched
     extractor = open_extractor(
         protocol.features, source.spec.shape, weights, protocol.resize, progress
@@ -192,20 +232,27 @@ class Evaluator:
                 f" {self.source.summary} has only {len(self.source):,}; choose another protocol, or ask for fewer"
                 " (--num), which makes it a protocol of its own"
             )
+        for name in set(self.protocol.scores) & set(OF_PAIRS):
+            load_measure(name)  # what cannot be had is said now
+        num_real = self.protocol.num_real or len(self.source)
+        if self.protocol.of == "transforms" and self.protocol.num_fake != num_real:
+            raise ValueError(
+                f"a transform is made of each real example, but the protocol {self.protocol.name!r} takes"
+                f" {self.protocol.num_fake:,} generated and {num_real:,} real ones; ask for one number of both (--num)"
+            )
         self._real: Summary | None = None
 
     def __call__(self, engine: Engine, state: State, step: int) -> dict[str, Any]:
         """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
-        ema = self.ema and "generator" in state.ema
-        fake = summarise_samples(
-            engine,
-            state,
-            self.protocol.num_fake,
-            self.extractor,
-            wanted(self._scores, "fake"),
-            self.seed,
-            ema,
-        )
+        ema = self.ema and bool(state.ema)
+        num, needed = self.protocol.num_fake, wanted(self._scores, "fake")
+        labels = "none" if engine.game.num_classes is None else "balanced"
+        how = (self.extractor, needed, self.seed, ema)
+        if self.protocol.of == "transforms":
+            fake = summarise_transforms(engine, state, self.source, num, *how)
+            labels = "none" if self.source.spec.num_classes is None else "of the examples"
+        else:
+            fake = summarise_samples(engine, state, num, *how)
         return evaluate(
             self.real(),
             fake,
@@ -215,7 +262,7 @@ class Evaluator:
                 "data": self.source.summary,
                 "ema": ema,
                 "batch_statistics": BATCH_STATISTICS,
-                "labels": "none" if engine.game.num_classes is None else "balanced",
+                "labels": labels,
                 **self.stated,
             },
             measured={

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -17,6 +18,8 @@ METRICS_FILE = "metrics.jsonl"
 SMALLEST_GRID = (
     256  # pixels; smaller grids are enlarged by whole numbers so that a person can see them
 )
+
+MOST_LINES = 8  # in one panel, each with a colour and a name of its own
 
 
 def replace_atomically(path: Path, write) -> None:
@@ -151,23 +154,40 @@ def _scatter(path: Path, points: np.ndarray) -> None:
 
 
 def plot_metrics(workdir: str | Path, rows: list[dict[str, float]] | None = None):
-    """A Matplotlib figure of a run: each turn's loss, and the critic's mean logits if there are any, against kimg."""
+    """A Matplotlib figure of a run: each turn's loss, and the critics' mean logits if there are any, against kimg.
+
+    Where there are more names than a person can tell apart, those that differ in a number only (the critics of a
+    pyramid's scales, which play one after the other) share a colour.
+    """
     rows = read_metrics(workdir) if rows is None else rows
-    figure = _figure(9, 3.2)
-    left, right = figure.subplots(1, 2)
     names = sorted({name for row in rows for name in row})
-    for axes, title, wanted in (
-        (left, "loss", [n for n in names if n.endswith("/loss")]),
-        (right, "critic's logits", [n for n in names if n in ("critic/real", "critic/fake")]),
+    logits = [n for n in names if re.fullmatch(r"critic_?\d*/(real|fake)", n)]
+    panels = [("loss", [n for n in names if n.endswith("/loss")])]
+    panels += [("critic's logits", logits)] if logits else []
+    figure = _figure(9, 3.2)
+    for axes, (title, shown) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        for name in wanted:
-            points = [(row["kimg"], row[name]) for row in rows if name in row]
-            axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+        _plot_lines(axes, shown, rows)
         axes.set_title(title)
         axes.set_xlabel("kimg (thousands of real images)")
-        if wanted:
-            axes.legend()
     return figure
+
+
+def _plot_lines(axes, names: list[str], rows: list[dict[str, float]]) -> None:
+    families: dict[str, list[str]] = {}
+    for name in names:
+        family = name if len(names) <= MOST_LINES else re.sub(r"\d+", "*", name)
+        families.setdefault(family, []).append(name)
+    for i, (family, members) in enumerate(families.items()):
+        for j, name in enumerate(members):
+            points = [(row["kimg"], row[name]) for row in rows if name in row]
+            label = (
+                family if j == 0 else f"_{name}"
+            )  # Matplotlib's legend leaves out what begins with "_"
+            axes.plot(*zip(*points, strict=True), color=f"C{i}", label=label, linewidth=1)
+    if names:
+        axes.legend(fontsize="small" if len(families) > 4 else None)
 
 
 def save_plot(workdir: Path) -> None:
