@@ -39,6 +39,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--data", help="where the data lies now (config.data.path), if it has moved since training"
     )
+    parser.epilog = "Options of a run's sampling (truncation, temperature, ...) are set as --options.NAME=VALUE."
     parser.add_argument(
         "--distributed",
         action="store_true",
@@ -66,7 +67,7 @@ def measure_run(args):
 
     import jax
 
-    from jaxgan import config, data, train
+    from jaxgan import config, data, tools, train
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics import protocols
     from jaxgan.train.evaluation import append_evaluation
@@ -78,12 +79,14 @@ def measure_run(args):
     )
     base = train.evaluation.protocol_of(trained.game, args.protocol or "", args.of or "")
     protocol = chosen_protocol(args, base)
+    options = trained.game.options if protocol.of == "samples" else {}
+    options = tools.complete(args.named["options"], options)
     if args.real:
         source = open_set(args.real, args, protocol)
     else:
-        options = data.DataOptions(**trained.config.data)
+        given = data.DataOptions(**trained.config.data)
         changes = {"split": protocol.split} | ({"path": args.data} if args.data else {})
-        source = data.open_source(dataclasses.replace(options, **changes))
+        source = data.open_source(dataclasses.replace(given, **changes))
     if source.spec.shape != trained.spec.shape:
         raise ValueError(
             f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
@@ -103,6 +106,7 @@ def measure_run(args):
         progress=weights_progress,
         seed=args.seed,
         ema=not args.no_ema,
+        options=options,
         measured={"model": trained.config.model.name} | ({"best": True} if args.best else {}),
     )
     result = evaluator(engine, state, step)
@@ -125,6 +129,8 @@ def measure_set(args):
             "nothing says what to measure: give --workdir of a run, or --fake and --real, two sets of pictures."
         )
     protocol = chosen_protocol(args, protocols.by_name(args.protocol or protocols.DEFAULT))
+    if args.named["options"]:
+        raise ValueError("--options are of a run that samples (--workdir); two sets have none.")
     if args.of or protocol.of == "transforms":
         raise ValueError(
             "transforms are measured of a run, which makes them (--workdir); two sets of pictures by a protocol of"

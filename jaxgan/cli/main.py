@@ -21,7 +21,12 @@ COMMANDS = {
     "list": "show the configs that come with jaxgan",
 }
 # What a command takes as --KIND.NAME=VALUE.
-NAMED = {"train": ("config",), "sample": ("options",), "make": ("options", "pictures")}
+NAMED = {
+    "train": ("config",),
+    "sample": ("options",),
+    "evaluate": ("options",),
+    "make": ("options", "pictures"),
+}
 BAD_INPUT = 2
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxgan import tools
 from jaxgan.data import Source
 from jaxgan.game import Engine, Game, State
 from jaxgan.metrics import protocols, statistics
@@ -42,6 +43,7 @@ def summarise_samples(
     wanted: Wanted,
     seed: int = 0,
     ema: bool = True,
+    **options: tools.Option,
 ) -> Summary:
     """What is wanted of the first `num` samples, the very ones that `iterate_samples` yields.
 
@@ -50,22 +52,30 @@ def summarise_samples(
     """
     if hasattr(extractor, "apply"):
         features = _iterate_features(
-            engine, state, num, extractor, seed, ema, images=IMAGE in wanted.arrays
+            engine, state, num, extractor, seed, ema, IMAGE in wanted.arrays, options
         )
         return collect(features, extractor, "fake", wanted)
     if jax.process_count() > 1:
         raise ValueError(
             f"{extractor.name!r} has no `apply(variables, batch)`, which evaluating in several processes needs"
         )
-    samples = iterate_samples(engine, state, num, seed, ema)
+    samples = iterate_samples(engine, state, num, seed, ema, **options)
     return summarise(samples, extractor, num, "fake", wanted, batch_size=BATCH)
 
 
 def _iterate_features(
-    engine: Engine, state: State, num: int, extractor: Any, seed: int, ema: bool, images: bool
+    engine: Engine,
+    state: State,
+    num: int,
+    extractor: Any,
+    seed: int,
+    ema: bool,
+    images: bool,
+    options: Mapping[str, tools.Option],
 ) -> Iterator[Features]:
     """The samples' features, as this process holds them: batch i on device i modulo their number."""
     game, mesh = engine.game, engine.mesh
+    options = tools.complete(options, game.options)
     pictures = len(game.sample_shape) == 3
     dtype = np.dtype(np.uint8 if pictures else np.float32)
     parallel, everywhere = PartitionSpec(mesh.axis_names), PartitionSpec()
@@ -74,7 +84,8 @@ def _iterate_features(
         labels = None
         if game.num_classes is not None:
             labels = (index[0] * BATCH + jnp.arange(BATCH, dtype=jnp.int32)) % game.num_classes
-        samples = game.generate(networks, jax.random.fold_in(key, index[0]), BATCH, labels)
+        key = jax.random.fold_in(key, index[0])
+        samples = game.generate(networks, key, BATCH, labels, **options)
         examples = to_uint8(samples) if pictures else samples
         outputs = extractor.apply(variables, examples)
         # Quantised, a NaN would be a number like any other.
@@ -83,7 +94,7 @@ def _iterate_features(
         return {**outputs, IMAGE: examples} if images else outputs
 
     program = engine.cached(
-        ("features", extractor, images),
+        ("features", extractor, images, *options.items()),
         lambda: jax.jit(
             jax.shard_map(
                 on_a_device,
@@ -213,6 +224,7 @@ class Evaluator:
       measured: what the caller knows of the run.
       seed: of the samples.
       ema: whether averaged weights are measured, where they are kept.
+      options: of sampling, as `Game.options` names them; the game's own for the others.
     """
 
     protocol: Protocol
@@ -223,6 +235,7 @@ class Evaluator:
     measured: dict[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     ema: bool = True
+    options: dict[str, tools.Option] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self._scores = check(self.protocol, self.extractor)
@@ -252,7 +265,7 @@ class Evaluator:
             fake = summarise_transforms(engine, state, self.source, num, *how)
             labels = "none" if self.source.spec.num_classes is None else "of the examples"
         else:
-            fake = summarise_samples(engine, state, num, *how)
+            fake = summarise_samples(engine, state, num, *how, **self.options)
         return evaluate(
             self.real(),
             fake,
@@ -263,6 +276,7 @@ class Evaluator:
                 "ema": ema,
                 "batch_statistics": BATCH_STATISTICS,
                 "labels": labels,
+                **self._sampling(engine.game),
                 **self.stated,
             },
             measured={
@@ -272,6 +286,12 @@ class Evaluator:
                 **self.measured,
             },
         )
+
+    def _sampling(self, game: Game) -> dict[str, Any]:
+        """Statement of the options that samples were drawn with, where there are any."""
+        if self.protocol.of == "transforms" or not game.options:
+            return {}
+        return {"options": tools.complete(self.options, game.options)}
 
     def real(self) -> Summary | None:
         """What is wanted of the reals; None where no score looks at any. Computed once."""
