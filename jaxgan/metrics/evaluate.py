@@ -168,9 +168,8 @@ def _statement(
 ) -> dict[str, Any]:
     """Everything known here that fixes the numbers; the caller's statements join it."""
     options = {name for score in protocol.scores for name in SCORES[score].options}
-    sampled = (
-        protocol.of == "samples"
-    )  # or else each is made of a real one, whether a score looks at those or not
+    # Transforms are made of real examples, whether any score looks at those by themselves or not.
+    sampled = protocol.of == "samples"
     return {
         "name": protocol.name,
         "scores": list(protocol.scores),

@@ -56,9 +56,7 @@ class Options:
     fsdp: int = 1  # split parameters over so many devices
     evaluate_every: int = 0  # measure, and keep the best state; 0 for never
     protocol: str = "quick"  # how to measure, see `jaxgan evaluate --help`
-    evaluate_of: str = (
-        ""  # samples or transforms; empty for what the protocol says, or the game makes
-    )
+    evaluate_of: str = ""  # samples or transforms; empty for what protocol or game say
     evaluate_num: int = 0  # generated examples instead of the protocol's number; 0 for that
     weights: str = ""  # file of the feature network's weights; empty fetches them
 

@@ -18,7 +18,6 @@ METRICS_FILE = "metrics.jsonl"
 SMALLEST_GRID = (
     256  # pixels; smaller grids are enlarged by whole numbers so that a person can see them
 )
-
 MOST_LINES = 8  # in one panel, each with a colour and a name of its own
 
 
@@ -182,9 +181,8 @@ def _plot_lines(axes, names: list[str], rows: list[dict[str, float]]) -> None:
     for i, (family, members) in enumerate(families.items()):
         for j, name in enumerate(members):
             points = [(row["kimg"], row[name]) for row in rows if name in row]
-            label = (
-                family if j == 0 else f"_{name}"
-            )  # Matplotlib's legend leaves out what begins with "_"
+            # Matplotlib's legend leaves out what begins with "_".
+            label = family if j == 0 else f"_{name}"
             axes.plot(*zip(*points, strict=True), color=f"C{i}", label=label, linewidth=1)
     if names:
         axes.legend(fontsize="small" if len(families) > 4 else None)
