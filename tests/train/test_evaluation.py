@@ -197,13 +197,14 @@ engine = train.make_engine(run.game, train.Options(), seed=3)
 protocol = Protocol("custom", ("fd", "pr"), "random_conv", num_fake=330, num_real=331)
 extractor = random_conv((8, 8, 1))
 caches = [None, f"{out}/cache0", f"{out}/cache{index}"]  # the last time only one of them has the statistics
-results = [train.Evaluator(protocol, extractor, source, c)(engine, engine.init(), 0) for c in caches]
+state = engine.init()
+results = [train.Evaluator(protocol, extractor, source, c)(engine, state, 0) for c in caches]
 assert results[0] == results[1] == results[2]
 def darker(networks, key, batch):
     return 0.3 * (batch["image"] / np.float32(127.5) - 1)
 engine = train.make_engine(dataclasses.replace(run.game, transform=darker), train.Options(), seed=3)
 protocol = Protocol("custom", ("l1",), "random_conv", num_fake=230, num_real=230, of="transforms")
-results.append(train.Evaluator(protocol, extractor, source)(engine, engine.init(), 0))
+results.append(train.Evaluator(protocol, extractor, source)(engine, state, 0))
 open(f"{out}/{index}.json", "w").write(json.dumps([results[0], results[-1]]))
 """
 
