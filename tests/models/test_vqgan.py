@@ -19,7 +19,6 @@ from jaxgan.nets.transformer import Transformer
 from jaxgan.nets.vqgan import Autoencoder, Decoder, Encoder
 
 CIFAR = DataSpec((32, 32, 3), 10, 50_000)
-DIGITS = DataSpec((8, 8, 1), 10, 1_797)
 LARGE = DataSpec((256, 256, 3), None, 100_000)
 SPEC = DataSpec((16, 16, 3), 3, 100)
 
@@ -54,12 +53,24 @@ TINY = {
 }
 SMALL_CIFAR = (("channel_multiples", "1,2,2"), ("context", 64), ("perceptual", "none"))
 
-# The published f16/1024 autoencoder (configs/imagenet_vqgan.yaml) has 29,298,176 + 42,450,179 parameters and 262,144 of
-# its codebook, 1x1 convolutions included.
+# Of the first, encoder, decoder and critic have as many as the reference's modules (imagenet_vqgan.yaml, 1x1 convolutions
+# included), and the transformer 1,024 less than its GPT of 1,025 tokens, which predicts the start token too.
 GOLDEN = {
-    ("vqgan", LARGE, ()): {},
-    ("vqgan", CIFAR, (*SMALL_CIFAR, ("conditional", True))): {},
-    ("vqgan", CIFAR, (*SMALL_CIFAR, ("codebook", "ema"))): {},
+    ("vqgan", LARGE, ()): {
+        "encoder": 29_363_968,
+        "codebook": 262_144,
+        "decoder": 42_515_587,
+        "critic": 2_765_633,
+        "transformer": 304_671_744,
+        "perceptual": 14_716_160,
+    },
+    ("vqgan", CIFAR, (*SMALL_CIFAR, ("conditional", True))): {
+        "encoder": 9_604_992,
+        "codebook": 262_144,
+        "decoder": 13_411_587,
+        "critic": 2_765_633,
+        "transformer": 304_484_352,
+    },
 }
 
 
