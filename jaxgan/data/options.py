@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from jaxgan.data.source import Source
 
 # A name is a module: `data.name = "folder"` is `jaxgan.data.folder`, whose `source` opens it.
-SOURCES = ("digits", "stacked_digits", "mixture2d", "folder", "array", "tfds")
+SOURCES = ("digits", "stacked_digits", "mixture2d", "folder", "array", "tfds", "picture")
 
 Progress = Callable[[int, int], None]
 
@@ -18,7 +18,7 @@ class DataOptions:
     """Everything a run says about its data; the defaults are those of every config."""
 
     name: str = "digits"  # one of SOURCES
-    path: str = ""  # folder: a folder or zip of pictures; array: a .npy or .npz file
+    path: str = ""  # folder: a folder or zip of pictures; array: a .npy or .npz file; picture: a picture's file
     split: str = "train"  # part of the set; tfds takes its whole syntax, such as train[:90%]
     resolution: int = 0  # pictures are centre-cropped and resized to this side; 0 = as they are
     channels: int = 0  # 1 = grey, 3 = RGB, 0 = as they are
@@ -29,6 +29,7 @@ class DataOptions:
     layout: str = "grid"  # mixture2d: grid or ring
     std: float = 0.0  # mixture2d: of each Gaussian; 0 = 0.05 for the grid, 0.01 for the ring
     tfds_name: str = ""  # tfds: the set, such as cifar10 or imagenet_resized/64x64
+    max_side: int = 250  # picture: the longer side is reduced to so many pixels; 0 = as it is
     data_dir: str = ""  # tfds: where sets are prepared; empty = the default of TFDS
 
 
