@@ -126,7 +126,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         return Loss(value, {f"generator{n}": state}, metrics)
 
     def enter(n, state, batch, key):
-        """Keeps the picture; above scale 0, measures the scales below on it and starts from the networks of the last."""
+        """Keeps the picture; above scale 0, measures on it what lies below, and starts from the last networks."""
         del key
         params, variables = dict(state.params), dict(state.variables)
 
@@ -269,8 +269,8 @@ def check(options: Options, spec: DataSpec) -> nets.Pyramid:
         )
     if not 0.1 <= options.scale_factor <= 0.95:
         raise ValueError(
-            f"config.model.scale_factor is {options.scale_factor:g}; each scale is that many times as large as the next,"
-            " so set --config.model.scale_factor between 0.1 and 0.95, such as 0.75."
+            f"config.model.scale_factor is {options.scale_factor:g}; each scale is that many times as large as the"
+            " next, so set --config.model.scale_factor between 0.1 and 0.95, such as 0.75."
         )
     if options.steps_per_scale < 1 or not 0 <= options.decay_at <= 1:
         raise ValueError(
@@ -406,6 +406,6 @@ def tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
 def check_scale(name: str, scale: int, top: int) -> None:
     if not 1 <= scale <= top:
         raise ValueError(
-            f"--options.{name}={scale}: a picture is injected above the coarsest scale, and this pyramid has scales 0 to"
-            f" {top}; give another, or train with a smaller --config.model.min_size."
+            f"--options.{name}={scale}: a picture is injected above the coarsest scale, and this pyramid has scales 0"
+            f" to {top}; give another, or train with a smaller --config.model.min_size."
         )
