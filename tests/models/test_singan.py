@@ -401,15 +401,15 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(trained, tool):
     picture = {"picture": np.zeros((16, 20, 3), np.float32)}
     with pytest.raises(ValueError, match=r"--options.scale=2: .* this pyramid has scales 0 to 1"):
         tool("editing", picture, scale=2)
-    with pytest.raises(ValueError, match="--options.start=2: a picture is injected above"):
+    with pytest.raises(ValueError, match=r"--options.start=2: a picture is injected above"):
         tool("animation", start=2)
-    with pytest.raises(ValueError, match="--options.scale_from=5"):
+    with pytest.raises(ValueError, match=r"--options.scale_from=5"):
         trained[0].sample(trained[2], jax.random.key(0), 1, scale_from=5)
     with pytest.raises(
         ValueError, match="the picture 'picture' has 1 channels and the one that was learnt 3"
     ):
         tool("editing", {"picture": np.zeros((16, 20, 1), np.float32)})
-    with pytest.raises(ValueError, match="--options.factor=1 does not enlarge; give more than 1"):
+    with pytest.raises(ValueError, match=r"--options.factor=1 does not enlarge; give more than 1"):
         tool("super_resolution", factor=1.0)
     with pytest.raises(ValueError, match="make pictures of 0 x 20 pixels; they are factors"):
         tool("sample", height=0.0)
