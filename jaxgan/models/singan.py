@@ -398,7 +398,7 @@ def tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
         "animation": Tool(
             animation,
             "a film of the learnt picture moving: a random walk of the noise from scale `start` on",
-            {"frames": 100, "start": min(2, top), "alpha": 0.1, "beta": 0.9},
+            {"frames": 100, "start": top // 4, "alpha": 0.1, "beta": 0.9},
         ),
     }
 
