@@ -23,7 +23,6 @@ N(1, 0.02), the output's bias at 0. Harmonisation and editing keep the mask's so
 from __future__ import annotations
 
 import dataclasses
-import math
 from functools import partial
 
 import jax
@@ -31,7 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import losses, penalties
+from jaxgan import losses
 from jaxgan.adversarial import apply, compute_dtype, decode
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
 from jaxgan.nets import singan as nets
@@ -57,11 +56,9 @@ class Options:
     beta2: float = 0.999
     decay_at: float = 0.8  # of a scale's rounds: from there on learning rates are a tenth
     batch_size: int = 1  # samples of one step, each with noise of its own
-    noise_padding: bool = (
-        False  # noise around the noise and not zeros, so that borders move: for animation
-    )
+    noise_padding: bool = False  # noise and not zeros around the noise, for animation
     paint_scale: int = (
-        0  # the scale that learns from pictures of few colours, for paint_to_image; 0 for none
+        0  # the scale that takes pictures of few colours, for paint_to_image; 0: none
     )
     dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
 
@@ -88,7 +85,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         image = jnp.zeros((num, *shapes[0], channels))
         if n:
             below = ladder.climb(networks, noise, shapes[:n])
-            image = jax.lax.stop_gradient(ladder.enter(networks, n, below, shapes[n]))
+            image = jax.lax.stop_gradient(ladder.take(networks, n, below, shapes[n]))
         network = networks[f"generator{n}"]
         scaled = network["scale"]["amplitude"] * noise(n, shapes[n])
         return apply(generators[n], network, image, scaled, advance=advance)
@@ -103,7 +100,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         real_logits, state = apply(critic, network, real, advance=advance)
         network = {**network, **state}
         fake_logits, state = apply(critic, network, fake, advance=advance)
-        penalty = options.penalty_weight * patch_penalty(
+        penalty = options.penalty_weight * nets.patch_penalty(
             lambda x: apply(critic, network, x)[0], real, fake, penalty_key
         )
         metrics = {"real": jnp.mean(real_logits), "fake": jnp.mean(fake_logits)}
@@ -144,19 +141,18 @@ def game(options: Options, spec: DataSpec) -> Game:
         rebuilt = ladder.climb(networks, ladder.fixed(networks), shapes[:n])
         below = nets.resize(rebuilt, shapes[n])
         error = jnp.sqrt(jnp.mean(jnp.square(real - below)))
-        scale = {
-            **variables[f"generator{n}"]["scale"],
-            "amplitude": options.noise_amplitude * error,
-        }
+        scale = dict(variables[f"generator{n}"]["scale"])
+        scale["amplitude"] = options.noise_amplitude * error
         if n == options.paint_scale:
             scale["palette"] = nets.palette(real[0])
             below = nets.quantise(below, scale["palette"])
         keep(f"generator{n}", "scale", {**scale, "below": below[0]})
-        for kind in ("critic", "generator") if widths[n] == widths[n - 1] else ():
-            # Copies: the state is donated.
-            last, name = f"{kind}{n - 1}", f"{kind}{n}"
-            params[name] = jax.tree.map(jnp.copy, params[last])
-            keep(name, "batch_stats", jax.tree.map(jnp.copy, variables[last]["batch_stats"]))
+        if widths[n] == widths[n - 1]:
+            for kind in ("critic", "generator"):
+                last, name = f"{kind}{n - 1}", f"{kind}{n}"
+                # Copies: the state is donated.
+                params[name] = jax.tree.map(jnp.copy, params[last])
+                keep(name, "batch_stats", jax.tree.map(jnp.copy, variables[last]["batch_stats"]))
         return state.replace(params=params, variables=variables)
 
     def stage(n):
@@ -227,28 +223,6 @@ def game(options: Options, spec: DataSpec) -> Game:
     )
 
 
-def patch_penalty(critic, real: jax.Array, fake: jax.Array, key: jax.Array) -> jax.Array:
-    """Pulls the critic's gradient to norm 1 at every pixel: the mean over pixels of (||d sum C(y) / d y_ij|| - 1)^2.
-
-    y lies between a real and a generated picture; the norm is over the channels of one pixel, and the sum over the
-    whole map of logits, of which a pixel moves up to 121. `penalties.gradient_penalty` takes the norm over a whole
-    picture. Source: the reference implementation; the paper says WGAN-GP of the patches' mean.
-
-    Args:
-      critic: pictures [B, H, W, C] -> logits [B, h, w, 1].
-      real, fake: [B, H, W, C].
-      key: for the weight between the two, one for each picture.
-
-    Returns:
-      A float32 scalar.
-    """
-    alpha = jax.random.uniform(key, (real.shape[0], 1, 1, 1))
-    between = alpha * real + (1 - alpha) * fake
-    gradient = jax.grad(lambda x: jnp.sum(critic(x)))(between)
-    norms = penalties.safe_norm(gradient.reshape(-1, gradient.shape[-1]))
-    return jnp.mean(jnp.square(norms - 1.0))
-
-
 def check(options: Options, spec: DataSpec) -> nets.Pyramid:
     """The pyramid of a picture, or a sentence on why there is none."""
     if len(spec.shape) != 3 or spec.size != 1:
@@ -289,14 +263,14 @@ def check(options: Options, spec: DataSpec) -> nets.Pyramid:
 def tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
     """What the paper's Section 4 makes with a trained pyramid, and samples of any size."""
 
-    def given(name, picture):
-        """A picture of the user's at the size of the one that was learnt, [1, H, W, C]."""
+    def given(picture):
+        """A picture of the user's, [1, h, w, C]."""
         if picture.shape[-1] != ladder.shape[2]:
             raise ValueError(
-                f"the picture '{name}' has {picture.shape[-1]} channels and the one that was learnt"
-                f" {ladder.shape[2]}; convert --pictures.{name} to as many."
+                f"--pictures.picture has {picture.shape[-1]} channels and the picture that was learnt"
+                f" {ladder.shape[2]}; convert it to as many."
             )
-        return nets.resize(jnp.asarray(picture)[None], ladder.shape[:2])
+        return jnp.asarray(picture)[None]
 
     def sample(networks, key, *, num, height, width, noise):
         size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
@@ -313,28 +287,16 @@ def tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
 
     def super_resolution(networks, key, *, factor, noise, picture=None):
         if factor <= 1:
-            raise ValueError(
-                f"--options.factor={factor:g} does not enlarge; give more than 1, such as 4."
-            )
-        image = ladder.picture(networks) if picture is None else jnp.asarray(picture)[None]
-        level = int(networks["generator0"]["scale"]["level"])
-        times = max(1, round(math.log(factor, 1 / ladder.pyramid.factor)))
-
-        @jax.jit
-        def enlarge(networks, key, image):
-            return ladder.rung(networks, level, image, ladder.drawn(key, 1, noise))
-
-        low = image.shape[1:3]
-        for i in range(1, times + 1):
-            size = tuple(round(side * factor ** (i / times)) for side in low)
-            image = enlarge(networks, jax.random.fold_in(key, i), nets.resize(image, size))
-        return Made(np.asarray(jnp.clip(image, -1.0, 1.0)), numbers={"enlarged_times": times})
+            raise ValueError(f"--options.factor={factor:g} does not enlarge; give more than 1.")
+        image = ladder.picture(networks) if picture is None else given(picture)
+        larger, times = ladder.enlarge(networks, key, image, factor, noise)
+        return Made(np.asarray(larger), numbers={"enlarged_times": times})
 
     def repaint(
         networks, key, *, picture, mask=None, scale, num, noise, grow=0, blur=0.0, palette=False
     ):
         check_scale("scale", scale, top)
-        image, learnt = given("picture", picture), ladder.picture(networks)
+        image, learnt = nets.resize(given(picture), ladder.shape[:2]), ladder.picture(networks)
         if palette:
             image = nets.quantise(image, nets.palette(nets.resize(learnt, ladder.shapes[scale])[0]))
         make = jax.jit(
@@ -344,14 +306,16 @@ def tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
         )
         made = make(networks, key, image)
         if mask is not None:
-            grey = jnp.mean(jnp.asarray(mask), axis=-1, keepdims=True)[None]
-            inside = nets.soften(nets.resize(grey, ladder.shape[:2])[0, :, :, 0], grow, blur)
+            mask = nets.resize(jnp.asarray(mask)[None], ladder.shape[:2])[0]
+            inside = nets.soften(jnp.mean(mask, axis=-1), grow, blur)
             made = learnt + inside[None, :, :, None] * (made - learnt)
         return Made(np.asarray(made))
 
     def animation(networks, key, *, frames, start, alpha, beta):
         if start:
             check_scale("start", start, top)
+        if frames < 1:
+            raise ValueError(f"--options.frames={frames}: a film has at least one frame.")
         begin_key, key = jax.random.split(key)
         walk = jax.jit(ladder.begin_walk)(networks, begin_key)
         step = jax.jit(partial(ladder.walk, start=start, alpha=alpha, beta=beta))

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import resample
+from jaxgan import penalties, resample
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm
 
@@ -83,6 +83,32 @@ class Generator(nn.Module):
     def __call__(self, image: jax.Array, noise: jax.Array, train: bool = True) -> jax.Array:
         net = PatchNet(self.features, image.shape[-1], self.dtype, name="net")
         return image + jnp.tanh(net(noise + border(image), train))
+
+
+def patch_penalty(
+    critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, key: jax.Array
+) -> jax.Array:
+    """Pulls the critic's gradient to norm 1 at every pixel: the mean over pixels of (||d sum C(y) / d y_ij|| - 1)^2.
+
+    y lies between a real and a generated picture; the norm is over the channels of one pixel, and the sum over the
+    whole map of logits, of which a pixel moves up to 121. (`penalties.gradient_penalty` takes the norm over a whole
+    picture, of a critic that gives it one number.)
+
+    Args:
+      critic: pictures [B, H, W, C] -> logits [B, h, w, 1].
+      real, fake: [B, H, W, C].
+      key: for the weight between the two, one for each picture.
+
+    Returns:
+      A float32 scalar. The reference implementation's weight is 0.1.
+
+    Source: tamarott/SinGAN; the paper only says WGAN-GP.
+    """
+    alpha = jax.random.uniform(key, (real.shape[0], 1, 1, 1))
+    between = alpha * real + (1 - alpha) * fake
+    gradient = jax.grad(lambda x: jnp.sum(critic(x)))(between)
+    norms = penalties.safe_norm(gradient.reshape(-1, gradient.shape[-1]))
+    return jnp.mean(jnp.square(norms - 1.0))
 
 
 def border(x: jax.Array) -> jax.Array:
@@ -200,7 +226,7 @@ class Ladder:
 
     # Climbing ---------------------------------------------------------------------------------------------
 
-    def enter(self, networks: Networks, n: int, image: jax.Array, shape: tuple[int, int]):
+    def take(self, networks: Networks, n: int, image: jax.Array, shape: tuple[int, int]):
         """A picture of another size as scale n takes it."""
         image = resize(image, shape)
         centres = networks[f"generator{n}"]["scale"].get("palette")
@@ -208,7 +234,7 @@ class Ladder:
 
     def inject(self, networks: Networks, n: int, image: jax.Array) -> jax.Array:
         """Any picture as scale n takes it, as blurred as what it is used to: it comes from the scale below."""
-        return self.enter(networks, n, resize(image, self.shapes[max(n - 1, 0)]), self.shapes[n])
+        return self.take(networks, n, resize(image, self.shapes[max(n - 1, 0)]), self.shapes[n])
 
     def rung(self, networks: Networks, n: int, image: jax.Array, noise: Noise) -> jax.Array:
         """What the trained scale n makes of a picture that it takes, and of noise."""
@@ -242,7 +268,7 @@ class Ladder:
             if image is None:
                 image = jnp.zeros((z.shape[0], *shapes[n], self.shape[2]))
             elif n > start:
-                image = self.enter(networks, n, image, shapes[n])
+                image = self.take(networks, n, image, shapes[n])
             climbed = functools.partial(self.rung, networks, n, image, lambda n, shape, z=z: z)
             image = (
                 climbed() if all_trained else jax.lax.cond(n <= level, climbed, lambda x=image: x)
@@ -286,6 +312,27 @@ class Ladder:
             return self.climb(networks, z, shapes, start=start, image=image, all_trained=False)[0]
 
         return jnp.clip(jax.lax.map(one, jnp.arange(num)), -1.0, 1.0)
+
+    def enlarge(
+        self, networks: Networks, key: jax.Array, image: jax.Array, factor: float, noise: float
+    ) -> tuple[jax.Array, int]:
+        """(a picture [1, h, w, C] `factor` times as large, how often it was enlarged): super-resolution.
+
+        By about the pyramid's factor at a time, after each of which the finest trained scale adds its detail. It
+        compiles for each size: call it outside of `jax.jit`. Source: the paper, Section 4, "Super-Resolution".
+        """
+        level = int(networks["generator0"]["scale"]["level"])
+        times = max(1, round(math.log(factor, 1 / self.pyramid.factor)))
+
+        @jax.jit
+        def refine(networks, key, image):
+            return self.rung(networks, level, image, self.drawn(key, 1, noise))
+
+        low = image.shape[1:3]
+        for i in range(1, times + 1):
+            size = tuple(round(side * factor ** (i / times)) for side in low)
+            image = refine(networks, jax.random.fold_in(key, i), resize(image, size))
+        return jnp.clip(image, -1.0, 1.0), times
 
     def begin_walk(self, networks: Networks, key: jax.Array) -> tuple[list, list]:
         """The noise of every scale at two times, at z* and a little off it: where an animation begins."""

@@ -107,12 +107,12 @@ def test_the_penalty_is_one_of_every_pixels_colour():
     real, fake = (jax.random.normal(jax.random.key(i), (2, 6, 5, 3)) for i in (0, 1))
     weight = jnp.asarray(np.random.default_rng(0).normal(size=(6, 5, 3)), jnp.float32)
     norms = np.linalg.norm(weight, axis=-1)
-    found = singan.patch_penalty(
+    found = nets.patch_penalty(
         lambda x: jnp.einsum("bhwc,hwc->bhw", x, weight), real, fake, jax.random.key(2)
     )
     np.testing.assert_allclose(found, np.mean((norms - 1) ** 2), rtol=1e-5)
     flat = jax.grad(
-        lambda s: singan.patch_penalty(lambda x: s * x * 0.0, real, fake, jax.random.key(2))
+        lambda s: nets.patch_penalty(lambda x: s * x * 0.0, real, fake, jax.random.key(2))
     )
     assert np.isfinite(flat(1.0))
 
@@ -406,11 +406,13 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(trained, tool):
     with pytest.raises(ValueError, match=r"--options.scale_from=5"):
         trained[0].sample(trained[2], jax.random.key(0), 1, scale_from=5)
     with pytest.raises(
-        ValueError, match="the picture 'picture' has 1 channels and the one that was learnt 3"
+        ValueError, match="--pictures.picture has 1 channels and the picture that was learnt 3"
     ):
         tool("editing", {"picture": np.zeros((16, 20, 1), np.float32)})
     with pytest.raises(ValueError, match=r"--options.factor=1 does not enlarge; give more than 1"):
         tool("super_resolution", factor=1.0)
+    with pytest.raises(ValueError, match="--options.frames=0: a film has at least one frame"):
+        tool("animation", frames=0, start=0)
     with pytest.raises(ValueError, match="make pictures of 0 x 20 pixels; they are factors"):
         tool("sample", height=0.0)
 
