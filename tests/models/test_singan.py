@@ -406,12 +406,12 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(trained, tool):
     with pytest.raises(ValueError, match=r"--options.scale_from=5"):
         trained[0].sample(trained[2], jax.random.key(0), 1, scale_from=5)
     with pytest.raises(
-        ValueError, match="--pictures.picture has 1 channels and the picture that was learnt 3"
+        ValueError, match=r"--pictures.picture has 1 channels and the picture that was learnt 3"
     ):
         tool("editing", {"picture": np.zeros((16, 20, 1), np.float32)})
     with pytest.raises(ValueError, match=r"--options.factor=1 does not enlarge; give more than 1"):
         tool("super_resolution", factor=1.0)
-    with pytest.raises(ValueError, match="--options.frames=0: a film has at least one frame"):
+    with pytest.raises(ValueError, match=r"--options.frames=0: a film has at least one frame"):
         tool("animation", frames=0, start=0)
     with pytest.raises(ValueError, match="make pictures of 0 x 20 pixels; they are factors"):
         tool("sample", height=0.0)
