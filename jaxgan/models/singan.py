@@ -14,10 +14,11 @@ made from a checkpoint needs no data.
 Intended differences: z* is drawn once, as in the paper (the reference draws it anew in each round of the coarsest
 scale); every generator step has a sample of its own (the reference's three share one that is made before the first of
 them, and PyTorch refuses its gradient since 1.5); pictures change size between shapes that are known, over float
-pixels (the reference rounds them down to 8 bits, rounds sizes up and crops); the number of scales is the one
-whose factor is next to `scale_factor`, as the paper says (the reference takes one or two more for pictures that are
-given at their final size). Convolutions in front of batch normalisation have no bias, gains start at 1 and not at
-N(1, 0.02), the output's bias at 0. Harmonisation and editing keep the mask's softness in proportion to the picture.
+pixels (the reference rounds them down to 8 bits, mirrors at edges, rounds sizes up and crops); the number of scales is
+the one whose factor is next to `scale_factor`, as the paper says (the reference takes one or two more for pictures
+that are given at their final size). Convolutions in front of batch normalisation have no bias, gains start at 1 and
+not at N(1, 0.02), the output's bias at 0. The borders of masks are in proportion to the picture. Super-resolution
+goes by the pyramid's own factor, where the reference trains another pyramid of factor 2^(-1/3).
 """
 
 from __future__ import annotations
@@ -57,9 +58,7 @@ class Options:
     decay_at: float = 0.8  # of a scale's rounds: from there on learning rates are a tenth
     batch_size: int = 1  # samples of one step, each with noise of its own
     noise_padding: bool = False  # noise and not zeros around the noise, for animation
-    paint_scale: int = (
-        0  # the scale that takes pictures of few colours, for paint_to_image; 0: none
-    )
+    paint_scale: int = 0  # scale that takes pictures of few colours, for paint_to_image; 0: none
     dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
 
 
