@@ -239,7 +239,9 @@ def reopen(workdir: str | Path) -> Run:
     config, spec = record["config"], record["spec"]
     origin = f"{workdir}/{training.workdir.RECORD}"
     config = _complete(config, {}, config["model"]["name"], origin)
-    return make_run(config, DataSpec(tuple(spec["shape"]), spec["num_classes"], spec["size"]))
+    # JSON has lists for tuples.
+    spec = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
+    return make_run(config, DataSpec(**spec))
 
 
 def restore(
