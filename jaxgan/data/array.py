@@ -51,7 +51,7 @@ def array_source(
       where: what messages call the set.
 
     >>> array_source(np.zeros((4, 8, 8)), np.array([0, 1, 2, 0])).spec
-    DataSpec(shape=(8, 8, 1), num_classes=3, size=4)
+    DataSpec(shape=(8, 8, 1), num_classes=3, size=4, condition=None)
     """
     images = _to_uint8(_to_nhwc(images, where), where)
     if labels is not None:

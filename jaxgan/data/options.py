@@ -50,7 +50,7 @@ def open_source(options: DataOptions, progress: Progress = lambda done, total: N
 
     >>> source = open_source(DataOptions(name="digits"))
     >>> source.spec
-    DataSpec(shape=(8, 8, 1), num_classes=10, size=1442)
+    DataSpec(shape=(8, 8, 1), num_classes=10, size=1442, condition=None)
     """
     if options.name not in SOURCES:
         raise ValueError(unknown("data source", options.name, SOURCES, "--config.data.name"))

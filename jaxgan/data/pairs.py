@@ -45,9 +45,9 @@ def source(options: DataOptions, progress: Progress) -> Source:
     if Path(options.path).suffix in (".npy", ".npz"):
         return _from_arrays(*array.load(options), options, progress)
     files = folder.files(dataclasses.replace(options, labels=False))
-    parts = [PurePosixPath(name).parts for name in files.names]
-    separate = any(len(part) > 1 and part[0] in SIDES for part in parts)
-    reader = (_two_folders if separate else _side_by_side)(files, options)
+    sides = [_side(name) for name in files.names]
+    separate = any(side is not None for side in sides)
+    reader = _two_folders(files, sides, options) if separate else _side_by_side(files, options)
     return _open(reader, options, progress)
 
 
@@ -125,7 +125,7 @@ class DecodingPairs(Source):
 
     def fingerprint(self) -> str:
         stamps = (f"{name} {self._reader.stamp(i)}" for i, name in enumerate(self._reader.names))
-        return digest([str(self.spec), *stamps])
+        return digest([str(self.spec), str(self._forward), *stamps])
 
     def gather(self, indices: np.ndarray) -> Batch:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -202,19 +202,40 @@ def _side_by_side(files: Encoded, options: DataOptions) -> Reader:
     return Reader(files.where, files.names, read, files.stamp)
 
 
-def _two_folders(files: Encoded, options: DataOptions) -> Reader:
+def _side(name: str) -> tuple[str, str] | None:
+    """A or B, and what a picture shares with its partner: its name without that folder and without its ending.
+
+    >>> _side("train/A/cat/1.png"), _side("train/1.png")
+    (('A', 'train/cat/1'), None)
+    """
+    path = PurePosixPath(name)
+    for i, part in enumerate(path.parts[:-1]):
+        if part in SIDES:
+            rest = PurePosixPath(*path.parts[:i], *path.parts[i + 1 :])
+            return part, str(rest.with_suffix(""))
+    return None
+
+
+def _two_folders(
+    files: Encoded, sides: Sequence[tuple[str, str] | None], options: DataOptions
+) -> Reader:
     """Pairs of a picture below A and one of the same name below B."""
     found: dict[str, dict[str, int]] = {side: {} for side in SIDES}
-    for i, name in enumerate(files.names):
-        side, _, rest = name.partition("/")
-        if rest and side in SIDES:
-            key = str(PurePosixPath(rest).with_suffix(""))
-            twin = found[side].setdefault(key, i)
-            if twin != i:
-                raise ValueError(
-                    f"{files.where}: {files.names[twin]} and {name} have the same name, so the partner of either is"
-                    " not known; rename or remove one"
-                )
+    for i, (name, split) in enumerate(zip(files.names, sides, strict=True)):
+        if split is None:
+            continue
+        side, key = split
+        if PurePosixPath(key).parts[0] in folder.SPLITS and name.startswith(f"{side}/"):
+            raise ValueError(
+                f"{files.where}: has its splits inside of {side} ({name}); put them outside, as in"
+                " train/A, train/B, test/A, test/B"
+            )
+        twin = found[side].setdefault(key, i)
+        if twin != i:
+            raise ValueError(
+                f"{files.where}: {files.names[twin]} and {name} have the same name, so the partner of either is not"
+                " known; rename or remove one"
+            )
     alone = [
         files.names[i]
         for side, other in zip(SIDES, reversed(SIDES), strict=True)
