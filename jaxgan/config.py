@@ -239,9 +239,8 @@ def reopen(workdir: str | Path) -> Run:
     config, spec = record["config"], record["spec"]
     origin = f"{workdir}/{training.workdir.RECORD}"
     config = _complete(config, {}, config["model"]["name"], origin)
-    # JSON has lists for tuples.
-    spec = {key: tuple(value) if isinstance(value, list) else value for key, value in spec.items()}
-    return make_run(config, DataSpec(**spec))
+    shapes = {key: tuple(spec[key]) for key in ("shape", "condition") if spec.get(key) is not None}
+    return make_run(config, DataSpec(**{**spec, **shapes}))
 
 
 def restore(
