@@ -3,8 +3,9 @@
 Paper: Isola et al. 2017, whose edges2shoes this is on the smallest scale.
 Data: scikit-learn's digits, enlarged to 32x32, and the outlines of their ink; offline. Which side of a line is ink, how
 dark it is and how it fades are for the U-Net to find.
-Expected: a mean absolute error (generator/l1) below 0.06, where black pictures have 0.6.
-Cost: about two minutes on two CPU cores.
+Expected: on digits that were not trained on, a mean absolute error of about 0.07 (black pictures have 0.62), and the
+smooth edges of the originals. Batches of 8 and instance normalisation, so that training and test are alike.
+Cost: about a minute on two CPU cores.
 Command: jaxgan train --config pix2pix_digits
 """
 
@@ -16,6 +17,7 @@ def get_config():
             "generator_width": 16,
             "critic_width": 16,
             "patch": 16,
+            "norm": "instance",
             "batch_size": 8,
         },
         "data": {"name": "pairs"},

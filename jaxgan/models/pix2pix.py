@@ -49,7 +49,8 @@ class Options:
         70  # side in pixels of what one of the critic's logits sees: 1, 16, 34, 70, 142, 286 or 574
     )
     conditional_critic: bool = True  # the critic sees the condition beside the picture
-    norm: str = "batch"  # batch | batch_running | instance
+    # batch | batch_running | instance. "batch" is for batches of one, since at test time that is what they are.
+    norm: str = "batch"
     objective: str = "non_saturating"  # any of jaxgan.losses, least_squares too
     adversarial_weight: float = 1.0
     l1_weight: float = 100.0
