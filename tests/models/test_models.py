@@ -19,6 +19,7 @@ from jaxgan.game import DataSpec, Engine
 CIFAR = DataSpec((32, 32, 3), 10, 50_000)
 DIGITS = DataSpec((8, 8, 1), 10, 1797)
 POINTS = DataSpec((2,), 25, 100_000)
+PAIRS = DataSpec((256, 256, 3), None, 400, (256, 256, 3))
 
 
 def picture(resolution):
@@ -94,7 +95,8 @@ def test_every_config_loads_and_its_docstring_names_its_command(name):
     assert config.describe(name).endswith((".", "GAN"))
     path = config.folder() / f"{name}.py"
     assert f"jaxgan train --config {name}" in path.read_text()
-    spec = {"digits": DIGITS, "mixture2d": POINTS, "tfds": CIFAR}[cfg.data.name]
+    specs = {"digits": DIGITS, "mixture2d": POINTS, "tfds": CIFAR, "pairs": PAIRS}
+    spec = specs[cfg.data.name]
     run = config.make_run(cfg, spec)
     assert run.game.sample_shape == spec.shape
 
