@@ -5,7 +5,7 @@ Data: --config.data.path is a folder or zip of pictures, each with A in its left
 of the authors are (facades: 400 for training, photograph left and labels right), or one with folders A and B.
 Expected: no published number for facades but FCN scores; look at the grids, in which a new facade has windows and
 balconies of its own where the labels ask for some.
-Cost: 200 epochs of 400 pictures, about 60 TFLOP per epoch.
+Cost: 80,000 rounds of 96 GFLOP, 200 epochs of 400 pictures.
 Command: jaxgan train --config pix2pix_facades --config.data.path=FOLDER
 """
 

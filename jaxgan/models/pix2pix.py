@@ -9,7 +9,8 @@ phillipi/pix2pix (Torch), the authors', and junyanz/pytorch-CycleGAN-and-pix2pix
 The generator's only noise is the dropout in its decoder, in training and after it. At test time, batch normalisation
 goes by the test batch and not by running means, and that batch is one picture, as in both test programs: so what
 becomes of a picture depends on it and its noise alone. `norm="batch_running"` uses the running means instead, and
-`norm="instance"` treats each picture alone in training as well, which for `batch_size=1` is the same as "batch".
+`norm="instance"` treats each picture alone in training as well, as "batch" does if `batch_size=1` (but the critic then
+has no gains); it is the one to take for larger batches, of which single pictures are no samples.
 
 Intended differences: no normalisation of the bottleneck, as in the code that was released, while the experiments of the
 paper had one, which for a batch of one leaves only zeros of it (its errata). Dropout in the decoder's first three
@@ -45,12 +46,10 @@ class Options:
     skips: bool = True  # without, an encoder and a decoder that meet in the bottleneck only
     dropout: float = 0.5  # share of the first decoder layers' features that is dropped
     critic_width: int = 64
-    patch: int = (
-        70  # side in pixels of what one of the critic's logits sees: 1, 16, 34, 70, 142, 286 or 574
-    )
+    # Side in pixels of what one of the critic's logits sees: 1, 16, 34, 70, 142, 286 or 574.
+    patch: int = 70
     conditional_critic: bool = True  # the critic sees the condition beside the picture
-    # batch | batch_running | instance. "batch" is for batches of one, since at test time that is what they are.
-    norm: str = "batch"
+    norm: str = "batch"  # batch | batch_running | instance, see above
     objective: str = "non_saturating"  # any of jaxgan.losses, least_squares too
     adversarial_weight: float = 1.0
     l1_weight: float = 100.0
@@ -140,16 +139,18 @@ def game(options: Options, spec: DataSpec) -> Game:
     def make_translations(networks, key, condition, *, samples, columns):
         condition = fit_channels(condition, spec.condition[2])
         check_sides(condition.shape, downs)
-        if samples < 1:
-            raise ValueError(f"--options.samples is {samples}; it must be at least 1.")
+        for name, value, least in (("samples", samples, 1), ("columns", columns, 0)):
+            if value < least:
+                raise ValueError(f"--options.{name} is {value}; it must be at least {least}.")
         made = jax.jit(at_test)(networks["generator"], np.stack([condition] * samples), key)
         channels = max(spec.shape[2], spec.condition[2])
         shown = [fit_channels(picture, channels) for picture in (condition, *np.asarray(made))]
         return Made(np.stack(shown), columns or len(shown))
 
-    def init(module, channels, train_rngs):
+    def init(module, channels):
         def born(key):
-            rngs = dict(zip(("params", *train_rngs), jax.random.split(key), strict=False))
+            params_key, dropout_key = jax.random.split(key)
+            rngs = {"params": params_key, "dropout": dropout_key}
             return module.init(rngs, jnp.zeros((2, *spec.shape[:2], channels)), train=True)
 
         return born
@@ -157,9 +158,9 @@ def game(options: Options, spec: DataSpec) -> Game:
     seen = spec.shape[2] + (spec.condition[2] if options.conditional_critic else 0)
     return Game(
         players={
-            "critic": Player(init(critic, seen, ()), optimizer(options)),
+            "critic": Player(init(critic, seen), optimizer(options)),
             "generator": Player(
-                init(generator, spec.condition[2], ("dropout",)),
+                init(generator, spec.condition[2]),
                 optimizer(options),
                 options.ema_half_life_kimg,
                 options.ema_ramp_up or None,
@@ -204,7 +205,7 @@ def halvings(shape: tuple[int, ...]) -> int:
     return max(n for n in range(MOST_DOWNS + 1) if shape[0] % 2**n == shape[1] % 2**n == 0)
 
 
-def fit_channels(picture: jax.Array, channels: int) -> jax.Array:
+def fit_channels(picture: np.ndarray, channels: int) -> np.ndarray:
     """[H, W, 1 or 3] as [H, W, channels]: grey is repeated, of colours the luma is kept."""
     if picture.shape[2] == channels:
         return picture

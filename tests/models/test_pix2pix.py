@@ -396,6 +396,11 @@ def test_what_it_cannot_play_is_refused_by_a_sentence(spec, changes, text):
             {"samples": 0},
             "--options.samples is 0; it must be at least 1.",
         ),
+        (
+            np.zeros((16, 16, 3), np.float32),
+            {"columns": -1},
+            "--options.columns is -1; it must be at least 0.",
+        ),
     ],
 )
 def test_what_cannot_be_translated_is_refused_by_a_sentence(picture, options, text):
