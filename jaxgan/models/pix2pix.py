@@ -184,6 +184,7 @@ def game(options: Options, spec: DataSpec) -> Game:
                 "A picture of any size beside its translations, one for each draw of the dropout.",
                 {"samples": 1, "columns": 0},
                 pictures=("condition",),
+                channels=spec.condition[2],
             )
         },
     )
