@@ -49,7 +49,9 @@ def run(args) -> int:
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
-        data.Pipeline(source, cfg.seed, flip=cfg.data.flip)  # refuses what these data cannot give
+        data.Pipeline(
+            source, cfg.seed, flip=cfg.data.flip, jitter=cfg.data.jitter
+        )  # refuses what these data cannot give
         if prepared.train_options.evaluate_every:
             _ = prepared.protocol  # refuses what this game cannot be measured by
         if args.dry_run:
