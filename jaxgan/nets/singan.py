@@ -236,10 +236,10 @@ class Ladder:
         """Any picture as scale n takes it, as blurred as what it is used to: it comes from the scale below."""
         return self.take(networks, n, resize(image, self.shapes[max(n - 1, 0)]), self.shapes[n])
 
-    def rung(self, networks: Networks, n: int, image: jax.Array, noise: Noise) -> jax.Array:
-        """What the trained scale n makes of a picture that it takes, and of noise."""
+    def rung(self, networks: Networks, n: int, image: jax.Array, z: jax.Array) -> jax.Array:
+        """What the trained scale n makes of a picture that it takes, [B, h, w, C], and of its noise."""
         network = networks[f"generator{n}"]
-        scaled = network["scale"]["amplitude"] * noise(n, image.shape[1:3])
+        scaled = network["scale"]["amplitude"] * z
         return self.generators[n].apply(network, image, scaled, train=False)
 
     def climb(
@@ -269,7 +269,7 @@ class Ladder:
                 image = jnp.zeros((z.shape[0], *shapes[n], self.shape[2]))
             elif n > start:
                 image = self.take(networks, n, image, shapes[n])
-            climbed = functools.partial(self.rung, networks, n, image, lambda n, shape, z=z: z)
+            climbed = functools.partial(self.rung, networks, n, image, z)
             image = (
                 climbed() if all_trained else jax.lax.cond(n <= level, climbed, lambda x=image: x)
             )
@@ -326,7 +326,8 @@ class Ladder:
 
         @jax.jit
         def refine(networks, key, image):
-            return self.rung(networks, level, image, self.drawn(key, 1, noise))
+            z = self.drawn(key, 1, noise)(level, image.shape[1:3])
+            return self.rung(networks, level, image, z)
 
         low = image.shape[1:3]
         for i in range(1, times + 1):
