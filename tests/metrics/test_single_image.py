@@ -1,12 +1,16 @@
 """The Fréchet distance within one picture."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgan import metrics
+from jaxgan.metrics.evaluate import evaluate
 from jaxgan.metrics.networks import NetworkExtractor
+from jaxgan.metrics.protocols import by_name as protocol_by_name
 from jaxgan.nets.features import by_name
 from jaxgan.nets.features.inception import Inception, Stem
 
@@ -126,3 +130,20 @@ def test_wrong_arrays_are_named():
     bad[3, 3, 0] = np.nan
     with pytest.raises(ValueError, match="1 of 9 rows of fake contain NaN"):
         metrics.single_image_frechet(real, bad)
+
+
+def test_is_a_score_of_samples_of_one_picture():
+    rng = np.random.default_rng(5)
+    real, fakes = textures(rng, 1, 16), textures(rng, 3, 16)
+    extractor = metrics.extractor_for((16, 16, 3))
+    protocol = dataclasses.replace(protocol_by_name("single_image"), num_fake=3)
+    result = evaluate([real], [fakes], extractor, protocol)
+    name = "single_image_fd_random_conv"
+    expected = metrics.single_image_distance(real[0], fakes, metrics.random_maps())[name]
+    assert result[name] == pytest.approx(expected, rel=1e-9)
+    with pytest.raises(ValueError, match="to one picture, and there are 3 real ones"):
+        evaluate([fakes], [fakes], extractor, protocol)
+    pixels = metrics.extractor_for((16, 16, 3), "pixels")
+    protocol = dataclasses.replace(protocol, features="pixels")
+    with pytest.raises(ValueError, match="through 'inception' or 'random_conv', not 'pixels'"):
+        evaluate([real], [fakes], pixels, protocol)
