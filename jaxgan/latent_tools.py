@@ -118,7 +118,7 @@ def walk(points: jax.Array, frames: int, loop: bool = True, sphere: bool = False
     else:
         start, end = 1 - t, t
     path = (start * a + end * b).reshape(-1, points.shape[-1])
-    return path if loop else jnp.concatenate([path, ends[-1]])
+    return path if loop else jnp.concatenate([path, ends[-1:]])
 
 
 def in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> np.ndarray:
@@ -356,9 +356,7 @@ def _projection(
     moments = adam.init(found)
     for i in range(steps):
         t = np.float32((i + 1) / (steps + 1))
-        found, moments = step(
-            found, moments, networks, extra, t, jax.random.fold_in(step_key, i)
-        )
+        found, moments = step(found, moments, networks, extra, t, jax.random.fold_in(step_key, i))
     picture = jax.jit(paint)(networks, found)
     numbers = {
         "distance": float(away(extra, picture, target)),

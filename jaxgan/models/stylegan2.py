@@ -6,7 +6,8 @@ skips and residuals, path length, lazy regularisation); Karras et al. 2020, "Tra
 with Limited Data" (ADA, class conditioning, the CIFAR-10 settings).
 Reference implementation: rosinality/stylegan2-pytorch (PyTorch, MIT), for networks and losses; written from the papers.
 
-Intended differences: whether two latents are mixed, and where, is drawn for each image and not for a batch. Generated
+Intended differences: whether two latents are mixed, and where, is drawn for each image and not for a batch. The mean
+path length is a constant to the gradient, as in the paper (the reference's depends on the batch's own lengths). Generated
 pictures are conditioned on the labels of the batch, which are distributed as the data's. The minibatch standard
 deviation forms its groups in the global batch. ADA resamples geometry as `jaxgan.augment.ada` tells. Nothing is clamped
 in low precision: bfloat16 has float32's range.
@@ -54,7 +55,9 @@ class Options:
     mixing: float = 0.9  # share of the images that are made of two latents
     average_style_decay: float = 0.998  # of the mean of w, per round
     ema_half_life_kimg: float = 10.0  # of the averaged generator; 0 keeps none
-    ema_ramp_up: float = 0.05  # the half-life is at most this share of the images seen; 0 for no ramp
+    ema_ramp_up: float = (
+        0.05  # the half-life is at most this share of the images seen; 0 for no ramp
+    )
     augmentation: str = "adaptive"  # adaptive | fixed | off
     augmentation_groups: str = "bgc"  # of jaxgan.augment.ada
     augmentation_p: float = 0.0  # at the start; always, if fixed
@@ -100,15 +103,14 @@ def game(options: Options, spec: DataSpec) -> Game:
 
     def draw(network, key, num, label):
         """w [num, num_styles, D] with styles mixed, and what it is of before, [num, D]."""
-        z_key, place_key, whether_key = jax.random.split(key, 3)
+        z_key, layers_key = jax.random.split(key)
         if not options.mixing:
             w = style(network, jax.random.normal(z_key, (num, options.latent_dim)), label)
             return every_layer(w), w
         z = jax.random.normal(z_key, (2 * num, options.latent_dim))
         one, other = jnp.split(style(network, z, None if label is None else jnp.tile(label, 2)), 2)
-        mixed = jax.random.uniform(whether_key, (num, 1)) < options.mixing
-        place = jax.random.randint(place_key, (num, 1), 1, num_styles)
-        return latent_tools.mix(one, other, mixed & (jnp.arange(num_styles)[None] >= place)), one
+        layers = mixed_layers(layers_key, num, num_styles, options.mixing)
+        return latent_tools.mix(one, other, layers), one
 
     # The losses -------------------------------------------------------------------------------------------------
 
@@ -265,6 +267,16 @@ def game(options: Options, spec: DataSpec) -> Game:
         num_classes=num_classes,
         options={"truncation": 1.0, "truncation_layers": num_styles, "noise": "random"},
         tools=latent_tools.style_tools(styles),
+    )
+
+
+def mixed_layers(key: jax.Array, num: int, num_styles: int, share: float) -> jax.Array:
+    """Which layers take their style from a second latent, boolean [num, num_styles]: all from a random one on, not the
+    first, in this share of the images (StyleGAN, Section 3.1)."""
+    place_key, share_key = jax.random.split(key)
+    place = jax.random.randint(place_key, (num, 1), 1, num_styles)
+    return (jnp.arange(num_styles)[None] >= place) & (
+        jax.random.uniform(share_key, (num, 1)) < share
     )
 
 

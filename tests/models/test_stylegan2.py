@@ -8,26 +8,41 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental.compilation_cache import compilation_cache
 from models import battery
 
-from jaxgan import penalties
+from jaxgan import latent_tools, penalties, resample
 from jaxgan.game import DataSpec, Engine
 from jaxgan.models import stylegan2
 from jaxgan.nets import modulated
 from jaxgan.nets import stylegan2 as nets
 
-SPEC = DataSpec((16, 16, 3), 10, 1000)
+SPEC = DataSpec((8, 8, 3), 10, 1000)
 SMALL = stylegan2.Options(
     latent_dim=16,
     style_dim=16,
     mapping_layers=3,
     critic_mapping_layers=2,
-    channel_base=128,
+    channel_base=64,
     channel_max=16,
     batch_size=8,
     r1_every=2,
     path_every=2,
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compiled_once(tmp_path_factory):
+    """Engines of one game compile the same programs: here from a cache, as most of this file's time is theirs."""
+    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+    before = {name: getattr(jax.config, name) for name in names}
+    for name, value in zip(names, (str(tmp_path_factory.mktemp("compiled")), 0), strict=True):
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
+    yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+    compilation_cache.reset_cache()
 
 
 def make(spec=SPEC, **changes):
@@ -80,7 +95,7 @@ def ruled():
     params = jax.tree_util.tree_map_with_path(filled, state.params)
     variables = {**state.variables, "generator": dict(state.variables["generator"])}
     variables["generator"]["path"] = {"mean": jnp.float32(0.5)}
-    image = np.random.default_rng(7).integers(0, 256, (8, 16, 16, 3)).astype(np.uint8)
+    image = np.random.default_rng(7).integers(0, 256, (8, 8, 8, 3)).astype(np.uint8)
     return game, state.replace(params=params, variables=variables), {"image": image}
 
 
@@ -98,17 +113,17 @@ def test_networks_agree_with_another_implementation(golden, ruled, monkeypatch):
     z = drawn(None, (8, 16))
     w, other = (mapping.apply({"params": params["mapping"]}, x, None) for x in (z, z[::-1]))
     close(w, golden["w"], 1e-4)
-    synthesis = nets.Synthesis(16, 3, 128, 16)
+    synthesis = nets.Synthesis(8, 3, 64, 16)
     variables = {
         "params": params["synthesis"],
         "noise": state.variables["generator"]["noise"],
     }
     paint = jax.jit(lambda w: synthesis.apply(variables, w, rngs={"noise": jax.random.key(0)}))
-    pictures = paint(jnp.broadcast_to(w[:, None], (8, 6, 16)))
+    pictures = paint(jnp.broadcast_to(w[:, None], (8, 4, 16)))
     close(pictures, golden["pictures"], 1e-4)
-    mixed = paint(jnp.stack([w, w, other, other, other, other], axis=1))
+    mixed = paint(jnp.stack([w, w, other, other], axis=1))
     close(mixed, golden["mixed_pictures"], 1e-4)
-    critic = nets.Critic(128, 16)
+    critic = nets.Critic(64, 16)
     judge = jax.jit(lambda x: critic.apply({"params": state.params["critic"]}, x, None))
     close(judge(batch["image"] / np.float32(127.5) - 1), golden["real_logits"], 1e-4)
     close(judge(pictures), golden["fake_logits"], 1e-4)
@@ -142,3 +157,420 @@ def test_losses_and_gradients_agree_with_another_implementation(golden, ruled, m
     np.testing.assert_allclose(norms, golden[f"{name}/norms"], rtol=1e-3, atol=1e-7)
     size = golden[f"{name}/norms"][:, None]
     assert (np.abs(entries - golden[f"{name}/entries"]) <= 1e-3 * size + 1e-7).all()
+
+
+# What every game must hold ------------------------------------------------------------------------------------------
+
+TINY = DataSpec((8, 8, 3), 3, 1000)
+
+
+@pytest.fixture(scope="module")
+def tiny():
+    """Everything on: classes, mixing, both regularisers, augmentation that adapts."""
+    return make(TINY, conditional=True, augmentation_groups="b", augmentation_rise_kimg=0.1)
+
+
+@pytest.fixture(scope="module")
+def played(tiny):
+    return battery.check_trains(tiny, TINY, 3)
+
+
+def test_resumes_bit_for_bit_between_the_regularisers(tiny, played):
+    battery.check_resume(tiny, TINY, 1, 3)
+
+
+def test_one_and_eight_devices_agree(tiny, played):
+    battery.check_devices(tiny, TINY, 3)
+
+
+@pytest.mark.slow
+def test_bfloat16_trains_without_nan():
+    game = make(TINY, dtype="bfloat16", r1_every=16, path_every=4)
+    battery.check_trains(game, TINY, 500)
+
+
+GOLDEN = {
+    ("stylegan2", DataSpec((32, 32, 3), 10, 50_000), ()): {},
+}
+
+
+# What makes it StyleGAN2 ------------------------------------------------------------------------------------------
+
+
+def own_kernels(x, kernel, style, demodulate, up):
+    """The paper's form: a kernel for each image, and the convolution after the filter."""
+    k = kernel[None] * style[:, None, None, :, None]
+    if demodulate:
+        k = k / jnp.sqrt(jnp.sum(jnp.square(k), axis=(1, 2, 3), keepdims=True) + 1e-8)
+    if up:
+        x = jnp.pad(x, ((0, 0), (2, 2), (2, 2), (0, 0)))  # what the filter writes beyond the edges
+        x = resample.upsample_fir(x, modulated.FIR)
+
+    def one(x, k):
+        layout = ("NHWC", "HWIO", "NHWC")
+        return jax.lax.conv_general_dilated(x[None], k, (1, 1), "SAME", dimension_numbers=layout)[0]
+
+    y = jax.vmap(one)(x, k)
+    return y[:, 4:-4, 4:-4] if up else y
+
+
+@pytest.mark.parametrize(("demodulate", "up"), [(True, False), (True, True), (False, False)])
+def test_scaling_the_image_is_scaling_each_ones_kernel(key, demodulate, up):
+    x, style = jax.random.normal(key, (3, 4, 4, 5)), 1 + jax.random.normal(key, (3, 5))
+    kernel, y = jax.random.normal(key, (3, 3, 5, 4)), jax.random.normal(key, (3, 8, 8, 4))
+    y = y if up else y[:, :4, :4]
+
+    def scaled(form):
+        return lambda *args: jnp.sum(y * form(*args, demodulate, up))
+
+    for a, b in zip(
+        jax.value_and_grad(scaled(modulated.modulated_conv), (0, 1, 2))(x, kernel, style),
+        jax.value_and_grad(scaled(own_kernels), (0, 1, 2))(x, kernel, style),
+        strict=True,
+    ):
+        jax.tree.map(lambda a, b: close(a, b, 1e-4), a, b)
+
+
+def test_demodulated_outputs_have_unit_variance(key):
+    keys = jax.random.split(key, 3)
+    x = jax.random.normal(keys[0], (2, 66, 66, 8))
+    kernel = 7.0 * jax.random.normal(keys[1], (3, 3, 8, 4))
+    style = jnp.stack([jnp.arange(8.0), 0.01 * jnp.ones(8)])
+    y = modulated.modulated_conv(x, kernel, style)[:, 1:-1, 1:-1]
+    np.testing.assert_allclose(jnp.var(y, axis=(1, 2)), 1.0, atol=0.1)
+    raw = modulated.modulated_conv(x, kernel, style, demodulate=False)
+    assert jnp.var(raw, axis=(1, 2)).min() < 0.1 < 100 < jnp.var(raw, axis=(1, 2)).max()
+
+
+@pytest.fixture(scope="module")
+def painter():
+    """(synthesis, its variables) as they are born, but the pictures' kernels."""
+    synthesis = nets.Synthesis(8, 3, 64, 8)
+    return synthesis, synthesis.init(jax.random.key(0), jnp.zeros((1, 4, 6)), "constant")
+
+
+def test_a_layer_before_the_crossover_sees_the_first_latent_only(key, painter):
+    synthesis, variables = painter
+    one, other = jax.random.normal(key, (2, 1, 6))
+    layers = jnp.arange(4)[None] >= 2
+
+    def activations(other):
+        w = latent_tools.mix(one, other, layers)
+        _, seen = synthesis.apply(variables, w, "constant", capture_intermediates=True)
+        found = seen["intermediates"]
+        return {name: jnp.sum(found[name]["__call__"][0] ** 2) for name in order}
+
+    order = ("conv4", "picture4", "up8", "conv8", "picture8")
+    slopes = jax.jacrev(activations)(other)
+    zero = {name: not np.any(slopes[name]) for name in order}
+    assert zero == {"conv4": True, "picture4": True, "up8": True, "conv8": False, "picture8": False}
+
+
+def test_styles_are_mixed_from_a_random_layer_on(key):
+    layers = np.asarray(stylegan2.mixed_layers(key, 4000, 6, 0.9))
+    assert not layers[:, 0].any()
+    assert (np.diff(layers.astype(int)) >= 0).all()
+    np.testing.assert_allclose(layers[:, -1].mean(), 0.9, atol=0.02)
+    counts = np.bincount(layers.sum(axis=1), minlength=6)
+    np.testing.assert_allclose(counts / 4000, [0.1, *[0.18] * 5], atol=0.03)
+
+
+def test_there_is_no_noise_until_its_strength_is_learned(painter):
+    synthesis, variables = painter
+    w = jnp.ones((1, 4, 6))
+
+    def pictures(variables):
+        random = [
+            synthesis.apply(variables, w, rngs={"noise": jax.random.key(seed)}) for seed in (1, 2)
+        ]
+        return [*random, synthesis.apply(variables, w, "constant")]
+
+    a, b, c = pictures(variables)
+    np.testing.assert_array_equal(a, b)
+    np.testing.assert_array_equal(a, c)
+    params = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf + (0.1 if path[-1].key == "noise_strength" else 0.0),
+        variables["params"],
+    )
+    a, b, c = pictures({**variables, "params": params})
+    assert min(jnp.abs(a - b).max(), jnp.abs(a - c).max()) > 1e-3
+
+
+@pytest.mark.parametrize("group", [0, 4])
+def test_a_logit_depends_on_the_images_of_its_group(key, group):
+    critic = nets.Critic(64, 8, group_size=group)
+    x = jax.random.normal(key, (8, 8, 8, 3))
+    params = critic.init(key, x, None)
+    slope = jax.grad(lambda x: critic.apply(params, x, None)[0])(x)
+    seen = {i for i in range(8) if np.any(slope[i])}
+    assert seen == (set(range(8)) if group == 0 else {0, 2, 4, 6})
+
+
+def test_the_last_layers_compute_in_float32_whatever_the_others(key):
+    critic = nets.Critic(64, 8, dtype=jnp.bfloat16)
+    x = jax.random.normal(key, (4, 8, 8, 3))
+    params = critic.init(key, x, None)
+    logits, seen = critic.apply(params, x, None, capture_intermediates=True)
+    dtypes = {
+        name: value["__call__"][0].dtype
+        for name, value in seen["intermediates"].items()
+        if name != "__call__"
+    }
+    assert logits.dtype == jnp.float32
+    assert {name for name, dtype in dtypes.items() if dtype == jnp.bfloat16} == {
+        "input", "conv8", "down8", "skip8",
+    }  # fmt: skip
+
+
+def turn_of(game, name):
+    (turn,) = [turn for turn in game.stages[0].turns if turn.name == name]
+    return turn
+
+
+def critic_loss(state, batch, **changes):
+    game = make(TINY, **changes)
+    born = Engine(game).init()
+    variables = {**state.variables, "critic": born.variables["critic"]}
+    return jax.jit(turn_of(game, "critic").loss)(state.params, variables, batch, jax.random.key(1))
+
+
+@pytest.fixture(scope="module")
+def unaugmented():
+    state = Engine(make(TINY, augmentation="off")).init()
+    batch = battery.batch(TINY, 0, make(TINY).stages[0], 0)
+    return state, batch, critic_loss(state, batch, augmentation="off").value
+
+
+def test_augmentation_at_p_0_changes_nothing_and_at_p_1_something(unaugmented):
+    state, batch, plain = unaugmented
+    groups = {"augmentation_groups": "b"}
+    np.testing.assert_allclose(critic_loss(state, batch, **groups).value, plain, rtol=1e-6)
+    out = critic_loss(state, batch, augmentation="fixed", augmentation_p=1.0, **groups)
+    assert abs(out.value - plain) > 1e-6
+    assert out.variables["critic"]["augmentation"]["ada"].p == 1.0
+
+
+@pytest.mark.parametrize(("target", "expected"), [(-1.5, 0.5 + 0.032), (1.5, 0.5 - 0.032)])
+def test_p_rises_where_the_critic_overfits_and_falls_where_not(unaugmented, target, expected):
+    state, batch, _ = unaugmented
+    options = {"augmentation_target": target, "augmentation_rise_kimg": 1.0}
+    game = make(TINY, augmentation_groups="b", augmentation_p=0.5, **options)
+    variables = {**state.variables, "critic": Engine(game).init().variables["critic"]}
+    loss = jax.jit(turn_of(game, "critic").loss)
+    for step in range(4):
+        new = loss(state.params, variables, batch, jax.random.key(step)).variables
+        variables = {**variables, **new}
+    np.testing.assert_allclose(variables["critic"]["augmentation"]["ada"].p, expected, rtol=1e-5)
+
+
+def test_rates_are_those_of_rounds_where_a_regulariser_moves_too():
+    """A constant gradient, against Adam written out with lr and betas to the power of 4 / 5."""
+    optimizer = stylegan2.adam(dataclasses.replace(SMALL, beta1=0.5), 4)
+    state, params = optimizer.init(jnp.zeros(())), 0.0
+    m = v = expected = 0.0
+    rate, b1, b2 = 0.002 * 0.8, 0.5**0.8, 0.99**0.8
+    with jax.numpy_dtype_promotion("standard"):
+        for t, g in enumerate((1.0, -3.0, 0.5), 1):
+            update, state = optimizer.update(jnp.float32(g), state)
+            params = params + update
+            m, v = b1 * m + (1 - b1) * g, b2 * v + (1 - b2) * g**2
+            expected -= rate * (m / (1 - b1**t)) / (np.sqrt(v / (1 - b2**t)) + 1e-8)
+    np.testing.assert_allclose(params, expected, rtol=1e-5)
+    optimizer = make(r1_gamma=0.0).players["critic"].optimizer  # nothing to correct
+    with jax.numpy_dtype_promotion("standard"):
+        update, _ = optimizer.update(jnp.ones(()), optimizer.init(jnp.zeros(())))
+    np.testing.assert_allclose(update, -0.002, rtol=1e-5)
+
+
+@pytest.mark.parametrize("resolution", [8, 64])
+def test_the_weight_2_of_path_lengths_is_the_papers(key, resolution):
+    """gamma (|J^T y|_all layers - a)^2 for y of variance 1, gamma = log 2 / (r^2 (log r - log 2)); StyleGAN2, App. B."""
+    layers = nets.num_styles(resolution)
+    w = jax.random.normal(key, (2, layers, 3))
+    slopes = jax.random.normal(key, (layers * 3, resolution**2))
+
+    def pictures(w):
+        return (w.reshape(2, -1) @ slopes).reshape(2, resolution, resolution, 1)
+
+    penalty, _ = penalties.path_length(pictures, w, jnp.float32(0), key, decay=0.5)
+    y = jax.random.normal(key, (2, resolution**2))
+    lengths = jnp.linalg.norm(y @ slopes.T, axis=1)
+    gamma = np.log(2) / (resolution**2 * (np.log(resolution) - np.log(2)))
+    expected = gamma * jnp.mean(jnp.square(lengths - 0.5 * jnp.mean(lengths)))
+    np.testing.assert_allclose(SMALL.path_weight * penalty, expected, rtol=1e-4)
+
+
+def test_truncation_leads_to_the_mean_picture(tiny, played):
+    engine, state = played
+    labels = np.arange(3, dtype=np.int32)
+    drawn = engine.sample(state, jax.random.key(0), 3, labels, truncation=0.0, noise="constant")
+    same = np.asarray(drawn)
+    np.testing.assert_array_equal(same[0], same[1])
+    network = state.networks()["generator"]
+    synthesis = nets.Synthesis(8, 3, 64, 16)
+    w = jnp.broadcast_to(network["average"]["style"], (1, 4, 16))
+    mean = synthesis.apply(
+        {"params": network["params"]["synthesis"], "noise": network["noise"]}, w, "constant"
+    )
+    np.testing.assert_allclose(same[0], np.clip(mean[0], -1, 1), atol=1e-5)
+    w, other = jnp.ones((2, 4, 16)), jnp.zeros(16)
+    cut = latent_tools.truncate(w, other, 0.25, 1)
+    np.testing.assert_array_equal(cut[:, 0], 0.25)
+    np.testing.assert_array_equal(cut[:, 1:], 1.0)
+
+
+def test_the_mean_style_is_tracked(tiny, played):
+    """As the running mean of what the generator's turn maps: in units of it, 0.002 after one round."""
+    _, state = played
+    average = np.asarray(state.variables["generator"]["average"]["style"])
+    z = jax.random.normal(jax.random.key(5), (999, 16))
+    w = nets.Mapping(16, 3, num_classes=3).apply(
+        {"params": state.params["generator"]["mapping"]}, z, jnp.arange(999) % 3
+    )
+    share = average @ np.mean(w, axis=0) / np.sum(np.mean(w, axis=0) ** 2)
+    np.testing.assert_allclose(share, 1 - 0.998**3, rtol=0.5)
+
+
+# Tools ------------------------------------------------------------------------------------------------------------
+
+
+def test_grid_of_truncations(tiny, played):
+    _, state = played
+    made = tiny.tools["truncation"](state.networks(), jax.random.key(0), rows=2, truncations="0,1")
+    assert made.pictures.shape == (4, 8, 8, 3)
+    assert made.columns == 2
+    np.testing.assert_array_equal(made.pictures[0], made.pictures[2])
+    assert np.abs(made.pictures[1] - made.pictures[3]).max() > 1e-4
+
+
+def test_grid_of_mixed_styles(tiny, played):
+    _, state = played
+    make = {"rows": 2, "columns": 2, "truncation": 1.0, "label": 1}
+    tool, key = tiny.tools["mixing"], jax.random.key(0)
+    grid = tool(state.networks(), key, layers="0-3", **make).pictures.reshape(3, 3, 8, 8, 3)
+    np.testing.assert_allclose(grid[1, 1:], grid[0, 1:], atol=1e-6)  # all styles from the column
+    np.testing.assert_allclose(grid[2, 1:], grid[0, 1:], atol=1e-6)
+    made = tool(state.networks(), key, layers="2", **make)
+    w = made.arrays["w"].reshape(3, 3, 4, -1)
+    np.testing.assert_array_equal(w[1, 2][2], w[0, 2][2])
+    np.testing.assert_array_equal(w[1, 2][[0, 1, 3]], w[1, 0][[0, 1, 3]])
+
+
+@pytest.mark.parametrize("space", ["w", "z"])
+def test_film_of_a_walk(tiny, played, space):
+    _, state = played
+    make = {"points": 3, "frames": 2, "space": space}
+    made = tiny.tools["interpolation"](state.networks(), jax.random.key(0), **make)
+    assert made.film
+    assert made.pictures.shape == (6, 8, 8, 3)
+    assert made.arrays[space].shape == (6, 16)
+    if space == "w":
+        middle = (made.arrays["w"][0] + made.arrays["w"][2]) / 2
+        np.testing.assert_allclose(made.arrays["w"][1], middle, rtol=1e-5, atol=1e-6)
+
+
+def test_a_walk_on_the_sphere_keeps_the_length_and_a_steady_pace(key):
+    points = jax.random.normal(key, (3, 50))
+    points = points / jnp.linalg.norm(points, axis=1, keepdims=True)
+    path = latent_tools.walk(points, 5, loop=False, sphere=True)
+    assert path.shape == (11, 50)
+    np.testing.assert_allclose(jnp.linalg.norm(path, axis=1), 1.0, rtol=1e-5)
+    np.testing.assert_allclose(path[jnp.array([0, 5, 10])], points, atol=1e-6)
+    steps = jnp.linalg.norm(jnp.diff(path, axis=0), axis=1)
+    np.testing.assert_allclose(steps[:5], steps[0], rtol=1e-4)
+    same = latent_tools.walk(jnp.stack([points[0], points[0]]), 3, sphere=True)
+    np.testing.assert_allclose(same, jnp.tile(points[:1], (6, 1)), atol=1e-6)
+
+
+def test_projection_finds_a_picture_of_the_generator(tiny, played):
+    _, state = played
+    networks, tool = state.networks(), tiny.tools["projection"]
+    truth = tiny.tools["truncation"](networks, jax.random.key(3), rows=1, truncations="1")
+    image = {"image": truth.pictures[0]}
+    short = tool(networks, jax.random.key(0), image, steps=1, noise=False)
+    made = tool(networks, jax.random.key(0), image, steps=150, noise=False)
+    assert made.pictures.shape == (2, 8, 8, 3)
+    np.testing.assert_array_equal(made.pictures[0], truth.pictures[0])
+    assert made.numbers["distance"] < short.numbers["distance"] / 10
+    assert made.numbers["psnr"] > short.numbers["psnr"] + 10
+    assert made.arrays["w"].shape == (4, 16)
+    np.testing.assert_array_equal(
+        made.arrays["noise/conv8/map"], networks["generator"]["noise"]["conv8"]["map"]
+    )
+
+
+def test_noise_maps_that_are_searched_stay_normal(tiny, played):
+    _, state = played
+    image = {"image": np.zeros((8, 8, 3), np.float32)}
+    made = tiny.tools["projection"](
+        state.networks(), jax.random.key(0), image, steps=3, every_layer=True
+    )
+    for name in ("noise/conv4/map", "noise/up8/map", "noise/conv8/map"):
+        np.testing.assert_allclose(made.arrays[name].mean(), 0.0, atol=1e-5)
+        np.testing.assert_allclose(made.arrays[name].var(), 1.0, rtol=1e-4)
+    assert np.abs(np.diff(made.arrays["w"], axis=0)).max() > 1e-4  # a w for each layer
+
+
+# What is refused ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("shape", "changes", "text"),
+    [
+        (
+            (24, 24, 3),
+            {},
+            r"power of two pixels, from 8; .* are 24 x 24.* --config.data.resolution=32",
+        ),
+        ((16, 32, 3), {}, r"are 16 x 32\. Set --config.data.resolution=32"),
+        ((4, 4, 1), {}, "are 4 x 4. Set --config.data.resolution=8"),
+        ((2,), {}, "square pictures"),
+        (
+            (8, 8, 3),
+            {"critic": "skip"},
+            "--config.model.critic is 'skip'; it is one of residual, plain",
+        ),
+        ((8, 8, 3), {"augmentation": "ada"}, "is 'ada'; it is one of adaptive, fixed, off"),
+        ((8, 8, 3), {"augmentation_groups": "bgz"}, "augmentation_groups is 'bgz'; it is one of"),
+        ((8, 8, 4), {}, "has 4 channels, not 1 or 3; set it to bg"),
+        ((8, 8, 3), {"path_batch_shrink": 9}, "path_batch_shrink is 9; .* give 1 to 8"),
+        ((8, 8, 3), {"dtype": "float16"}, "'float32' or 'bfloat16'"),
+    ],
+)
+def test_what_cannot_be_trained_is_refused_by_a_sentence(shape, changes, text):
+    with pytest.raises(ValueError, match=text):
+        make(DataSpec(shape, None, 9), **changes)
+
+
+@pytest.mark.parametrize(
+    ("tool", "options", "text"),
+    [
+        (
+            "truncation",
+            {"truncations": "0;1"},
+            "--options.truncations is '0;1'; give numbers and commas",
+        ),
+        ("truncation", {"label": 3}, "--options.label is 3; the classes are 0 to 2"),
+        ("mixing", {"layers": "2-9"}, "--options.layers is '2-9'; give a range such as 0-3"),
+        ("mixing", {"layers": "all"}, "--options.layers is 'all'"),
+        ("interpolation", {"space": "v"}, "--options.space is 'v'; it is one of w, z"),
+        ("interpolation", {"points": 1}, "at least two points"),
+        ("projection", {"steps": 0}, "--options.steps is 0"),
+        ("projection", {"distance": "lpips"}, "is 'lpips'; it is pixels, lpips_vgg"),
+    ],
+)
+def test_what_a_tool_cannot_do_is_refused_by_a_sentence(tiny, played, tool, options, text):
+    image = {"image": np.zeros((8, 8, 3), np.float32)} if tool == "projection" else {}
+    with pytest.raises(ValueError, match=text):
+        tiny.tools[tool](played[1].networks(), jax.random.key(0), image, **options)
+
+
+def test_a_picture_of_another_size_and_noise_of_another_kind_are_refused(tiny, played):
+    engine, state = played
+    image = {"image": np.zeros((9, 8, 3), np.float32)}
+    with pytest.raises(
+        ValueError, match=r"has shape \(9, 8, 3\), but this generator makes \(8, 8, 3\)"
+    ):
+        tiny.tools["projection"](state.networks(), jax.random.key(0), image)
+    with pytest.raises(ValueError, match="--options.noise is 'none'; it is 'random' or 'constant'"):
+        engine.sample(state, jax.random.key(0), 2, noise="none")
