@@ -303,8 +303,8 @@ def _projection(
 ) -> Made:
     """Searches w, and the noise maps, whose picture is nearest to the given one.
 
-    w starts at the mean; the steps are Adam's, with noise in w of 0.05 deviations times the square of what is left of the
-    first three quarters. The noise maps are kept normal by the penalty of `_correlation`, or else they paint the
+    w starts at the mean; the steps are Adam's, with noise in w of 0.05 deviations times the square of what is left of
+    the first three quarters. The noise maps are kept normal by the penalty of `_correlation`, or else they paint the
     picture. Source: StyleGAN2, Appendix D.
     """
     if image.shape != tuple(styles.sample_shape):

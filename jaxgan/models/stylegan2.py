@@ -7,10 +7,10 @@ with Limited Data" (ADA, class conditioning, the CIFAR-10 settings).
 Reference implementation: rosinality/stylegan2-pytorch (PyTorch, MIT), for networks and losses; written from the papers.
 
 Intended differences: whether two latents are mixed, and where, is drawn for each image and not for a batch. The mean
-path length is a constant to the gradient, as in the paper (the reference's depends on the batch's own lengths). Generated
-pictures are conditioned on the labels of the batch, which are distributed as the data's. The minibatch standard
-deviation forms its groups in the global batch. ADA resamples geometry as `jaxgan.augment.ada` tells. Nothing is clamped
-in low precision: bfloat16 has float32's range.
+path length is a constant to the gradient, as in the paper (the reference's depends on the batch's own lengths).
+Generated pictures are conditioned on the labels of the batch, which are distributed as the data's. The minibatch
+standard deviation forms its groups in the global batch. ADA resamples geometry as `jaxgan.augment.ada` tells. Nothing
+is clamped in low precision: bfloat16 has float32's range.
 """
 
 from __future__ import annotations

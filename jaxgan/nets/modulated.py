@@ -55,7 +55,7 @@ def modulated_conv(
 
 
 class ModulatedConv(nn.Module):
-    """`modulated_conv` with an equalised kernel, the style an affine map of w: [B, H, W, I], [B, D] -> [B, H', W', O]."""
+    """`modulated_conv` by an equalised kernel and an affine map of w: [B, H, W, I], [B, D] -> [B, H', W', features]."""
 
     features: int
     kernel_size: tuple[int, int] = (3, 3)
@@ -98,7 +98,7 @@ class StyledConv(nn.Module):
 
 
 class ToPicture(nn.Module):
-    """Modulated 1x1 convolution without demodulation, and a bias: [B, H, W, I], [B, D] -> float32 [B, H, W, channels]."""
+    """Modulated 1x1 convolution, not demodulated, and a bias: [B, H, W, I], [B, D] -> float32 [B, H, W, channels]."""
 
     channels: int
 

@@ -4,9 +4,9 @@ What computes in `dtype`: the convolutions of synthesis and critic, their noise 
 mapping, the styles and demodulation, the picture as it is summed up over the resolutions, and the critic's end, from
 the minibatch standard deviation on.
 
-Sources: Karras et al., A Style-Based Generator Architecture for GANs (2019), Figure 1 and Appendix C, for mapping, noise
-and constant input; Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 2 and Figure 7,
-for modulation, skips and residuals; Karras et al., Training GANs with Limited Data (2020), Appendix D, for
+Sources: Karras et al., A Style-Based Generator Architecture for GANs (2019), Figure 1 and Appendix C, for mapping,
+noise and constant input; Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 2 and
+Figure 7, for modulation, skips and residuals; Karras et al., Training GANs with Limited Data (2020), Appendix D, for
 conditioning on a class.
 """
 
@@ -74,8 +74,8 @@ class Mapping(nn.Module):
 class Synthesis(nn.Module):
     """Styles w [B, num_styles, D] to pictures, float32 [B, resolution, resolution, picture_channels].
 
-    A learned constant of 4x4 pixels goes through two styled convolutions at each resolution (one at the first), and each
-    resolution adds to the picture, enlarged so far. `noise`: see `StyledConv`.
+    A learned constant of 4x4 pixels goes through two styled convolutions at each resolution (one at the first), and
+    each resolution adds to the picture, enlarged so far. `noise`: see `StyledConv`.
     """
 
     resolution: int
@@ -123,8 +123,8 @@ class DownConv(nn.Module):
 class Critic(nn.Module):
     """Pictures [B, R, R, C] and labels int32 [B], or None, to logits, float32 [B].
 
-    At each resolution two 3x3 convolutions, the second to half the size, and, if `residual`, a 1x1 one around them. With
-    classes the last layer gives a vector, and the logit is its product with one that a mapping makes of the label
+    At each resolution two 3x3 convolutions, the second to half the size, and, if `residual`, a 1x1 one around them.
+    With classes the last layer gives a vector, and the logit is its product with one that a mapping makes of the label
     (Miyato and Koyama's projection), over the root of their length.
     """
 

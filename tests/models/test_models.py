@@ -94,7 +94,8 @@ def test_every_config_loads_and_its_docstring_names_its_command(name):
     assert config.describe(name).endswith((".", "GAN"))
     path = config.folder() / f"{name}.py"
     assert f"jaxgan train --config {name}" in path.read_text()
-    spec = {"digits": DIGITS, "mixture2d": POINTS, "tfds": CIFAR}[cfg.data.name]
+    folder = picture(cfg.data.resolution or 256)
+    spec = {"digits": DIGITS, "mixture2d": POINTS, "tfds": CIFAR, "folder": folder}[cfg.data.name]
     run = config.make_run(cfg, spec)
     assert run.game.sample_shape == spec.shape
 

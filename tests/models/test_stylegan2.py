@@ -189,8 +189,25 @@ def test_bfloat16_trains_without_nan():
     battery.check_trains(game, TINY, 500)
 
 
+# Those of default widths at 32 and 1024 are rosinality/stylegan2-pytorch's to the last one.
 GOLDEN = {
-    ("stylegan2", DataSpec((32, 32, 3), 10, 50_000), ()): {},
+    ("stylegan2", DataSpec((32, 32, 3), 10, 50_000), ()): {
+        "critic": 21_507_073,
+        "generator": 21_523_475,
+    },
+    (
+        "stylegan2",
+        DataSpec((32, 32, 3), 10, 50_000),
+        (("conditional", True), ("critic", "plain"), ("mapping_layers", 2)),
+    ): {"critic": 23_089_664, "generator": 20_215_315},
+    ("stylegan2", DataSpec((256, 256, 3), None, 1000), (("channel_base", 16_384),)): {
+        "critic": 24_001_089,
+        "generator": 24_767_458,
+    },
+    ("stylegan2", DataSpec((1024, 1024, 3), None, 1000), ()): {
+        "critic": 29_012_513,
+        "generator": 30_370_060,
+    },
 }
 
 
@@ -239,7 +256,7 @@ def test_demodulated_outputs_have_unit_variance(key):
     y = modulated.modulated_conv(x, kernel, style)[:, 1:-1, 1:-1]
     np.testing.assert_allclose(jnp.var(y, axis=(1, 2)), 1.0, atol=0.1)
     raw = modulated.modulated_conv(x, kernel, style, demodulate=False)
-    assert jnp.var(raw, axis=(1, 2)).min() < 0.1 < 100 < jnp.var(raw, axis=(1, 2)).max()
+    assert jnp.var(raw, axis=(1, 2)).min() < 0.5 < 100 < jnp.var(raw, axis=(1, 2)).max()
 
 
 @pytest.fixture(scope="module")
@@ -384,7 +401,7 @@ def test_rates_are_those_of_rounds_where_a_regulariser_moves_too():
 
 @pytest.mark.parametrize("resolution", [8, 64])
 def test_the_weight_2_of_path_lengths_is_the_papers(key, resolution):
-    """gamma (|J^T y|_all layers - a)^2 for y of variance 1, gamma = log 2 / (r^2 (log r - log 2)); StyleGAN2, App. B."""
+    """gamma (|J^T y|_all layers - a)^2, y of variance 1, gamma = log 2 / (r^2 (log r - log 2)); StyleGAN2, App. B."""
     layers = nets.num_styles(resolution)
     w = jax.random.normal(key, (2, layers, 3))
     slopes = jax.random.normal(key, (layers * 3, resolution**2))
@@ -572,5 +589,7 @@ def test_a_picture_of_another_size_and_noise_of_another_kind_are_refused(tiny, p
         ValueError, match=r"has shape \(9, 8, 3\), but this generator makes \(8, 8, 3\)"
     ):
         tiny.tools["projection"](state.networks(), jax.random.key(0), image)
-    with pytest.raises(ValueError, match="--options.noise is 'none'; it is 'random' or 'constant'"):
+    with pytest.raises(
+        ValueError, match=r"--options.noise is 'none'; it is 'random' or 'constant'"
+    ):
         engine.sample(state, jax.random.key(0), 2, noise="none")
