@@ -91,34 +91,34 @@ def mix(one: jax.Array, other: jax.Array, layers: jax.Array) -> jax.Array:
     return jnp.where(layers[:, :, None], other[:, None], one[:, None])
 
 
-def walk(points: jax.Array, frames: int, loop: bool = True, sphere: bool = False) -> jax.Array:
+def walk(points: np.ndarray, frames: int, loop: bool = True, sphere: bool = False) -> np.ndarray:
     """From each point to the next (and back to the first if `loop`) in so many equal steps: [N, D] -> [F, D].
 
     On straight lines, or along great circles if `sphere`: between normally distributed vectors, whose length hardly
     varies, a straight line leads through the inside of their sphere, where the generator never was.
 
-    >>> walk(jnp.array([[0.0], [1.0]]), 2)[:, 0].tolist()
+    >>> walk(np.array([[0.0], [1.0]]), 2)[:, 0].tolist()
     [0.0, 0.5, 1.0, 0.5]
     """
-    ends = jnp.roll(points, -1, axis=0)
+    points = np.asarray(points)
+    ends = np.roll(points, -1, axis=0)
     if not loop:
         points, ends = points[:-1], ends[:-1]
-    t = (jnp.arange(frames) / frames)[None, :, None]
+    t = (np.arange(frames, dtype=points.dtype) / points.dtype.type(frames))[None, :, None]
     a, b = points[:, None], ends[:, None]
+    start, end = 1 - t, t
     if sphere:
-        norms = jnp.linalg.norm(a, axis=-1, keepdims=True) * jnp.linalg.norm(
-            b, axis=-1, keepdims=True
+        lengths = np.linalg.norm(a, axis=2, keepdims=True) * np.linalg.norm(
+            b, axis=2, keepdims=True
         )
-        cosine = jnp.sum(a * b, axis=-1, keepdims=True) / jnp.maximum(norms, 1e-12)
-        angle = jnp.arccos(jnp.clip(cosine, -1.0, 1.0))
-        small = angle < 1e-3
-        sine = jnp.where(small, 1.0, jnp.sin(angle))
-        start = jnp.where(small, 1 - t, jnp.sin((1 - t) * angle) / sine)
-        end = jnp.where(small, t, jnp.sin(t * angle) / sine)
-    else:
-        start, end = 1 - t, t
-    path = (start * a + end * b).reshape(-1, points.shape[-1])
-    return path if loop else jnp.concatenate([path, ends[-1:]])
+        cosine = np.sum(a * b, axis=2, keepdims=True) / np.maximum(lengths, 1e-12)
+        angle = np.arccos(np.clip(cosine, -1, 1))
+        # The limit of angle 0 is the straight line.
+        sine = np.where(angle < 1e-3, 1, np.sin(angle))
+        start = np.where(angle < 1e-3, start, np.sin((1 - t) * angle) / sine)
+        end = np.where(angle < 1e-3, end, np.sin(t * angle) / sine)
+    path = (start * a + end * b).reshape(-1, points.shape[1])
+    return path if loop else np.concatenate([path, ends[-1:]])
 
 
 def in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> np.ndarray:
@@ -357,7 +357,7 @@ def _projection(
     for i in range(steps):
         t = np.float32((i + 1) / (steps + 1))
         found, moments = step(found, moments, networks, extra, t, jax.random.fold_in(step_key, i))
-    picture = jax.jit(paint)(networks, found)
+    picture = jnp.clip(jax.jit(paint)(networks, found), -1.0, 1.0)
     numbers = {
         "distance": float(away(extra, picture, target)),
         "psnr": float(-10.0 * jnp.log10(jnp.mean(jnp.square(picture - target) / 4.0) + 1e-12)),
@@ -365,7 +365,7 @@ def _projection(
     named = jax.tree_util.tree_leaves_with_path(found["noise"])
     arrays = {"/".join(["noise", *(part.key for part in path)]): leaf for path, leaf in named}
     return Made(
-        np.clip(np.concatenate([target, picture]), -1.0, 1.0),
+        np.concatenate([target, picture]),
         columns=2,
         numbers=numbers,
         arrays={
