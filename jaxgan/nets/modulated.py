@@ -7,8 +7,8 @@ that it then has if the inputs are independent and of unit variance. It takes th
 without statistics of the image's own and so without the droplets that those caused.
 
 A scale of the kernel's inputs or outputs is one of the image before or after the convolution, so the kernel stays
-shared, and the batch goes through one plain convolution: a kernel for each image, as a grouped convolution, takes ten
-to a hundred times as long in XLA on a CPU (`benchmarks/regulariser_cost.py`).
+shared, and the batch goes through one plain convolution. A kernel for each image, as a grouped convolution, took XLA 5
+times as long on a CPU, and 40 times for gradients of first and second order (`benchmarks/regulariser_cost.py --forms`).
 
 Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 2.2, Eq. 1 to 3.
 """
