@@ -65,10 +65,15 @@ class Run:
             evaluator=evaluator,
         )
 
+    @property
+    def protocol(self) -> protocols.Protocol:
+        """By which the run is measured as it trains."""
+        options = self.train_options
+        return training.evaluation.protocol_of(self.game, options.protocol, options.evaluate_of)
+
     def evaluator(self, source: data.Source) -> training.Evaluator:
         """What measures the run as it trains on `source`, by the protocol of its options."""
-        options = self.train_options
-        protocol = protocols.by_name(options.protocol)
+        options, protocol = self.train_options, self.protocol
         if protocol.split != self.config.data.split:
             given = data.DataOptions(**self.config.data)
             source = data.open_source(dataclasses.replace(given, split=protocol.split))
@@ -77,7 +82,7 @@ class Run:
             protocol,
             weights=options.weights or None,
             num=options.evaluate_num,
-            fit=options.protocol == protocols.DEFAULT,
+            fit=options.protocol in protocols.DEFAULTS,
             measured={"model": self.config.model.name},
         )
 
@@ -239,7 +244,8 @@ def reopen(workdir: str | Path) -> Run:
     config, spec = record["config"], record["spec"]
     origin = f"{workdir}/{training.workdir.RECORD}"
     config = _complete(config, {}, config["model"]["name"], origin)
-    return make_run(config, DataSpec(tuple(spec["shape"]), spec["num_classes"], spec["size"]))
+    shapes = {key: tuple(spec[key]) for key in ("shape", "condition") if spec.get(key) is not None}
+    return make_run(config, DataSpec(**{**spec, **shapes}))
 
 
 def restore(

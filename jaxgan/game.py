@@ -166,7 +166,7 @@ class Game:
       options: {name: default} of what `generate` takes beside (truncation, temperature, ...).
       transform: (networks, key, batch) -> pictures [B, ...] in [-1, 1]: what the game makes of examples of the data,
         a translation or a reconstruction. None for a game that only generates.
-      tools: what else can be made with the trained networks, see `jaxgan.tools`.
+      tools: {name: tool}, what else can be made with the trained networks, see `jaxgan.tools`; none is called "list".
     """
 
     players: dict[str, Player]

@@ -60,6 +60,7 @@ class Tool:
         networks: Mapping[str, Any],
         key: jax.Array,
         pictures: Mapping[str, np.ndarray] | None = None,
+        /,
         **options: Option,
     ) -> Made:
         """Checks what is given, fills in the defaults, and makes."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxgan.cli.errors import user_errors
-from jaxgan.cli.sample import add_run_arguments
+from jaxgan.cli.sample import add_run_arguments, check_generates
 
 DIAGNOSES = "diagnoses.jsonl"
 PAGE = "diagnosis.html"
@@ -57,6 +57,7 @@ def run(args) -> int:
     with user_errors():
         check_arguments(args)
         trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
+        check_generates(trained, args.workdir)
         source, held_out, split = open_splits(trained, args.data, args.held_out)
         if source.spec.shape != trained.spec.shape:
             raise ValueError(
@@ -67,7 +68,7 @@ def run(args) -> int:
         extractor = open_extractor(
             features, source.spec.shape, args.weights, progress=weights_progress
         )
-    ema = not args.no_ema and "generator" in state.ema
+    ema = not args.no_ema and bool(state.ema)
     samples = train.sample(engine, state, args.num, args.seed, ema)
     num_train = min(args.num_train, len(source))
     real, labels = look_at(source, num_train, extractor, "real")

@@ -9,12 +9,14 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxgan.config import Run
-from jaxgan.data import Source
-from jaxgan.game import Engine
+from jaxgan.data import Pipeline, Source
+from jaxgan.game import Engine, Stage
+
+MEASURED = 3  # stages, whose programs are compiled; of more, only the first and the last
 
 
 def show(run: Run, engine: Engine, source: Source) -> None:
-    """Prints config, data, players, turns, floating-point operations of a round, and memory."""
+    """Prints config, data, players, stages, turns, floating-point operations of a round, and memory."""
     console = Console()
     console.print(
         run.config.to_yaml().strip() if hasattr(run.config, "to_yaml") else str(run.config)
@@ -25,37 +27,62 @@ def show(run: Run, engine: Engine, source: Source) -> None:
 
     state = engine.state_shape
     players = Table(title="players")
-    for column in ("player", "parameters", "state", "EMA half-life"):
+    for column in ("player", "parameters", "state", "optimiser", "EMA half-life"):
         players.add_column(column, justify="left" if column == "player" else "right")
     for name, player in run.game.players.items():
         players.add_row(
             name,
             f"{_count(state.params[name]):,}",
             f"{_count(state.variables[name]):,}",
+            "none: frozen" if player.optimizer is None else _size(_bytes(state.opt_state[name])),
             f"{player.ema_half_life_kimg:g} kimg" if name in state.ema else "-",
         )
     console.print(players)
 
-    for index, stage in enumerate(run.game.stages):
-        turns = Table(title=f"stage {index}: batches of {stage.batch_size} real images")
-        for column in ("turn", "moves", "plays", "in rounds", "GFLOP a round", "temporary memory"):
-            turns.add_column(column)
-        batch = {
-            key: jax.ShapeDtypeStruct((stage.batch_size, *value.shape), value.dtype)
-            for key, value in source[0].items()
-        }
+    stages = run.game.stages
+    measured = set(range(len(stages)))
+    if len(stages) > MEASURED:
+        measured = {0, len(stages) - 1}
+    turns = Table(title="stages")
+    for column in ("stage", "rounds", "batch of real images", "turn", "moves", "played"):
+        turns.add_column(column)
+    for column in ("GFLOP a round", "temporary memory"):
+        turns.add_column(column, justify="right")
+    start = 0
+    for index, stage in enumerate(stages):
+        batch = _batch(source, stage)
+        shape = "x".join(map(str, batch["image"].shape[1:]))
+        end = "" if stage.until is None else f"{stage.until - 1:,}"
+        about = (str(index), f"{start:,} to {end}".strip(), f"{stage.batch_size} x {shape}")
         for turn in stage.turns:
-            flops, temporary = engine.cost(index, turn, batch)
+            flops, temporary = math.nan, math.nan
+            if index in measured:
+                flops, temporary = engine.cost(index, turn, batch)
             turns.add_row(
+                *about,
                 turn.name,
                 ", ".join(turn.players),
-                str(turn.repeat),
-                "all" if turn.every == 1 else f"every {turn.every}",
+                f"{turn.repeat} x" + ("" if turn.every == 1 else f" in every {turn.every} rounds"),
                 "?" if math.isnan(flops) else f"{flops / 1e9:,.2f}",
                 _size(temporary),
             )
-        console.print(turns)
+            about = ("", "", "")
+        start = stage.until
+    console.print(turns)
+    if len(measured) < len(stages):
+        console.print(
+            f"Of {len(stages)} stages only the first and the last are compiled here, to know their cost."
+        )
     console.print(f"state (parameters, optimisers, averages): {_size(_bytes(state))} in all")
+
+
+def _batch(source: Source, stage: Stage) -> dict[str, jax.ShapeDtypeStruct]:
+    """The shapes of the stage's batches, as its pipeline makes them."""
+    example = Pipeline(source, seed=0, resolution=stage.resolution).batch(0, 1)
+    return {
+        key: jax.ShapeDtypeStruct((stage.batch_size, *value.shape[1:]), value.dtype)
+        for key, value in example.items()
+    }
 
 
 def _count(tree) -> int:

@@ -15,8 +15,12 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--protocol",
-        default="quick",
-        help="what to measure on how many of what; `--protocol list` shows all (quick)",
+        help="what to measure on how many of what; `--protocol list` shows all (quick; of transforms, reconstruction)",
+    )
+    parser.add_argument(
+        "--of",
+        choices=("samples", "transforms"),
+        help="what the run makes without data, or of each real example (samples, if it makes any)",
     )
     parser.add_argument(
         "--num",
@@ -35,6 +39,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--data", help="where the data lies now (config.data.path), if it has moved since training"
     )
+    parser.epilog = "Options of a run's sampling (truncation, temperature, ...) are set as --options.NAME=VALUE."
     parser.add_argument(
         "--distributed",
         action="store_true",
@@ -62,7 +67,7 @@ def measure_run(args):
 
     import jax
 
-    from jaxgan import config, data, train
+    from jaxgan import config, data, tools, train
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics import protocols
     from jaxgan.train.evaluation import append_evaluation
@@ -72,27 +77,36 @@ def measure_run(args):
     trained, engine, step, state = config.restore(
         args.workdir, args.step, best=args.best, devices=0
     )
-    protocol = chosen_protocol(args)
+    base = train.evaluation.protocol_of(trained.game, args.protocol or "", args.of or "")
+    protocol = chosen_protocol(args, base)
+    options = trained.game.options if protocol.of == "samples" else {}
+    options = tools.complete(args.named["options"], options)
     if args.real:
         source = open_set(args.real, args, protocol)
     else:
-        options = data.DataOptions(**trained.config.data)
+        given = data.DataOptions(**trained.config.data)
         changes = {"split": protocol.split} | ({"path": args.data} if args.data else {})
-        source = data.open_source(dataclasses.replace(options, **changes))
+        source = data.open_source(dataclasses.replace(given, **changes))
     if source.spec.shape != trained.spec.shape:
         raise ValueError(
             f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
             f" {source.spec.shape}; evaluate against data of the same shape."
+        )
+    if protocol.of == "transforms" and source.spec.condition != trained.spec.condition:
+        raise ValueError(
+            f"the run was trained on examples paired with pictures of shape {trained.spec.condition}, but"
+            f" {source.summary} has {source.spec.condition}; evaluate on pairs of the same shapes."
         )
     evaluator = train.make_evaluator(
         source,
         protocol,
         weights=args.weights,
         num=args.num or 0,
-        fit=args.protocol == protocols.DEFAULT,
+        fit=args.protocol in (None, *protocols.DEFAULTS),
         progress=weights_progress,
         seed=args.seed,
         ema=not args.no_ema,
+        options=options,
         measured={"model": trained.config.model.name} | ({"best": True} if args.best else {}),
     )
     result = evaluator(engine, state, step)
@@ -114,9 +128,16 @@ def measure_set(args):
         raise ValueError(
             "nothing says what to measure: give --workdir of a run, or --fake and --real, two sets of pictures."
         )
-    protocol = chosen_protocol(args)
+    protocol = chosen_protocol(args, protocols.by_name(args.protocol or protocols.DEFAULT))
+    if args.named["options"]:
+        raise ValueError("--options are of a run that samples (--workdir); two sets have none.")
+    if args.of or protocol.of == "transforms":
+        raise ValueError(
+            "transforms are measured of a run, which makes them (--workdir); two sets of pictures by a protocol of"
+            " samples, and without --of."
+        )
     real, fake = open_set(args.real, args, protocol), open_set(args.fake, args, protocol)
-    if args.protocol == protocols.DEFAULT and not args.num:
+    if args.protocol in (None, protocols.DEFAULT) and not args.num:
         protocol = protocols.adapted(
             protocol,
             num_fake=min(protocol.num_fake, len(fake)),
@@ -153,8 +174,8 @@ def measure_set(args):
     return result, fake.summary
 
 
-def chosen_protocol(args):
-    """The protocol of the command line, with what it changes."""
+def chosen_protocol(args, protocol):
+    """The protocol with what the command line changes in it."""
     from jaxgan.metrics import protocols
 
     if args.num is not None and args.num < 2:
@@ -169,7 +190,7 @@ def chosen_protocol(args):
         )
         if value
     }
-    return protocols.adapted(args.protocol, **changes)
+    return protocols.adapted(protocol, **changes)
 
 
 def open_set(text: str, args, protocol):
@@ -197,9 +218,10 @@ def show(result: dict, title: str) -> None:
 
     protocol = result["protocol"]
     reals = "" if protocol["num_real"] is None else f"{protocol['num_real']:,} real and "
+    made = "generated" if protocol["of"] == "samples" else "transforms of them"
     console = Console()
     console.print(title, soft_wrap=True, highlight=False)
-    table = Table(title=f"{protocol['name']}: {reals}{protocol['num_fake']:,} generated")
+    table = Table(title=f"{protocol['name']}: {reals}{protocol['num_fake']:,} {made}")
     table.add_column("score")
     table.add_column("value", justify="right")
     for name, value in scores(result).items():
@@ -217,7 +239,7 @@ def show_protocols() -> int:
     from jaxgan.metrics.protocols import PROTOCOLS
 
     table = Table(title="protocols of jaxgan evaluate")
-    for column in ("name", "scores", "features", "generated", "real", "source"):
+    for column in ("name", "scores", "of", "features", "generated", "real", "source"):
         table.add_column(column, no_wrap=column == "name")
     for name, protocol in PROTOCOLS.items():
         reals = "all" if protocol.num_real is None else f"{protocol.num_real:,}"
@@ -225,6 +247,7 @@ def show_protocols() -> int:
         table.add_row(
             name,
             ", ".join(protocol.scores),
+            protocol.of,
             protocol.features + resize,
             f"{protocol.num_fake:,}",
             f"{reals} of {protocol.split}",

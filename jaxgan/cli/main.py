@@ -12,12 +12,20 @@ from jaxgan.cli.errors import UserError
 COMMANDS = {
     "train": "train a GAN; run it again to continue",
     "sample": "draw samples from a trained run, as a picture or an .npz",
+    "make": "run a tool of a trained run: grids, films, edited pictures",
     "evaluate": "measure a trained run or a set of pictures, by a named protocol",
     "compare": "show two results side by side, if their protocols agree",
     "diagnose": "look for memorisation, collapse and missing modes, and write a page about it",
     "lipschitz": "bound the Lipschitz constant of a trained critic, layer by layer",
     "prepare": "download and prepare a TFDS image set (once, needs the tfds extra)",
     "list": "show the configs that come with jaxgan",
+}
+# What a command takes as --KIND.NAME=VALUE.
+NAMED = {
+    "train": ("config",),
+    "sample": ("options",),
+    "evaluate": ("options",),
+    "make": ("options", "pictures"),
 }
 BAD_INPUT = 2
 
@@ -31,26 +39,57 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
-def _overrides(rest: list[str], command: str) -> list[str]:
-    """`--config.section.key=value` (or `--config.section.key value`) as "section.key=value"."""
-    overrides, rest = [], list(rest)
+def parse(argv: list[str]) -> argparse.Namespace:
+    """The arguments of a command line.
+
+    What only a config or a run can name comes as `--KIND.NAME=VALUE` (or `--KIND.NAME VALUE`), and is in the attribute
+    `named`: {kind: {name: value}}, with every kind that the command takes.
+
+    >>> parse(["sample", "--workdir", "runs/a", "--options.truncation=0.7"]).named
+    {'options': {'truncation': '0.7'}}
+    """
+    taken, rest = _take_named(argv)
+    args, unknown = parser().parse_known_args(rest)
+    args.named = {kind: {} for kind in NAMED.get(args.command, ())}
+    for word, kind, name, value in taken:
+        if kind not in args.named:
+            unknown.append(word)
+        elif value is None:
+            raise UserError(f"--{kind}.{name} has no value; write --{kind}.{name}=VALUE.")
+        else:
+            args.named[kind][name] = value
+    if unknown:
+        raise UserError(
+            f"{args.command} has no argument '{unknown[0]}'; see jaxgan {args.command} --help."
+        )
+    return args
+
+
+def _take_named(argv: list[str]) -> tuple[list[tuple[str, str, str, str | None]], list[str]]:
+    """([(word, kind, name, value or None)], the other words).
+
+    Taken before argparse sees them, which would hold a value that stands apart for an argument of its own.
+    """
+    kinds = {f"--{kind}" for kinds in NAMED.values() for kind in kinds}
+    taken, others, rest = [], [], list(argv)
     while rest:
         word = rest.pop(0)
-        if not word.startswith("--config.") or command != "train":
-            raise UserError(f"{command} has no argument '{word}'; see jaxgan {command} --help.")
-        word = word.removeprefix("--config.")
-        if "=" not in word and rest and not rest[0].startswith("--"):
-            word = f"{word}={rest.pop(0)}"
-        overrides.append(word)
-    return overrides
+        flag, dot, name = word.partition(".")
+        if not dot or flag not in kinds:
+            others.append(word)
+            continue
+        name, equals, value = name.partition("=")
+        if not equals:
+            value = rest.pop(0) if rest and not rest[0].startswith("--") else None
+        taken.append((word, flag.removeprefix("--"), name, value))
+    return taken, others
 
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command and returns its exit code: 0, or 2 with one sentence about what was wrong with the input."""
     warnings.showwarning = lambda message, *_, **__: print(f"jaxgan: {message}", file=sys.stderr)
-    args, rest = parser().parse_known_args(argv)
     try:
-        args.overrides = _overrides(rest, args.command)
+        args = parse(sys.argv[1:] if argv is None else argv)
         return importlib.import_module(f"jaxgan.cli.{args.command}").run(args)
     except UserError as error:
         print(f"jaxgan: {error}", file=sys.stderr)

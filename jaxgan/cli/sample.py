@@ -28,14 +28,16 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--out", default="samples.png", help="FILE.png: a grid; FILE.npz: arrays (samples.png)"
     )
+    parser.epilog = (
+        "Where a model has options of sampling (truncation, temperature, ...), they are set as"
+        " --options.NAME=VALUE."
+    )
 
 
 def run(args) -> int:
     from pathlib import Path
 
-    import numpy as np
-
-    from jaxgan import config, train
+    from jaxgan import config, tools, train
 
     out = Path(args.out)
     with user_errors():
@@ -43,12 +45,11 @@ def run(args) -> int:
             raise ValueError(f"--out is {out}; it must end in .png (a grid) or .npz (arrays).")
         if args.num < 1:
             raise ValueError(f"--num is {args.num}; ask for at least one sample.")
-        if not out.parent.is_dir():
-            raise FileNotFoundError(
-                f"there is no folder {out.parent} to put {out.name} into; create it first."
-            )
+        check_folder(out)
         trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
-    samples = train.sample(engine, state, args.num, args.seed, ema=not args.no_ema)
+        check_generates(trained, args.workdir)
+        options = tools.complete(args.named["options"], trained.game.options)
+    samples = train.sample(engine, state, args.num, args.seed, not args.no_ema, **options)
     if out.suffix == ".png":
         columns = trained.game.num_classes or 0
         train.save_grid(out, samples["image"], columns)
@@ -56,11 +57,23 @@ def run(args) -> int:
         arrays = {"images": samples["image"]}
         if "label" in samples:
             arrays["labels"] = samples["label"]
-        train.report.replace_atomically(out, lambda path: _savez(path, arrays, np))
+        train.report.save_arrays(out, arrays)
     print(f"{args.num:,} samples of step {step:,} in {out}")
     return 0
 
 
-def _savez(path, arrays, np) -> None:
-    with path.open("wb") as file:
-        np.savez(file, **arrays)
+def check_folder(out) -> None:
+    """Raises unless there is a folder for the file `out`."""
+    if not out.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {out.parent} to put {out.name} into; create it first."
+        )
+
+
+def check_generates(trained, workdir: str) -> None:
+    """Raises, with what to do instead, unless the run's game makes something without data."""
+    if trained.game.generate is None:
+        raise ValueError(
+            f"{trained.config.model.name} makes pictures from pictures, and no samples; see what it can do with"
+            f" yours: jaxgan make list --workdir {workdir}"
+        )

@@ -45,11 +45,13 @@ def run(args) -> int:
     if args.distributed:
         jax.distributed.initialize()
     with user_errors():
-        cfg = config.load(args.config, args.overrides)
+        cfg = config.load(args.config, [f"{k}={v}" for k, v in args.named["config"].items()])
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
         data.Pipeline(source, cfg.seed, flip=cfg.data.flip)  # refuses what these data cannot give
+        if prepared.train_options.evaluate_every:
+            _ = prepared.protocol  # refuses what this game cannot be measured by
         if args.dry_run:
             dry_run.show(prepared, engine, source)
             return 0
@@ -71,16 +73,29 @@ def run(args) -> int:
         return 128 + result.stopped_by
     for line in scored(result, prepared.train_options.protocol):
         say(line)
-    say(
-        f"done: {result.step:,} steps. Samples: {workdir}/samples.png, losses: {workdir}/losses.png, numbers:"
-        f" {workdir}/{train.report.METRICS_FILE}\n"
-        f"next:\n"
-        f"  jaxgan sample --workdir {workdir} --num 64 --out samples.png\n"
-        f"  jaxgan evaluate --workdir {workdir}\n"
-        f"  jaxgan diagnose --workdir {workdir}\n"
-        f"  tensorboard --logdir {workdir}"
-    )
+    say(ending(prepared.game, result.step, workdir))
     return 0
+
+
+def ending(game, step: int, workdir) -> str:
+    """Where everything is, and what to run next: what fits the game."""
+    from jaxgan import train
+
+    shown, commands = [], []
+    if game.generate is not None:
+        shown.append(f"Samples: {workdir}/samples.png")
+        commands.append(f"jaxgan sample --workdir {workdir} --num 64 --out samples.png")
+    if game.transform is not None:
+        shown.append(f"Transforms: {workdir}/transforms.png")
+    if game.tools:
+        commands.append(f"jaxgan make list --workdir {workdir}")
+    commands.append(f"jaxgan evaluate --workdir {workdir}")
+    if game.generate is not None:
+        commands.append(f"jaxgan diagnose --workdir {workdir}")
+    commands.append(f"tensorboard --logdir {workdir}")
+    shown += [f"losses: {workdir}/losses.png", f"numbers: {workdir}/{train.report.METRICS_FILE}"]
+    next_lines = "".join(f"\n  {command}" for command in commands)
+    return f"done: {step:,} steps. {', '.join(shown)}\nnext:{next_lines}"
 
 
 def scored(result, protocol: str) -> list[str]:

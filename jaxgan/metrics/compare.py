@@ -5,6 +5,8 @@ from typing import Any, NamedTuple
 
 # What a protocol says without fixing any number.
 FREE = ("jaxgan",)
+# What results meant that were made before they said so.
+UNSAID = {"of": "samples"}
 
 
 class Comparison(NamedTuple):
@@ -35,7 +37,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
             raise ValueError(
                 f"{name} is no result of jaxgan evaluate: it states no protocol; evaluate again to get one"
             )
-    one, two = a["protocol"], b["protocol"]
+    one, two = UNSAID | dict(a["protocol"]), UNSAID | dict(b["protocol"])
     different = [
         f"{key} is {one.get(key)!r} in A and {two.get(key)!r} in B"
         for key in sorted(one.keys() | two.keys())

@@ -13,7 +13,7 @@ from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.frechet import frechet_notes
 from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.scores import SCORES, Score, score_name
+from jaxgan.metrics.scores import OF_PAIRS, SCORES, Score, score_name
 from jaxgan.metrics.summary import IMAGE, Summary, Wanted, summarise
 
 
@@ -77,6 +77,13 @@ def check_counts(protocol: Protocol) -> dict[str, Score]:
     if unknown := [name for name in protocol.scores if name not in SCORES]:
         raise ValueError(f"no score is called {unknown[0]!r}; there are {', '.join(SCORES)}")
     scores = {name: SCORES[name] for name in protocol.scores}
+    if protocol.of not in protocols.OF:
+        raise ValueError(f"of is {protocol.of!r}; it must be {' or '.join(protocols.OF)}")
+    if protocol.of == "samples" and (paired := [name for name in scores if name in OF_PAIRS]):
+        raise ValueError(
+            f"the score {paired[0]!r} compares what is made of an example with the example itself; measure transforms"
+            " of examples (--of transforms), or leave it out"
+        )
     for name, score in scores.items():
         for kind in ("real", "fake"):
             if score.wanted(kind) is None:
@@ -94,7 +101,7 @@ def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
     scores = check_counts(protocol)
     for name, score in scores.items():
         looked_at = score.fake.moments | score.fake.arrays
-        if missing := sorted(looked_at - set(extractor.outputs) - {IMAGE}):
+        if missing := sorted(looked_at - set(extractor.outputs) - {IMAGE, *OF_PAIRS}):
             raise ValueError(
                 f"the score {name!r} looks at the {', '.join(missing)} of a network, but"
                 f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features"
@@ -129,7 +136,8 @@ def report(
     result: dict[str, Any] = {}
     for name in protocol.scores:
         for key, value in SCORES[name].compute(real, fake, protocol).items():
-            result[score_name(key, extractor.name, statement["resize"])] = value
+            called = score_name(key, extractor.name, statement["resize"], protocol.of)
+            result[called] = value
     return result | {
         "protocol": statement | stated,
         "measured": dict(measured or {}),
@@ -160,12 +168,15 @@ def _statement(
 ) -> dict[str, Any]:
     """Everything known here that fixes the numbers; the caller's statements join it."""
     options = {name for score in protocol.scores for name in SCORES[score].options}
+    # Transforms are made of real examples, whether any score looks at those by themselves or not.
+    sampled = protocol.of == "samples"
     return {
         "name": protocol.name,
         "scores": list(protocol.scores),
-        "num_real": None if real is None else real.count,
+        "of": protocol.of,
+        "num_real": real.count if real is not None else None if sampled else fake.count,
         "num_fake": fake.count,
-        "split": None if real is None else protocol.split,
+        "split": None if real is None and sampled else protocol.split,
         "features": extractor.name,
         "features_dim": extractor.outputs["features"],
         "features_checksum": getattr(extractor, "checksum", "not stated"),

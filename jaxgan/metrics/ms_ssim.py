@@ -19,7 +19,7 @@ _K1, _K2 = 0.01, 0.03
 _WINDOW, _SIGMA = 11, 1.5
 
 
-def ssim(one, other, data_range: float | None = None) -> jax.Array:
+def ssim(one, other, data_range: float | None = None, *, shrink_window: bool = False) -> jax.Array:
     """The mean structural similarity of two batches of pictures, picture by picture.
 
         (2 mu_x mu_y + C1) (2 s_xy + C2) / ((mu_x² + mu_y² + C1) (s_x² + s_y² + C2)),  C = (K range)²
@@ -30,6 +30,7 @@ def ssim(one, other, data_range: float | None = None) -> jax.Array:
     Args:
       one, other: [B, H, W, C], both sides at least 11; uint8, or float with a stated range.
       data_range: greatest less least possible value; 255 for uint8.
+      shrink_window: as for `ms_ssim`, where a side is smaller.
 
     Returns:
       float32 [B], 1 for equal pictures.
@@ -39,7 +40,7 @@ def ssim(one, other, data_range: float | None = None) -> jax.Array:
     [1.] [ True]
     """
     one, other, scale = _ready(one, other, data_range)
-    _fits(one.shape, 1, shrink=False)
+    _fits(one.shape, 1, shrink_window)
     return _ssim(one, other, scale)[0]
 
 

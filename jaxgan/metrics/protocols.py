@@ -11,8 +11,13 @@ import difflib
 # Raised whenever the same pictures under the same protocol would give another number than before.
 NUMBERS = 1
 
-# The protocol where none is asked for. It takes as many examples as there are.
+# The protocols where none is asked for, of samples and of transforms. They take as many examples as there are.
 DEFAULT = "quick"
+DEFAULT_OF_TRANSFORMS = "reconstruction"
+DEFAULTS = (DEFAULT, DEFAULT_OF_TRANSFORMS)
+
+# What generated examples are: made without data, or each of a real example (its reconstruction, its translation).
+OF = ("samples", "transforms")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,8 +30,9 @@ class Protocol:
       features: the feature network, one of `jaxgan.nets.features`, or "random_conv", "pixels",
         "points", which need no download.
       num_fake: how many generated examples.
-      num_real: how many real ones; None for the whole split.
+      num_real: how many real ones; None for the whole split. Of transforms, as many as are generated.
       split: of the real data.
+      of: what the generated ones are, one of `OF`.
       resize: "tf1", "clean" or "torch"; None for the features' own.
       nearest_k: neighbour of precision and recall (Kynkäänniemi et al. 2019: 3).
       density_k: neighbour of density and coverage (Naeem et al. 2020: 5).
@@ -41,6 +47,7 @@ class Protocol:
     num_fake: int = 50_000
     num_real: int | None = None
     split: str = "train"
+    of: str = "samples"
     resize: str | None = None
     nearest_k: int = 3
     density_k: int = 5
@@ -135,6 +142,32 @@ _TABLE = (
         ("fd", "sfd", "kd", "class", "pr", "dc"),
         num_real=50_000,
         source="every score of one pass through Inception; precision and recall in its features",
+    ),
+    Protocol(
+        "rfid50k_validation",
+        ("fd", "psnr", "ssim"),
+        num_real=50_000,
+        split="validation",
+        of="transforms",
+        source="Esser et al. 2021 (VQGAN): reconstructions of ImageNet's validation set against itself",
+    ),
+    Protocol(
+        "rfid10k_test",
+        ("fd", "psnr", "ssim"),
+        num_fake=10_000,
+        num_real=10_000,
+        split="test",
+        of="transforms",
+        source="jaxgan: reconstruction FID of 10,000 held-out pictures, as CIFAR-10 has",
+    ),
+    Protocol(
+        "reconstruction",
+        ("psnr", "ssim", "l1", "fd"),
+        features="random_conv",
+        num_fake=5_000,
+        num_real=5_000,
+        of="transforms",
+        source="jaxgan: no download; each transform against the picture that it should be",
     ),
     Protocol(
         "quick",

@@ -1,7 +1,8 @@
 """The scores that `evaluate` can compute from two summaries, and what each of them needs kept.
 
 A score is named after its features (`fd_random_conv`). Only in the features of the original
-Inception, resized as the original does, does it bear the name that papers know: FID, KID, IS, sFID.
+Inception, resized as the original does, does it bear the name that papers know: FID, KID, IS, sFID;
+of transforms of the real examples instead of samples, rFID and so on.
 """
 
 import dataclasses
@@ -14,6 +15,7 @@ from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
 from jaxgan.metrics.inception_score import inception_score
 from jaxgan.metrics.kid import kernel_distance
 from jaxgan.metrics.ms_ssim import ms_ssim_diversity
+from jaxgan.metrics.paired import MEASURES
 from jaxgan.metrics.precision_recall import density_coverage, precision_recall
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.sliced import patch_sliced_wasserstein
@@ -33,6 +35,8 @@ PUBLISHED = {
 }
 # Scores that look at the pictures themselves.
 OF_PICTURES = ("ms_ssim", "swd")
+# Scores that compare each generated example with the real one that it was made of.
+OF_PAIRS = tuple(MEASURES)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -60,19 +64,21 @@ class Score:
         return self.fake if kind == "fake" else self.real
 
 
-def score_name(score: str, features: str, resize: str) -> str:
+def score_name(score: str, features: str, resize: str, of: str = "samples") -> str:
     """How the result of a score in these features is called.
 
     >>> score_name("fd", "inception", "tf1"), score_name("fd", "inception", "clean")
     ('fid', 'clean_fid')
+    >>> score_name("fd", "inception", "tf1", "transforms"), score_name("psnr", "inception", "tf1")
+    ('rfid', 'psnr')
     >>> score_name("fd", "cifar10_resnet56", "none"), score_name("precision", "inception", "tf1")
     ('fd_cifar10_resnet56', 'precision_inception')
     """
-    if score in OF_PICTURES:
+    if score in OF_PICTURES or score in OF_PAIRS:
         return score
     if features != "inception" or score not in PUBLISHED:
         return f"{score}_{features}"
-    name = PUBLISHED[score]
+    name = PUBLISHED[score] if of == "samples" else f"r{PUBLISHED[score]}"
     return name if resize == "tf1" else f"{resize}_{name}"
 
 
@@ -139,6 +145,14 @@ def _ms_ssim(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
     return {"ms_ssim": found.mean}
 
 
+def _mean_of_pairs(measure: str, lower_is_better: bool) -> Score:
+    def compute(real: Summary | None, fake: Summary, protocol: Protocol) -> dict[str, float]:
+        return {measure: float(fake.arrays[measure].mean(dtype="float64"))}
+
+    wanted = Wanted(arrays=frozenset([measure]))
+    return Score(compute, wanted, None, lower_is_better, least=lambda protocol: 1)
+
+
 _MOMENTS = Wanted(moments=frozenset(["features"]))
 _FEATURES = Wanted(arrays=frozenset(["features"]))
 _LOGITS = Wanted(arrays=frozenset(["logits"]))
@@ -183,4 +197,5 @@ SCORES: dict[str, Score] = {
     "probe": Score(_probe, _FEATURES, _FEATURES, lower_is_better=False),
     "swd": Score(_swd, _PICTURES, _PICTURES),
     "ms_ssim": Score(_ms_ssim, _PICTURES, None),
+    **{name: _mean_of_pairs(name, name not in ("psnr", "ssim")) for name in OF_PAIRS},
 }

@@ -15,7 +15,7 @@ from jaxgan.metrics._check import at_least, pictures
 from jaxgan.resample import laplacian_pyramid
 
 _PATCH = 7
-_SMALLEST = 16  # the side of the coarsest level is at least this
+_SMALLEST = 16  # the side of the coarsest of several levels is at least this
 _PROJECTIONS_AT_A_TIME = 16
 
 
@@ -50,8 +50,8 @@ def patch_sliced_wasserstein(
       batch_size: pictures whose pyramids are built at a time.
 
     Returns:
-      `PatchDistance(mean, per_level)`. Levels halve the sides as long as they are at least 16. Held at a time are
-      one level's patches: 2 N x patches x 49 C float32.
+      `PatchDistance(mean, per_level)`. Levels halve the sides as long as they are at least 16; pictures below 32, down
+      to 7, have one level, themselves. Held at a time are one level's patches: 2 N x patches x 49 C float32.
 
     >>> rng = np.random.default_rng(0)
     >>> sharp = rng.integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
@@ -94,11 +94,11 @@ def patch_sliced_wasserstein(
 
 def _levels(height: int, width: int) -> int:
     side = min(height, width)
-    if side < _SMALLEST:
+    if side < _PATCH:
         raise ValueError(
-            f"pictures {height} x {width} are too small; both sides must be at least {_SMALLEST}"
+            f"pictures {height} x {width} are too small; both sides must be at least {_PATCH}, those of a patch"
         )
-    levels = (side // _SMALLEST).bit_length()
+    levels = max(1, (side // _SMALLEST).bit_length())
     step = 2 ** (levels - 1)
     if height % step or width % step:
         raise ValueError(

@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.moments import Moments
+from jaxgan.metrics.paired import MEASURES
 
 # Of extractors that do not say otherwise.
 BATCH_SIZE = 256
@@ -22,7 +23,8 @@ class Wanted(NamedTuple):
 
     Attributes:
       moments: outputs of which count, mean and scatter are enough; D x D each.
-      arrays: outputs to be held for every example; N x D each. `IMAGE` stands for the examples.
+      arrays: outputs to be held for every example; N x D each. `IMAGE` stands for the examples, a name of
+        `paired.MEASURES` for that measure of each example and the one that it was made of.
     """
 
     moments: frozenset[str] = frozenset()
@@ -171,7 +173,7 @@ class _Kept:
         """The unpadded rows of an output, if they are what the extractor promised."""
         if name == IMAGE:
             return np.asarray(outputs[name])[mask]
-        size = self.extractor.outputs[name]
+        size = 1 if name in MEASURES else self.extractor.outputs[name]
         if name not in outputs or outputs[name].shape != (len(mask), size):
             found = f"an array {list(outputs[name].shape)}" if name in outputs else "none"
             raise ValueError(

@@ -9,6 +9,8 @@ Style-Based Generator Architecture (2019), Appendix C.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -53,12 +55,16 @@ class EqualisedDense(nn.Module):
 
 
 class EqualisedConv(nn.Module):
-    """[B, H, W, in] -> [B, H, W, features], padded with zeros to the same size."""
+    """[B, H, W, in] -> [B, H, W, features], padded with zeros to the same size.
+
+    `convolve` is (images, kernel, bias or None) -> images: `resample.upsample_conv` doubles the sides on the way.
+    """
 
     features: int
     kernel_size: tuple[int, int] = (3, 3)
     use_bias: bool = True
     gain: float = 1.0
+    convolve: Callable[..., jax.Array] = resample.conv
     dtype: jnp.dtype | None = None
 
     @nn.compact
@@ -67,4 +73,4 @@ class EqualisedConv(nn.Module):
         bias = (
             self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
         )
-        return resample.conv(x.astype(self.dtype or x.dtype), kernel, bias)
+        return self.convolve(x.astype(self.dtype or x.dtype), kernel, bias)

@@ -1,9 +1,11 @@
 """Training: the loop, checkpoints, meshes, reports, sampling from a trained run."""
 
-from jaxgan.train import batch_statistics, loop, report, workdir
+from jaxgan.train import batch_statistics, loop, made, report, workdir
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import Evaluator, make_evaluator, read_evaluations
+from jaxgan.train.film import save_film
 from jaxgan.train.loop import Diverged, Options, Result, make_engine, train
+from jaxgan.train.made import make, read_picture, save_made
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.report import plot_metrics, read_metrics, save_grid
 from jaxgan.train.sample import iterate_samples, sample
@@ -17,15 +19,20 @@ __all__ = [
     "batch_statistics",
     "iterate_samples",
     "loop",
+    "made",
+    "make",
     "make_engine",
     "make_evaluator",
     "make_mesh",
     "plot_metrics",
     "read_evaluations",
     "read_metrics",
+    "read_picture",
     "report",
     "sample",
+    "save_film",
     "save_grid",
+    "save_made",
     "state_sharding",
     "train",
     "workdir",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,19 +13,22 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from jaxgan import tools
 from jaxgan.data import Source
-from jaxgan.game import Engine, State
+from jaxgan.game import Engine, Game, State
 from jaxgan.metrics import protocols, statistics
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.evaluate import check, check_counts, evaluate, wanted
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import QUANTISATION, to_uint8
 from jaxgan.metrics.networks import Progress, open_extractor
+from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.scores import SCORES
+from jaxgan.metrics.scores import OF_PAIRS, SCORES
 from jaxgan.metrics.summary import BATCH_SIZE, IMAGE, Features, Summary, Wanted, collect, summarise
 from jaxgan.train.report import read_json_lines, replace_atomically
 from jaxgan.train.sample import BATCH, iterate_samples
+from jaxgan.train.transforms import summarise_transforms
 from jaxgan.weights import cache_folder
 
 EVALUATIONS = "evaluations.jsonl"
@@ -40,6 +43,7 @@ def summarise_samples(
     wanted: Wanted,
     seed: int = 0,
     ema: bool = True,
+    **options: tools.Option,
 ) -> Summary:
     """What is wanted of the first `num` samples, the very ones that `iterate_samples` yields.
 
@@ -48,22 +52,30 @@ def summarise_samples(
     """
     if hasattr(extractor, "apply"):
         features = _iterate_features(
-            engine, state, num, extractor, seed, ema, images=IMAGE in wanted.arrays
+            engine, state, num, extractor, seed, ema, IMAGE in wanted.arrays, options
         )
         return collect(features, extractor, "fake", wanted)
     if jax.process_count() > 1:
         raise ValueError(
             f"{extractor.name!r} has no `apply(variables, batch)`, which evaluating in several processes needs"
         )
-    samples = iterate_samples(engine, state, num, seed, ema)
+    samples = iterate_samples(engine, state, num, seed, ema, **options)
     return summarise(samples, extractor, num, "fake", wanted, batch_size=BATCH)
 
 
 def _iterate_features(
-    engine: Engine, state: State, num: int, extractor: Any, seed: int, ema: bool, images: bool
+    engine: Engine,
+    state: State,
+    num: int,
+    extractor: Any,
+    seed: int,
+    ema: bool,
+    images: bool,
+    options: Mapping[str, tools.Option],
 ) -> Iterator[Features]:
     """The samples' features, as this process holds them: batch i on device i modulo their number."""
     game, mesh = engine.game, engine.mesh
+    options = tools.complete(options, game.options)
     pictures = len(game.sample_shape) == 3
     dtype = np.dtype(np.uint8 if pictures else np.float32)
     parallel, everywhere = PartitionSpec(mesh.axis_names), PartitionSpec()
@@ -72,7 +84,8 @@ def _iterate_features(
         labels = None
         if game.num_classes is not None:
             labels = (index[0] * BATCH + jnp.arange(BATCH, dtype=jnp.int32)) % game.num_classes
-        samples = game.generate(networks, jax.random.fold_in(key, index[0]), BATCH, labels)
+        key = jax.random.fold_in(key, index[0])
+        samples = game.generate(networks, key, BATCH, labels, **options)
         examples = to_uint8(samples) if pictures else samples
         outputs = extractor.apply(variables, examples)
         # Quantised, a NaN would be a number like any other.
@@ -81,7 +94,7 @@ def _iterate_features(
         return {**outputs, IMAGE: examples} if images else outputs
 
     program = engine.cached(
-        ("features", extractor, images),
+        ("features", extractor, images, *options.items()),
         lambda: jax.jit(
             jax.shard_map(
                 on_a_device,
@@ -118,6 +131,43 @@ def _of_this_process(outputs, start, num, classes, dtype) -> Iterator[Features]:
         )
 
 
+def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
+    """The protocol by which a game is measured.
+
+    Args:
+      game: what is measured must be something that it makes.
+      name: of the protocol; the default one where it is empty.
+      of: "samples" or "transforms"; empty for what the protocol says, or else for what the game makes.
+
+    >>> from types import SimpleNamespace
+    >>> translator = SimpleNamespace(generate=None, transform=len)
+    >>> protocol_of(translator).name, protocol_of(translator, "quick").of
+    ('reconstruction', 'transforms')
+    """
+    if of not in ("", *protocols.OF):
+        raise ValueError(
+            f"config.train.evaluate_of is {of!r}; it must be {' or '.join(protocols.OF)}, or empty for what the game"
+            " makes."
+        )
+    named = protocols.by_name(name) if name else None
+    if not of:
+        of = "samples" if named is None else named.of
+        if of == "samples" and game.generate is None:
+            of = "transforms"
+    if of == "samples" and game.generate is None:
+        raise ValueError(
+            "this game makes pictures of examples only, and no samples; measure transforms (--of transforms,"
+            " --config.train.evaluate_of=transforms)."
+        )
+    if of == "transforms" and game.transform is None:
+        raise ValueError(
+            "this game makes nothing of examples, so there are no transforms to measure; measure samples (--of samples,"
+            " --config.train.evaluate_of=samples) by a protocol of samples."
+        )
+    default = protocols.DEFAULT if of == "samples" else protocols.DEFAULT_OF_TRANSFORMS
+    return protocols.adapted(named or default, of=of)
+
+
 def make_evaluator(
     source: Source,
     protocol: Protocol | str = "quick",
@@ -135,7 +185,8 @@ def make_evaluator(
       source: the reals, of the protocol's split.
       protocol: a name, or a `Protocol`.
       weights: file of the feature network's weights; fetched where it is None.
-      num: generated examples instead of the protocol's number, and as many reals, or all there are.
+      num: generated examples instead of the protocol's number, and as many reals, or all there are. Of transforms, as
+        many of both.
       fit: where `num` is not given, ask for no more examples than the source has, instead of refusing.
       cache: folder for the statistics of reals; None for the user's own.
       progress: of fetching weights, as `jaxgan.weights.load` calls it.
@@ -147,11 +198,11 @@ def make_evaluator(
         protocol = protocols.adapted(protocol, features="points")
     most = len(source)
     if num or fit:
-        protocol = protocols.adapted(
-            protocol,
-            num_fake=num or min(protocol.num_fake, most),
-            num_real=None if protocol.num_real is None else min(num or protocol.num_real, most),
-        )
+        num_fake = num or min(protocol.num_fake, most)
+        num_real = None if protocol.num_real is None else min(num or protocol.num_real, most)
+        if protocol.of == "transforms":
+            num_real = num_fake
+        protocol = protocols.adapted(protocol, num_fake=num_fake, num_real=num_real)
     check_counts(protocol)  # before any weights are fetched
     extractor = open_extractor(
         protocol.features, source.spec.shape, weights, protocol.resize, progress
@@ -173,6 +224,7 @@ class Evaluator:
       measured: what the caller knows of the run.
       seed: of the samples.
       ema: whether averaged weights are measured, where they are kept.
+      options: of sampling, as `Game.options` names them; the game's own for the others.
     """
 
     protocol: Protocol
@@ -183,6 +235,7 @@ class Evaluator:
     measured: dict[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     ema: bool = True
+    options: dict[str, tools.Option] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self._scores = check(self.protocol, self.extractor)
@@ -192,20 +245,27 @@ class Evaluator:
                 f" {self.source.summary} has only {len(self.source):,}; choose another protocol, or ask for fewer"
                 " (--num), which makes it a protocol of its own"
             )
+        for name in set(self.protocol.scores) & set(OF_PAIRS):
+            load_measure(name)  # what cannot be had is said now
+        num_real = self.protocol.num_real or len(self.source)
+        if self.protocol.of == "transforms" and self.protocol.num_fake != num_real:
+            raise ValueError(
+                f"a transform is made of each real example, but the protocol {self.protocol.name!r} takes"
+                f" {self.protocol.num_fake:,} generated and {num_real:,} real ones; ask for one number of both (--num)"
+            )
         self._real: Summary | None = None
 
     def __call__(self, engine: Engine, state: State, step: int) -> dict[str, Any]:
         """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
-        ema = self.ema and "generator" in state.ema
-        fake = summarise_samples(
-            engine,
-            state,
-            self.protocol.num_fake,
-            self.extractor,
-            wanted(self._scores, "fake"),
-            self.seed,
-            ema,
-        )
+        ema = self.ema and bool(state.ema)
+        num, needed = self.protocol.num_fake, wanted(self._scores, "fake")
+        labels = "none" if engine.game.num_classes is None else "balanced"
+        how = (self.extractor, needed, self.seed, ema)
+        if self.protocol.of == "transforms":
+            fake = summarise_transforms(engine, state, self.source, num, *how)
+            labels = "none" if self.source.spec.num_classes is None else "of the examples"
+        else:
+            fake = summarise_samples(engine, state, num, *how, **self.options)
         return evaluate(
             self.real(),
             fake,
@@ -215,7 +275,8 @@ class Evaluator:
                 "data": self.source.summary,
                 "ema": ema,
                 "batch_statistics": BATCH_STATISTICS,
-                "labels": "none" if engine.game.num_classes is None else "balanced",
+                "labels": labels,
+                **self._sampling(engine.game),
                 **self.stated,
             },
             measured={
@@ -225,6 +286,12 @@ class Evaluator:
                 **self.measured,
             },
         )
+
+    def _sampling(self, game: Game) -> dict[str, Any]:
+        """Statement of the options that samples were drawn with, where there are any."""
+        if self.protocol.of == "transforms" or not game.options:
+            return {}
+        return {"options": tools.complete(self.options, game.options)}
 
     def real(self) -> Summary | None:
         """What is wanted of the reals; None where no score looks at any. Computed once."""

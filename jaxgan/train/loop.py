@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import signal
 import threading
 import time
@@ -15,9 +16,10 @@ import jax.numpy as jnp
 import numpy as np
 from clu import metrics as clu_metrics
 
-from jaxgan.data import Pipeline, Source
+from jaxgan.data import Batch, Pipeline, Source
 from jaxgan.game import Engine, Game, Metrics, State, purpose_key
 from jaxgan.metrics.compare import scores
+from jaxgan.metrics.images import to_uint8
 from jaxgan.train import report
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import (
@@ -25,6 +27,7 @@ from jaxgan.train.evaluation import (
     append_evaluation,
     best_of,
     make_evaluator,
+    protocol_of,
     resume_evaluations,
 )
 from jaxgan.train.mesh import make_mesh, state_sharding
@@ -33,6 +36,8 @@ from jaxgan.train.progress import Progress
 CHECKPOINTS = "checkpoints"
 BEST = "best"  # the checkpoint of the best score, where scores are taken
 SAMPLES = "samples"
+TRANSFORMS = "transforms"
+EXAMPLES = 16  # of the data, whose transforms are shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -41,7 +46,7 @@ class Options:
 
     steps: int = 1000
     log_every: int = 10
-    sample_every: int = 500  # a grid of samples and the plot of the losses
+    sample_every: int = 500  # grids of samples and of transforms, and the plot of the losses
     checkpoint_every: int = 500
     keep: int = 2  # latest checkpoints
     keep_every: int = 0  # keep those at multiples of it for good; 0 for none
@@ -51,6 +56,7 @@ class Options:
     fsdp: int = 1  # split parameters over so many devices
     evaluate_every: int = 0  # measure, and keep the best state; 0 for never
     protocol: str = "quick"  # how to measure, see `jaxgan evaluate --help`
+    evaluate_of: str = ""  # samples or transforms; empty for what protocol or game say
     evaluate_num: int = 0  # generated examples instead of the protocol's number; 0 for that
     weights: str = ""  # file of the feature network's weights; empty fetches them
 
@@ -112,8 +118,9 @@ def train(
 ) -> Result:
     """Trains until `options.steps`, from the latest checkpoint in `workdir` if there is one.
 
-    Writes into `workdir`: `checkpoints/`, `metrics.jsonl`, TensorBoard events, `samples/` (one grid per
-    `sample_every` rounds, always of the same latents), `samples.png` (the latest), `losses.png`.
+    Writes into `workdir`: `checkpoints/`, `metrics.jsonl`, TensorBoard events, `losses.png`; of a game that generates,
+    `samples/` (one grid per `sample_every` rounds, always of the same latents) and `samples.png` (the latest); of one
+    that transforms, `transforms/` and `transforms.png`: always the same examples beside what it makes of them.
 
     SIGTERM and Ctrl-C end the round, save a checkpoint and return. NaN or infinity in any metric raises `Diverged`,
     which names it; checkpoints are only ever saved of states whose metrics were finite.
@@ -136,8 +143,9 @@ def train(
     options = options or Options()
     check_options(options)
     if options.evaluate_every and evaluator is None:
+        protocol = protocol_of(game, options.protocol, options.evaluate_of)
         evaluator = make_evaluator(
-            source, options.protocol, weights=options.weights or None, num=options.evaluate_num
+            source, protocol, weights=options.weights or None, num=options.evaluate_num
         )
     workdir = Path(workdir)
     engine = make_engine(game, options, seed)
@@ -168,6 +176,10 @@ class _Run:
         self.evaluator = evaluator if options.evaluate_every else None
         self.evaluations: list[dict] = []
         self.best = Checkpoints(workdir / BEST, keep=1)
+        self.examples = None
+        if engine.game.transform is not None:
+            num = min(EXAMPLES, len(source))
+            (self.examples,) = source.spread(num, batch_size=num)
         shard = (jax.process_index(), jax.process_count())
         self.pipelines = [
             Pipeline(source, seed + index, flip=flip, resolution=stage.resolution, shard=shard)
@@ -190,7 +202,6 @@ class _Run:
         """Plays from `step` on; `saved` is the step whose checkpoint is on disk already."""
         options, self.saved, before = self.options, saved, None
         if self.chief:
-            (self.workdir / SAMPLES).mkdir(exist_ok=True)
             self.metrics = report.Metrics(self.workdir, step)
         if self.evaluator is not None:
             self.evaluations = resume_evaluations(self.workdir, step, self.chief)
@@ -286,12 +297,26 @@ class _Run:
     def sample(self, state: State, step: int) -> None:
         self.window.end(step)
         self.flush()  # the plot is to show all rows, and a diverged run is to be told as such
-        key = purpose_key(self.engine.run_key, "grid", 0)
-        samples = np.asarray(sample_grid(self.engine, state, key, self.options.grid))
+        if self.engine.game.generate is not None:
+            key = purpose_key(self.engine.run_key, "grid", 0)
+            samples = np.asarray(sample_grid(self.engine, state, key, self.options.grid))
+            self.save_grid(SAMPLES, step, samples)
+        if self.examples is not None:
+            key = purpose_key(self.engine.run_key, "transforms", 0)
+            pairs = transform_grid(self.engine, state, key, self.examples)
+            self.save_grid(TRANSFORMS, step, pairs, gap=4)
         if self.chief:
-            report.save_grid(self.workdir / SAMPLES / f"{step:08d}.png", samples)
-            report.save_grid(self.workdir / "samples.png", samples)
             report.save_plot(self.workdir)
+
+    def save_grid(self, name: str, step: int, pictures: np.ndarray, gap: int = 1) -> None:
+        """Into the folder `name`, and as the latest."""
+        if self.chief:
+            (self.workdir / name).mkdir(exist_ok=True)
+            path = self.workdir / name / f"{step:08d}.png"
+            report.save_grid(path, pictures, gap=gap)
+            report.replace_atomically(
+                self.workdir / f"{name}.png", lambda latest: shutil.copyfile(path, latest)
+            )
 
     def evaluate(self, state: State, step: int) -> None:
         """Measures the state, and keeps it if its first score is the best so far."""
@@ -329,6 +354,13 @@ def sample_grid(engine: Engine, state: State, key: jax.Array, num: int) -> jax.A
     classes = engine.game.num_classes
     labels = None if classes is None else np.arange(num, dtype=np.int32) % classes
     return engine.sample(state, key, num, labels)
+
+
+def transform_grid(engine: Engine, state: State, key: jax.Array, examples: Batch) -> np.ndarray:
+    """For the eye: uint8 [N, H, W, C], of each example its condition (if it has one), itself, and its transform."""
+    made = to_uint8(np.asarray(engine.transform(state, key, examples)))
+    shown = [examples["condition"]] if "condition" in examples else []
+    return report.side_by_side(*shown, examples["image"], made)
 
 
 class Running(NamedTuple):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ METRICS_FILE = "metrics.jsonl"
 SMALLEST_GRID = (
     256  # pixels; smaller grids are enlarged by whole numbers so that a person can see them
 )
+MOST_LINES = 8  # in one panel, each with a colour and a name of its own
 
 
 def replace_atomically(path: Path, write) -> None:
@@ -73,7 +76,7 @@ def read_json_lines(path: Path) -> list[dict]:
 def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:
     """uint8 pictures [N, H, W, C] as one uint8 picture, row by row; `columns` 0 makes it about square."""
     num, height, width, channels = images.shape
-    columns = columns or math.ceil(math.sqrt(num))
+    columns = columns or math.ceil(math.sqrt(num * height / width))
     rows = -(-num // columns)
     grid = np.full(
         (rows * (height + gap) - gap, columns * (width + gap) - gap, channels), 255, np.uint8
@@ -84,20 +87,52 @@ def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:
     return grid
 
 
-def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0) -> None:
-    """A PNG: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), a scatter of points [N, D]."""
+def enlarged(images: np.ndarray) -> np.ndarray:
+    """uint8 pictures [N, H, W, C], made larger by a whole number where they are too small for a person to see."""
+    scale = max(1, -(-SMALLEST_GRID // min(images.shape[1:3])))
+    return images if scale == 1 else images.repeat(scale, axis=1).repeat(scale, axis=2)
+
+
+def side_by_side(*columns: np.ndarray) -> np.ndarray:
+    """Sets of uint8 pictures [N, H, W, 1 or 3] as one, each picture beside its fellows: [N, max H, sum of W + gaps, C].
+
+    Smaller ones are enlarged by a whole number as far as they fit; what stays empty is white.
+    """
+    height = max(images.shape[1] for images in columns)
+    channels = max(images.shape[3] for images in columns)
+    parts = []
+    for images in columns:
+        scale = height // images.shape[1]
+        images = images.repeat(scale, axis=1).repeat(scale, axis=2)
+        images = images.repeat(channels // images.shape[3], axis=3)
+        gap = ((0, 0), (0, height - images.shape[1]), (0, 1), (0, 0))
+        parts.append(np.pad(images, gap, constant_values=255))
+    return np.concatenate(parts, axis=2)[:, :, :-1]
+
+
+def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0, gap: int = 1) -> None:
+    """A PNG: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), a scatter of points [N, D].
+
+    `columns` 0 makes the grid about square.
+    """
     path = Path(path)
     if samples.ndim == 2:
         replace_atomically(path, lambda p: _scatter(p, samples))
         return
     images = samples if samples.dtype == np.uint8 else to_uint8(samples)
-    grid = tile(images, columns)
-    scale = max(1, -(-SMALLEST_GRID // min(grid.shape[:2])))
+    (grid,) = enlarged(tile(images, columns, gap)[None])
     picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
-    picture = picture.resize(
-        (picture.width * scale, picture.height * scale), Image.Resampling.NEAREST
-    )
     replace_atomically(path, lambda p: picture.save(p, format="PNG"))
+
+
+def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """An .npz of these arrays."""
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:
+            np.savez(file, **arrays)
+
+    replace_atomically(Path(path), write)
 
 
 def _figure(width: float, height: float):
@@ -118,23 +153,39 @@ def _scatter(path: Path, points: np.ndarray) -> None:
 
 
 def plot_metrics(workdir: str | Path, rows: list[dict[str, float]] | None = None):
-    """A Matplotlib figure of a run: each turn's loss, and the critic's mean logits if there are any, against kimg."""
+    """A Matplotlib figure of a run: each turn's loss, and the critics' mean logits if there are any, against kimg.
+
+    Where there are more names than a person can tell apart, those that differ in a number only (the critics of a
+    pyramid's scales, which play one after the other) share a colour.
+    """
     rows = read_metrics(workdir) if rows is None else rows
-    figure = _figure(9, 3.2)
-    left, right = figure.subplots(1, 2)
     names = sorted({name for row in rows for name in row})
-    for axes, title, wanted in (
-        (left, "loss", [n for n in names if n.endswith("/loss")]),
-        (right, "critic's logits", [n for n in names if n in ("critic/real", "critic/fake")]),
+    logits = [n for n in names if re.fullmatch(r"critic_?\d*/(real|fake)", n)]
+    panels = [("loss", [n for n in names if n.endswith("/loss")])]
+    panels += [("critic's logits", logits)] if logits else []
+    figure = _figure(9, 3.2)
+    for axes, (title, shown) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        for name in wanted:
-            points = [(row["kimg"], row[name]) for row in rows if name in row]
-            axes.plot(*zip(*points, strict=True), label=name, linewidth=1)
+        _plot_lines(axes, shown, rows)
         axes.set_title(title)
         axes.set_xlabel("kimg (thousands of real images)")
-        if wanted:
-            axes.legend()
     return figure
+
+
+def _plot_lines(axes, names: list[str], rows: list[dict[str, float]]) -> None:
+    families: dict[str, list[str]] = {}
+    for name in names:
+        family = name if len(names) <= MOST_LINES else re.sub(r"\d+", "*", name)
+        families.setdefault(family, []).append(name)
+    for i, (family, members) in enumerate(families.items()):
+        for j, name in enumerate(members):
+            points = [(row["kimg"], row[name]) for row in rows if name in row]
+            # Matplotlib's legend leaves out what begins with "_".
+            label = family if j == 0 else f"_{name}"
+            axes.plot(*zip(*points, strict=True), color=f"C{i}", label=label, linewidth=1)
+    if names:
+        axes.legend(fontsize="small" if len(families) > 4 else None)
 
 
 def save_plot(workdir: Path) -> None:

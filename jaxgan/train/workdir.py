@@ -25,6 +25,7 @@ FREE = (
     "fsdp",
     "evaluate_every",
     "protocol",
+    "evaluate_of",
     "evaluate_num",
     "weights",
 )

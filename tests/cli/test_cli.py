@@ -148,7 +148,8 @@ def test_dry_run_shows_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
         str(latent * 8 + 8 + 8 * 2 + 2),
         "GFLOP a round",
         "temporary memory",
-        "batches of 8 real images",
+        "batch of real images",
+        "8 x 2",
         "state (parameters, optimisers, averages):",
     ):
         assert expected in out, expected

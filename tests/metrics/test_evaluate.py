@@ -185,6 +185,7 @@ def test_states_its_protocol(digits):
     assert result["protocol"] == {
         "name": "custom",
         "scores": ["fd", "pr"],
+        "of": "samples",
         "num_real": 400,
         "num_fake": 300,
         "split": "train",

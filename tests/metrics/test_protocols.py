@@ -4,7 +4,7 @@ import pytest
 
 from jaxgan.metrics import protocols
 from jaxgan.metrics.protocols import PROTOCOLS, Protocol, adapted, by_name
-from jaxgan.metrics.scores import OF_PICTURES, PUBLISHED, SCORES, score_name
+from jaxgan.metrics.scores import OF_PAIRS, OF_PICTURES, PUBLISHED, SCORES, score_name
 from jaxgan.metrics.summary import IMAGE
 from jaxgan.nets.features import networks
 
@@ -17,7 +17,7 @@ def test_every_protocol_can_be_measured(protocol):
         outputs = set(networks()[protocol.features].outputs)
     for name in protocol.scores:
         score = SCORES[name]
-        assert score.fake.moments | score.fake.arrays <= outputs | {IMAGE}
+        assert score.fake.moments | score.fake.arrays <= outputs | {IMAGE, *OF_PAIRS}
         assert set(score.options) <= {field.name for field in dataclasses.fields(Protocol)}
         for num in (protocol.num_fake, protocol.num_real):
             assert num is None or num >= score.least(protocol)

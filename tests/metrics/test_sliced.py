@@ -107,6 +107,17 @@ def test_batches_do_not_matter_and_the_seed_does():
     assert list(found.per_level) == [16]
 
 
+@pytest.mark.parametrize(("side", "levels"), [(7, [7]), (8, [8]), (16, [16]), (32, [32, 16])])
+def test_small_pictures_have_one_level_and_are_told_apart(side, levels):
+    rng = np.random.default_rng(5)
+    real, other, sharp = (_pictures(rng, s, 400, (side, side, 1)) for s in (2.0, 2.0, 0.4))
+    same, found = (
+        patch_sliced_wasserstein(real, fake, patches=16, projections=64) for fake in (other, sharp)
+    )
+    assert list(same.per_level) == list(found.per_level) == levels
+    assert found.mean > 1.5 * same.mean
+
+
 _X = np.zeros((4, 32, 32, 3), np.uint8)
 
 
@@ -120,7 +131,13 @@ _X = np.zeros((4, 32, 32, 3), np.uint8)
             r"equally many pictures of one shape and type, not uint8 \[4, 32, 32, 3\]",
         ),
         (_X, _X.astype(np.float32), {}, r"and float32 \[4, 32, 32, 3\]"),
-        (_X[:, :15], _X[:, :15], {}, "pictures 15 x 32 are too small; .* at least 16"),
+        (
+            _X[:, :6],
+            _X[:, :6],
+            {},
+            "pictures 6 x 32 are too small; .* at least 7, those of a patch",
+        ),
+        (_X[:, :15], _X[:, :15], {}, None),
         (_X[:, :, 1:], _X[:, :, 1:], {}, None),  # one level: nothing is halved
         (
             np.zeros((2, 34, 33, 1)),
@@ -135,7 +152,7 @@ _X = np.zeros((4, 32, 32, 3), np.uint8)
 def test_refuses(real, fake, how, message):
     if message is None:
         found = patch_sliced_wasserstein(real, fake, patches=2, projections=2)
-        assert list(found.per_level) == [32]
+        assert list(found.per_level) == [real.shape[1]]
         return
     with pytest.raises(ValueError, match=message):
         patch_sliced_wasserstein(real, fake, **how)

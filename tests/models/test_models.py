@@ -88,14 +88,27 @@ def test_every_model_has_golden_counts_a_source_and_configs():
     assert counted == set(models.names())
 
 
+def spec_of(data):
+    """What a config's data look like, without reading any."""
+    side = data.resolution
+    square = (side or 256, side or 256, 3)
+    return {
+        "digits": DataSpec((side or 8, side or 8, 1), 10, 1797),
+        "mixture2d": POINTS,
+        "tfds": CIFAR,
+        "folder": DataSpec(square, None, 30_000),
+        "picture": DataSpec((88, 132, 3), None, 1),
+        "pairs": DataSpec(square, None, 400, square),
+    }[data.name]
+
+
 @pytest.mark.parametrize("name", config.names())
 def test_every_config_loads_and_its_docstring_names_its_command(name):
     cfg = config.load(name)
     assert config.describe(name).endswith((".", "GAN"))
     path = config.folder() / f"{name}.py"
     assert f"jaxgan train --config {name}" in path.read_text()
-    folder = picture(cfg.data.resolution or 256)
-    spec = {"digits": DIGITS, "mixture2d": POINTS, "tfds": CIFAR, "folder": folder}[cfg.data.name]
+    spec = spec_of(cfg.data)
     run = config.make_run(cfg, spec)
     assert run.game.sample_shape == spec.shape
 

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgan import resample
 from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, leaky_relu
 from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.norm import InstanceNorm, pixel_norm
@@ -36,6 +37,14 @@ def test_a_multiplier_slows_learning_and_nothing_else(key):
         for layer, v in ((plain, a), (slow, b))
     )
     jax.tree.map(lambda p, q: np.testing.assert_allclose(0.01 * p, q, rtol=1e-4), ga, gb)
+
+
+def test_a_convolution_may_resample_on_the_way(key):
+    x = jax.random.normal(key, (2, 4, 4, 3))
+    plain, doubling = EqualisedConv(5), EqualisedConv(5, convolve=resample.upsample_conv)
+    variables = plain.init(key, x)
+    expected = plain.apply(variables, resample.upsample_nearest(x))
+    np.testing.assert_allclose(doubling.apply(variables, x), expected, rtol=1e-5, atol=1e-6)
 
 
 def test_layers_compute_in_their_dtype(key):

@@ -181,8 +181,9 @@ def test_a_run_without_measurements_has_no_best(tmp_path):
 # Several processes ----------------------------------------------------------------------------------------
 
 PROCESS = """
-import json, sys
+import dataclasses, json, sys
 import jax
+import numpy as np
 port, index, out = sys.argv[1:]
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
 jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(index))
@@ -196,9 +197,15 @@ engine = train.make_engine(run.game, train.Options(), seed=3)
 protocol = Protocol("custom", ("fd", "pr"), "random_conv", num_fake=330, num_real=331)
 extractor = random_conv((8, 8, 1))
 caches = [None, f"{out}/cache0", f"{out}/cache{index}"]  # the last time only one of them has the statistics
-results = [train.Evaluator(protocol, extractor, source, c)(engine, engine.init(), 0) for c in caches]
+state = engine.init()
+results = [train.Evaluator(protocol, extractor, source, c)(engine, state, 0) for c in caches]
 assert results[0] == results[1] == results[2]
-open(f"{out}/{index}.json", "w").write(json.dumps(results[0]))
+def darker(networks, key, batch):
+    return 0.3 * (batch["image"] / np.float32(127.5) - 1)
+engine = train.make_engine(dataclasses.replace(run.game, transform=darker), train.Options(), seed=3)
+protocol = Protocol("custom", ("l1",), "random_conv", num_fake=230, num_real=230, of="transforms")
+results.append(train.Evaluator(protocol, extractor, source)(engine, state, 0))
+open(f"{out}/{index}.json", "w").write(json.dumps([results[0], results[-1]]))
 """
 
 
@@ -209,6 +216,13 @@ def test_two_processes_give_the_same_number(digits, tmp_path):
     assert first == second
     protocol = Protocol("custom", ("fd", "pr"), "random_conv", num_fake=330, num_real=331)
     one = train.Evaluator(protocol, random_conv((8, 8, 1)), source)(*engines[1], step=0)
-    assert one["protocol"] == first["protocol"]
+    assert one["protocol"] == first[0]["protocol"]
     for name, value in scores(one).items():
-        assert first[name] == pytest.approx(value, rel=1e-6), name
+        assert first[0][name] == pytest.approx(value, rel=1e-6), name
+    # Each transform met its own example, whichever process had it.
+    examples = source.images(230).astype(np.float32)
+    made = np.round(
+        0.3 * examples + 89.25
+    )  # which is never a half, that two roundings could part on
+    assert first[1]["l1"] == pytest.approx(np.abs(made - examples).mean() / 255, rel=1e-5)
+    assert first[1]["protocol"]["num_fake"] == 230

@@ -28,6 +28,8 @@ def test_tile_puts_pictures_row_by_row_with_white_gaps():
 
 @pytest.mark.parametrize(("num", "columns"), [(1, 1), (4, 2), (5, 3), (64, 8), (65, 9)])
 def test_tile_is_about_square_by_default(num, columns):
+    flat = report.tile(np.zeros((num, 2, 8, 3), np.uint8), gap=0)
+    assert flat.shape[1] == 8 * math.ceil(math.sqrt(num / 4))
     grid = report.tile(np.zeros((num, 4, 4, 3), np.uint8), gap=0)
     assert grid.shape == (4 * math.ceil(num / columns), 4 * columns, 3)
 
@@ -84,6 +86,43 @@ def test_the_plot_shows_losses_and_logits_against_kimg():
     assert lines["critic/loss"].get_ydata() == pytest.approx([1, 0, -1, -2])
     assert lines["lazy/loss"].get_xydata() == pytest.approx(np.array([[0.024, 7.0]]))
     assert "kimg" in losses.get_xlabel()
+
+
+def test_the_plot_of_many_turns_gives_those_that_differ_in_a_number_one_colour():
+    """Nine scales that are trained one after the other: two names in the legend, and a colour for each."""
+    table = [
+        {
+            "kimg": float(10 * scale + i),
+            f"critic{scale}/loss": float(i),
+            f"generator{scale}/loss": -1.0 - i,
+            f"critic{scale}/real": 1.0,
+            f"critic{scale}/fake": 2.0,
+        }
+        for scale in range(9)
+        for i in range(3)
+    ]
+    losses, logits = plot_metrics("nowhere", table).axes
+    assert [text.get_text() for text in losses.get_legend().texts] == [
+        "critic*/loss",
+        "generator*/loss",
+    ]
+    assert len(losses.lines) == 18
+    colours = {name: set() for name in ("critic", "generator")}
+    for line in losses.lines:
+        colours["generator" if line.get_ydata()[0] < 0 else "critic"].add(line.get_color())
+    assert {len(found) for found in colours.values()} == {1}
+    assert colours["critic"] != colours["generator"]
+    assert [text.get_text() for text in logits.get_legend().texts] == [
+        "critic*/fake",
+        "critic*/real",
+    ]
+
+
+def test_the_plot_of_a_run_without_logits_is_of_losses_alone():
+    (losses,) = plot_metrics(
+        "nowhere", [{"kimg": 1.0, "autoencoder/loss": 1.0, "a/psnr": 2.0}]
+    ).axes
+    assert [line.get_label() for line in losses.lines] == ["autoencoder/loss"]
 
 
 def test_a_run_without_rows_can_be_plotted(tmp_path):

@@ -1,0 +1,100 @@
+"""`jaxgan make TOOL`: what else a trained run can make beside samples."""
+
+from __future__ import annotations
+
+from jaxgan.cli.errors import user_errors
+from jaxgan.cli.sample import add_run_arguments, check_folder
+
+LIST = "list"
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("tool", metavar="TOOL", help=f"its name; `{LIST}` shows those of the run")
+    add_run_arguments(parser)
+    parser.add_argument(
+        "--out",
+        help="FILE.png: a grid; FILE.gif, .webp or .mp4: a film; FILE.npz: arrays"
+        " (TOOL.png, or TOOL.gif of what is a film)",
+    )
+    parser.add_argument("--arrays", metavar="FILE.npz", help="the tool's arrays, beside --out")
+    parser.add_argument("--fps", type=int, default=25, help="of a film, frames a second (25)")
+    parser.epilog = (
+        "What a tool takes beside is set as --options.NAME=VALUE, and pictures that it is to look at are given as"
+        " --pictures.NAME=FILE."
+    )
+
+
+def run(args) -> int:
+    from pathlib import Path
+
+    import numpy as np
+
+    from jaxgan import config, train
+
+    if args.tool == LIST:
+        with user_errors():
+            show(config.reopen(args.workdir), args.workdir)
+        return 0
+    with user_errors():
+        out = Path(args.out) if args.out else None
+        arrays = Path(args.arrays) if args.arrays else None
+        train.made.check_path(out or f"{args.tool}.gif", args.fps)
+        if out is not None:
+            check_folder(out)
+        if arrays is not None:
+            if arrays.suffix != ".npz":
+                raise ValueError(f"--arrays is {arrays}; it must end in .npz.")
+            check_folder(arrays)
+        _, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
+        game = engine.game
+        channels = game.sample_shape[-1] if len(game.sample_shape) == 3 else 0
+        train.made.find(game, args.tool)
+        made = train.make(
+            engine,
+            state,
+            args.tool,
+            seed=args.seed,
+            ema=not args.no_ema,
+            pictures={
+                name: train.read_picture(file, channels)
+                for name, file in args.named["pictures"].items()
+            },
+            options=args.named["options"],
+        )
+    if out is None:
+        out = Path(f"{args.tool}.{'gif' if made.film else 'png'}")
+    train.save_made(out, made, args.fps)
+    print(f"{args.tool} of step {step:,} in {out}")
+    for name, value in made.numbers.items():
+        print(f"{name}: {float(value):,.6g}")
+    if arrays is not None:
+        with user_errors():
+            if not made.arrays:
+                raise ValueError(f"{args.tool} makes no arrays, so there is no {arrays}.")
+        train.report.save_arrays(arrays, {name: np.asarray(a) for name, a in made.arrays.items()})
+        print(f"{', '.join(made.arrays)} in {arrays}")
+    return 0
+
+
+def show(trained, workdir: str) -> None:
+    """The tools of a run, each with a command that runs it."""
+    from rich.console import Console
+
+    game, console = trained.game, Console(soft_wrap=True, highlight=False, markup=False)
+    if not game.tools:
+        console.print(f"{trained.config.model.name} has no tools; {advice(game, workdir)}")
+        return
+    for name, tool in game.tools.items():
+        command = [f"jaxgan make {name} --workdir {workdir}"]
+        command += [f"--pictures.{picture}=FILE" for picture in tool.pictures]
+        command += [f"[--pictures.{picture}=FILE]" for picture in tool.optional_pictures]
+        console.print(f"{name}: {tool.help}\n  {' '.join(command)}")
+        for option, default in tool.options.items():
+            console.print(f"    --options.{option}={default}")
+
+
+def advice(game, workdir: str) -> str:
+    """What to run instead of a tool."""
+    if game.generate is not None:
+        return f"draw samples: jaxgan sample --workdir {workdir}"
+    return f"look at {workdir}/transforms.png, or measure: jaxgan evaluate --workdir {workdir}"

@@ -1,0 +1,144 @@
+"""A generator and a critic that can be played at any of their sizes, each twice as large as the one before.
+
+Level k makes or sees pictures of `base` 2^k pixels with the blocks 0 to k. The level is static, and so a program holds
+only what it uses; parameters of all levels exist from the start. With `alpha`, the newest level is blended with the
+one below it, which its half-size picture would pass through:
+
+    generator   (1 - alpha) up(rgb_{k-1}(x_{k-1})) + alpha rgb_k(x_k)
+    critic      (1 - alpha) from_rgb_{k-1}(down(picture)) + alpha down(block_k(from_rgb_k(picture)))
+
+up repeats pixels and down averages 2 x 2 of them. Sources: Karras et al., Progressive Growing of GANs (2018), Figure 2
+(growth), Section 4.1 (equalised learning rates), Section 4.2 (pixel norm), Section 3 (minibatch standard deviation),
+Table 2 (layers).
+"""
+
+from __future__ import annotations
+
+from functools import partial
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import resample
+from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, leaky_relu
+from jaxgan.nets.minibatch_std import minibatch_std
+from jaxgan.nets.norm import pixel_norm
+
+HE = np.sqrt(2.0)  # the gain of a kernel that a rectifier follows
+activate = partial(leaky_relu, gain=1.0)
+
+
+def blend(old: jax.Array, new: jax.Array, alpha: jax.Array) -> jax.Array:
+    """(1 - alpha) old + alpha new: `old` exactly at 0 and `new` exactly at 1."""
+    alpha = jnp.asarray(alpha, new.dtype)
+    return (1.0 - alpha) * old + alpha * new
+
+
+class GeneratorBlock(nn.Module):
+    """[B, H, W, in] -> [B, 2H, 2W, features]: the layers of one level."""
+
+    features: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = partial(EqualisedConv, self.features, gain=HE, dtype=self.dtype)
+        x = pixel_norm(activate(conv(convolve=resample.upsample_conv, name="conv0")(x)))
+        return pixel_norm(activate(conv(name="conv1")(x)))
+
+
+class CriticBlock(nn.Module):
+    """[B, 2H, 2W, in] -> [B, H, W, features]: the layers of one level."""
+
+    features: int
+    dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        conv = partial(EqualisedConv, gain=HE, dtype=self.dtype)
+        x = activate(conv(x.shape[-1], name="conv0")(x))
+        return resample.avg_pool(activate(conv(self.features, name="conv1")(x)))
+
+
+class GrowingGenerator(nn.Module):
+    """Latents [B, D] -> pictures [B, base 2^level, base 2^level, picture_channels], float32 of any range.
+
+    Attributes:
+      base: side of level 0 in pixels.
+      features: channels of each level.
+      picture_channels: of the pictures.
+      dtype: to compute in.
+    """
+
+    base: int
+    features: tuple[int, ...]
+    picture_channels: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, latent: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
+        """`alpha` in [0, 1] fades level in; None is level alone, as is any alpha at level 0."""
+        base, first = self.base, self.features[0]
+
+        def rgb(x, k):
+            layer = EqualisedConv(
+                self.picture_channels, (1, 1), dtype=self.dtype, name=f"to_rgb{k}"
+            )
+            return layer(x).astype(jnp.float32)
+
+        # On the hypersphere of radius sqrt(D). The first layer is a base x base convolution of one pixel, whose He
+        # constant counts base^2 D inputs.
+        x = pixel_norm(latent).astype(self.dtype)
+        x = EqualisedDense(
+            base * base * first, use_bias=False, gain=HE / base, dtype=self.dtype, name="dense"
+        )(x)
+        bias = self.param("bias", nn.initializers.zeros, (first,)).astype(self.dtype)
+        x = x.reshape(-1, base, base, first) + bias[None, None, None]
+        x = pixel_norm(activate(x))
+        x = EqualisedConv(first, gain=HE, dtype=self.dtype, name="conv")(x)
+        x = below = pixel_norm(activate(x))
+        for k in range(1, level + 1):
+            if self.is_initializing():
+                rgb(x, k - 1)
+            below, x = x, GeneratorBlock(self.features[k], self.dtype, name=f"block{k}")(x)
+        picture = rgb(x, level)
+        if level == 0 or alpha is None:
+            return picture
+        return blend(resample.upsample_nearest(rgb(below, level - 1)), picture, alpha)
+
+
+class GrowingCritic(nn.Module):
+    """Pictures [B, base 2^level, base 2^level, C] -> outputs [B, outputs], float32; attributes as the generator's."""
+
+    base: int
+    features: tuple[int, ...]
+    outputs: int = 1
+    group_size: int = 4  # of the minibatch standard deviation
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, picture: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
+        """`alpha` in [0, 1] fades level in; None is level alone, as is any alpha at level 0."""
+        first = self.features[0]
+
+        def from_rgb(picture, k):
+            layer = EqualisedConv(
+                self.features[k], (1, 1), gain=HE, dtype=self.dtype, name=f"from_rgb{k}"
+            )
+            return activate(layer(picture))
+
+        picture = picture.astype(self.dtype)
+        x = from_rgb(picture, level)
+        for k in range(level, 0, -1):
+            x = CriticBlock(self.features[k - 1], self.dtype, name=f"block{k}")(x)
+            if k == level and alpha is not None:
+                x = blend(from_rgb(resample.avg_pool(picture), level - 1), x, alpha)
+            elif self.is_initializing():
+                from_rgb(picture, k - 1)
+        x = minibatch_std(x, self.group_size)
+        x = activate(EqualisedConv(first, gain=HE, dtype=self.dtype, name="conv")(x))
+        x = x.reshape(x.shape[0], -1)
+        x = activate(EqualisedDense(first, gain=HE, dtype=self.dtype, name="dense")(x))
+        return EqualisedDense(self.outputs, dtype=self.dtype, name="output")(x).astype(jnp.float32)

@@ -1,0 +1,97 @@
+"""What the tools of a trained game make, and the files it goes to."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+
+import jax
+import numpy as np
+
+from jaxgan.data import pictures as decoding
+from jaxgan.game import Engine, Game, State
+from jaxgan.metrics.images import to_uint8
+from jaxgan.tools import Made, Option, Tool
+from jaxgan.train.film import FORMATS as FILMS
+from jaxgan.train.film import FPS, check_film, save_film
+from jaxgan.train.report import save_arrays, save_grid
+
+FORMATS = (".png", *FILMS, ".npz")
+
+
+def make(
+    engine: Engine,
+    state: State,
+    tool: str,
+    *,
+    seed: int = 0,
+    ema: bool = True,
+    pictures: Mapping[str, np.ndarray] | None = None,
+    options: Mapping[str, Option] | None = None,
+) -> Made:
+    """What a tool of the engine's game makes with the networks of a state.
+
+    Args:
+      engine: of the game.
+      state: trained, or not yet.
+      tool: its name, one of `engine.game.tools`.
+      seed: of the latents and whatever else the tool draws.
+      ema: with averaged weights, where they are kept.
+      pictures: {name: float32 [H, W, C] in [-1, 1]}, which `read_picture` reads from files.
+      options: {name: value}; the tool's defaults for the others.
+    """
+    found = find(engine.game, tool)
+    return found(state.networks(ema), jax.random.key(seed), pictures, **(options or {}))
+
+
+def find(game: Game, tool: str) -> Tool:
+    """The game's tool of that name."""
+    if tool not in game.tools:
+        close = difflib.get_close_matches(tool, game.tools, 1)
+        listed = f"there are {', '.join(game.tools)}." if game.tools else "this game has none."
+        hint = f"did you mean '{close[0]}'?" if close else listed
+        raise ValueError(f"there is no tool '{tool}'; {hint}")
+    return game.tools[tool]
+
+
+def read_picture(path: str | Path, channels: int = 0) -> np.ndarray:
+    """A picture in its own size: float32 [H, W, channels] in [-1, 1]; 0 channels leave grey grey and colour colour."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no picture {path}.")
+    try:
+        with path.open("rb") as file:
+            pixels = decoding.decode(file)
+    except Exception as error:  # Pillow raises whatever its decoders do
+        raise ValueError(
+            f"{path} cannot be read as a picture ({type(error).__name__}: {error})."
+        ) from error
+    return decoding.to_channels(pixels, channels).astype(np.float32) / np.float32(127.5) - 1
+
+
+def save_made(path: str | Path, made: Made, fps: int = FPS) -> None:
+    """What a tool made, as the ending of `path` says.
+
+    .png is a grid of its pictures, .gif, .webp and .mp4 a film of them, .npz holds them as "pictures" (uint8
+    [N, H, W, C]) beside its arrays.
+    """
+    path = Path(path)
+    ending = path.suffix.lower()
+    if ending == ".npz":
+        save_arrays(path, {"pictures": to_uint8(np.asarray(made.pictures)), **made.arrays})
+    elif ending == ".png":
+        save_grid(path, np.asarray(made.pictures), made.columns)
+    else:
+        save_film(path, np.asarray(made.pictures), fps)
+
+
+def check_path(path: str | Path, fps: int = FPS) -> None:
+    """Raises what `save_made` would, before anything is made."""
+    path = Path(path)
+    if path.suffix.lower() not in FORMATS:
+        raise ValueError(
+            f"--out is {path}; it must end in .png (a grid), {', '.join(FILMS)} (a film) or .npz (arrays)."
+        )
+    if path.suffix.lower() in FILMS:
+        check_film(path, fps)

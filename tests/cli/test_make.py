@@ -1,0 +1,373 @@
+"""Tools, sampling options, transforms and their scores from the command line, on a model of one number."""
+
+import json
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.cli import main as cli
+from jaxgan.metrics.features import random_conv
+from jaxgan.train import read_picture
+
+
+def run(*arguments, capsys):
+    """(exit code, standard output, standard error)."""
+    capsys.readouterr()
+    code = cli.main([str(argument) for argument in arguments])
+    return code, *capsys.readouterr()
+
+
+def refused(*arguments, capsys):
+    """The one sentence that a command ends with, after exit code 2."""
+    code, _, err = run(*arguments, capsys=capsys)
+    assert code == 2
+    (line,) = err.splitlines()
+    return line.removeprefix("jaxgan: ")
+
+
+def train(config, workdir, *changes):
+    words = [f"--config.{change}" for change in changes]
+    assert cli.main(["train", "--config", config, "--workdir", str(workdir), *words]) == 0
+    return workdir
+
+
+@pytest.fixture(scope="module")
+def trained(transforming_config, tmp_path_factory):
+    return train(transforming_config, tmp_path_factory.mktemp("runs") / "trained")
+
+
+@pytest.fixture(scope="module")
+def translator(transforming_config, tmp_path_factory):
+    """A run that makes pictures from pictures only, and has no tools."""
+    workdir = tmp_path_factory.mktemp("runs") / "translator"
+    options = ("model.generates=false", "model.has_tools=false")
+    measuring = ("train.evaluate_every=2", "train.evaluate_num=20", "train.protocol=reconstruction")
+    return train(transforming_config, workdir, *options, *measuring)
+
+
+@pytest.fixture
+def picture(tmp_path):
+    """A coloured picture of 4 x 6 pixels."""
+    path = tmp_path / "picture.png"
+    pixels = np.random.default_rng(0).integers(0, 256, (4, 6, 3), np.uint8)
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def frames(path):
+    with Image.open(path) as film:
+        count = film.n_frames
+        for i in range(count):
+            film.seek(i)
+            yield film.info["duration"], np.asarray(film.convert("RGB"))
+
+
+# Words ----------------------------------------------------------------------------------------------------
+
+
+def test_named_words_are_taken_in_either_form_wherever_they_stand():
+    words = "make --options.n 4 --options.a=b=c fade --workdir w --pictures.image x.png --fps 3"
+    args = cli.parse(words.split())
+    assert args.named == {"options": {"n": "4", "a": "b=c"}, "pictures": {"image": "x.png"}}
+    assert (args.tool, args.workdir, args.fps) == ("fade", "w", 3)
+    assert cli.parse(["sample", "--workdir", "w", "--options.x", "-0.5"]).named == {
+        "options": {"x": "-0.5"}
+    }
+    assert cli.parse(["train", "--config", "a", "--config.seed=1"]).named == {
+        "config": {"seed": "1"}
+    }
+    assert cli.parse(["list"]).named == {}
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("train --options.x=1", "train has no argument '--options.x=1'; see jaxgan train --help."),
+        ("sample --workdir w --pictures.x=1", "sample has no argument '--pictures.x=1'; see"),
+        ("make fade --workdir w --option.x=1", "make has no argument '--option.x=1'; see"),
+        ("sample --workdir w --options.x", "--options.x has no value; write --options.x=VALUE."),
+        ("make f --workdir w --pictures.a --fps 3", "--pictures.a has no value; write --pictures."),
+    ],
+)
+def test_named_words_that_a_command_does_not_take(words, sentence, capsys):
+    assert refused(*words.split(), capsys=capsys).startswith(sentence)
+
+
+# Make -----------------------------------------------------------------------------------------------------
+
+
+def test_the_tools_of_a_run_are_listed_with_all_that_they_take(trained, translator, capsys):
+    code, out, _ = run("make", "list", "--workdir", trained, capsys=capsys)
+    assert code == 0
+    assert out.splitlines() == [
+        "fade: A film that grows bright.",
+        f"  jaxgan make fade --workdir {trained}",
+        "    --options.frames=3",
+        "    --options.start=-1.0",
+        "mix: The mean of two.",
+        f"  jaxgan make mix --workdir {trained} --pictures.image=FILE [--pictures.other=FILE]",
+        "    --options.share=0.5",
+    ]
+    code, out, _ = run("make", "list", "--workdir", translator, capsys=capsys)
+    assert out == (
+        f"transforming has no tools; look at {translator}/transforms.png, or measure: jaxgan evaluate --workdir"
+        f" {translator}\n"
+    )
+
+
+def test_a_film_goes_to_a_gif_a_grid_or_arrays_as_the_file_ends(
+    trained, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    fade = ["make", "fade", "--workdir", trained, "--options.start=0"]
+    code, out, _ = run(*fade, "--arrays", "w.npz", "--fps", 10, capsys=capsys)
+    assert code == 0
+    first, second, third = out.splitlines()
+    assert (first, third) == ("fade of step 2 in fade.gif", "w in w.npz")
+    assert 0.5 < float(re.fullmatch(r"gain: (\d\.\d+)", second)[1]) < 1  # what it has learnt
+    shown = list(frames("fade.gif"))
+    assert [duration for duration, _ in shown] == [100, 100, 100]
+    assert [np.unique(pixels).tolist() for _, pixels in shown] == [[128], [191], [255]]
+    assert shown[0][1].shape == (256, 256, 3)  # enlarged to be seen
+    with np.load("w.npz", allow_pickle=False) as file:
+        assert file["w"].tolist() == [0, 0.5, 1]
+    assert run(*fade, "--out", "fade.npz", "--options.frames=2", capsys=capsys)[0] == 0
+    with np.load("fade.npz", allow_pickle=False) as file:
+        assert set(file) == {"pictures", "w"}
+        assert file["pictures"].dtype == np.uint8
+        assert file["pictures"][:, 0, 0, 0].tolist() == [128, 255]
+    assert run(*fade, "--out", "fade.png", capsys=capsys)[0] == 0
+    with Image.open("fade.png") as grid:
+        assert grid.size == (32 * (3 * 8 + 2), 32 * 8)  # three columns, as the tool says
+
+
+def test_pictures_come_in_their_own_size_and_the_channels_of_the_game(
+    trained, picture, tmp_path, capsys
+):
+    given = read_picture(picture, 1)
+    assert (given.shape, given.dtype) == ((4, 6, 1), np.float32)
+    with Image.open(picture) as image:
+        grey = np.asarray(image.convert("L"))
+        colour = np.asarray(image)
+    assert (np.round(given[..., 0] * 127.5 + 127.5) == grey).all()
+    assert (np.round(read_picture(picture) * 127.5 + 127.5) == colour).all()
+    out = tmp_path / "mixed.npz"
+    mix = ["make", "mix", "--workdir", trained, "--out", out, f"--pictures.image={picture}"]
+    code, text, _ = run(*mix, "--pictures.other", picture, "--options.share", "0.25", capsys=capsys)
+    assert (code, text) == (0, f"mix of step 2 in {out}\n")
+    with np.load(out) as file:
+        assert (file["pictures"] == grey[None, ..., None]).all()
+    assert (
+        run(*mix[:5], tmp_path / "grid.png", mix[-1], capsys=capsys)[0] == 0
+    )  # the other is optional
+    text = refused(*mix, "--arrays", tmp_path / "a.npz", capsys=capsys)
+    assert text == f"mix makes no arrays, so there is no {tmp_path}/a.npz."
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["fade", "--out", "a.jpg"], "--out is a.jpg; it must end in .png (a grid), .gif, .webp, .mp4 (a film) or"),
+        (["fade", "--out", "no/a.png"], "there is no folder no to put a.png into; create it first."),
+        (["fade", "--arrays", "a.npy"], "--arrays is a.npy; it must end in .npz."),
+        (["fade", "--fps", "0"], "--fps is 0; it must be from 1 to 100 frames a second."),
+        (["fase"], "there is no tool 'fase'; did you mean 'fade'?"),
+        (["project"], "there is no tool 'project'; there are fade, mix."),
+        (["fade", "--options.frame=2"], "there is no option '--options.frame'; did you mean '--options.frames'?"),
+        (["fade", "--options.frames=x"], "--options.frames is 'x', but it must be a whole number (such as 3)."),
+        (["mix"], "there is no picture 'image'; give it with --pictures.image=FILE."),
+        (["mix", "--pictures.image=no.png"], "there is no picture no.png."),
+        (["mix", "--pictures.image={config}"], "{config} cannot be read as a picture (UnidentifiedImageError: "),
+        (["mix", "--pictures.image={png}", "--pictures.other={grid}"], "other is "),
+        (["mix", "--step", "7", "--pictures.image=no.png"], "{run}/checkpoints has no checkpoint of step 7;"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_make(
+    trained, picture, tmp_path, monkeypatch, arguments, sentence, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    names = {
+        "run": trained,
+        "config": trained / "config.json",
+        "png": picture,
+        "grid": trained / "samples.png",
+    }
+    words = [word.format(**names) for word in arguments]
+    text = refused("make", *words, "--workdir", trained, capsys=capsys)
+    assert text.startswith(sentence.format(**names))
+    assert [path.name for path in tmp_path.iterdir()] == ["picture.png"]
+
+
+def test_a_run_without_tools_says_so(translator, capsys):
+    text = refused("make", "fade", "--workdir", translator, capsys=capsys)
+    assert text == "there is no tool 'fade'; this game has none."
+
+
+# Sample ---------------------------------------------------------------------------------------------------
+
+
+def test_samples_take_the_options_of_their_game(trained, tmp_path, capsys):
+    out = tmp_path / "out.npz"
+    draw = ["sample", "--workdir", trained, "--num", 4, "--out", out]
+    assert run(*draw, "--options.brightness=1", "--options.grey", "true", capsys=capsys)[0] == 0
+    with np.load(out) as file:
+        assert (file["images"] == 255).all()
+    text = refused(*draw, "--options.truncation=0.7", capsys=capsys)
+    assert text == "there is no option '--options.truncation'; there are brightness, grey."
+    assert refused(*draw, "--options.grey=maybe", capsys=capsys).startswith(
+        "--options.grey is 'maybe', but it must be true or false"
+    )
+
+
+@pytest.mark.parametrize("command", ["sample", "diagnose"])
+def test_a_run_that_generates_nothing_says_what_to_do_instead(translator, command, capsys):
+    assert refused(command, "--workdir", translator, capsys=capsys) == (
+        "transforming makes pictures from pictures, and no samples; see what it can do with yours: jaxgan make list"
+        f" --workdir {translator}"
+    )
+
+
+# Train ----------------------------------------------------------------------------------------------------
+
+
+def test_training_shows_transforms_and_ends_with_what_fits_the_game(
+    transforming_config, trained, translator, capsys
+):
+    for workdir, made, commands in (
+        (trained, ("samples", "transforms"), ["sample", "make list", "evaluate", "diagnose"]),
+        (translator, ("transforms",), ["evaluate"]),
+    ):
+        folders = {path.name for path in workdir.iterdir() if path.is_dir()}
+        assert folders & {"samples", "transforms"} == set(made)
+        for name in made:
+            steps = sorted(path.name for path in (workdir / name).iterdir())
+            assert steps == ["00000000.png", "00000002.png"]
+            latest = (workdir / f"{name}.png").read_bytes()
+            assert latest == (workdir / name / steps[-1]).read_bytes()
+            assert latest != (workdir / name / steps[0]).read_bytes() or name == "samples"
+        config = ["--config", transforming_config, "--workdir", workdir]
+        if workdir == translator:
+            config += ["--config.model.generates=false", "--config.model.has_tools=false"]
+        _, _, err = run("train", *config, capsys=capsys)
+        ran = re.findall(r"^  jaxgan (\w+(?: list)?) ", err, re.MULTILINE)
+        assert ran == commands
+        assert ("Samples: " in err) == ("samples" in made)
+        assert f"Transforms: {workdir}/transforms.png" in err
+
+
+def test_a_dry_run_shows_stages_at_their_resolution_and_who_is_frozen(
+    transforming_config, monkeypatch, capsys
+):
+    monkeypatch.setenv("COLUMNS", "160")
+    dry = ["train", "--config", transforming_config, "--dry_run"]
+    code, out, _ = run(*dry, "--config.model.stages=5", capsys=capsys)
+    assert code == 0
+    assert re.search(r"perceptual │ +3 │ +0 │ none: frozen │", out)
+    rows = [re.split(r" *│ *", line)[1:-1] for line in out.splitlines() if "8 x " in line]
+    expected = [(f"{2 * i} to {2 * i + 1}", "8 x 4x4x1") for i in range(4)] + [
+        ("8 to", "8 x 8x8x1")
+    ]
+    assert [(row[1], row[2]) for row in rows] == expected
+    assert [row[-1] != "?" for row in rows] == [True, False, False, False, True]
+    assert "Of 5 stages only the first and the last are compiled here, to know their cost." in out
+    code, out, _ = run(*dry, "--config.model.stages=3", capsys=capsys)
+    assert "only the first" not in out
+
+
+# Evaluate -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path_factory, monkeypatch):
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path_factory.getbasetemp() / "cache"))
+
+
+def evaluate(*arguments, capsys):
+    code, out, _ = run("evaluate", *arguments, capsys=capsys)
+    assert code == 0, out
+    return json.loads(out.splitlines()[-1])
+
+
+def test_transforms_are_measured_where_nothing_is_generated(translator, capsys):
+    result = evaluate("--workdir", translator, "--split", "test", capsys=capsys)
+    assert [*result][:4] == ["psnr", "ssim", "l1", "fd_random_conv"]
+    assert 5 < result["psnr"] < 40
+    protocol = result["protocol"]
+    expected = {
+        "of": "transforms",
+        "num_fake": 355,
+        "num_real": 355,
+        "split": "test",
+    }  # all there are
+    expected |= {"labels": "of the examples", "ema": False}
+    assert {name: protocol[name] for name in expected} == expected
+    assert "options" not in protocol
+    lines = (translator / "evaluations.jsonl").read_text().splitlines()
+    during = json.loads(lines[0])
+    assert during["measured"]["during"] == "training"
+    assert (during["protocol"]["of"], during["protocol"]["num_fake"]) == ("transforms", 20)
+    assert (translator / "best").is_dir()
+
+
+def test_either_is_measured_where_both_are_made_and_they_are_not_compared(
+    trained, tmp_path, capsys
+):
+    how = ["--workdir", trained, "--num", 40, "--scores", "fd"]
+    samples = evaluate(*how, "--options.grey=1", capsys=capsys)
+    assert samples["protocol"]["of"] == "samples"
+    assert samples["protocol"]["options"] == {"brightness": 0.0, "grey": True}
+    transforms = evaluate(*how, "--protocol", "reconstruction", capsys=capsys)
+    assert transforms["protocol"]["of"] == "transforms"
+    assert 0 < transforms["fd_random_conv"] < samples["fd_random_conv"]
+    del samples["protocol"]["of"]  # a result from before it was said
+    for name, result in (("a", samples), ("b", transforms)):
+        (tmp_path / name).write_text(json.dumps(result))
+    text = refused("compare", tmp_path / "a", tmp_path / "b", capsys=capsys)
+    assert "of is 'samples' in A and 'transforms' in B" in text
+
+
+@pytest.mark.parametrize(
+    ("run_name", "arguments", "sentence"),
+    [
+        ("trained", "--scores psnr", "the score 'psnr' compares what is made of an example with the example"),
+        ("trained", "--of transforms --num 2000", "the protocol 'custom' compares with 2,000 real examples, but"),
+        ("trained", "--of transforms --protocol pr50k_train", "the protocol 'custom' compares with 50,000 real exampl"),
+        ("trained", "--of transforms --protocol fid10k_test", "a transform is made of each real example, but the"),
+        ("translator", "--of samples", "this game makes pictures of examples only, and no samples; measure transforms"),
+        ("translator", "--protocol fid10k_train", "no protocol is called 'fid10k_train'; did you mean 'fid50k_train'"),
+        ("trained", "--options.gray=1", "there is no option '--options.gray'; did you mean '--options.grey'?"),
+        ("trained", "--of transforms --options.grey=1", "there is no option '--options.grey'; it has none."),
+        (None, "--fake digits --real digits --options.grey=1", "--options are of a run that samples (--workdir); two"),
+        (None, "--fake digits --real digits --of transforms", "transforms are measured of a run, which makes them ("),
+        (None, "--fake digits --real digits --protocol reconstruction", "transforms are measured of a run, which make"),
+    ],
+)  # fmt: skip
+def test_bad_arguments_of_evaluate(
+    trained, translator, monkeypatch, run_name, arguments, sentence, capsys
+):
+    monkeypatch.setattr(
+        "jaxgan.metrics.networks.network_extractor", lambda *_, **__: random_conv((8, 8, 1))
+    )
+    where = {"trained": ["--workdir", trained], "translator": ["--workdir", translator], None: []}
+    text = refused("evaluate", *where[run_name], *arguments.split(), capsys=capsys)
+    assert text.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (["model.transforms=false", "train.evaluate_of=transforms"], "this game makes nothing of examples, so there"),
+        (["model.generates=false", "train.evaluate_of=samples"], "this game makes pictures of examples only, and no"),
+        (["train.evaluate_of=fakes"], "config.train.evaluate_of is 'fakes'; it must be samples or transforms, or empt"),
+        (["model.transforms=false", "train.protocol=reconstruction"], "this game makes nothing of examples, so there"),
+    ],
+)  # fmt: skip
+def test_what_a_run_cannot_be_measured_by_is_said_before_it_trains(
+    transforming_config, tmp_path, changes, sentence, capsys
+):
+    words = [f"--config.{change}" for change in ("train.evaluate_every=1", *changes)]
+    command = ["train", "--config", transforming_config, "--workdir", tmp_path / "run", *words]
+    assert refused(*command, capsys=capsys).startswith(sentence)
+    assert not (tmp_path / "run").exists()

@@ -1,0 +1,146 @@
+"""Transforms measured: pairs stay pairs, devices do not matter, little is held; and the grid that shows them."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import transforming
+from PIL import Image
+
+from jaxgan import data, train
+from jaxgan.data import ArraySource
+from jaxgan.game import DataSpec
+from jaxgan.metrics.compare import scores
+from jaxgan.metrics.features import random_conv
+from jaxgan.metrics.paired import finite_psnr, l1
+from jaxgan.metrics.protocols import Protocol
+from jaxgan.metrics.summary import IMAGE, Wanted
+from jaxgan.train import loop, report, transforms
+from jaxgan.train.transforms import summarise_transforms
+
+DIGITS = data.open_source(data.DataOptions(name="digits"))
+PROTOCOL = Protocol(
+    "custom", ("psnr", "l1", "fd"), "random_conv", num_fake=230, num_real=230, of="transforms"
+)
+WANTED = Wanted(frozenset(["features"]), frozenset(["psnr", "l1", IMAGE]))
+
+
+def engine_and_state(devices=1, **options):
+    game = transforming.game(transforming.Options(**options), DIGITS.spec)
+    engine = train.make_engine(game, train.Options(devices=devices), seed=3)
+    return engine, engine.init()
+
+
+def test_each_transform_meets_the_example_that_it_was_made_of():
+    engine, state = engine_and_state(noise=0.0)
+    found = summarise_transforms(engine, state, DIGITS, 230, random_conv((8, 8, 1)), WANTED)
+    examples = DIGITS.images(230)
+    # The gain is a half at first.
+    made = np.round(0.5 * (examples / np.float32(127.5) - 1) * 127.5 + 127.5).astype(np.uint8)
+    assert (found.arrays[IMAGE] == made).all()
+    assert found.count == 230
+    assert found.labels.tolist() == [
+        int(label) for batch in DIGITS.spread(230) for label in batch["label"]
+    ]
+    for name, measure in (("psnr", finite_psnr), ("l1", l1)):
+        assert found.arrays[name].shape == (230, 1)
+        np.testing.assert_allclose(found.arrays[name][:, 0], measure(made, examples), rtol=1e-5)
+    assert found.moments["features"].count == 230
+
+
+def test_devices_give_the_same_numbers_of_a_transform_that_draws():
+    results = [
+        train.Evaluator(PROTOCOL, random_conv((8, 8, 1)), DIGITS)(*engine_and_state(n), step=0)
+        for n in (1, 8)
+    ]
+    one, many = map(scores, results)
+    assert one.keys() == {"psnr", "l1", "fd_random_conv"}
+    assert many == pytest.approx(one, rel=1e-5)
+    assert results[0]["protocol"] == results[1]["protocol"]
+    assert results[0]["protocol"]["of"] == "transforms"
+
+
+def test_large_pictures_go_in_small_parts_and_the_numbers_are_those_of_all(monkeypatch):
+    """What is read and transformed at once is bounded; the last part is filled up, and that is not counted."""
+    engine, state = engine_and_state(noise=0.0)
+    whole = summarise_transforms(engine, state, DIGITS, 23, random_conv((8, 8, 1)), WANTED)
+    read = []
+    gather = DIGITS.gather
+    monkeypatch.setattr(DIGITS, "gather", lambda i: read.append(len(i)) or gather(i))
+    monkeypatch.setattr(transforms, "MOST_PIXELS", 5 * 64)
+    engine, state = engine_and_state(noise=0.0)
+    parts = summarise_transforms(engine, state, DIGITS, 23, random_conv((8, 8, 1)), WANTED)
+    assert sorted(read) == [4, 4, 5, 5, 5]
+    for name in WANTED.arrays:
+        assert (parts.arrays[name] == whole.arrays[name]).all()
+    np.testing.assert_allclose(
+        parts.moments["features"].mean, whole.moments["features"].mean, rtol=1e-5, atol=1e-5
+    )
+
+
+def test_a_transform_that_diverged_and_an_extractor_that_cannot_are_named():
+    engine, state = engine_and_state()
+    broken = state.replace(params=jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), state.params))
+    with pytest.raises(ValueError, match="features of the fake examples contain NaN or Inf"):
+        summarise_transforms(engine, broken, DIGITS, 10, random_conv((8, 8, 1)), WANTED)
+
+    class Plain:
+        name, outputs = "corner", {"features": 1}
+
+    with pytest.raises(ValueError, match="'corner' has no `apply"):
+        summarise_transforms(engine, state, DIGITS, 10, Plain(), WANTED)
+
+
+# The grid -------------------------------------------------------------------------------------------------
+
+
+class Pairs(ArraySource):
+    """Digits in colour, each paired with its grey negative at half the size."""
+
+    def __init__(self):
+        super().__init__(np.repeat(DIGITS.images(20), 3, axis=3))
+        self.spec = DataSpec((8, 8, 3), None, 20, condition=(4, 4, 1))
+
+    def gather(self, indices):
+        batch = super().gather(indices)
+        return {**batch, "condition": 255 - batch["image"][:, ::2, ::2, :1]}
+
+
+def test_examples_stand_beside_what_is_made_of_them():
+    source = Pairs()
+    game = transforming.game(transforming.Options(noise=0.0), source.spec)
+    engine = train.make_engine(game, train.Options(devices=1), seed=3)
+    (examples,) = source.spread(16)
+    grid = loop.transform_grid(engine, engine.init(), jax.random.key(0), examples)
+    assert (grid.shape, grid.dtype) == ((16, 8, 8 + 1 + 8 + 1 + 8, 3), np.uint8)
+    condition, image, made = grid[:, :, :8], grid[:, :, 9:17], grid[:, :, 18:]
+    assert (condition[:, ::2, ::2] == examples["condition"]).all()
+    assert (image == examples["image"]).all()
+    assert (np.abs(made - (examples["image"] / 2 + 63.75)) <= 0.5).all()
+    assert (grid[:, :, [8, 17]] == 255).all()
+
+
+def test_pictures_of_other_sizes_stand_side_by_side_on_white():
+    small, large = np.zeros((2, 3, 4, 1), np.uint8), np.ones((2, 7, 5, 3), np.uint8)
+    shown = report.side_by_side(small, large)
+    assert shown.shape == (2, 7, 2 * 4 + 1 + 5, 3)
+    assert (shown[:, :6, :8] == 0).all()
+    assert (shown[:, 6, :9] == 255).all()
+    assert (shown[:, :, 9:] == 1).all()
+
+
+def test_the_grid_of_a_run_always_shows_the_same_examples(tmp_path):
+    source = Pairs()
+    game = transforming.game(
+        transforming.Options(noise=0.0, generates=False, learning_rate=0.0), source.spec
+    )
+    options = train.Options(steps=2, sample_every=1, log_every=1, devices=1)
+    result = train.train(game, source, tmp_path, options, say=lambda sentence: None)
+    grids = sorted((tmp_path / "transforms").iterdir())
+    assert [path.name for path in grids] == [f"{step:08d}.png" for step in range(3)]
+    assert len({path.read_bytes() for path in (*grids, tmp_path / "transforms.png")}) == 1
+    assert not (tmp_path / "samples").exists()
+    assert set(result.engine.traces().values()) == {1}
+    with Image.open(grids[0]) as picture:
+        # 16 strips of 26 x 8 in three columns with gaps of 4, enlarged until the smaller side is 256.
+        assert picture.size == (4 * (3 * 30 - 4), 4 * (6 * 12 - 4))
