@@ -7,6 +7,7 @@ A *style* generator maps a latent z to a style w and gives one to each of its la
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -16,7 +17,7 @@ import optax
 
 from jaxgan import weights
 from jaxgan.nets.features import lpips
-from jaxgan.tools import Made, Tool
+from jaxgan.tools import Made, Option, Tool
 
 Networks = Mapping[str, Any]
 
@@ -28,7 +29,7 @@ class Space(NamedTuple):
 
     Attributes:
       embed: (networks, z [N, latent_dim], label int32 [N] or None) -> points [N, D].
-      paint: (networks, points [N, D], label) -> pictures [N, H, W, C].
+      paint: (networks, points [N, D], label, **options) -> pictures [N, H, W, C].
       sphere: its points lie near a sphere, and so do those between them.
     """
 
@@ -132,12 +133,23 @@ def in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> np.nda
 
 
 def interpolation(
-    spaces: Mapping[str, Space], latent_dim: int, num_classes: int | None = None
+    spaces: Mapping[str, Space],
+    latent_dim: int,
+    num_classes: int | None = None,
+    painting: Mapping[str, Option] | None = None,
 ) -> Tool:
-    """A film of a walk between random latents; `spaces` by name, the default first."""
-    options = {"space": next(iter(spaces)), "points": 6, "frames": 24, "loop": True}
+    """A film of a walk between random latents.
 
-    def make(networks, key, space, points, frames, loop, label=-1):
+    Args:
+      spaces: by name, the default first.
+      latent_dim: of z.
+      num_classes: None if the generator is unconditional.
+      painting: {option: default} of what every space's `paint` takes beside.
+    """
+    painting = dict(painting or {})
+    options = {"space": next(iter(spaces)), "points": 6, "frames": 24, "loop": True, **painting}
+
+    def make(networks, key, space, points, frames, loop, label=-1, **given):
         if space not in spaces:
             raise ValueError(f"--options.space is '{space}'; it is one of {', '.join(spaces)}.")
         if points < 2 or frames < 1:
@@ -148,15 +160,14 @@ def interpolation(
         chosen = spaces[space]
         z, labels = _latents(key, points, latent_dim, num_classes, label)
         path = walk(jax.jit(chosen.embed)(networks, z, labels), frames, loop, chosen.sphere)
+        paint = jax.jit(partial(chosen.paint, **given))
         if labels is None:
-            paint = jax.jit(lambda networks, x: chosen.paint(networks, x, None))
-            pictures = in_batches(lambda x: paint(networks, x), path)
+            pictures = in_batches(lambda x: paint(networks, x, None), path)
         else:
-            paint = jax.jit(chosen.paint)
-            labels = jnp.repeat(labels, frames)[: len(path)]
-            labels = jnp.pad(labels, (0, len(path) - len(labels)), mode="edge")
-            pictures = in_batches(lambda x, label: paint(networks, x, label), path, labels)
-        return Made(np.clip(pictures, -1.0, 1.0), film=True, arrays={space: np.asarray(path)})
+            # Of the point that each frame comes from.
+            labels = np.asarray(labels)[np.arange(len(path)) // frames]
+            pictures = in_batches(partial(paint, networks), path, labels)
+        return Made(np.clip(pictures, -1.0, 1.0), film=True, arrays={space: path})
 
     return Tool(make, "a walk between random latents, as a film", _with_label(options, num_classes))
 
@@ -182,24 +193,25 @@ def style_tools(styles: Styles) -> dict[str, Tool]:
         for name, tool in tools.items()
     }
 
-    def every_layer(w):
-        return jnp.broadcast_to(w[:, None], (w.shape[0], styles.num_styles, w.shape[1]))
+    def paint(networks, w, truncation, truncation_layers):
+        w = jnp.broadcast_to(w[:, None], (w.shape[0], styles.num_styles, w.shape[1]))
+        return styles.paint(
+            networks, truncate(w, styles.mean(networks), truncation, truncation_layers)
+        )
 
     spaces = {
-        "w": Space(
-            styles.map, lambda networks, w, label: styles.paint(networks, every_layer(w)), False
-        ),
+        "w": Space(styles.map, lambda networks, w, label, **cut: paint(networks, w, **cut), False),
         "z": Space(
             lambda networks, z, label: z,
-            lambda networks, z, label: styles.paint(
-                networks, every_layer(styles.map(networks, z, label))
+            lambda networks, z, label, **cut: paint(
+                networks, styles.map(networks, z, label), **cut
             ),
             True,
         ),
     }
     return {
         **tools,
-        "interpolation": interpolation(spaces, styles.latent_dim, styles.num_classes),
+        "interpolation": interpolation(spaces, styles.latent_dim, styles.num_classes, cut),
         "projection": Tool(
             lambda networks, key, **given: _projection(styles, networks, key, **given),
             "the latent whose picture is most like the given one",

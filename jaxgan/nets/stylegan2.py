@@ -18,7 +18,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import resample
-from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, equalised_kernel, leaky_relu
+from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, leaky_relu
 from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.modulated import FIR, StyledConv, ToPicture
 from jaxgan.nets.norm import pixel_norm
@@ -104,20 +104,8 @@ class Synthesis(nn.Module):
         return picture
 
 
-class DownConv(nn.Module):
-    """Equalised convolution and `FIR` to half the size: [B, H, W, C] -> [B, H/2, W/2, features]."""
-
-    features: int
-    kernel_size: tuple[int, int] = (3, 3)
-    use_bias: bool = True
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        kernel = equalised_kernel(self, (*self.kernel_size, x.shape[-1], self.features))
-        bias = (
-            self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
-        )
-        return resample.conv_downsample_fir(x, kernel, FIR, bias)
+def _down(x: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
+    return resample.conv_downsample_fir(x, kernel, FIR, bias)
 
 
 class Critic(nn.Module):
@@ -146,9 +134,11 @@ class Critic(nn.Module):
         x = leaky_relu(EqualisedConv(width(size), (1, 1), name="input")(x.astype(self.dtype)))
         while size > 4:
             y = leaky_relu(EqualisedConv(width(size), name=f"conv{size}")(x))
-            y = leaky_relu(DownConv(width(size // 2), name=f"down{size}")(y))
+            y = leaky_relu(EqualisedConv(width(size // 2), convolve=_down, name=f"down{size}")(y))
             if self.residual:
-                skip = DownConv(width(size // 2), (1, 1), use_bias=False, name=f"skip{size}")(x)
+                skip = EqualisedConv(
+                    width(size // 2), (1, 1), False, convolve=_down, name=f"skip{size}"
+                )(x)
                 y = (y + skip) * jnp.asarray(np.sqrt(0.5), y.dtype)
             x, size = y, size // 2
         x = minibatch_std(x.astype(jnp.float32), self.group_size)
