@@ -23,5 +23,5 @@ def get_config():
             "augmentation_rise_kimg": 100.0,
         },
         "data": {"name": "digits"},
-        "train": {"steps": 2_000, "log_every": 20, "sample_every": 400, "checkpoint_every": 1_000},
+        "train": {"steps": 1_500, "log_every": 20, "sample_every": 300, "checkpoint_every": 500},
     }
