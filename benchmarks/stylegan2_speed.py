@@ -4,8 +4,8 @@
     python benchmarks/stylegan2_speed.py --resolution 256 --batch 32 --dtype bfloat16    # on a GPU
 
 The turns of both play alternately. A round costs the critic's and the generator's turn and the average of the weights,
-and a sixteenth of R1's and a quarter of path length's turn: the last line. On a GPU the twin plays also with its networks
-compiled. No augmentation: that of ADA is a matter of its own.
+and a sixteenth of R1's and a quarter of path length's turn: the last line. On a GPU the twin also plays with its
+networks compiled. No augmentation: that of ADA is a matter of its own.
 """
 
 from __future__ import annotations

@@ -326,7 +326,7 @@ def _projection(
         )
     if steps < 1:
         raise ValueError(f"--options.steps is {steps}; a search takes at least one.")
-    away, extra = _distance(distance, weights, heads)
+    away, network = _distance(distance, weights, heads)
     target = jnp.asarray(image)[None]
     z_key, step_key = jax.random.split(key)
     z, labels = _latents(z_key, 10_000, styles.latent_dim, styles.num_classes, -1)
@@ -343,18 +343,18 @@ def _projection(
         w = jnp.broadcast_to(found["w"], (styles.num_styles, found["w"].shape[1]))
         return styles.paint({**networks, "generator": generator}, w[None])
 
-    def loss(found, networks, extra, shift):
+    def loss(found, networks, network, target, shift):
         picture = paint(networks, {**found, "w": found["w"] + shift})
-        value = away(extra, picture, target)
+        value = away(network, picture, target)
         if noise:
             value += noise_weight * sum(map(_correlation, jax.tree.leaves(found["noise"])))
         return value
 
     @jax.jit
-    def step(found, moments, networks, extra, t, key):
+    def step(found, moments, networks, network, target, t, key):
         shift = jax.random.normal(key, found["w"].shape)
         shift = shift * 0.05 * deviation * jnp.square(jnp.maximum(0.0, 1.0 - t / 0.75))
-        gradient = jax.grad(loss)(found, networks, extra, shift)
+        gradient = jax.grad(loss)(found, networks, network, target, shift)
         # Optax raises a float to an int32 count, which a program under strict promotion may not.
         with jax.numpy_dtype_promotion("standard"):
             updates, moments = adam.update(gradient, moments)
@@ -368,10 +368,11 @@ def _projection(
     moments = adam.init(found)
     for i in range(steps):
         t = np.float32((i + 1) / (steps + 1))
-        found, moments = step(found, moments, networks, extra, t, jax.random.fold_in(step_key, i))
+        key = jax.random.fold_in(step_key, i)
+        found, moments = step(found, moments, networks, network, target, t, key)
     picture = jnp.clip(jax.jit(paint)(networks, found), -1.0, 1.0)
     numbers = {
-        "distance": float(away(extra, picture, target)),
+        "distance": float(away(network, picture, target)),
         "psnr": float(-10.0 * jnp.log10(jnp.mean(jnp.square(picture - target) / 4.0) + 1e-12)),
     }
     named = jax.tree_util.tree_leaves_with_path(found["noise"])
@@ -407,14 +408,14 @@ def _correlation(noise: jax.Array) -> jax.Array:
 
 
 def _distance(name: str, file: str, heads: str):
-    """((weights, one, other) -> how far apart two pictures are, those weights)."""
+    """((the variables of a network, one, other) -> how far apart two pictures are, those variables)."""
     if name == "pixels":
         return lambda _, x, y: jnp.mean(jnp.square(x - y)), ()
     backbone = name.removeprefix("lpips_")
     if name == backbone or backbone not in lpips.BACKBONES:
         known = ", ".join(f"lpips_{backbone}" for backbone in lpips.BACKBONES)
         raise ValueError(f"--options.distance is '{name}'; it is pixels, {known}.")
-    network, lines = (
+    tensors, lines = (
         weights.load(published, given or None)[0]
         for published, given in zip(lpips.FILES[backbone], (file, heads), strict=True)
     )
@@ -422,7 +423,7 @@ def _distance(name: str, file: str, heads: str):
     def away(variables, x, y):
         return lpips.lpips(variables, _for_lpips(x), _for_lpips(y), backbone)[0]
 
-    return away, lpips.convert(network, lines, backbone)
+    return away, lpips.convert(tensors, lines, backbone)
 
 
 def _for_lpips(x: jax.Array) -> jax.Array:

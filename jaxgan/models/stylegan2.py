@@ -55,9 +55,7 @@ class Options:
     mixing: float = 0.9  # share of the images that are made of two latents
     average_style_decay: float = 0.998  # of the mean of w, per round
     ema_half_life_kimg: float = 10.0  # of the averaged generator; 0 keeps none
-    ema_ramp_up: float = (
-        0.05  # the half-life is at most this share of the images seen; 0 for no ramp
-    )
+    ema_ramp_up: float = 0.05  # half-life at most this share of the images seen; 0: no ramp
     augmentation: str = "adaptive"  # adaptive | fixed | off
     augmentation_groups: str = "bgc"  # of jaxgan.augment.ada
     augmentation_p: float = 0.0  # at the start; always, if fixed

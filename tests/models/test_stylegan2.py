@@ -17,6 +17,7 @@ from jaxgan.game import DataSpec, Engine
 from jaxgan.models import stylegan2
 from jaxgan.nets import modulated
 from jaxgan.nets import stylegan2 as nets
+from jaxgan.nets.features import lpips
 
 SPEC = DataSpec((8, 8, 3), 10, 1000)
 SMALL = stylegan2.Options(
@@ -524,6 +525,28 @@ def test_projection_finds_a_picture_of_the_generator(tiny, played):
     for name in ("noise/conv4/map", "noise/up8/map", "noise/conv8/map"):  # stay normal
         np.testing.assert_allclose(made.arrays[name].mean(), 0.0, atol=1e-5)
         np.testing.assert_allclose(made.arrays[name].var(), 1.0, rtol=1e-4)
+
+
+def test_projection_by_a_perceptual_distance(tiny, played, monkeypatch):
+    """LPIPS of the pictures that are shown, by weights that stand in for the published files."""
+    rng = np.random.default_rng(0)
+    sizes = {0: (64, 3, 11), 3: (192, 64, 5), 6: (384, 192, 3), 8: (256, 384, 3), 10: (256, 256, 3)}
+    backbone, heads = {}, {}
+    for layer, (place, (features, inputs, side)) in enumerate(sizes.items()):
+        kernel = rng.normal(size=(features, inputs, side, side)) / np.sqrt(inputs * side**2)
+        backbone |= {
+            f"features.{place}.weight": kernel,
+            f"features.{place}.bias": kernel[:, 0, 0, 0],
+        }
+        heads[f"lin{layer}.model.1.weight"] = np.abs(rng.normal(size=(1, features, 1, 1)))
+    files = {"alexnet": backbone, "lpips_alex": heads}
+    monkeypatch.setattr(latent_tools.weights, "load", lambda name, path: (files[name], path))
+    image = {"image": np.float32(rng.uniform(-1, 1, (8, 8, 3)))}
+    options = {"distance": "lpips_alex", "steps": 1, "noise": False}
+    made = tiny.tools["projection"](played[1].networks(), jax.random.key(0), image, **options)
+    one, other = (np.kron(x, np.ones((8, 8, 1), np.float32))[None] for x in made.pictures)
+    expected = lpips.lpips(lpips.convert(backbone, heads), jnp.asarray(one), jnp.asarray(other))
+    np.testing.assert_allclose(made.numbers["distance"], expected[0], rtol=1e-4)
 
 
 # What is refused ----------------------------------------------------------------------------------------------------
