@@ -47,6 +47,7 @@ class Tool:
       options: {name: default}.
       pictures: names of the pictures that it needs.
       optional_pictures: names of those that it can do without.
+      channels: of its pictures; 0 for as many as the game's samples have.
     """
 
     make: Callable[..., Made]
@@ -54,6 +55,7 @@ class Tool:
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     pictures: tuple[str, ...] = ()
     optional_pictures: tuple[str, ...] = ()
+    channels: int = 0
 
     def __call__(
         self,

@@ -1,0 +1,28 @@
+"""StyleGAN2 on your own pictures at 1024x1024: the paper's configuration F.
+
+Paper: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", Sections 2 to 4 and Appendix B; it
+has no augmentation, which ADA adds where the data are few (--config.model.augmentation=off leaves it out).
+Data: a folder or zip of pictures (--config.data.path=FOLDER), cut to squares and resized.
+Published: FID 2.84 on FFHQ (the paper's Table 1).
+Cost: 25,000 thousand images; 154 to 162 s for a thousand on one V100 in ADA's README.
+Command: jaxgan train --config stylegan2_1024 --config.data.path=FOLDER
+"""
+
+
+def get_config():
+    return {
+        "model": {"name": "stylegan2", "ema_ramp_up": 0.0, "dtype": "bfloat16"},
+        "data": {
+            "name": "folder",
+            "resolution": 1024,
+            "channels": 3,
+            "labels": False,
+            "flip": True,
+        },
+        "train": {
+            "steps": 781_250,
+            "log_every": 20,
+            "sample_every": 1_000,
+            "checkpoint_every": 1_000,
+        },
+    }

@@ -1,0 +1,321 @@
+"""StyleGAN2 with adaptive discriminator augmentation (ADA).
+
+Papers: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks" (mapping, noise,
+style mixing, truncation); Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (demodulation,
+skips and residuals, path length, lazy regularisation); Karras et al. 2020, "Training Generative Adversarial Networks
+with Limited Data" (ADA, class conditioning, the CIFAR-10 settings).
+Reference implementation: rosinality/stylegan2-pytorch (PyTorch, MIT), for networks and losses; written from the papers.
+
+Intended differences: whether two latents are mixed, and where, is drawn for each image and not for a batch. The mean
+path length is a constant to the gradient, as in the paper (the reference's depends on the batch's own lengths).
+Generated pictures are conditioned on the labels of the batch, which are distributed as the data's. The minibatch
+standard deviation forms its groups in the global batch. ADA resamples geometry as `jaxgan.augment.ada` tells. Nothing
+is clamped in low precision: bfloat16 has float32's range.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan import adversarial, augment, latent_tools, losses, penalties
+from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn
+from jaxgan.nets import modulated, stylegan2
+
+AUGMENTATIONS = ("adaptive", "fixed", "off")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    latent_dim: int = 512  # of z
+    style_dim: int = 512  # of w
+    mapping_layers: int = 8
+    mapping_lr_multiplier: float = 0.01
+    critic_mapping_layers: int = 8  # of the label's mapping in a conditional critic
+    channel_base: int = 32_768  # channels at resolution r are channel_base / r ...
+    channel_max: int = 512  # ... and at most these
+    critic: str = "residual"  # residual | plain
+    minibatch_std_group: int = 4  # images
+    conditional: bool = False  # on labels
+    batch_size: int = 32
+    learning_rate: float = 0.002
+    beta1: float = 0.0
+    beta2: float = 0.99
+    r1_gamma: float = 10.0  # of the whole picture's squared gradient; 0 for none
+    r1_every: int = 16  # rounds
+    # Of the squared deviation of lengths that are averaged over the layers, for noise scaled by 1 / r; 0 for none. 2 is
+    # the paper's log 2 / (r^2 (log r - log 2)) = 2 / (r^2 num_styles), which sums over layers and does not scale.
+    path_weight: float = 2.0
+    path_every: int = 4  # rounds
+    path_batch_shrink: int = 2  # its batch is smaller by this
+    path_mean_decay: float = 0.99
+    mixing: float = 0.9  # share of the images that are made of two latents
+    average_style_decay: float = 0.998  # of the mean of w, per round
+    ema_half_life_kimg: float = 10.0  # of the averaged generator; 0 keeps none
+    ema_ramp_up: float = 0.05  # half-life at most this share of the images seen; 0: no ramp
+    augmentation: str = "adaptive"  # adaptive | fixed | off
+    augmentation_groups: str = "bgc"  # of jaxgan.augment.ada
+    augmentation_p: float = 0.0  # at the start; always, if fixed
+    augmentation_target: float = 0.6  # of E sign C(x) over real pictures
+    augmentation_rise_kimg: float = 500.0  # in which p may go from 0 to 1
+    dtype: str = "float32"  # of the convolutions: float32 | bfloat16
+
+
+def game(options: Options, spec: DataSpec) -> Game:
+    _check(options, spec)
+    resolution, picture_channels = spec.shape[1:]
+    num_classes = adversarial.classes(options, spec)
+    dtype = adversarial.compute_dtype(options)
+    num_styles = stylegan2.num_styles(resolution)
+    width = {"channel_base": options.channel_base, "channel_max": options.channel_max}
+    mapping = stylegan2.Mapping(
+        options.style_dim, options.mapping_layers, options.mapping_lr_multiplier, num_classes
+    )
+    synthesis = stylegan2.Synthesis(resolution, picture_channels, **width, dtype=dtype)
+    critic = stylegan2.Critic(
+        **width,
+        residual=options.critic == "residual",
+        group_size=options.minibatch_std_group,
+        num_classes=num_classes,
+        mapping_layers=options.critic_mapping_layers,
+        dtype=dtype,
+    )
+
+    # The generator: w of latents, pictures of w ---------------------------------------------------------------
+
+    def style(network, z, label):
+        return mapping.apply({"params": network["params"]["mapping"]}, z, label)
+
+    def paint(network, w, key=None):
+        """Pictures of w [B, num_styles, D]: with noise drawn from the key, or the constant maps."""
+        variables = {"params": network["params"]["synthesis"], "noise": network["noise"]}
+        if key is None:
+            return synthesis.apply(variables, w, "constant")
+        return synthesis.apply(variables, w, "random", rngs={"noise": key})
+
+    def every_layer(w):
+        return jnp.broadcast_to(w[:, None], (w.shape[0], num_styles, w.shape[1]))
+
+    def draw(network, key, num, label):
+        """w [num, num_styles, D] with styles mixed, and what it is of before, [num, D]."""
+        z_key, layers_key = jax.random.split(key)
+        if not options.mixing:
+            w = style(network, jax.random.normal(z_key, (num, options.latent_dim)), label)
+            return every_layer(w), w
+        z = jax.random.normal(z_key, (2 * num, options.latent_dim))
+        one, other = jnp.split(style(network, z, None if label is None else jnp.tile(label, 2)), 2)
+        layers = mixed_layers(layers_key, num, num_styles, options.mixing)
+        return latent_tools.mix(one, other, layers), one
+
+    # The losses -------------------------------------------------------------------------------------------------
+
+    def generator_of(params, variables):
+        return {"params": params["generator"], **variables["generator"]}
+
+    def label_of(batch):
+        return None if num_classes is None else batch["label"]
+
+    def judge(params, variables, picture, label, key):
+        """Logits of augmented pictures: the critic sees no others."""
+        if options.augmentation != "off":
+            p = variables["critic"]["augmentation"]["ada"].p
+            picture = augment.ada(picture, key, p, options.augmentation_groups)
+        return critic.apply({"params": params["critic"]}, picture, label)
+
+    def critic_loss(params, variables, batch, key):
+        style_key, noise_key, *keys = jax.random.split(key, 4)
+        real, label = adversarial.decode(batch["image"]), label_of(batch)
+        network = generator_of(params, variables)
+        w, _ = draw(network, style_key, real.shape[0], label)
+        fake = jax.lax.stop_gradient(paint(network, w, noise_key))
+        # Two passes: a group of the minibatch standard deviation is all real or all generated.
+        real_logits = judge(params, variables, real, label, keys[0])
+        fake_logits = judge(params, variables, fake, label, keys[1])
+        metrics = {"real": jnp.mean(real_logits), "fake": jnp.mean(fake_logits)}
+        metrics["gap"] = metrics["real"] - metrics["fake"]
+        new = {}
+        if options.augmentation != "off":
+            ada = variables["critic"]["augmentation"]["ada"]
+            if options.augmentation == "adaptive":
+                ada = augment.ada_update(
+                    ada,
+                    real_logits,
+                    target=options.augmentation_target,
+                    rise_kimg=options.augmentation_rise_kimg,
+                )
+                metrics["overfitting"] = ada.overfitting
+            metrics["p"] = ada.p
+            new = {"critic": {**variables["critic"], "augmentation": {"ada": ada}}}
+        return Loss(losses.non_saturating.critic(real_logits, fake_logits), new, metrics)
+
+    def r1_loss(params, variables, batch, key):
+        real, label = adversarial.decode(batch["image"]), label_of(batch)
+        # By the pictures before augmentation, through it.
+        penalty = penalties.r1(lambda x: judge(params, variables, x, label, key), real)
+        return Loss(options.r1_every * options.r1_gamma * penalty, {}, {"penalty": penalty})
+
+    def generator_loss(params, variables, batch, key):
+        style_key, noise_key, augment_key = jax.random.split(key, 3)
+        label, network = label_of(batch), generator_of(params, variables)
+        w, one = draw(network, style_key, batch["image"].shape[0], label)
+        fake = paint(network, w, noise_key)
+        logits = judge(params, variables, fake, label, augment_key)
+        average = optax.incremental_update(
+            jax.lax.stop_gradient(jnp.mean(one, axis=0)),
+            network["average"]["style"],
+            1.0 - options.average_style_decay,
+        )
+        new = {"generator": {**variables["generator"], "average": {"style": average}}}
+        return Loss(losses.non_saturating.generator(logits), new, {})
+
+    def path_loss(params, variables, batch, key):
+        style_key, noise_key, direction_key = jax.random.split(key, 3)
+        num = batch["image"].shape[0] // options.path_batch_shrink
+        label, network = label_of(batch), generator_of(params, variables)
+        w, _ = draw(network, style_key, num, None if label is None else label[:num])
+        penalty, mean = penalties.path_length(
+            lambda w: paint(network, w, noise_key),
+            w,
+            network["path"]["mean"],
+            direction_key,
+            options.path_mean_decay,
+        )
+        new = {"generator": {**variables["generator"], "path": {"mean": mean}}}
+        metrics = {"penalty": penalty, "length": mean}
+        return Loss(options.path_every * options.path_weight * penalty, new, metrics)
+
+    # The game ---------------------------------------------------------------------------------------------------
+
+    def init_generator(key):
+        z = jnp.zeros((1, options.latent_dim))
+        label = None if num_classes is None else jnp.zeros((1,), jnp.int32)
+        mapping_key, synthesis_key = jax.random.split(key)
+        w = jnp.zeros((1, num_styles, options.style_dim))
+        painter = synthesis.init(synthesis_key, w, "constant")
+        return {
+            "params": {
+                "mapping": mapping.init(mapping_key, z, label)["params"],
+                "synthesis": painter["params"],
+            },
+            "noise": painter["noise"],
+            "average": {"style": jnp.zeros(options.style_dim)},
+            "path": {"mean": jnp.zeros(())},
+        }
+
+    def init_critic(key):
+        label = None if num_classes is None else jnp.zeros((1,), jnp.int32)
+        born = critic.init(key, jnp.zeros((1, *spec.shape)), label)
+        if options.augmentation != "off":
+            born["augmentation"] = {"ada": augment.ada_start(options.augmentation_p)}
+        return born
+
+    def generate(networks, key, num, labels, truncation, truncation_layers, noise):
+        if noise not in modulated.NOISE:
+            raise ValueError(f"--options.noise is '{noise}'; it is 'random' or 'constant'.")
+        z_key, label_key, noise_key = jax.random.split(key, 3)
+        network = networks["generator"]
+        if num_classes is None:
+            labels = None
+        elif labels is None:
+            labels = jax.random.randint(label_key, (num,), 0, num_classes)
+        w = every_layer(style(network, jax.random.normal(z_key, (num, options.latent_dim)), labels))
+        w = latent_tools.truncate(w, network["average"]["style"], truncation, truncation_layers)
+        return jnp.clip(paint(network, w, noise_key if noise == "random" else None), -1.0, 1.0)
+
+    turns = (
+        Turn(("critic",), critic_loss),
+        Turn(("critic",), r1_loss, "r1", options.r1_every, fresh_batch=False),
+        Turn(("generator",), generator_loss, fresh_batch=False),
+        Turn(("generator",), path_loss, "path", options.path_every, fresh_batch=False),
+    )
+    weights = {"r1": options.r1_gamma, "path": options.path_weight}
+    turns = tuple(turn for turn in turns if weights.get(turn.name, 1.0))
+    styles = latent_tools.Styles(
+        options.latent_dim,
+        num_styles,
+        num_classes,
+        spec.shape,
+        lambda networks, z, label: style(networks["generator"], z, label),
+        lambda networks, w: paint(networks["generator"], w),
+        lambda networks: networks["generator"]["average"]["style"],
+    )
+    return Game(
+        players={
+            "critic": Player(
+                init_critic,
+                adam(options, options.r1_every if options.r1_gamma else 0),
+                apply=lambda network, x, label: critic.apply(
+                    {"params": network["params"]}, x, label
+                ),
+            ),
+            "generator": Player(
+                init_generator,
+                adam(options, options.path_every if options.path_weight else 0),
+                options.ema_half_life_kimg,
+                options.ema_ramp_up or None,
+                lambda network, z, label: paint(network, every_layer(style(network, z, label))),
+            ),
+        },
+        stages=(Stage(turns, options.batch_size),),
+        generate=generate,
+        sample_shape=spec.shape,
+        num_classes=num_classes,
+        options={"truncation": 1.0, "truncation_layers": num_styles, "noise": "random"},
+        tools=latent_tools.style_tools(styles),
+    )
+
+
+def mixed_layers(key: jax.Array, num: int, num_styles: int, share: float) -> jax.Array:
+    """Which layers take their style from a second latent, boolean [num, num_styles]: all from a random one on, not the
+    first, in this share of the images (StyleGAN, Section 3.1)."""
+    place_key, share_key = jax.random.split(key)
+    place = jax.random.randint(place_key, (num, 1), 1, num_styles)
+    return (jnp.arange(num_styles)[None] >= place) & (
+        jax.random.uniform(share_key, (num, 1)) < share
+    )
+
+
+def adam(options: Options, every: int) -> optax.GradientTransformation:
+    """Adam of a player with a regulariser every k rounds, which is a (k + 1)th step in k rounds.
+
+    With c = k / (k + 1): c lr, beta1^c, beta2^c, so that rounds and not steps count (StyleGAN2, Appendix B); 0 for a
+    player without.
+    """
+    c = every / (every + 1) if every else 1.0
+    return optax.adam(c * options.learning_rate, options.beta1**c, options.beta2**c)
+
+
+def _check(options: Options, spec: DataSpec) -> None:
+    """Raises what cannot be trained."""
+    shape = spec.shape
+    if len(shape) != 3 or shape[0] != shape[1] or shape[0] < 8 or shape[0] & (shape[0] - 1):
+        size = " x ".join(map(str, shape[:2]))
+        nearest = 1 << max(3, (max(shape[:2]) - 1).bit_length())
+        raise ValueError(
+            f"stylegan2 makes square pictures of a power of two pixels, from 8; those of the data are {size}."
+            f" Set --config.data.resolution={nearest}."
+        )
+    choices = (
+        ("critic", stylegan2.CRITICS),
+        ("augmentation", AUGMENTATIONS),
+        ("augmentation_groups", tuple(augment.GROUPS)),
+    )
+    for name, known in choices:
+        if getattr(options, name) not in known:
+            raise ValueError(
+                f"--config.model.{name} is '{getattr(options, name)}'; it is one of {', '.join(known)}."
+            )
+    colours = "color" in augment.GROUPS[options.augmentation_groups]
+    if options.augmentation != "off" and colours and shape[2] not in (1, 3):
+        raise ValueError(
+            f"--config.model.augmentation_groups={options.augmentation_groups} changes colours, but the data has"
+            f" {shape[2]} channels, not 1 or 3; set it to bg."
+        )
+    if options.path_weight and not 1 <= options.path_batch_shrink <= options.batch_size:
+        raise ValueError(
+            f"--config.model.path_batch_shrink is {options.path_batch_shrink}; it divides the batch of"
+            f" {options.batch_size} and leaves at least one picture: give 1 to {options.batch_size}."
+        )

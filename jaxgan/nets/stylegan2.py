@@ -1,0 +1,153 @@
+"""StyleGAN2's networks: mapping, synthesis with skip connections, residual critic.
+
+What computes in `dtype`: the convolutions of synthesis and critic, their noise and activations. In float32 always: the
+mapping, the styles and demodulation, the picture as it is summed up over the resolutions, and the critic's end, from
+the minibatch standard deviation on.
+
+Sources: Karras et al., A Style-Based Generator Architecture for GANs (2019), Figure 1 and Appendix C, for mapping,
+noise and constant input; Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 2 and
+Figure 7, for modulation, skips and residuals; Karras et al., Training GANs with Limited Data (2020), Appendix D, for
+conditioning on a class.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan import resample
+from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, leaky_relu
+from jaxgan.nets.minibatch_std import minibatch_std
+from jaxgan.nets.modulated import FIR, StyledConv, ToPicture
+from jaxgan.nets.norm import pixel_norm
+
+CRITICS = ("residual", "plain")
+
+
+def num_styles(resolution: int) -> int:
+    """Inputs w that a synthesis of that resolution takes: one for each convolution, and the last picture layer's.
+
+    >>> num_styles(1024)
+    18
+    """
+    return 2 * resolution.bit_length() - 4
+
+
+def channels(resolution: int, base: int, maximum: int) -> int:
+    """Channels of the layers at one resolution.
+
+    >>> [channels(r, base=32768, maximum=512) for r in (4, 64, 128, 1024)]
+    [512, 512, 256, 32]
+    """
+    return max(1, min(base // resolution, maximum))
+
+
+class Mapping(nn.Module):
+    """Latent z [B, L], or None, and label int32 [B], or None, to w [B, features], float32.
+
+    z and an embedding of the label are each brought to unit mean square, put side by side, and go through `layers`
+    dense layers with leaky ReLUs whose learning rate is `lr_multiplier` times that of the others.
+    """
+
+    features: int
+    layers: int = 8
+    lr_multiplier: float = 0.01
+    num_classes: int | None = None
+
+    @nn.compact
+    def __call__(self, z: jax.Array | None, label: jax.Array | None) -> jax.Array:
+        given = [] if z is None else [pixel_norm(z.astype(jnp.float32))]
+        if self.num_classes is not None:
+            one_hot = jax.nn.one_hot(label, self.num_classes)
+            given.append(pixel_norm(EqualisedDense(self.features, name="embed")(one_hot)))
+        x = jnp.concatenate(given, axis=-1)
+        for i in range(self.layers):
+            dense = EqualisedDense(
+                self.features, lr_multiplier=self.lr_multiplier, name=f"dense{i}"
+            )
+            x = leaky_relu(dense(x))
+        return x
+
+
+class Synthesis(nn.Module):
+    """Styles w [B, num_styles, D] to pictures, float32 [B, resolution, resolution, picture_channels].
+
+    A learned constant of 4x4 pixels goes through two styled convolutions at each resolution (one at the first), and
+    each resolution adds to the picture, enlarged so far. `noise`: see `StyledConv`.
+    """
+
+    resolution: int
+    picture_channels: int
+    channel_base: int
+    channel_max: int
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, w: jax.Array, noise: str = "random") -> jax.Array:
+        width = channels(4, self.channel_base, self.channel_max)
+        x = self.param("constant", nn.initializers.normal(1.0), (4, 4, width))
+        x = jnp.broadcast_to(x.astype(self.dtype), (w.shape[0], *x.shape))
+        picture, size, style = None, 4, 0
+        while size <= self.resolution:
+            width = channels(size, self.channel_base, self.channel_max)
+            if size > 4:
+                x = StyledConv(width, up=True, name=f"up{size}")(x, w[:, style], noise)
+                style += 1
+            x = StyledConv(width, name=f"conv{size}")(x, w[:, style], noise)
+            style += 1
+            # By the style of the next convolution.
+            added = ToPicture(self.picture_channels, name=f"picture{size}")(x, w[:, style])
+            picture = added if size == 4 else resample.upsample_fir(picture, FIR) + added
+            size *= 2
+        return picture
+
+
+def _down(x: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
+    return resample.conv_downsample_fir(x, kernel, FIR, bias)
+
+
+class Critic(nn.Module):
+    """Pictures [B, R, R, C] and labels int32 [B], or None, to logits, float32 [B].
+
+    At each resolution two 3x3 convolutions, the second to half the size, and, if `residual`, a 1x1 one around them.
+    With classes the last layer gives a vector, and the logit is its product with one that a mapping makes of the label
+    (Miyato and Koyama's projection), over the root of their length.
+    """
+
+    channel_base: int
+    channel_max: int
+    residual: bool = True
+    group_size: int = 4
+    num_classes: int | None = None
+    mapping_layers: int = 8
+    dtype: jnp.dtype = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: jax.Array, label: jax.Array | None) -> jax.Array:
+        size = x.shape[1]
+
+        def width(size):
+            return channels(size, self.channel_base, self.channel_max)
+
+        x = leaky_relu(EqualisedConv(width(size), (1, 1), name="input")(x.astype(self.dtype)))
+        while size > 4:
+            y = leaky_relu(EqualisedConv(width(size), name=f"conv{size}")(x))
+            y = leaky_relu(EqualisedConv(width(size // 2), convolve=_down, name=f"down{size}")(y))
+            if self.residual:
+                skip = EqualisedConv(
+                    width(size // 2), (1, 1), False, convolve=_down, name=f"skip{size}"
+                )(x)
+                y = (y + skip) * jnp.asarray(np.sqrt(0.5), y.dtype)
+            x, size = y, size // 2
+        x = minibatch_std(x.astype(jnp.float32), self.group_size)
+        x = leaky_relu(EqualisedConv(width(4), name="conv4")(x))
+        x = leaky_relu(EqualisedDense(width(4), name="dense")(x.reshape(x.shape[0], -1)))
+        if self.num_classes is None:
+            return EqualisedDense(1, name="output")(x)[:, 0]
+        x = EqualisedDense(width(4), name="output")(x)
+        mapping = Mapping(
+            width(4), self.mapping_layers, num_classes=self.num_classes, name="mapping"
+        )
+        return jnp.sum(x * mapping(None, label), axis=-1) / np.float32(np.sqrt(width(4)))
