@@ -35,6 +35,8 @@ def tools(
 
     def start(key, num, label):
         """The tokens that sequences start with."""
+        if num < 1:
+            raise ValueError(f"--options.num is {num}; ask for one picture or more.")
         if label >= transformer.prefixes:
             raise ValueError(
                 f"--options.label is {label}, but this run's classes are 0 to {transformer.prefixes - 1}; give one of"

@@ -89,7 +89,8 @@ def by_name(name: str, file: str = "") -> Perceptual:
         raise ValueError(f"the weights of {name} are {what}, but {len(files)} are given: '{file}'.")
     if name.startswith("lpips_"):
         return _lpips(name.removeprefix("lpips_"), files or (None, None))
-    return _vgg(*(files or (None,))) if name == "vgg16" else _maps(name, *(files or (None,)))
+    (file,) = files or (None,)
+    return _vgg(file) if name == "vgg16" else _maps(name, file)
 
 
 def _lpips(backbone: str, files: tuple[str | None, ...]) -> Perceptual:

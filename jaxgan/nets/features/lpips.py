@@ -87,22 +87,17 @@ def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "ale
         raise ValueError(
             f"lpips compares pictures of equal shape, not {list(x.shape)} with {list(y.shape)}"
         )
-    # One after the other, so that a gradient by one of the two costs nothing for the other.
-    ours, theirs = (
-        _NETWORKS[backbone].apply(
-            {"params": variables["backbone"]}, standardise(images, _MEAN, _DEVIATION)
-        )
-        for images in (x, y)
-    )
-    if not all(ours[name].size for name in maps):
+    both = standardise(jnp.concatenate([x, y]), _MEAN, _DEVIATION)
+    found = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
+    if not all(found[name].size for name in maps):
         raise ValueError(
             f"pictures {list(x.shape)} are too small for the poolings of {backbone!r}; enlarge them "
             "to 32 pixels a side or more"
         )
     total = jnp.zeros(x.shape[0], jnp.float32)
     for name, head in zip(maps, variables["heads"], strict=True):
-        difference = unit_vectors(ours[name]) - unit_vectors(theirs[name])
-        weighted = jnp.square(difference) * head.reshape(1, 1, 1, -1)
+        a, b = jnp.split(unit_vectors(found[name]), 2)
+        weighted = jnp.square(a - b) * head.reshape(1, 1, 1, -1)
         total += weighted.sum(axis=3).mean(axis=(1, 2))
     return total
 
