@@ -183,9 +183,9 @@ def test_resumes_bit_for_bit_between_the_regularisers(tiny, played):
 
 
 def test_one_and_eight_devices_agree():
-    """Without what is `augment`'s and the mapping's, and tested there: it doubles the time to compile."""
-    small = make(TINY, augmentation="off", mapping_layers=1)
-    battery.check_devices(small, TINY, 3)
+    """Without what each image has for itself: it doubles the time to compile."""
+    small = make(TINY, augmentation="off", mapping_layers=1, mixing=0.0, critic="plain")
+    battery.check_devices(small, TINY, 2)
 
 
 @pytest.mark.slow
