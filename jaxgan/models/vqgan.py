@@ -29,10 +29,11 @@ import optax
 
 from jaxgan import adversarial, losses
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn
-from jaxgan.nets import code_tools, codebook, perceptual
+from jaxgan.nets import codebook, perceptual
 from jaxgan.nets.patchgan import PatchCritic
 from jaxgan.nets.transformer import SAMPLING, Transformer, prefixes, sample
 from jaxgan.nets.vqgan import Autoencoder, Decoder, Encoder, levels, psnr
+from jaxgan.tools.codes import code_tools
 
 # A code is in use if it was chosen in one of the last so many batches.
 USAGE_BATCHES = 100
@@ -173,7 +174,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         num_classes=num_classes,
         options=SAMPLING,
         transform=transform,
-        tools=code_tools.tools(autoencoder, transformer, spec.shape),
+        tools=code_tools(autoencoder, transformer, spec.shape),
     )
 
 
