@@ -80,6 +80,20 @@ def test_dead_codes_become_latents_of_the_batch_and_no_others_move(averaged):
     assert set(codebook.nearest(codebook.vectors(network), z).tolist()) >= {1, 4, 5}
 
 
+def test_a_batch_over_eight_devices_moves_the_codes_alike():
+    network = codebook.init(jax.random.key(0), 6, 3, averaged=True)
+    z = latents(1, 16, 4, 3)
+
+    def moved(z):
+        indices = codebook.nearest(codebook.vectors(network), z)
+        return codebook.advance(network, z, indices, jax.random.key(2), revive_after=1)
+
+    mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
+    split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
+    one, many = jax.jit(moved)(z), jax.jit(moved, in_shardings=split)(z)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, many)
+
+
 def test_codes_start_as_different_latents():
     network, z = codebook.init(jax.random.key(0), 8, 3), latents(3, 2, 2, 2, 3)
     born = codebook.init_from(jax.random.key(1), z, network)

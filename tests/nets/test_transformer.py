@@ -54,10 +54,11 @@ def test_causality(variables, tokens):
 
 def test_cached_logits_are_the_uncached_ones(variables, tokens, logits):
     """Given one by one, and in pieces."""
+    apply = jax.jit(NET.apply)
     for pieces in ([1] * 12, [5, 7]):
         cache, found, place = NET.empty_cache(2, 12), [], 0
         for piece in pieces:
-            part, cache = jax.jit(NET.apply)(
+            part, cache = apply(
                 variables, tokens[:, place : place + piece], cache=cache, position=place
             )
             found.append(part)
