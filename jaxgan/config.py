@@ -61,6 +61,7 @@ class Run:
             self.train_options,
             seed=self.config.seed,
             flip=self.config.data.flip,
+            jitter=self.config.data.jitter,
             say=say,
             evaluator=evaluator,
         )

@@ -236,3 +236,11 @@ def test_a_workdir_that_holds_no_run_or_a_broken_one_is_refused(tmp_path):
     record.write_text("{}")
     with pytest.raises(ValueError, match="is no record of a run"):
         config.reopen(tmp_path)
+
+
+def test_training_augments_as_the_data_section_says(tmp_path, monkeypatch):
+    cfg = config.load("pix2pix_digits", ["data.flip=true", "data.jitter=3"])
+    source, given = config.open_data(cfg), {}
+    monkeypatch.setattr(config.training, "train", lambda *args, **options: given.update(options))
+    config.make_run(cfg, source.spec).train(source, tmp_path / "run")
+    assert (given["flip"], given["jitter"]) == (True, 3)

@@ -54,9 +54,13 @@ def game(options, spec):
         other = np.zeros_like(image) if other is None else other
         return Made(np.stack([image, other, share * image + (1 - share) * other]), columns=3)
 
+    def negative(networks, key, image):
+        return Made(-image[None])
+
     made = {
         "fade": Tool(fade, "A film that grows bright.", {"frames": 3, "start": -1.0}),
         "mix": Tool(mix, "The mean of two.", {"share": 0.5}, ("image",), ("other",)),
+        "negative": Tool(negative, "Of a colour picture.", pictures=("image",), channels=3),
     }
     frozen = Player(lambda key: {"params": {"unused": jnp.zeros(3)}}, None)
     learner = Player(

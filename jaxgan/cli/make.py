@@ -47,8 +47,9 @@ def run(args) -> int:
             check_folder(arrays)
         _, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         game = engine.game
-        channels = game.sample_shape[-1] if len(game.sample_shape) == 3 else 0
-        train.made.find(game, args.tool)
+        channels = train.made.find(game, args.tool).channels
+        if not channels and len(game.sample_shape) == 3:
+            channels = game.sample_shape[-1]
         made = train.make(
             engine,
             state,

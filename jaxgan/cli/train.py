@@ -49,7 +49,9 @@ def run(args) -> int:
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
-        data.Pipeline(source, cfg.seed, flip=cfg.data.flip)  # refuses what these data cannot give
+        data.Pipeline(
+            source, cfg.seed, flip=cfg.data.flip, jitter=cfg.data.jitter
+        )  # refuses what these data cannot give
         if prepared.train_options.evaluate_every:
             _ = prepared.protocol  # refuses what this game cannot be measured by
         if args.dry_run:
@@ -73,12 +75,12 @@ def run(args) -> int:
         return 128 + result.stopped_by
     for line in scored(result, prepared.train_options.protocol):
         say(line)
-    say(ending(prepared.game, result.step, workdir))
+    say(ending(prepared.game, source.spec.size, result.step, workdir))
     return 0
 
 
-def ending(game, step: int, workdir) -> str:
-    """Where everything is, and what to run next: what fits the game."""
+def ending(game, examples: int, step: int, workdir) -> str:
+    """Where everything is, and what to run next: what fits the game and the number of examples."""
     from jaxgan import train
 
     shown, commands = [], []
@@ -89,8 +91,9 @@ def ending(game, step: int, workdir) -> str:
         shown.append(f"Transforms: {workdir}/transforms.png")
     if game.tools:
         commands.append(f"jaxgan make list --workdir {workdir}")
-    commands.append(f"jaxgan evaluate --workdir {workdir}")
-    if game.generate is not None:
+    single = " --protocol single_image" if examples == 1 else ""
+    commands.append(f"jaxgan evaluate --workdir {workdir}{single}")
+    if game.generate is not None and examples > 1:
         commands.append(f"jaxgan diagnose --workdir {workdir}")
     commands.append(f"tensorboard --logdir {workdir}")
     shown += [f"losses: {workdir}/losses.png", f"numbers: {workdir}/{train.report.METRICS_FILE}"]

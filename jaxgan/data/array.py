@@ -24,16 +24,11 @@ def source(options: DataOptions, progress: Progress) -> Source:
     - .npz with `data` and `offsets`: encoded pictures end to end in `data` (uint8), picture i being
       `data[offsets[i]:offsets[i + 1]]`, with `labels` [N] if there.
     """
-    if options.split not in ("train", "all"):
-        raise ValueError(
-            f"--config.data.split={options.split}: an array file has no splits; "
-            "give the file with the pictures to use as --config.data.path"
-        )
-    where, members = _load(options)
+    where, members = load(options)
     labels = next((members[key] for key in LABEL_KEYS if key in members), None)
     labels = labels if options.labels else None
     if {"data", "offsets"} <= members.keys():
-        return open_encoded(_packed(where, members, labels), options, progress)
+        return open_encoded(packed(where, members, labels), options, progress)
     first = next((key for key in IMAGE_KEYS if key in members), next(iter(members)))
     return array_source(members[first], labels, options, where=where)
 
@@ -56,7 +51,7 @@ def array_source(
       where: what messages call the set.
 
     >>> array_source(np.zeros((4, 8, 8)), np.array([0, 1, 2, 0])).spec
-    DataSpec(shape=(8, 8, 1), num_classes=3, size=4)
+    DataSpec(shape=(8, 8, 1), num_classes=3, size=4, condition=None)
     """
     images = _to_uint8(_to_nhwc(images, where), where)
     if labels is not None:
@@ -65,8 +60,13 @@ def array_source(
     return ArraySource(pictures.fit_array(images, options.resolution), labels, name=where)
 
 
-def _load(options: DataOptions) -> tuple[str, dict[str, np.ndarray]]:
-    """What to call the file, and its arrays by name."""
+def load(options: DataOptions) -> tuple[str, dict[str, np.ndarray]]:
+    """What to call the file of `options.path`, and its arrays by name."""
+    if options.split not in ("train", "all"):
+        raise ValueError(
+            f"--config.data.split={options.split}: an array file has no splits; "
+            "give the file with the pictures to use as --config.data.path"
+        )
     if not options.path:
         raise ValueError(
             "data 'array' needs the .npy or .npz file with the pictures: --config.data.path=PATH"
@@ -96,7 +96,7 @@ def _load(options: DataOptions) -> tuple[str, dict[str, np.ndarray]]:
     return where, members
 
 
-def _packed(where: str, members: dict[str, np.ndarray], labels: np.ndarray | None) -> Encoded:
+def packed(where: str, members: dict[str, np.ndarray], labels: np.ndarray | None) -> Encoded:
     """Encoded pictures end to end in one array."""
     data, offsets = members["data"], members["offsets"]
     whole = data.dtype == np.uint8 and data.ndim == 1 and offsets.ndim == 1 and len(offsets) > 1

@@ -78,7 +78,7 @@ def open_encoded(files: Encoded, options: DataOptions, progress: Progress) -> So
                     return _Seen(size if options.resolution else height_width, grey)
                 pixels = pictures.decode(file, options.resolution)
         except Exception as error:  # Decoders of dozens of formats raise anything.
-            return _Seen(reason=_reason(error))
+            return _Seen(reason=reason_of(error))
         if pixels.shape[:2] == size:
             store[i] = pictures.to_channels(pixels, shape[2])
         return _Seen(pixels.shape[:2], pixels.shape[2] == 1)
@@ -141,7 +141,7 @@ class FittedSource(Source):
         except Exception as error:  # Decoders of dozens of formats raise anything.
             name = self._files.names[index]
             raise ValueError(
-                f"{self._files.where}: picture {name} is broken ({_reason(error)}): repair or remove it"
+                f"{self._files.where}: picture {name} is broken ({reason_of(error)}): repair or remove it"
             ) from error
         return self._fit(picture)
 
@@ -192,11 +192,11 @@ class DecodingSource(Source):
     def _report(self, index: int, error: Exception) -> None:
         name = self._files.names[int(self._good[index])]
         if self._options.strict:
-            raise ValueError(_refusal(self._files.where, name, _reason(error))) from error
+            raise ValueError(_refusal(self._files.where, name, reason_of(error))) from error
         if index not in self._warned:
             self._warned.add(index)
             text = "%s: picture %s is broken (%s); the next good one stands in for it"
-            log.warning(text, self._files.where, name, _reason(error))
+            log.warning(text, self._files.where, name, reason_of(error))
 
 
 def _first_size(files: Encoded) -> tuple[int, int]:
@@ -273,7 +273,7 @@ def _refusal(where: str, name: str, reason: str, others: int = 0) -> str:
     )
 
 
-def _reason(error: Exception) -> str:
+def reason_of(error: Exception) -> str:
     """Why a picture is broken, in a few words."""
     if isinstance(error, UnidentifiedImageError):
         return "not a picture that Pillow can read"

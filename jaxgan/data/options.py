@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from jaxgan.data.source import Source
 
 # A name is a module: `data.name = "folder"` is `jaxgan.data.folder`, whose `source` opens it.
-SOURCES = ("digits", "stacked_digits", "mixture2d", "folder", "array", "tfds")
+SOURCES = ("digits", "stacked_digits", "mixture2d", "folder", "array", "pairs", "picture", "tfds")
 
 Progress = Callable[[int, int], None]
 
@@ -18,17 +18,22 @@ class DataOptions:
     """Everything a run says about its data; the defaults are those of every config."""
 
     name: str = "digits"  # one of SOURCES
-    path: str = ""  # folder: a folder or zip of pictures; array: a .npy or .npz file
+    path: str = ""  # a folder or zip (folder, pairs), a .npy or .npz file (array, pairs), a picture (picture)
     split: str = "train"  # part of the set; tfds takes its whole syntax, such as train[:90%]
     resolution: int = 0  # pictures are centre-cropped and resized to this side; 0 = as they are
     channels: int = 0  # 1 = grey, 3 = RGB, 0 = as they are
     labels: bool = True  # give labels to the game, where there are any
     flip: bool = False  # mirror half of the pictures, drawn anew each time
+    jitter: int = (
+        0  # enlarge pictures by so many pixels and crop them back at random, drawn anew each time
+    )
     strict: bool = False  # refuse a set with a broken picture, instead of skipping it
+    direction: str = "AtoB"  # pairs: which picture is to become which, AtoB or BtoA
     modes: int = 25  # mixture2d: number of Gaussians
     layout: str = "grid"  # mixture2d: grid or ring
     std: float = 0.0  # mixture2d: of each Gaussian; 0 = 0.05 for the grid, 0.01 for the ring
     tfds_name: str = ""  # tfds: the set, such as cifar10 or imagenet_resized/64x64
+    max_side: int = 250  # picture: the longer side is reduced to so many pixels; 0 = as it is
     data_dir: str = ""  # tfds: where sets are prepared; empty = the default of TFDS
 
 
@@ -44,7 +49,7 @@ def open_source(options: DataOptions, progress: Progress = lambda done, total: N
 
     >>> source = open_source(DataOptions(name="digits"))
     >>> source.spec
-    DataSpec(shape=(8, 8, 1), num_classes=10, size=1442)
+    DataSpec(shape=(8, 8, 1), num_classes=10, size=1442, condition=None)
     """
     if options.name not in SOURCES:
         raise ValueError(unknown("data source", options.name, SOURCES, "--config.data.name"))

@@ -81,6 +81,30 @@ def fit_array(images: np.ndarray, resolution: int) -> np.ndarray:
     return fitted
 
 
+def jittered(picture: np.ndarray, enlarged: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
+    """What is seen of a picture, enlarged, through a window of its own size: uint8 [H, W, 1 or 3].
+
+    Args:
+      picture: uint8 [H, W, 1 or 3].
+      enlarged: height and width that it is brought to, bilinearly.
+      corner: row and column of the window's upper left pixel there.
+    """
+    height, width = picture.shape[:2]
+    rows, columns = (
+        height / enlarged[0],
+        width / enlarged[1],
+    )  # of the picture, in one of the enlarged
+    box = (
+        corner[1] * columns,
+        corner[0] * rows,
+        (corner[1] + width) * columns,
+        (corner[0] + height) * rows,
+    )
+    image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
+    seen = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(seen).reshape(picture.shape)
+
+
 def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
     """uint8 [..., 1 to 4] as [..., channels]; 0 keeps grey grey and colour colour.
 

@@ -7,17 +7,22 @@ import sys
 import grain
 import numpy as np
 
+from jaxgan.data import pictures
 from jaxgan.data.source import Batch, Source
 
 # Batches made ahead of their use, beyond one per thread.
 AHEAD = 2
+
+# What mirroring and cropping change, all in the same way.
+PICTURES = ("image", "condition")
 
 
 class Pipeline:
     """Batches of a source, in an order that depends on nothing but the seed.
 
     Training draws images 0, 1, 2, ... without end. Image p belongs to epoch p // N and is the entry
-    p % N of that epoch's own permutation; whether it is mirrored is a random bit of (seed, p).
+    p % N of that epoch's own permutation; whether it is mirrored is a random bit of (seed, p), and
+    so is where it is cropped.
     Batch k of size B holds the images from k B to (k + 1) B - 1: it may lie across two epochs, no
     image is ever dropped, and a run that starts at any batch sees exactly what an uninterrupted run
     would have seen there.
@@ -38,6 +43,7 @@ class Pipeline:
         seed: int,
         *,
         flip: bool = False,
+        jitter: int = 0,
         resolution: int | None = None,
         shard: tuple[int, int] = (0, 1),
     ):
@@ -45,38 +51,58 @@ class Pipeline:
 
         Args:
           source: of the examples.
-          seed: of order and mirroring, any whole number from 0.
+          seed: of order, mirroring and cropping, any whole number from 0.
           flip: mirror each image left to right with probability 1/2.
+          jitter: enlarge each image by so many pixels in height, and as much in proportion in
+            width, and crop it back to its size at a random place; 0 for neither.
           resolution: average pictures down to this many pixels a side, of which the source's are a
             multiple (a stage of progressive growing, say); None leaves them as they are.
           shard: (index, count) of this process among those that train together; each makes its own
             consecutive rows of the same global batch.
         """
-        if flip and len(source.spec.shape) != 3:
+        if (flip or jitter) and len(source.spec.shape) != 3:
+            option, what = ("flip", "mirrors") if flip else ("jitter", "crops")
             raise ValueError(
-                f"--config.data.flip mirrors pictures, and this has none: {source.summary}"
+                f"--config.data.{option} {what} pictures, and this has none: {source.summary}"
+            )
+        if jitter < 0:
+            raise ValueError(
+                f"--config.data.jitter={jitter}: give the pixels to enlarge by before cropping, or 0"
             )
         self._factor = 1 if resolution is None else _factor(source, resolution)
-        self.source, self.flip, self.shard = source, flip, shard
-        # Two independent streams from one seed.
-        order, mirror = np.random.SeedSequence(seed).spawn(2)
+        self.source, self.flip, self.jitter, self.shard = source, flip, jitter, shard
+        # Independent streams from one seed.
+        order, mirror, crop = np.random.SeedSequence(seed).spawn(3)
         key = order.generate_state(2, np.uint64)
         self._permutation = functools.lru_cache(maxsize=2)(
             functools.partial(_permutation, key, len(source))
         )
         self._mirror = mirror.generate_state(2, np.uint64)
+        self._crop = crop.generate_state(2, np.uint64)
 
     def batch(self, draw: int, batch_size: int) -> Batch:
         """This process's rows of batch number `draw`, [batch_size / processes, ...]."""
         rows = self._rows(batch_size)
         first = draw * batch_size + self.shard[0] * rows
         batch = self.source.gather(self._indices(first, rows))
+        for name in PICTURES:
+            if name in batch:
+                batch[name] = self._augmented(batch[name], first)
+        return batch
+
+    def _augmented(self, images: np.ndarray, first: int) -> np.ndarray:
+        """The images from number `first` on, cropped, mirrored and averaged."""
+        rows = len(images)
+        if self.jitter:
+            height, width = images.shape[1:3]
+            enlarged = height + self.jitter, round(width * (height + self.jitter) / height)
+            corners = self._corners(first, rows, (enlarged[0] - height, enlarged[1] - width))
+            for image, corner in zip(images, corners, strict=True):
+                image[:] = pictures.jittered(image, enlarged, tuple(corner))
         if self.flip:
             mirrored = self._flips(first, rows)
-            batch["image"][mirrored] = batch["image"][mirrored, :, ::-1]
-        if self._factor > 1:
-            batch["image"] = _average(batch["image"], self._factor)
-        return batch
+            images[mirrored] = images[mirrored, :, ::-1]
+        return _average(images, self._factor) if self._factor > 1 else images
 
     def iterate(self, start: int, batch_size: int) -> grain.DatasetIterator[Batch]:
         """Yields `batch(start)`, `batch(start + 1)`, ... for ever, made ahead in threads.
@@ -113,9 +139,18 @@ class Pipeline:
 
     def _flips(self, first: int, count: int) -> np.ndarray:
         """One random bit for each image from `first` on: bool [count]."""
-        # Philox yields four words for each (key, counter): one count per image.
-        words = np.random.Philox(key=self._mirror, counter=first).random_raw(4 * count)[::4]
-        return (words >> np.uint64(63)).astype(bool)
+        return (_words(self._mirror, first, count)[:, 0] >> np.uint64(63)).astype(bool)
+
+    def _corners(self, first: int, count: int, largest: tuple[int, int]) -> np.ndarray:
+        """For each image from `first` on, a row and a column from 0 to `largest`: int64 [count, 2]."""
+        uniform = (_words(self._crop, first, count)[:, :2] >> np.uint64(11)) * 2.0**-53
+        return (uniform * (np.array(largest) + 1)).astype(np.int64)
+
+
+def _words(key: np.ndarray, first: int, count: int) -> np.ndarray:
+    """Four random words for each image from `first` on: uint64 [count, 4]."""
+    # Philox yields four words for each (key, counter): one count per image.
+    return np.random.Philox(key=key, counter=first).random_raw(4 * count).reshape(count, 4)
 
 
 def _permutation(key: np.ndarray, size: int, epoch: int) -> np.ndarray:

@@ -8,7 +8,8 @@ import numpy as np
 
 from jaxgan.game import DataSpec
 
-# {"image": uint8 [B, H, W, C] or float32 [B, D], "label": int32 [B] where there are labels}
+# {"image": uint8 [B, H, W, C] or float32 [B, D], "label": int32 [B] where there are labels,
+#  "condition": uint8 [B, H, W, C] where pictures come in pairs}
 Batch = dict[str, np.ndarray]
 
 # Names of pictures that could not be read, each with the reason.

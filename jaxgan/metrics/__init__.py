@@ -33,5 +33,10 @@ from jaxgan.metrics.perceptual_path_length import PathLength as PathLength
 from jaxgan.metrics.precision_recall import DensityCoverage as DensityCoverage
 from jaxgan.metrics.precision_recall import PrecisionRecall as PrecisionRecall
 from jaxgan.metrics.precision_recall import density_coverage as density_coverage
+from jaxgan.metrics.single_image import FeatureMaps as FeatureMaps
+from jaxgan.metrics.single_image import inception_maps as inception_maps
+from jaxgan.metrics.single_image import random_maps as random_maps
+from jaxgan.metrics.single_image import single_image_distance as single_image_distance
+from jaxgan.metrics.single_image import single_image_frechet as single_image_frechet
 from jaxgan.metrics.sliced import PatchDistance as PatchDistance
 from jaxgan.metrics.sliced import patch_sliced_wasserstein as patch_sliced_wasserstein

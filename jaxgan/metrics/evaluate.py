@@ -90,8 +90,10 @@ def check_counts(protocol: Protocol) -> dict[str, Score]:
                 continue
             num, least = getattr(protocol, f"num_{kind}"), score.least(protocol)
             if num is not None and num < least:
+                single = "; samples of one picture are held against it by --protocol single_image"
                 raise ValueError(
                     f"num_{kind} = {num} is too few: the score {name!r} needs at least {least}"
+                    + (single if (kind, num) == ("real", 1) else "")
                 )
     return scores
 

@@ -157,13 +157,8 @@ def random_conv(shape: tuple[int, int, int]) -> ArrayExtractor:
     kernels = _kernels(channels, levels)
 
     def apply(images):
-        x = images.astype(jnp.float32) / 127.5 - 1
-        features = _mean_and_deviation(x)
-        for level in range(levels):
-            if level:
-                x = _halve(x)
-            for kernel in kernels[2 * level : 2 * level + 2]:
-                x = _leaky_convolution(x, kernel)
+        features = _mean_and_deviation(images.astype(jnp.float32) / 127.5 - 1)
+        for x in random_conv_maps(images, levels):
             features += _mean_and_deviation(x)
         h, w = x.shape[1] // 2, x.shape[2] // 2
         for quadrant in (x[:, :h, :w], x[:, :h, w:], x[:, h:, :w], x[:, h:, w:]):
@@ -175,6 +170,19 @@ def random_conv(shape: tuple[int, int, int]) -> ArrayExtractor:
     return ArrayExtractor(
         "random_conv", dim, tuple(shape), np.dtype(np.uint8), checksum, jax.jit(apply)
     )
+
+
+def random_conv_maps(images, levels: int) -> list[jax.Array]:
+    """The maps that `random_conv` looks at: uint8 [B, H, W, C] to [B, h, w, 32] of each level, finest first."""
+    x, maps = images.astype(jnp.float32) / 127.5 - 1, []
+    kernels = _kernels(images.shape[-1], levels)
+    for level in range(levels):
+        if level:
+            x = _halve(x)
+        for kernel in kernels[2 * level : 2 * level + 2]:
+            x = _leaky_convolution(x, kernel)
+        maps.append(x)
+    return maps
 
 
 def _picture(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:

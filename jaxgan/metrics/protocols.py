@@ -170,6 +170,19 @@ _TABLE = (
         source="jaxgan: no download; each transform against the picture that it should be",
     ),
     Protocol(
+        "single_image_fid",
+        ("single_image",),
+        num_fake=50,
+        source="Shaham et al. 2019 (SinGAN), in the original Inception: the mean over 50 samples of one picture",
+    ),
+    Protocol(
+        "single_image",
+        ("single_image",),
+        features="random_conv",
+        num_fake=50,
+        source="jaxgan: no download; the mean over 50 samples of one picture, and no SIFID",
+    ),
+    Protocol(
         "quick",
         ("fd", "pr"),
         features="random_conv",

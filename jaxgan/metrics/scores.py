@@ -15,9 +15,11 @@ from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
 from jaxgan.metrics.inception_score import inception_score
 from jaxgan.metrics.kid import kernel_distance
 from jaxgan.metrics.ms_ssim import ms_ssim_diversity
+from jaxgan.metrics.networks import network_extractor
 from jaxgan.metrics.paired import MEASURES
 from jaxgan.metrics.precision_recall import density_coverage, precision_recall
 from jaxgan.metrics.protocols import Protocol
+from jaxgan.metrics.single_image import inception_maps, random_maps, single_image_distance
 from jaxgan.metrics.sliced import patch_sliced_wasserstein
 from jaxgan.metrics.summary import IMAGE, Summary, Wanted
 
@@ -33,8 +35,8 @@ PUBLISHED = {
     "classwise_fd": "intra_fid",
     "classwise_fd_worst": "intra_fid_worst",
 }
-# Scores that look at the pictures themselves.
-OF_PICTURES = ("ms_ssim", "swd")
+# Scores that look at the pictures themselves, or name their features by themselves.
+OF_PICTURES = ("ms_ssim", "swd", "sifid", "single_image_fd_random_conv")
 # Scores that compare each generated example with the real one that it was made of.
 OF_PAIRS = tuple(MEASURES)
 
@@ -145,6 +147,20 @@ def _ms_ssim(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
     return {"ms_ssim": found.mean}
 
 
+def _single_image(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    if real.count != 1:
+        raise ValueError(
+            f"the single-image distance is to one picture, and there are {real.count:,} real ones; choose another score"
+        )
+    if protocol.features not in ("inception", "random_conv"):
+        raise ValueError(
+            f"the single-image distance looks through 'inception' or 'random_conv', not {protocol.features!r}"
+        )
+    stem = protocol.features == "inception"
+    maps = inception_maps(network_extractor("inception")) if stem else random_maps()
+    return single_image_distance(real.arrays[IMAGE][0], fake.arrays[IMAGE], maps)
+
+
 def _mean_of_pairs(measure: str, lower_is_better: bool) -> Score:
     def compute(real: Summary | None, fake: Summary, protocol: Protocol) -> dict[str, float]:
         return {measure: float(fake.arrays[measure].mean(dtype="float64"))}
@@ -197,5 +213,6 @@ SCORES: dict[str, Score] = {
     "probe": Score(_probe, _FEATURES, _FEATURES, lower_is_better=False),
     "swd": Score(_swd, _PICTURES, _PICTURES),
     "ms_ssim": Score(_ms_ssim, _PICTURES, None),
+    "single_image": Score(_single_image, _PICTURES, _PICTURES, least=lambda protocol: 1),
     **{name: _mean_of_pairs(name, name not in ("psnr", "ssim")) for name in OF_PAIRS},
 }

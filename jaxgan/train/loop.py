@@ -113,6 +113,7 @@ def train(
     options: Options | None = None,
     seed: int = 0,
     flip: bool = False,
+    jitter: int = 0,
     say: Callable[[str], None] = print,
     evaluator: Evaluator | None = None,
 ) -> Result:
@@ -132,6 +133,7 @@ def train(
       options: see `Options`.
       seed: of parameters, latents and the order of the data.
       flip: mirror half of the pictures.
+      jitter: enlarge them by so many pixels and crop them back at random.
       say: where sentences for the person go.
       evaluator: measures every `options.evaluate_every` steps, and last; one of `options.protocol` against `source`
         if None. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state of the best
@@ -151,7 +153,8 @@ def train(
     engine = make_engine(game, options, seed)
     checkpoints = Checkpoints(workdir / CHECKPOINTS, options.keep, options.keep_every)
     # Refuses what the data cannot give before anything is written or compiled.
-    run = _Run(engine, source, workdir, options, seed, flip, checkpoints, evaluator)
+    augment = {"flip": flip, "jitter": jitter}
+    run = _Run(engine, source, workdir, options, seed, augment, checkpoints, evaluator)
     workdir.mkdir(parents=True, exist_ok=True)
     restored = checkpoints.restore(engine.state_shape)
     step, state = restored or (0, engine.init())
@@ -170,7 +173,7 @@ def train(
 class _Run:
     """One call of `train`: the open files and iterators, and the loop."""
 
-    def __init__(self, engine, source, workdir, options, seed, flip, checkpoints, evaluator):
+    def __init__(self, engine, source, workdir, options, seed, augment, checkpoints, evaluator):
         self.engine, self.workdir, self.options = engine, workdir, options
         self.checkpoints = checkpoints
         self.evaluator = evaluator if options.evaluate_every else None
@@ -182,7 +185,7 @@ class _Run:
             (self.examples,) = source.spread(num, batch_size=num)
         shard = (jax.process_index(), jax.process_count())
         self.pipelines = [
-            Pipeline(source, seed + index, flip=flip, resolution=stage.resolution, shard=shard)
+            Pipeline(source, seed + index, resolution=stage.resolution, shard=shard, **augment)
             for index, stage in enumerate(engine.game.stages)
         ]
         self.batches: Iterator | None = None

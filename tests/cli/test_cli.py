@@ -228,6 +228,7 @@ def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
         (["--config.data.resolution=20"], "sngan"),
         (["--config", "sngan_mixture2d", "--config.model.architecture=resnet"], "sngan"),
         (["--config", "gan_mixture2d", "--config.data.flip=true"], "--config.data.flip mirrors pictures"),
+        (["--config", "gan_mixture2d", "--config.data.jitter=3"], "--config.data.jitter crops pictures"),
         (
             ["--config", "sngan_mixture2d", "--config.model.conditional=true"],
             "sngan on a multi-layer perceptron has no conditional form;",

@@ -109,6 +109,8 @@ def test_the_tools_of_a_run_are_listed_with_all_that_they_take(trained, translat
         "mix: The mean of two.",
         f"  jaxgan make mix --workdir {trained} --pictures.image=FILE [--pictures.other=FILE]",
         "    --options.share=0.5",
+        "negative: Of a colour picture.",
+        f"  jaxgan make negative --workdir {trained} --pictures.image=FILE",
     ]
     code, out, _ = run("make", "list", "--workdir", translator, capsys=capsys)
     assert out == (
@@ -162,6 +164,11 @@ def test_pictures_come_in_their_own_size_and_the_channels_of_the_game(
     assert (
         run(*mix[:5], tmp_path / "grid.png", mix[-1], capsys=capsys)[0] == 0
     )  # the other is optional
+    # But a tool may ask for channels of its own.
+    negative = ["make", "negative", *mix[2:]]
+    assert run(*negative, capsys=capsys)[0] == 0
+    with np.load(out) as file:
+        assert (file["pictures"][0] == 255 - colour).all()
     text = refused(*mix, "--arrays", tmp_path / "a.npz", capsys=capsys)
     assert text == f"mix makes no arrays, so there is no {tmp_path}/a.npz."
 
@@ -174,7 +181,7 @@ def test_pictures_come_in_their_own_size_and_the_channels_of_the_game(
         (["fade", "--arrays", "a.npy"], "--arrays is a.npy; it must end in .npz."),
         (["fade", "--fps", "0"], "--fps is 0; it must be from 1 to 100 frames a second."),
         (["fase"], "there is no tool 'fase'; did you mean 'fade'?"),
-        (["project"], "there is no tool 'project'; there are fade, mix."),
+        (["project"], "there is no tool 'project'; there are fade, mix, negative."),
         (["fade", "--options.frame=2"], "there is no option '--options.frame'; did you mean '--options.frames'?"),
         (["fade", "--options.frames=x"], "--options.frames is 'x', but it must be a whole number (such as 3)."),
         (["mix"], "there is no picture 'image'; give it with --pictures.image=FILE."),

@@ -22,7 +22,7 @@ def test_every_source_is_a_module_of_its_name(name):
         (
             {"name": "digit"},
             "unknown data source 'digit' (--config.data.name): did you mean 'digits'? "
-            "Known: digits, stacked_digits, mixture2d, folder, array, tfds",
+            "Known: digits, stacked_digits, mixture2d, folder, array, pairs, picture, tfds",
         ),
         ({"name": "zzz"}, "unknown data source 'zzz' (--config.data.name): Known: digits, "),
         (

@@ -8,8 +8,9 @@ import time
 
 import numpy as np
 import pytest
+from PIL import Image
 
-from jaxgan.data import ArraySource, Pipeline, Source
+from jaxgan.data import ArraySource, Pipeline, Source, pictures
 from jaxgan.game import DataSpec
 
 
@@ -126,6 +127,83 @@ class TestFlip:
             ValueError, match=r"--config.data.flip mirrors pictures, and this has none"
         ):
             Pipeline(points, 0, flip=True)
+
+
+class Pairs(Source):
+    """Pairs of the same picture, so that what is done to one of it shows."""
+
+    in_memory = True
+
+    def __init__(self, images):
+        self._images = images
+        self.spec = DataSpec(images.shape[1:], None, len(images), images.shape[1:])
+        self.summary = "pairs"
+
+    def gather(self, indices):
+        return {"image": self._images[indices], "condition": self._images[indices]}
+
+
+class TestJitter:
+    images = np.random.default_rng(0).integers(0, 256, (40, 12, 16, 3), np.uint8)
+
+    def test_pairs_are_cropped_and_mirrored_together(self):
+        batch = draw(Pipeline(Pairs(self.images), 0, flip=True, jitter=4), 0, 8, 10)
+        np.testing.assert_array_equal(batch["image"], batch["condition"])
+        plain = draw(Pipeline(Pairs(self.images), 0), 0, 8, 10)
+        assert (batch["image"] != plain["image"]).any(axis=(1, 2, 3)).all()
+
+    def test_a_function_of_seed_and_position(self):
+        source = Pairs(self.images)
+        whole = draw(Pipeline(source, 5, flip=True, jitter=3), 0, 8, 10)
+        again = draw(Pipeline(source, 5, flip=True, jitter=3), 0, 4, 20)
+        assert_same(whole, again)
+        later = draw(Pipeline(source, 5, flip=True, jitter=3), 6, 8, 4)
+        assert_same(later, {key: value[48:] for key, value in whole.items()})
+        other = draw(Pipeline(source, 6, flip=True, jitter=3), 0, 8, 10)
+        assert (other["image"] != whole["image"]).any()
+
+    def test_order_and_mirroring_are_those_without_it(self):
+        # A ramp to the right is one after cropping too: its direction shows whether it was mirrored.
+        ramp = np.tile(np.arange(0, 160, 10, dtype=np.uint8)[:, None], (40, 12, 1, 1))
+        seen = [
+            np.sign(np.diff(x[:, 5, 3:13, 0].astype(int), axis=1).mean(axis=1))
+            for jitter in (0, 4)
+            for x in [
+                draw(Pipeline(ArraySource(ramp), 0, flip=True, jitter=jitter), 0, 8, 10)["image"]
+            ]
+        ]
+        np.testing.assert_array_equal(*seen)
+        assert set(seen[0]) == {-1, 1}
+
+    def test_windows_lie_everywhere_and_evenly(self):
+        corners = Pipeline(Pairs(self.images), 0, jitter=3)._corners(0, 4000, (3, 4))
+        counts = np.zeros((4, 5))
+        np.add.at(counts, tuple(corners.T), 1)
+        assert abs(counts - 200).max() < 5 * np.sqrt(200)
+
+    def test_the_original_size_and_place_change_nothing(self):
+        for image in (self.images[0], self.images[0, ..., :1]):
+            np.testing.assert_array_equal(pictures.jittered(image, (12, 16), (0, 0)), image)
+
+    def test_the_window_is_what_enlarging_and_cropping_shows(self):
+        image = self.images[0]
+        enlarged = np.asarray(Image.fromarray(image).resize((20, 15), Image.Resampling.BILINEAR))
+        for row, column in ((0, 0), (3, 4), (2, 1)):
+            seen = pictures.jittered(image, (15, 20), (row, column))
+            expected = enlarged[row : row + 12, column : column + 16]
+            # Two roundings differ by one grey level; at the window's edge its outside is seen too.
+            assert abs(seen.astype(int) - expected)[1:-1, 1:-1].max() <= 1
+
+    def test_refused(self):
+        points = ArraySource(np.zeros((4, 2), np.float32))
+        with pytest.raises(
+            ValueError, match=r"--config.data.jitter crops pictures, and this has none"
+        ):
+            Pipeline(points, 0, jitter=3)
+        with pytest.raises(
+            ValueError, match=r"--config.data.jitter=-1: give the pixels to enlarge"
+        ):
+            Pipeline(Pairs(self.images), 0, jitter=-1)
 
 
 class Slow(Source):

@@ -308,7 +308,12 @@ _X = np.zeros((10, 8, 8, 1), np.uint8)
         ([_X], [_X], {"num_real": 11}, "num_real asks for 11 real examples, .* were only 10; give"),
         ([_X], [], {}, "num_fake asks for 10 fake examples, but there were only 0"),
         ([_X], [_X], {"num_fake": 3}, "num_fake = 3 is too few: the score 'pr' needs at least 4"),
-        ([_X], [_X], {"num_real": 1, "scores": ("fd",)}, "1 is too few: the score 'fd' needs at"),
+        (
+            [_X],
+            [_X],
+            {"num_real": 1, "scores": ("fd",)},
+            "1 is too few: .* by --protocol single_image",
+        ),
         ([_X[:3]], [_X], {"num_real": None}, "3 real examples are too few: the scores fd, pr need"),
         (
             [_X],

@@ -376,7 +376,13 @@ def test_options_below_their_least_value_are_refused():
             loop.check_options(dataclasses.replace(Options(), **{name: value}))
 
 
-def test_data_that_cannot_be_flipped_are_refused_before_anything_is_written(tmp_path):
-    with pytest.raises(ValueError, match="flip mirrors pictures"):
-        train(counting_game(), SOURCE, tmp_path / "run", QUICK, flip=True, say=quietly)
+@pytest.mark.parametrize(
+    ("augment", "text"),
+    [({"flip": True}, "flip mirrors pictures"), ({"jitter": 3}, "jitter crops pictures")],
+)
+def test_data_that_cannot_be_augmented_are_refused_before_anything_is_written(
+    tmp_path, augment, text
+):
+    with pytest.raises(ValueError, match=text):
+        train(counting_game(), SOURCE, tmp_path / "run", QUICK, say=quietly, **augment)
     assert not (tmp_path / "run").exists()

@@ -56,14 +56,7 @@ class Inception(nn.Module):
 
     @nn.compact
     def __call__(self, pictures: jax.Array) -> dict[str, jax.Array]:
-        x = (pictures - 128) / 128
-        x = Conv(32, (3, 3), 2, "VALID", name="Conv2d_1a_3x3")(x)
-        x = Conv(32, (3, 3), 1, "VALID", name="Conv2d_2a_3x3")(x)
-        x = Conv(64, (3, 3), name="Conv2d_2b_3x3")(x)
-        x = _max_pool(x, 2, "VALID")
-        x = Conv(80, (1, 1), name="Conv2d_3b_1x1")(x)
-        x = Conv(192, (3, 3), 1, "VALID", name="Conv2d_4a_3x3")(x)
-        x = _max_pool(x, 2, "VALID")
+        x = _max_pool(_stem(pictures), 2, "VALID")
         x = Block35(32, name="Mixed_5b")(x)
         x = Block35(64, name="Mixed_5c")(x)
         x = Block35(64, name="Mixed_5d")(x)
@@ -82,6 +75,28 @@ class Inception(nn.Module):
             "logits": nn.Dense(1008, use_bias=False, precision="highest", name="fc")(features),
             "spatial": spatial.reshape(len(spatial), -1),
         }
+
+
+class Stem(nn.Module):
+    """The first layers of `Inception`, under the same names, for pictures of any size.
+
+    Takes float32 pictures [B, H, W, 3] of values 0 to 255; returns what goes into the second pooling, [B, h, w, 192],
+    about a quarter as high and wide. SIFID looks at it (Shaham et al., "SinGAN", 2019, Section 3).
+    """
+
+    @nn.compact
+    def __call__(self, pictures: jax.Array) -> jax.Array:
+        return _stem(pictures)
+
+
+def _stem(pictures: jax.Array) -> jax.Array:
+    x = (pictures - 128) / 128
+    x = Conv(32, (3, 3), 2, "VALID", name="Conv2d_1a_3x3")(x)
+    x = Conv(32, (3, 3), 1, "VALID", name="Conv2d_2a_3x3")(x)
+    x = Conv(64, (3, 3), name="Conv2d_2b_3x3")(x)
+    x = _max_pool(x, 2, "VALID")
+    x = Conv(80, (1, 1), name="Conv2d_3b_1x1")(x)
+    return Conv(192, (3, 3), 1, "VALID", name="Conv2d_4a_3x3")(x)
 
 
 class Block35(nn.Module):

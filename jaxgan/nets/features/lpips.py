@@ -87,17 +87,22 @@ def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "ale
         raise ValueError(
             f"lpips compares pictures of equal shape, not {list(x.shape)} with {list(y.shape)}"
         )
-    both = standardise(jnp.concatenate([x, y]), _MEAN, _DEVIATION)
-    found = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
-    if not all(found[name].size for name in maps):
+    # One after the other, so that a gradient by one of the two costs nothing for the other.
+    ours, theirs = (
+        _NETWORKS[backbone].apply(
+            {"params": variables["backbone"]}, standardise(images, _MEAN, _DEVIATION)
+        )
+        for images in (x, y)
+    )
+    if not all(ours[name].size for name in maps):
         raise ValueError(
             f"pictures {list(x.shape)} are too small for the poolings of {backbone!r}; enlarge them "
             "to 32 pixels a side or more"
         )
     total = jnp.zeros(x.shape[0], jnp.float32)
     for name, head in zip(maps, variables["heads"], strict=True):
-        a, b = jnp.split(_unit(found[name]), 2)
-        weighted = jnp.square(a - b) * head.reshape(1, 1, 1, -1)
+        difference = unit_vectors(ours[name]) - unit_vectors(theirs[name])
+        weighted = jnp.square(difference) * head.reshape(1, 1, 1, -1)
         total += weighted.sum(axis=3).mean(axis=(1, 2))
     return total
 
@@ -120,7 +125,16 @@ def convert(tensors: Tensors, heads: Tensors, backbone: str = "alex") -> Variabl
     return {"backbone": params, "heads": weights}
 
 
-def _unit(maps: jax.Array) -> jax.Array:
+def shapes(backbone: str = "alex") -> Variables:
+    """What `convert` returns, as `jax.ShapeDtypeStruct`s: known without the files."""
+    maps, network = _maps(backbone), _NETWORKS[backbone]
+    picture = jax.ShapeDtypeStruct(_SIZE, jnp.float32)
+    params = jax.eval_shape(network.init, jax.random.key(0), picture)["params"]
+    heads = (jax.ShapeDtypeStruct((channels,), jnp.float32) for channels in maps.values())
+    return {"backbone": params, "heads": tuple(heads)}
+
+
+def unit_vectors(maps: jax.Array) -> jax.Array:
     """f / (|f| + eps) over channels; the root's gradient is infinite at 0, so there it is cut."""
     square = jnp.sum(jnp.square(maps), axis=3, keepdims=True)
     norm = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)

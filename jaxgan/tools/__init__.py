@@ -1,7 +1,8 @@
 """Tools: what a person makes with a trained game beside plain samples, such as a grid, a film, an edited picture.
 
 A model file lists its tools in `Game.tools`, and `jaxgan make TOOL --workdir RUN` runs any of them: a tool needs no
-code outside its model's.
+code outside its model's. Those that models of one kind share are in `jaxgan.tools.latents` (latent spaces, styles) and
+`jaxgan.tools.codes` (autoencoders with a codebook).
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ class Tool:
       options: {name: default}.
       pictures: names of the pictures that it needs.
       optional_pictures: names of those that it can do without.
+      channels: of its pictures; 0 for as many as the game's samples have.
     """
 
     make: Callable[..., Made]
@@ -54,6 +56,7 @@ class Tool:
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     pictures: tuple[str, ...] = ()
     optional_pictures: tuple[str, ...] = ()
+    channels: int = 0
 
     def __call__(
         self,

@@ -1,0 +1,374 @@
+"""SinGAN: a pyramid of small GANs that learns one picture, and then makes others of any size, or works on others.
+
+Paper: Shaham et al. 2019, "SinGAN: Learning a Generative Model from a Single Natural Image". Reference implementation:
+tamarott/SinGAN (PyTorch).
+
+    x_n = x + tanh(net(amplitude_n z_n + x)),    x = x_(n-1) enlarged    (Eq. 3, 4)
+
+Each scale has a generator and a critic of 11x11 patches, which train in a stage of their own while those below stand
+still. Scales count from the coarsest, 0, whose x is black; the paper counts the other way. One fixed z* at scale 0 and
+no noise above it are to give the picture itself (Eq. 6), and how badly the scales below do so is how much noise a
+scale is given. The picture, z* and the number of the scale in training are kept with generator 0, so that whatever is
+made from a checkpoint needs no data.
+
+Intended differences: z* is drawn once, as in the paper (the reference draws it anew in each round of the coarsest
+scale); every generator step has a sample of its own (the reference's three share one that is made before the first of
+them, and PyTorch refuses its gradient since 1.5); pictures change size between shapes that are known, over float
+pixels (the reference rounds them down to 8 bits, mirrors at edges, rounds sizes up and crops); the number of scales is
+the one whose factor is next to `scale_factor`, as the paper says (the reference takes one or two more for pictures
+that are given at their final size). Convolutions in front of batch normalisation have no bias, gains start at 1 and
+not at N(1, 0.02), the output's bias at 0. The borders of masks are in proportion to the picture. Super-resolution
+goes by the pyramid's own factor, where the reference trains another pyramid of factor 2^(-1/3).
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+
+from jaxgan import losses
+from jaxgan.adversarial import apply, compute_dtype, decode
+from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
+from jaxgan.nets import singan as nets
+from jaxgan.tools import Made, Tool
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    min_size: int = 25  # pixels, of the coarsest picture's shorter side
+    scale_factor: float = 0.75  # about, from the sides of one scale to those of the next coarser
+    features: int = 32  # channels of the coarsest networks
+    double_every: int = 4  # scales, up to `max_features` channels
+    max_features: int = 128
+    steps_per_scale: int = 2_000  # rounds; a run takes as many times the number of scales
+    critic_steps: int = 3  # per round
+    generator_steps: int = 3  # per round
+    noise_amplitude: float = 0.1  # over the RMSE of what the scales below reconstruct
+    reconstruction_weight: float = 10.0  # 100 for super-resolution
+    penalty_weight: float = 0.1
+    critic_learning_rate: float = 5e-4
+    generator_learning_rate: float = 5e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    decay_at: float = 0.8  # of a scale's rounds: from there on learning rates are a tenth
+    batch_size: int = 1  # samples of one step, each with noise of its own
+    noise_padding: bool = False  # noise and not zeros around the noise, for animation
+    paint_scale: int = 0  # scale that takes pictures of few colours, for paint_to_image; 0: none
+    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
+
+
+def game(options: Options, spec: DataSpec) -> Game:
+    pyramid = check(options, spec)
+    channels, top = spec.shape[2], pyramid.scales - 1
+    dtype, advance = compute_dtype(options), ("batch_stats",)
+    widths = [
+        min(options.features * 2 ** (n // options.double_every), options.max_features)
+        for n in range(top + 1)
+    ]
+    critics = [nets.PatchNet(width, 1, dtype) for width in widths]
+    generators = tuple(nets.Generator(width, dtype) for width in widths)
+    ladder = nets.Ladder(generators, pyramid, spec.shape, options.noise_padding)
+    shapes = ladder.shapes
+
+    def networks_of(params, variables):
+        return {name: {"params": params[name], **variables[name]} for name in params}
+
+    def make_fake(networks, n, num, key):
+        """Random samples of scale n in training [num, h, w, C], and its generator's advanced collections."""
+        noise = ladder.drawn(key, num)
+        image = jnp.zeros((num, *shapes[0], channels))
+        if n:
+            below = ladder.climb(networks, noise, shapes[:n])
+            image = jax.lax.stop_gradient(ladder.take(networks, n, below, shapes[n]))
+        network = networks[f"generator{n}"]
+        scaled = network["scale"]["amplitude"] * noise(n, shapes[n])
+        return apply(generators[n], network, image, scaled, advance=advance)
+
+    def critic_loss(n, params, variables, batch, key):
+        noise_key, penalty_key = jax.random.split(key)
+        networks, critic = networks_of(params, variables), critics[n]
+        real = nets.resize(decode(batch["image"]), shapes[n])
+        fake, _ = make_fake(networks, n, len(real), noise_key)
+        # Real and generated pictures are normalised apart, each by their own statistics.
+        network = networks[f"critic{n}"]
+        real_logits, state = apply(critic, network, real, advance=advance)
+        network = {**network, **state}
+        fake_logits, state = apply(critic, network, fake, advance=advance)
+        penalty = options.penalty_weight * nets.patch_penalty(
+            lambda x: apply(critic, network, x)[0], real, fake, penalty_key
+        )
+        metrics = {"real": jnp.mean(real_logits), "fake": jnp.mean(fake_logits)}
+        metrics |= {"penalty": penalty, "gap": metrics["real"] - metrics["fake"]}
+        value = losses.wasserstein.critic(real_logits, fake_logits) + penalty
+        return Loss(value, {f"critic{n}": state}, metrics)
+
+    def generator_loss(n, params, variables, batch, key):
+        networks = networks_of(params, variables)
+        fake, state = make_fake(networks, n, len(batch["image"]), key)
+        logits, _ = apply(critics[n], networks[f"critic{n}"], fake)
+        network = {**networks[f"generator{n}"], **state}
+        scale = network["scale"]
+        noise = scale["amplitude"] * ladder.fixed(networks)(n, shapes[n])
+        rebuilt, state = apply(generators[n], network, scale["below"][None], noise, advance=advance)
+        real = nets.resize(ladder.picture(networks), shapes[n])
+        error = jnp.mean(jnp.square(rebuilt - real))
+        value = losses.wasserstein.generator(logits) + options.reconstruction_weight * error
+        metrics = {"reconstruction_rmse": jnp.sqrt(error), "amplitude": scale["amplitude"]}
+        return Loss(value, {f"generator{n}": state}, metrics)
+
+    def enter(n, state, batch, key):
+        """Keeps the picture; above scale 0, measures on it what lies below, and starts from the last networks."""
+        del key
+        params, variables = dict(state.params), dict(state.variables)
+
+        def keep(name, collection, tree):
+            variables[name] = {**variables[name], collection: tree}
+
+        coarsest = {**variables["generator0"]["scale"], "level": jnp.int32(n)}
+        if n == 0:
+            coarsest["picture"] = batch["image"][0]
+        keep("generator0", "scale", coarsest)
+        if n == 0:
+            return state.replace(variables=variables)
+        networks = networks_of(params, variables)
+        real = nets.resize(ladder.picture(networks), shapes[n])
+        rebuilt = ladder.climb(networks, ladder.fixed(networks), shapes[:n])
+        below = nets.resize(rebuilt, shapes[n])
+        error = jnp.sqrt(jnp.mean(jnp.square(real - below)))
+        scale = dict(variables[f"generator{n}"]["scale"])
+        scale["amplitude"] = options.noise_amplitude * error
+        if n == options.paint_scale:
+            scale["palette"] = nets.palette(real[0])
+            below = nets.quantise(below, scale["palette"])
+        keep(f"generator{n}", "scale", {**scale, "below": below[0]})
+        if widths[n] == widths[n - 1]:
+            for kind in ("critic", "generator"):
+                last, name = f"{kind}{n - 1}", f"{kind}{n}"
+                # Copies: the state is donated.
+                params[name] = jax.tree.map(jnp.copy, params[last])
+                keep(name, "batch_stats", jax.tree.map(jnp.copy, variables[last]["batch_stats"]))
+        return state.replace(params=params, variables=variables)
+
+    def stage(n):
+        turns = (
+            Turn((f"critic{n}",), partial(critic_loss, n), "critic", repeat=options.critic_steps),
+            Turn(
+                (f"generator{n}",),
+                partial(generator_loss, n),
+                "generator",
+                repeat=options.generator_steps,
+                fresh_batch=False,
+            ),
+        )
+        until = None if n == top else (n + 1) * options.steps_per_scale
+        return Stage(turns, options.batch_size, until, enter=partial(enter, n))
+
+    def optimizer(n, learning_rate):
+        """Adam, at a tenth of the learning rate in the last part of the scale's rounds."""
+        fall = round((n + options.decay_at) * options.steps_per_scale)
+        schedule = optax.piecewise_constant_schedule(learning_rate, {fall: 0.1})
+        return optax.chain(
+            optax.scale_by_adam(options.beta1, options.beta2), scale_by_round(schedule)
+        )
+
+    def critic_player(n):
+        patch = jnp.zeros((1, nets.RECEPTIVE_FIELD, nets.RECEPTIVE_FIELD, channels))
+        return Player(
+            lambda key: critics[n].init(key, patch),
+            optimizer(n, options.critic_learning_rate),
+            apply=lambda network, x, label: critics[n].apply(network, x, train=False),
+        )
+
+    def generator_player(n):
+        def init(key):
+            params_key, noise_key = jax.random.split(key)
+            pixel = jnp.zeros((1, 1, 1, channels))
+            born = generators[n].init(params_key, pixel, nets.border(pixel))
+            scale = ladder.init_scale(n, noise_key)
+            if n == options.paint_scale > 0:
+                scale["palette"] = jnp.zeros((nets.COLOURS, channels))
+            return {**born, "scale": scale}
+
+        return Player(init, optimizer(n, options.generator_learning_rate))
+
+    def generate(networks, key, num, labels, scale_from, noise):
+        del labels
+        image = None
+        if scale_from:
+            check_scale("scale_from", scale_from, top)
+            image = ladder.picture(networks)
+        return ladder.samples(networks, key, num, noise=noise, start=scale_from, image=image)
+
+    def transform(networks, key, batch):
+        del key
+        return jnp.broadcast_to(ladder.rebuild(networks), batch["image"].shape)
+
+    return Game(
+        players={
+            **{f"critic{n}": critic_player(n) for n in range(top + 1)},
+            **{f"generator{n}": generator_player(n) for n in range(top + 1)},
+        },
+        stages=tuple(stage(n) for n in range(top + 1)),
+        generate=generate,
+        sample_shape=spec.shape,
+        options={"scale_from": 0, "noise": 1.0},
+        transform=transform,
+        tools=tools(ladder, top),
+    )
+
+
+def check(options: Options, spec: DataSpec) -> nets.Pyramid:
+    """The pyramid of a picture, or a sentence on why there is none."""
+    if len(spec.shape) != 3 or spec.size != 1:
+        found = f"{spec.size:,} pictures" if len(spec.shape) == 3 else "points"
+        raise ValueError(
+            f"singan learns one picture, and the data has {found}; set --config.data.name=picture and"
+            " --config.data.path=FILE."
+        )
+    if options.min_size < nets.RECEPTIVE_FIELD:
+        raise ValueError(
+            f"config.model.min_size is {options.min_size}, but a patch of the critic has {nets.RECEPTIVE_FIELD} pixels;"
+            f" set --config.model.min_size to {nets.RECEPTIVE_FIELD} or more, such as 25."
+        )
+    if min(spec.shape[:2]) < options.min_size:
+        raise ValueError(
+            f"the picture has {spec.shape[0]} x {spec.shape[1]} pixels, which is less than the coarsest scale's"
+            f" {options.min_size} (--config.model.min_size); bring a larger one or set --config.data.max_side higher."
+        )
+    if not 0.1 <= options.scale_factor <= 0.95:
+        raise ValueError(
+            f"config.model.scale_factor is {options.scale_factor:g}; each scale is that many times as large as the"
+            " next, so set --config.model.scale_factor between 0.1 and 0.95, such as 0.75."
+        )
+    if options.steps_per_scale < 1 or not 0 <= options.decay_at <= 1:
+        raise ValueError(
+            f"config.model.steps_per_scale is {options.steps_per_scale} and config.model.decay_at {options.decay_at:g};"
+            " a scale has at least one round, and learning rates fall after a share of them between 0 and 1."
+        )
+    pyramid = nets.Pyramid.of(spec.shape[:2], options.min_size, options.scale_factor)
+    if not 0 <= options.paint_scale < pyramid.scales:
+        raise ValueError(
+            f"config.model.paint_scale is {options.paint_scale}, but this pyramid has scales 0 to {pyramid.scales - 1};"
+            " set --config.model.paint_scale to one of them, or to 0 for none."
+        )
+    return pyramid
+
+
+def tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
+    """What the paper's Section 4 makes with a trained pyramid, and samples of any size."""
+
+    def given(picture):
+        """A picture of the user's, [1, h, w, C]."""
+        if picture.shape[-1] != ladder.shape[2]:
+            raise ValueError(
+                f"--pictures.picture has {picture.shape[-1]} channels and the picture that was learnt"
+                f" {ladder.shape[2]}; convert it to as many."
+            )
+        return jnp.asarray(picture)[None]
+
+    def sample(networks, key, *, num, height, width, noise):
+        size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
+        if min(size) < 1:
+            raise ValueError(
+                f"--options.height={height:g} and --options.width={width:g} make pictures of {size[0]} x {size[1]}"
+                " pixels; they are factors of the picture's own size, so give more than 0, such as 1.5."
+            )
+        shapes = ladder.pyramid.shapes(size)
+        make = jax.jit(
+            lambda networks, key: ladder.samples(networks, key, num, shapes=shapes, noise=noise)
+        )
+        return Made(np.asarray(make(networks, key)))
+
+    def super_resolution(networks, key, *, factor, noise, picture=None):
+        if factor <= 1:
+            raise ValueError(f"--options.factor={factor:g} does not enlarge; give more than 1.")
+        image = ladder.picture(networks) if picture is None else given(picture)
+        larger, times = ladder.enlarge(networks, key, image, factor, noise)
+        return Made(np.asarray(larger), numbers={"enlarged_times": times})
+
+    def repaint(
+        networks, key, *, picture, mask=None, scale, num, noise, grow=0, blur=0.0, palette=False
+    ):
+        check_scale("scale", scale, top)
+        image, learnt = nets.resize(given(picture), ladder.shape[:2]), ladder.picture(networks)
+        if palette:
+            image = nets.quantise(image, nets.palette(nets.resize(learnt, ladder.shapes[scale])[0]))
+        make = jax.jit(
+            lambda networks, key, image: ladder.samples(
+                networks, key, num, noise=noise, start=scale, image=image
+            )
+        )
+        made = make(networks, key, image)
+        if mask is not None:
+            mask = nets.resize(jnp.asarray(mask)[None], ladder.shape[:2])[0]
+            inside = nets.soften(jnp.mean(mask, axis=-1), grow, blur)
+            made = learnt + inside[None, :, :, None] * (made - learnt)
+        return Made(np.asarray(made))
+
+    def animation(networks, key, *, frames, start, alpha, beta):
+        if start:
+            check_scale("start", start, top)
+        if frames < 1:
+            raise ValueError(f"--options.frames={frames}: a film has at least one frame.")
+        begin_key, key = jax.random.split(key)
+        walk = jax.jit(ladder.begin_walk)(networks, begin_key)
+        step = jax.jit(partial(ladder.walk, start=start, alpha=alpha, beta=beta))
+        film = []
+        for t in range(frames):
+            picture, walk = step(networks, jax.random.fold_in(key, t), walk)
+            film.append(np.asarray(picture[0]))
+        return Made(np.stack(film), film=True)
+
+    middle, share = max(1, top // 2), max(ladder.shape[:2]) / 250
+    injected = {"scale": middle, "num": 1, "noise": 1.0}
+    masked = {**injected, "blur": 5 * share}
+    return {
+        "sample": Tool(
+            sample,
+            "random pictures of any size: height and width are factors of the learnt picture's",
+            {"num": 16, "height": 1.0, "width": 1.0, "noise": 1.0},
+        ),
+        "super_resolution": Tool(
+            super_resolution,
+            "the learnt picture (or yours, of the same kind) enlarged, with detail from the finest scale",
+            {"factor": 4.0, "noise": 1.0},
+            optional_pictures=("picture",),
+        ),
+        "harmonisation": Tool(
+            repaint,
+            "an object pasted into the learnt picture, in its manner; the mask is white where the object is",
+            {**masked, "grow": round(7 * share)},
+            pictures=("picture", "mask"),
+        ),
+        "editing": Tool(
+            repaint,
+            "the learnt picture with parts moved about, made natural; the mask is white where it was edited",
+            {**masked, "grow": round(20 * share)},
+            pictures=("picture",),
+            optional_pictures=("mask",),
+        ),
+        "paint_to_image": Tool(
+            repaint,
+            "a photograph from a painting; palette=true first puts it in the colours of the learnt picture",
+            {**injected, "scale": 1, "palette": False},
+            pictures=("picture",),
+        ),
+        "animation": Tool(
+            animation,
+            "a film of the learnt picture moving: a random walk of the noise from scale `start` on",
+            {"frames": 100, "start": top // 4, "alpha": 0.1, "beta": 0.9},
+        ),
+    }
+
+
+def check_scale(name: str, scale: int, top: int) -> None:
+    if not 1 <= scale <= top:
+        raise ValueError(
+            f"--options.{name}={scale}: a picture is injected above the coarsest scale, and this pyramid has scales 0"
+            f" to {top}; give another, or train with a smaller --config.model.min_size."
+        )

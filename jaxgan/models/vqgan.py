@@ -1,0 +1,380 @@
+"""VQGAN: pictures as grids of codes, learned with a perceptual loss and a critic; then a transformer that writes codes.
+
+Paper: Esser et al., Taming Transformers for High-Resolution Image Synthesis (2021), Sections 3.1 and 3.2.
+Reference implementation: CompVis/taming-transformers (PyTorch).
+
+    L = |x - y| + LPIPS(x, y) + codebook_weight |sg[z] - e|^2 + commitment_weight |z - sg[e]|^2
+        + adversarial_weight w L_G
+
+with z = E(x), e the nearest codes, y = D(e), and w = |dL_rec / dW| / (|dL_G / dW| + delta), W the kernel of the
+decoder's last layer. Four stages: the autoencoder alone; from `critic_from` on a critic learns beside it; from
+`adversarial_from` on its loss counts; from `transformer_from` on all of this rests and the transformer learns.
+
+Intended differences: the critic learns before its loss counts; the reference's starts from nothing when it does. beta
+weighs the commitment, as in the paper, where the reference weighs the other term by it ("legacy": that is
+`codebook_weight=0.25, commitment_weight=1`). `adaptive_delta` is the paper's, the reference has 1e-4. The critic's
+running statistics, which only evaluation reads, move in its own turn; its gains start at 1; all biases start at 0.
+LPIPS's heads have no dropout. Prefixes are tokens of their own, which are not predicted; the reference's share the
+numbers of the codes. `codebook`, `codebook_init`, `revive_after` and `ema_half_life_kimg` are additions, off at first.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan import adversarial, losses
+from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn
+from jaxgan.nets import codebook, perceptual
+from jaxgan.nets.patchgan import PatchCritic
+from jaxgan.nets.transformer import SAMPLING, Transformer, prefixes, sample
+from jaxgan.nets.vqgan import Autoencoder, Decoder, Encoder, levels, psnr
+from jaxgan.tools.codes import code_tools
+
+# A code is in use if it was chosen in one of the last so many batches.
+USAGE_BATCHES = 100
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    # Autoencoder.
+    channels: int = 128
+    channel_multiples: str = "1,1,2,2,4"  # of each level; each but the last halves the size
+    blocks: int = 2  # residual blocks of a level
+    attention_resolutions: str = (
+        "16"  # pixels at which blocks are followed by attention; "" for none
+    )
+    groups: int = 32  # of group normalisation
+    latent_channels: int = 256
+    # Codebook.
+    codes: int = 1024
+    code_dim: int = 256
+    codebook: str = "gradient"  # gradient | ema: what moves the codes
+    codebook_decay: float = 0.99  # of ema, for each batch
+    codebook_init: str = "uniform"  # uniform | data: latents of the first batch
+    codebook_weight: float = 1.0  # of the codes' distance to the latents; gradient only
+    commitment_weight: float = 0.25  # beta: of the latents' distance to the codes
+    revive_after: int = (
+        0  # batches without being chosen after which a code becomes a latent of the batch; 0: never
+    )
+    # Losses beside.
+    perceptual: str = "lpips_vgg"  # none, or one of jaxgan.nets.perceptual
+    perceptual_file: str = ""  # with its weights, "backbone,heads" of LPIPS; fetched if ""
+    perceptual_weight: float = 1.0
+    critic_width: int = 64
+    critic_layers: int = 3  # of stride 2
+    adversarial_weight: float = 0.8
+    adaptive_delta: float = 1e-6
+    adaptive_limit: float = 1e4  # of w
+    batch_size: int = 12
+    learning_rate_per_image: float = 4.5e-6  # times the batch's size, autoencoder and critic
+    beta1: float = 0.5
+    beta2: float = 0.9
+    # Rounds at which stages start.
+    critic_from: int = 240_000
+    adversarial_from: int = 250_000
+    transformer_from: int = 500_000
+    # Transformer.
+    conditional: bool = False  # on labels, as the first token
+    layers: int = 24
+    heads: int = 16
+    width: int = 1024
+    context: int = 256  # tokens it sees at once
+    dropout: float = 0.0
+    keep: float = 1.0  # share of the codes it is given as they are, the others being random (the paper's code: pkeep)
+    transformer_batch_size: int = 16
+    transformer_learning_rate_per_image: float = 4.5e-6
+    weight_decay: float = 0.01  # of matrices only
+    ema_half_life_kimg: float = 0.0  # of the averaged transformer; 0 keeps none
+    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
+
+
+def game(options: Options, spec: DataSpec) -> Game:
+    dtype = adversarial.compute_dtype(options)
+    num_classes = adversarial.classes(options, spec)
+    widths, attention = levels(
+        options.channels,
+        options.channel_multiples,
+        options.attention_resolutions,
+        options.groups,
+        spec.shape,
+    )
+    shape = {"widths": widths, "attention": attention, "blocks": options.blocks}
+    shape |= {"groups": options.groups, "dtype": dtype}
+    autoencoder = Autoencoder(
+        Encoder(**shape, latent_channels=options.latent_channels, code_dim=options.code_dim),
+        Decoder(**shape, latent_channels=options.latent_channels, channels=spec.shape[2]),
+    )
+    grid = tuple(side // autoencoder.factor for side in spec.shape[:2])
+    _check(options, spec, grid)
+    critic = PatchCritic(options.critic_width, options.critic_layers, dtype=dtype)
+    transformer = Transformer(
+        codes=options.codes,
+        prefixes=num_classes or 1,
+        context=options.context,
+        layers=options.layers,
+        heads=options.heads,
+        width=options.width,
+        dropout=options.dropout,
+        dtype=dtype,
+    )
+    seen = None
+    if options.perceptual != "none":
+        seen = perceptual.by_name(options.perceptual, options.perceptual_file)
+
+    picture, latent = jnp.zeros((1, *spec.shape)), jnp.zeros((1, *grid, options.code_dim))
+    learning_rate = options.learning_rate_per_image * options.batch_size
+    adam = optax.adam(learning_rate, options.beta1, options.beta2)
+    averaged = options.codebook == "ema"
+    players = {
+        "encoder": Player(lambda key: autoencoder.encoder.init(key, picture), adam),
+        "codebook": Player(
+            lambda key: codebook.init(key, options.codes, options.code_dim, averaged),
+            None if averaged else adam,
+        ),
+        "decoder": Player(lambda key: autoencoder.decoder.init(key, latent), adam),
+        "critic": Player(
+            lambda key: critic.init(key, picture),
+            adam,
+            apply=lambda network, x, label: critic.apply(network, x, train=False),
+        ),
+        "transformer": Player(
+            lambda key: transformer.init(key, jnp.zeros((1, 1), jnp.int32)),
+            _transformer_optimizer(options),
+            options.ema_half_life_kimg,
+        ),
+    }
+    if seen:
+        players["perceptual"] = Player(seen.init, None)
+
+    def generate(networks, key, num, labels, **sampling):
+        label_key, key = jax.random.split(key)
+        prefix = prefixes(transformer, label_key, num, labels if num_classes else None)
+        length = grid[0] * grid[1]
+        codes = sample(transformer, networks["transformer"], prefix, length, key, **sampling)
+        return autoencoder.decode(networks, codes.reshape(num, *grid))
+
+    def transform(networks, key, batch):
+        del key
+        return autoencoder.reconstruct(networks, adversarial.decode(batch["image"]))
+
+    return Game(
+        players=players,
+        stages=_stages(
+            options,
+            *first_phase(options, autoencoder, critic, seen),
+            second_phase(options, autoencoder, transformer, num_classes),
+        ),
+        generate=generate,
+        sample_shape=spec.shape,
+        num_classes=num_classes,
+        options=SAMPLING,
+        transform=transform,
+        tools=code_tools(autoencoder, transformer, spec.shape),
+    )
+
+
+def first_phase(
+    options: Options,
+    autoencoder: Autoencoder,
+    critic: PatchCritic,
+    seen: perceptual.Perceptual | None,
+):
+    """(the autoencoder's loss for a critic that counts or does not, the critic's loss, how the codebook starts)."""
+
+    def autoencoder_loss(params, variables, batch, key, *, adversary):
+        networks = _networks(params, variables)
+        x = adversarial.decode(batch["image"])
+        z, indices, e = autoencoder.encode(networks, x)
+        trunk = autoencoder.trunk(networks, codebook.straight_through(z, e))
+        y = autoencoder.output(networks, trunk)
+
+        def reconstruction(y):
+            l1 = jnp.mean(jnp.abs(x - y))
+            far = seen.distance(params["perceptual"], x, y) if seen else jnp.float32(0.0)
+            return l1 + options.perceptual_weight * far, {"l1": l1, "perceptual": far}
+
+        def deception(y):
+            logits, _ = adversarial.apply(critic, networks["critic"], y, train=True)
+            return losses.hinge.generator(logits)
+
+        # Each loss's gradient by the picture, weighed and added, goes back through the decoder and the encoder once.
+        fixed = jax.lax.stop_gradient(y)
+        (value, metrics), slope = jax.value_and_grad(reconstruction, has_aux=True)(fixed)
+        metrics["psnr"] = psnr(x, fixed)
+        if adversary:
+            fooled, push = jax.value_and_grad(deception)(fixed)
+            ratio = adaptive_weight(
+                lambda kernel: autoencoder.output(networks, trunk, kernel),
+                networks["decoder"]["params"]["conv_out"]["kernel"],
+                (slope, push),
+                options.adaptive_delta,
+                options.adaptive_limit,
+            )
+            weight = options.adversarial_weight * ratio
+            value, slope = value + weight * fooled, slope + weight * push
+            metrics |= {"deception": fooled, "adaptive_weight": weight}
+        along = jnp.sum(y * jax.lax.stop_gradient(slope))
+        value = jax.lax.stop_gradient(value - along) + along
+
+        metrics["commitment"] = losses.vq_commitment(z, e)
+        value = value + options.commitment_weight * metrics["commitment"]
+        if options.codebook == "gradient":
+            value = value + options.codebook_weight * losses.vq_codebook(z, e)
+        codes = codebook.advance(
+            networks["codebook"], z, indices, key, options.codebook_decay, options.revive_after
+        )
+        metrics["perplexity"] = codebook.perplexity(codebook.counts(indices, options.codes))
+        metrics["usage"] = jnp.mean(codes["idle"] < USAGE_BATCHES, dtype=jnp.float32)
+        return Loss(value, {"codebook": {"codes": codes}}, metrics)
+
+    def critic_loss(params, variables, batch, key):
+        del key
+        networks, moving = _networks(params, variables), ("batch_stats",)
+        x = adversarial.decode(batch["image"])
+        y = autoencoder.decoder.apply(networks["decoder"], autoencoder.encode(networks, x)[2])
+        network = networks["critic"]
+        real, state = adversarial.apply(critic, network, x, train=True, advance=moving)
+        network = {**network, **state}
+        fake, state = adversarial.apply(critic, network, y, train=True, advance=moving)
+        metrics = {"real": jnp.mean(real), "fake": jnp.mean(fake)}
+        return Loss(0.5 * losses.hinge.critic(real, fake), {"critic": state}, metrics)
+
+    def start_on_data(state, batch, key):
+        x, encoder = adversarial.decode(batch["image"]), {"params": state.params["encoder"]}
+        like = {"params": state.params["codebook"], **state.variables["codebook"]}
+        born = codebook.init_from(key, autoencoder.encoder.apply(encoder, x), like)
+        return state.replace(
+            params={**state.params, "codebook": born["params"]},
+            variables={**state.variables, "codebook": {"codes": born["codes"]}},
+        )
+
+    return autoencoder_loss, critic_loss, start_on_data
+
+
+def adaptive_weight(last_layer, kernel, slopes, delta: float, limit: float) -> jax.Array:
+    """|dL_rec / dW| / (|dL_G / dW| + delta), at most `limit`: Eq. 7, and the reference's limit.
+
+    Args:
+      last_layer: its kernel W -> pictures.
+      kernel: W.
+      slopes: (dL_rec / dy, dL_G / dy) by the pictures y.
+    """
+    _, pull = jax.vjp(last_layer, jax.lax.stop_gradient(kernel))
+    reconstruction, deception = (optax.tree.norm(pull(slope)) for slope in slopes)
+    return jnp.minimum(reconstruction / (deception + delta), limit)
+
+
+def second_phase(
+    options: Options, autoencoder: Autoencoder, transformer: Transformer, num_classes: int | None
+):
+    """The transformer's loss: -log p(code | those before it), Eq. 8 and 9; `keep` of those are given as they are."""
+
+    def transformer_loss(params, variables, batch, key):
+        keep_key, random_key, dropout_key = jax.random.split(key, 3)
+        x = adversarial.decode(batch["image"])
+        _, indices, _ = autoencoder.encode(_networks(params, variables), x)
+        target = indices.reshape(x.shape[0], -1)
+        noise = jax.random.randint(random_key, target.shape, 0, options.codes)
+        kept = jax.random.bernoulli(keep_key, options.keep, target.shape)
+        given = jnp.where(kept, target, noise)
+        prefix = jnp.zeros(x.shape[0], jnp.int32) if num_classes is None else batch["label"]
+        tokens = jnp.concatenate([options.codes + prefix[:, None], given[:, :-1]], axis=1)
+        network, rngs = {"params": params["transformer"]}, {"dropout": dropout_key}
+        logits = transformer.apply(network, tokens, train=True, rngs=rngs)
+        value = losses.auxiliary_classifier(logits.reshape(-1, options.codes), target.reshape(-1))
+        right = jnp.mean(jnp.argmax(logits, axis=-1) == target, dtype=jnp.float32)
+        return Loss(value, {}, {"accuracy": right})
+
+    return transformer_loss
+
+
+def _networks(params, variables):
+    return {name: {"params": params[name], **variables[name]} for name in params}
+
+
+def _transformer_optimizer(options: Options) -> optax.GradientTransformation:
+    def matrices(params):
+        """Weights of linear layers; neither biases, gains nor embeddings."""
+        return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
+
+    rate = options.transformer_learning_rate_per_image * options.transformer_batch_size
+    return optax.adamw(rate, 0.9, 0.95, weight_decay=options.weight_decay, mask=matrices)
+
+
+def _stages(options, autoencoder_loss, critic_loss, start_on_data, transformer_loss):
+    movers = ("encoder", "decoder") + (("codebook",) if options.codebook == "gradient" else ())
+
+    def autoencoder(adversary):
+        return Turn(movers, partial(autoencoder_loss, adversary=adversary), name="autoencoder")
+
+    critic = Turn(("critic",), critic_loss, fresh_batch=False)
+    stages, start = [], 0
+    for turns, until in (
+        ((autoencoder(False),), options.critic_from),
+        ((autoencoder(False), critic), options.adversarial_from),
+        ((autoencoder(True), critic), options.transformer_from),
+    ):
+        until = min(until, options.transformer_from)
+        if until > start:
+            enter = start_on_data if start == 0 and options.codebook_init == "data" else None
+            stages.append(Stage(turns, options.batch_size, until, enter=enter))
+            start = until
+    turn = Turn(("transformer",), transformer_loss)
+    return (*stages, Stage((turn,), options.transformer_batch_size))
+
+
+def _check(options: Options, spec: DataSpec, grid: tuple[int, int]) -> None:
+    """Raises, before anything is compiled, for what cannot be trained."""
+    if options.codebook not in ("gradient", "ema"):
+        raise ValueError(
+            f"config.model.codebook is '{options.codebook}'; it is 'gradient' or 'ema'."
+        )
+    if options.codebook_init not in ("uniform", "data"):
+        raise ValueError(
+            f"config.model.codebook_init is '{options.codebook_init}'; it is 'uniform' or 'data'."
+        )
+    places = grid[0] * grid[1]
+    if options.codes > spec.size * places:
+        raise ValueError(
+            f"--config.model.codes={options.codes} is more than all latents there are, {places} in each of {spec.size}"
+            " pictures, so that codes must stay without use; set it far below."
+        )
+    if options.codebook_init == "data" and options.codes > options.batch_size * places:
+        raise ValueError(
+            f"--config.model.codebook_init=data takes {options.codes} codes from the {options.batch_size * places}"
+            " latents of the first batch; raise --config.model.batch_size, or set"
+            " --config.model.codebook_init=uniform."
+        )
+    if places > options.context:
+        raise ValueError(
+            f"a picture is a sequence of {places} codes, longer than the transformer's context of {options.context};"
+            f" set --config.model.context={places}, or make codes of more pixels by one more number in"
+            " --config.model.channel_multiples, or train on smaller pictures (--config.data.resolution) and sample"
+            " larger ones with the tool sample_large."
+        )
+    if options.width % options.heads:
+        raise ValueError(
+            f"--config.model.width={options.width} cannot be split over --config.model.heads={options.heads}; give a"
+            " multiple."
+        )
+    if not 0 <= options.keep <= 1 or not 0 <= options.dropout < 1:
+        raise ValueError(
+            f"config.model.keep is {options.keep} and config.model.dropout {options.dropout}; they are shares from 0 to"
+            " 1."
+        )
+    if min(spec.shape[:2]) < 3 * 2**options.critic_layers:
+        raise ValueError(
+            f"--config.model.critic_layers={options.critic_layers} needs pictures of {3 * 2**options.critic_layers}"
+            f" pixels or more, not {spec.shape[0]}x{spec.shape[1]}; give fewer layers."
+        )
+    if not 0 <= options.critic_from <= options.adversarial_from or options.transformer_from < 1:
+        raise ValueError(
+            f"config.model.critic_from is {options.critic_from}, adversarial_from {options.adversarial_from} and"
+            f" transformer_from {options.transformer_from}; a critic starts no later than its loss counts, and the"
+            " transformer at round 1 or later."
+        )

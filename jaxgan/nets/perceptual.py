@@ -1,0 +1,175 @@
+"""Perceptual losses by name: how far apart a frozen classifier sees two pictures, and where its weights come from.
+
+    lpips_vgg, lpips_alex, lpips_squeeze   LPIPS, with its learned heads
+    vgg16                                  mean squared difference of four of VGG-16's maps
+    squeezenet1_1_notop, mobilenet_v2,     LPIPS without heads: squared difference of the maps' unit vectors, of the
+    cifar10_resnet20, cifar10_resnet56     last map of each size
+
+The weights are a tree of arrays like any network's, so that a game can keep them as those of a player that never
+moves: arguments of its programs, not constants in them.
+
+Sources: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (2018), Eq. 1; Johnson et
+al., Perceptual Losses for Real-Time Style Transfer and Super-Resolution (2016), Eq. 2.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan import losses, weights
+from jaxgan.nets.features import by_name as feature_net
+from jaxgan.nets.features import lpips, vgg
+from jaxgan.nets.features.cifar_resnet import CifarResNet
+from jaxgan.nets.features.mobilenet import MobileNetV2
+from jaxgan.nets.features.squeezenet import SqueezeNet
+
+PyTree = Any
+
+_VGG_MAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+# Networks of `jaxgan.nets.features` that look at maps of any size (the last two: at 32 pixels).
+_MODULES = {
+    "squeezenet1_1_notop": SqueezeNet(),
+    "mobilenet_v2": MobileNetV2(),
+    "cifar10_resnet20": CifarResNet(3),
+    "cifar10_resnet56": CifarResNet(9),
+}
+NAMES = (*(f"lpips_{backbone}" for backbone in lpips.BACKBONES), "vgg16", *_MODULES)
+
+
+@dataclasses.dataclass(frozen=True)
+class Perceptual:
+    """A perceptual loss.
+
+    Attributes:
+      distance: (weights, x, y) -> a float32 scalar, the mean over the pairs of pictures [B, H, W, 1 or 3] in [-1, 1].
+      shapes: of the weights, a tree of `jax.ShapeDtypeStruct`s.
+      load: reads the weights, a tree of NumPy arrays of those shapes.
+    """
+
+    distance: Callable[[PyTree, jax.Array, jax.Array], jax.Array]
+    shapes: PyTree
+    load: Callable[[], PyTree]
+
+    def init(self, key: jax.Array) -> dict[str, PyTree]:
+        """{"params": weights} as a player is born: they are read when a program with this in it runs, not before.
+
+        So a run that is restored needs no file.
+        """
+        del key
+        return {"params": jax.pure_callback(self.load, self.shapes)}
+
+
+def by_name(name: str, file: str = "") -> Perceptual:
+    """The perceptual loss called `name`.
+
+    Args:
+      name: of `NAMES`.
+      file: with its weights; LPIPS has two, the backbone's and the heads', with a comma between. Fetched from their
+        publisher if "".
+
+    Raises:
+      ValueError: there is none of this name, or it is published nowhere and needs a file.
+    """
+    if name not in NAMES:
+        close = difflib.get_close_matches(name, NAMES, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(NAMES)}."
+        raise ValueError(f"there is no perceptual network '{name}'; {hint}")
+    files = tuple(file.split(",")) if file else ()
+    wanted = 2 if name.startswith("lpips_") else 1
+    if len(files) not in (0, wanted):
+        what = "two files, backbone,heads" if wanted == 2 else "one file"
+        raise ValueError(f"the weights of {name} are {what}, but {len(files)} are given: '{file}'.")
+    if name.startswith("lpips_"):
+        return _lpips(name.removeprefix("lpips_"), files or (None, None))
+    return _vgg(*(files or (None,))) if name == "vgg16" else _maps(name, *(files or (None,)))
+
+
+def _lpips(backbone: str, files: tuple[str | None, ...]) -> Perceptual:
+    def distance(params, x, y):
+        return jnp.mean(lpips.lpips(params, _colour(x), _colour(y), backbone))
+
+    def load():
+        named = zip(lpips.FILES[backbone], files, strict=True)
+        return lpips.convert(*(_tensors((name,), file) for name, file in named), backbone)
+
+    return Perceptual(distance, lpips.shapes(backbone), load)
+
+
+def _vgg(file: str | None) -> Perceptual:
+    module = vgg.VGG16(_VGG_MAPS)
+
+    def distance(params, x, y):
+        features = vgg.perceptual_features(params, _VGG_MAPS)
+        return losses.perceptual(features, _colour(x), _colour(y))
+
+    def load():
+        return vgg.convert(module, _tensors(("vgg16",), file))
+
+    return Perceptual(distance, _shapes(module), load)
+
+
+def _maps(name: str, file: str | None) -> Perceptual:
+    net = feature_net(name)
+    if file is None and not net.files:
+        raise ValueError(
+            f"the weights of {name} are published at no address that jaxgan knows; give their file."
+        )
+
+    def distance(params, x, y):
+        look = partial(_last_maps, partial(net.apply, params))
+        ours, theirs = (look((_colour(images) + 1.0) * 127.5) for images in (x, y))
+        total = jnp.float32(0.0)
+        for a, b in zip(ours, theirs, strict=True):
+            difference = lpips.unit_vectors(a) - lpips.unit_vectors(b)
+            total += jnp.mean(jnp.sum(jnp.square(difference), axis=3))
+        return total
+
+    return Perceptual(
+        distance, _shapes(_MODULES[name]), lambda: net.convert(_tensors(net.files, file))
+    )
+
+
+def _last_maps(apply: Callable, images: jax.Array) -> list[jax.Array]:
+    """Of each size of maps [B, h, w, C] that modules return while `apply` runs, the last; vectors are no maps."""
+    found = {}
+
+    def note(call, args, kwargs, context):
+        out = call(*args, **kwargs)
+        is_map = isinstance(out, jax.Array) and out.ndim == 4 and max(out.shape[1:3]) > 1
+        if context.method_name == "__call__" and is_map:
+            found[out.shape[1:3]] = out
+        return out
+
+    with nn.intercept_methods(note):
+        apply(images)
+    return list(found.values())
+
+
+def _shapes(module: nn.Module) -> PyTree:
+    picture = jax.ShapeDtypeStruct((1, 32, 32, 3), jnp.float32)
+    return jax.eval_shape(module.init, jax.random.key(0), picture)
+
+
+def _tensors(names: tuple[str, ...], file: str | None):
+    """The tensors of any of these published files, or of a file."""
+    try:
+        if file is not None and (not names or weights.kind_of_file(file) in weights.UNPUBLISHED):
+            return weights.load_file(file)[0]
+        return weights.load(names, file)[0]
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            "the weights of the perceptual network cannot be had"
+            f" (--config.model.perceptual_file={file or ''}): {error}"
+        ) from error
+
+
+def _colour(images: jax.Array) -> jax.Array:
+    return jnp.repeat(images, 3, axis=-1) if images.shape[-1] == 1 else images

@@ -1,0 +1,283 @@
+"""A causal transformer over codes (GPT-2's form), and how codes are drawn from it.
+
+    Transformer            tokens to logits of the next code, all at once or one by one with a cache of keys and values
+    filter_logits          temperature, top-k, top-p
+    sample                 whole sequences, one token at a time with the cache
+    sample_sliding         grids larger than the transformer's context, through a window that moves along
+
+A sequence starts with one prefix token (a class, or the start token), then come the codes of a picture row by row.
+Codes are tokens 0 to K - 1, prefixes the tokens after them, which are never predicted.
+
+Sources: Radford et al., Language Models are Unsupervised Multitask Learners (2019), Section 2.3; Esser et al., Taming
+Transformers (2021), Section 3.2.
+"""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.nets.init import normal_002
+
+# What `filter_logits` lets its user choose: all codes, by their probabilities.
+SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+
+Cache = tuple[
+    tuple[jax.Array, jax.Array], ...
+]  # keys and values [B, length, heads, D] of each layer
+
+
+class Transformer(nn.Module):
+    """Tokens [B, T] to float32 logits [B, T, codes] of what follows each: output t depends on tokens 0 to t only.
+
+    Attributes:
+      codes: K, what is predicted.
+      prefixes: tokens that may stand first.
+      context: the longest sequence T.
+      layers, heads, width: of the blocks.
+      dropout: of embeddings, attention weights and residual branches.
+    """
+
+    codes: int
+    prefixes: int = 1
+    context: int = 256
+    layers: int = 24
+    heads: int = 16
+    width: int = 1024
+    dropout: float = 0.0
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(
+        self,
+        tokens: jax.Array,
+        train: bool = False,
+        cache: Cache | None = None,
+        position: jax.Array | int = 0,
+    ):
+        """Logits; with a cache (logits, the cache with these tokens in it), `position` being that of the first token.
+
+        `train` switches dropout on, which draws from the rng "dropout".
+        """
+        if tokens.shape[1] > self.context:
+            raise ValueError(
+                f"a sequence of {tokens.shape[1]} tokens is longer than the transformer's context of {self.context}."
+            )
+        embed = nn.Embed(
+            self.codes + self.prefixes, self.width, embedding_init=normal_002, name="tokens"
+        )
+        places = self.param("positions", nn.initializers.zeros, (self.context, self.width))
+        place = jax.lax.dynamic_slice_in_dim(places, position, tokens.shape[1])
+        x = (embed(tokens) + place[None]).astype(self.dtype or jnp.float32)
+        x = nn.Dropout(self.dropout, deterministic=not train)(x)
+        new = []
+        for i in range(self.layers):
+            block = Block(self.heads, self.dropout, self.dtype, name=f"block{i}")
+            x, kept = block(x, train, None if cache is None else cache[i], position)
+            new.append(kept)
+        x = _norm(x, "norm", self.dtype)
+        logits = _dense(self.codes, "head", self.dtype, bias=False)(x).astype(jnp.float32)
+        return logits if cache is None else (logits, tuple(new))
+
+    def empty_cache(self, batch: int, length: int) -> Cache:
+        """A cache for `batch` sequences of at most `length` tokens."""
+        shape = (batch, length, self.heads, self.width // self.heads)
+        zeros = jnp.zeros(shape, self.dtype or jnp.float32)
+        return tuple((zeros, zeros) for _ in range(self.layers))
+
+
+class Block(nn.Module):
+    """x + attention(norm(x)), then x + mlp(norm(x)) with four times the width and GELU."""
+
+    heads: int
+    dropout: float
+    dtype: jnp.dtype | None
+
+    @nn.compact
+    def __call__(self, x, train, cache, position):
+        width = x.shape[-1]
+        dropout = nn.Dropout(self.dropout, deterministic=not train)
+        attention = CausalAttention(self.heads, self.dropout, self.dtype, name="attention")
+        y, cache = attention(_norm(x, "norm0", self.dtype), train, cache, position)
+        x = x + dropout(y)
+        y = _dense(4 * width, "hidden", self.dtype)(_norm(x, "norm1", self.dtype))
+        y = _dense(width, "output", self.dtype)(nn.gelu(y, approximate=False))
+        return x + dropout(y), cache
+
+
+class CausalAttention(nn.Module):
+    """Attention of [B, T, width] to itself and, with a cache, to the `position` tokens before it."""
+
+    heads: int
+    dropout: float
+    dtype: jnp.dtype | None
+
+    @nn.compact
+    def __call__(self, x, train, cache, position):
+        b, t, width = x.shape
+        query, key, value = (
+            _dense(width, name, self.dtype)(x).reshape(b, t, self.heads, width // self.heads)
+            for name in ("query", "key", "value")
+        )
+        if cache is not None:
+            key, value = (
+                jax.lax.dynamic_update_slice_in_dim(old, new, position, axis=1)
+                for old, new in zip(cache, (key, value), strict=True)
+            )
+        scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
+        scores = scores * (width // self.heads) ** -0.5
+        seen = (
+            jnp.arange(key.shape[1])[None]
+            <= (position if cache is not None else 0) + jnp.arange(t)[:, None]
+        )
+        weights = jax.nn.softmax(jnp.where(seen[None, None], scores, -jnp.inf)).astype(value.dtype)
+        weights = nn.Dropout(self.dropout, deterministic=not train)(weights)
+        x = jnp.einsum("bhqk,bkhd->bqhd", weights, value).reshape(b, t, width)
+        return _dense(width, "project", self.dtype)(x), (key, value)
+
+
+def filter_logits(
+    logits: jax.Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+) -> jax.Array:
+    """Logits [..., K] / temperature, -inf but for the `top_k` largest, and of these the nucleus of `top_p`.
+
+    The nucleus is the smallest set of most probable codes whose probabilities sum to `top_p` or more. Equals of the
+    last that is kept are kept too.
+
+    Args:
+      logits: float32 [..., K].
+      temperature: above 0; below 1 sharpens.
+      top_k: 0 for all.
+      top_p: in (0, 1]; 1 for all.
+
+    Sources: Fan et al., Hierarchical Neural Story Generation (2018), Section 5.1 (top-k); Holtzman et al., The Curious
+      Case of Neural Text Degeneration (2020), Section 3.1 (nucleus).
+
+    >>> filter_logits(jnp.log(jnp.array([0.5, 0.3, 0.2])), top_p=0.6).tolist()[2]
+    -inf
+    """
+    check_sampling(temperature, top_k, top_p)
+    logits = logits / temperature
+    if 0 < top_k < logits.shape[-1]:
+        smallest = jax.lax.top_k(logits, top_k)[0][..., -1:]
+        logits = jnp.where(logits < smallest, -jnp.inf, logits)
+    if top_p < 1:
+        ordered = jnp.sort(logits, axis=-1, descending=True)
+        share = jax.nn.softmax(ordered)
+        before = jnp.cumsum(share, axis=-1) - share  # of all that are more probable
+        smallest = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), axis=-1, keepdims=True)
+        logits = jnp.where(logits < smallest, -jnp.inf, logits)
+    return logits
+
+
+def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
+    """Raises unless codes can be drawn so."""
+    if not temperature > 0:
+        raise ValueError(
+            f"--options.temperature is {temperature}; it must be above 0 (the most probable code is drawn with"
+            " --options.top_k=1)."
+        )
+    if top_k < 0:
+        raise ValueError(
+            f"--options.top_k is {top_k}; give the number of codes to draw from, or 0 for all."
+        )
+    if not 0 < top_p <= 1:
+        raise ValueError(
+            f"--options.top_p is {top_p}; it must be above 0 and at most 1, which keeps all."
+        )
+
+
+def prefixes(
+    transformer: Transformer, key: jax.Array, num: int, labels: jax.Array | None = None
+) -> jax.Array:
+    """What `num` sequences start with: the labels, or random ones (of one start token: that)."""
+    return jax.random.randint(key, (num,), 0, transformer.prefixes) if labels is None else labels
+
+
+def sample(
+    transformer: Transformer,
+    variables,
+    prefix: jax.Array,
+    length: int,
+    key: jax.Array,
+    given: jax.Array | None = None,
+    **options,
+) -> jax.Array:
+    """Codes int32 [B, length] that follow the prefix tokens [B], drawn one at a time with the cache.
+
+    Args:
+      transformer, variables: the network.
+      prefix: int32 [B], from 0 to `transformer.prefixes` - 1.
+      length: codes to draw; at most the context.
+      key: code t is drawn with fold_in(key, t).
+      given: int32 [B, n], the first codes, which are taken as they are.
+      **options: of `filter_logits`.
+    """
+    known = 0 if given is None else given.shape[1]
+    given = jnp.zeros((prefix.shape[0], 0), jnp.int32) if given is None else given
+    given = jnp.pad(given, ((0, 0), (0, length - known)))
+
+    def step(carry, t):
+        token, cache = carry
+        logits, cache = transformer.apply(variables, token[:, None], cache=cache, position=t)
+        logits = filter_logits(logits[:, 0], **options)
+        drawn = jax.random.categorical(jax.random.fold_in(key, t), logits).astype(jnp.int32)
+        token = jnp.where(t < known, given[:, t], drawn)
+        return (token, cache), token
+
+    cache = transformer.empty_cache(prefix.shape[0], length)
+    _, codes = jax.lax.scan(step, (transformer.codes + prefix, cache), jnp.arange(length))
+    return codes.T
+
+
+def sample_sliding(
+    transformer: Transformer,
+    variables,
+    prefix: jax.Array,
+    grid: tuple[int, int],
+    window: tuple[int, int],
+    key: jax.Array,
+    **options,
+) -> jax.Array:
+    """Codes int32 [B, *grid], each drawn from the window around it: any size, by a transformer of `window`'s.
+
+    The window is centred on the code where the grid has room for it. All codes above and to the left of it are known
+    when it is drawn, so that within the window they stand where the transformer has learnt to see them. Nothing can
+    be cached, as places in the window change with every step.
+
+    Source: Esser et al., Taming Transformers (2021), Section 3.2, "sliding attention window", Figure 3.
+    """
+    (rows, columns), (high, wide) = grid, window
+    if rows < high or columns < wide:
+        raise ValueError(
+            f"a grid of {rows}x{columns} codes is smaller than the window of {high}x{wide}."
+        )
+
+    def step(n, codes):
+        i, j = n // columns, n % columns
+        top = jnp.clip(i - high // 2, 0, rows - high)
+        left = jnp.clip(j - wide // 2, 0, columns - wide)
+        seen = jax.lax.dynamic_slice(codes, (0, top, left), (codes.shape[0], high, wide))
+        tokens = jnp.concatenate(
+            [transformer.codes + prefix[:, None], seen.reshape(-1, high * wide)[:, :-1]], axis=1
+        )
+        logits = transformer.apply(variables, tokens)
+        logits = jax.lax.dynamic_index_in_dim(
+            logits, (i - top) * wide + j - left, axis=1, keepdims=False
+        )
+        drawn = jax.random.categorical(jax.random.fold_in(key, n), filter_logits(logits, **options))
+        return codes.at[:, i, j].set(drawn.astype(jnp.int32))
+
+    codes = jnp.zeros((prefix.shape[0], rows, columns), jnp.int32)
+    return jax.lax.fori_loop(0, rows * columns, step, codes)
+
+
+def _norm(x: jax.Array, name: str, dtype: jnp.dtype | None) -> jax.Array:
+    # Flax promotes bfloat16 to float32 for the statistics, which a program under strict promotion may not.
+    with jax.numpy_dtype_promotion("standard"):
+        return nn.LayerNorm(epsilon=1e-5, dtype=dtype, name=name)(x)
+
+
+def _dense(features: int, name: str, dtype: jnp.dtype | None, bias: bool = True) -> nn.Dense:
+    return nn.Dense(features, use_bias=bias, kernel_init=normal_002, dtype=dtype, name=name)

@@ -1,0 +1,75 @@
+"""U-Net: an encoder, a decoder, and between them a shortcut at every resolution."""
+
+from __future__ import annotations
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.nets.conv import DoublingConv
+from jaxgan.nets.init import normal_002
+from jaxgan.nets.norm import BatchNorm, InstanceNorm
+
+NORMS = ("batch", "instance")
+
+
+class UNet(nn.Module):
+    """Pictures [B, H, W, C] to pictures [B, H, W, features] in [-1, 1]; 2^downs divides H and W.
+
+    `downs` convolutions of 4x4 pixels and stride 2, of `width`, 2, 4 and 8 times as many channels (never more), and as
+    many transposed ones back, each on what the one before it gives and the encoder's features of that resolution:
+    what input and output share need not pass the bottleneck. Leaky ReLUs of slope 0.2 on the way down, ReLUs on the
+    way up; a norm after each convolution but the first, the last and the bottleneck's, which for one picture and one
+    pixel would leave nothing. Only the last convolution has a bias.
+
+    Dropout follows the norm of the first three layers of the decoder. It is the only noise that the network has, and
+    so belongs to it at any time: it needs a "dropout" random number generator unless `dropout` is 0.
+
+    Source: Isola et al., Image-to-Image Translation with Conditional Adversarial Networks (2017), Section 6.1.1.
+    """
+
+    features: int
+    width: int = 64
+    downs: int = 8
+    norm: str = "batch"  # batch | instance
+    dropout: float = 0.5
+    skips: bool = True
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
+        if self.norm not in NORMS:
+            raise ValueError(f"a U-Net's norm is one of {', '.join(NORMS)}, not '{self.norm}'.")
+        height, width = x.shape[1:3]
+        if height % 2**self.downs or width % 2**self.downs:
+            raise ValueError(
+                f"a U-Net that halves {self.downs} times needs pictures whose sides are multiples of {2**self.downs}"
+                f" pixels, not {height}x{width}."
+            )
+        shared = {"kernel_init": normal_002, "dtype": self.dtype}
+        channels = [self.width * min(2**i, 8) for i in range(self.downs)]
+
+        def normed(x, name):
+            if self.norm == "instance":
+                return InstanceNorm(affine=True, name=f"{name}_norm")(x)
+            return BatchNorm(dtype=self.dtype, name=f"{name}_norm")(x, None, train)
+
+        x = x.astype(self.dtype or x.dtype)
+        encoded = []
+        for i in range(self.downs):
+            conv = nn.Conv(
+                channels[i], (4, 4), 2, ((1, 1), (1, 1)), use_bias=False, name=f"down{i}", **shared
+            )
+            x = conv(nn.leaky_relu(x, 0.2) if i else x)
+            if 0 < i < self.downs - 1:
+                x = normed(x, f"down{i}")
+            encoded.append(x)
+        for i in reversed(range(1, self.downs)):
+            conv = DoublingConv(channels[i - 1], use_bias=False, name=f"up{i}", **shared)
+            x = normed(conv(nn.relu(x)), f"up{i}")
+            if i >= self.downs - 3:
+                x = nn.Dropout(self.dropout, deterministic=False)(x)
+            if self.skips:
+                x = jnp.concatenate([encoded[i - 1], x], axis=-1)
+        x = DoublingConv(self.features, name="up0", **shared)(nn.relu(x))
+        return jnp.tanh(x.astype(jnp.float32))

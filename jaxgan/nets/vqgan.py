@@ -1,0 +1,307 @@
+"""VQGAN's encoder and decoder: residual convolutions, group normalisation, swish, and attention where maps are small.
+
+Source: Esser et al., Taming Transformers for High-Resolution Image Synthesis (2021), Section 3.1 and appendix; the
+blocks are those of Ho et al., Denoising Diffusion Probabilistic Models (2020), without timesteps and skips.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from jaxgan.nets import codebook
+from jaxgan.nets.conv import Conv, UpConv
+
+Networks = dict[str, dict[str, Any]]
+
+# U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)), PyTorch's: a residual branch starts at a third of its input's variance.
+_init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
+
+
+@dataclasses.dataclass(frozen=True)
+class Autoencoder:
+    """Encoder, codebook and decoder as one: functions of `networks`, which holds those of the three by these names."""
+
+    encoder: Encoder
+    decoder: Decoder
+
+    @property
+    def factor(self) -> int:
+        """Pixels of a code's side."""
+        return 2 ** (len(self.encoder.widths) - 1)
+
+    def encode(self, networks: Networks, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+        """Pictures [B, H, W, C] to (latents z, codes int32 [B, h, w], their vectors e), z and e [B, h, w, D]."""
+        z = self.encoder.apply(networks["encoder"], x)
+        vectors = codebook.vectors(networks["codebook"])
+        indices = codebook.nearest(vectors, z)
+        return z, indices, vectors[indices]
+
+    def decode(self, networks: Networks, indices: jax.Array) -> jax.Array:
+        """Codes [B, h, w] to pictures [B, H, W, C] in [-1, 1]."""
+        vectors = codebook.vectors(networks["codebook"])
+        return jnp.clip(self.decoder.apply(networks["decoder"], vectors[indices]), -1.0, 1.0)
+
+    def reconstruct(self, networks: Networks, x: jax.Array) -> jax.Array:
+        """Pictures, encoded and decoded."""
+        return self.decode(networks, self.encode(networks, x)[1])
+
+    def trunk(self, networks: Networks, e: jax.Array) -> jax.Array:
+        """What the decoder's last layer is given for the vectors e."""
+        return self.decoder.apply(networks["decoder"], e, method="trunk")
+
+    def output(
+        self, networks: Networks, trunk: jax.Array, kernel: jax.Array | None = None
+    ) -> jax.Array:
+        """The decoder's last layer, with another kernel if one is given; not clipped."""
+        params = networks["decoder"]["params"]
+        if kernel is not None:
+            params = {**params, "conv_out": {**params["conv_out"], "kernel": kernel}}
+        return self.decoder.apply({"params": params}, trunk, method="output")
+
+
+class Encoder(nn.Module):
+    """Pictures [B, H, W, C] in [-1, 1] to float32 latents [B, H / f, W / f, code_dim], f = 2^(levels - 1).
+
+    Attributes:
+      widths: channels of each level, from the pictures' size down.
+      attention: for each level, whether its residual blocks are followed by attention.
+      blocks: residual blocks of a level.
+      latent_channels: of the last 3x3 convolution.
+      code_dim: of the 1x1 convolution after it.
+      groups: of group normalisation; divides all widths.
+    """
+
+    widths: tuple[int, ...]
+    attention: tuple[bool, ...]
+    blocks: int
+    latent_channels: int
+    code_dim: int
+    groups: int = 32
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        options = {"groups": self.groups, "dtype": self.dtype}
+        x = _conv(self.widths[0], "conv_in", self.dtype)(x.astype(self.dtype or x.dtype))
+        for level, width in enumerate(self.widths):
+            for i in range(self.blocks):
+                x = ResidualBlock(width, **options, name=f"level{level}_block{i}")(x)
+                if self.attention[level]:
+                    x = AttentionBlock(**options, name=f"level{level}_attention{i}")(x)
+            if level < len(self.widths) - 1:
+                x = Downsample(dtype=self.dtype, name=f"level{level}_downsample")(x)
+        x = _middle(x, options)
+        x = nn.swish(GroupNorm(**options, name="norm_out")(x))
+        x = _conv(self.latent_channels, "conv_out", self.dtype)(x)
+        return _conv(self.code_dim, "quant", self.dtype, 1)(x).astype(jnp.float32)
+
+
+class Decoder(nn.Module):
+    """Quantised latents [B, h, w, code_dim] to float32 pictures [B, f h, f w, channels]; `output(trunk(z))`.
+
+    Its two halves can be called alone, as the adaptive weight looks at the last layer only. Attributes as the
+    encoder's; a level has one residual block more.
+    """
+
+    widths: tuple[int, ...]
+    attention: tuple[bool, ...]
+    blocks: int
+    latent_channels: int
+    channels: int
+    groups: int = 32
+    dtype: jnp.dtype | None = None
+
+    def setup(self):
+        self.body = DecoderTrunk(
+            self.widths,
+            self.attention,
+            self.blocks,
+            self.latent_channels,
+            self.groups,
+            self.dtype,
+        )
+        self.conv_out = _conv(self.channels, None, self.dtype)
+
+    def trunk(self, z: jax.Array) -> jax.Array:
+        """What the last layer is given: [B, f h, f w, widths[0]]."""
+        return self.body(z)
+
+    def output(self, x: jax.Array) -> jax.Array:
+        """The last layer."""
+        return self.conv_out(x).astype(jnp.float32)
+
+    def __call__(self, z: jax.Array) -> jax.Array:
+        return self.output(self.trunk(z))
+
+
+class DecoderTrunk(nn.Module):
+    """The decoder without its last convolution."""
+
+    widths: tuple[int, ...]
+    attention: tuple[bool, ...]
+    blocks: int
+    latent_channels: int
+    groups: int
+    dtype: jnp.dtype | None
+
+    @nn.compact
+    def __call__(self, z: jax.Array) -> jax.Array:
+        options = {"groups": self.groups, "dtype": self.dtype}
+        z = z.astype(self.dtype or z.dtype)
+        x = _conv(self.latent_channels, "post_quant", self.dtype, 1)(z)
+        x = _middle(_conv(self.widths[-1], "conv_in", self.dtype)(x), options)
+        for level in reversed(range(len(self.widths))):
+            width = self.widths[level]
+            for i in range(self.blocks + 1):
+                x = ResidualBlock(width, **options, name=f"level{level}_block{i}")(x)
+                if self.attention[level]:
+                    x = AttentionBlock(**options, name=f"level{level}_attention{i}")(x)
+            if level > 0:
+                conv = {"kernel_init": _init, "dtype": self.dtype}
+                x = UpConv(width, (3, 3), **conv, name=f"level{level}_upsample")(x)
+        return nn.swish(GroupNorm(**options, name="norm_out")(x))
+
+
+class ResidualBlock(nn.Module):
+    """x + conv3(swish(norm(conv3(swish(norm(x)))))), the shortcut a 1x1 convolution where widths differ."""
+
+    features: int
+    groups: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x
+        for i in range(2):
+            y = nn.swish(GroupNorm(self.groups, self.dtype, name=f"norm{i}")(y))
+            y = _conv(self.features, f"conv{i}", self.dtype)(y)
+        if x.shape[-1] != self.features:
+            x = _conv(self.features, "shortcut", self.dtype, 1)(x)
+        return x + y
+
+
+class AttentionBlock(nn.Module):
+    """x + project(attention of all positions of norm(x)), one head."""
+
+    groups: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        b, h, w, c = x.shape
+        y = GroupNorm(self.groups, self.dtype, name="norm")(x)
+        q, k, v = (
+            _conv(c, name, self.dtype, 1)(y).reshape(b, h * w, c)
+            for name in ("query", "key", "value")
+        )
+        scores = jnp.einsum("bqc,bkc->bqk", q, k, preferred_element_type=jnp.float32) * c**-0.5
+        attended = jnp.einsum("bqk,bkc->bqc", jax.nn.softmax(scores).astype(v.dtype), v)
+        return x + _conv(c, "project", self.dtype, 1)(attended.reshape(b, h, w, c))
+
+
+class Downsample(nn.Module):
+    """A 3x3 convolution of stride 2; zeros are added below and to the right only."""
+
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return nn.Conv(
+            x.shape[-1],
+            (3, 3),
+            strides=2,
+            padding=((0, 1), (0, 1)),
+            kernel_init=_init,
+            dtype=self.dtype,
+            name="conv",
+        )(x)
+
+
+class GroupNorm(nn.Module):
+    """Normalisation over the pixels and the channels of each group, epsilon 1e-6, statistics in float32.
+
+    Source: Wu and He, Group Normalization (2018), Eq. 1 and 7.
+    """
+
+    groups: int
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        gain = self.param("scale", nn.initializers.ones, (channels,))
+        bias = self.param("bias", nn.initializers.zeros, (channels,))
+
+        def mean(x):
+            # First over the pixels, which leaves the channels in place: several times as fast as all at once on a CPU.
+            groups = jnp.mean(x, axis=(1, 2)).reshape(-1, self.groups, channels // self.groups)
+            groups = jnp.broadcast_to(jnp.mean(groups, axis=2, keepdims=True), groups.shape)
+            return groups.reshape(-1, 1, 1, channels)
+
+        wide = x.astype(jnp.float32)
+        wide = wide - mean(wide)
+        scale = jax.lax.rsqrt(mean(jnp.square(wide)) + 1e-6) * gain[None, None, None]
+        return (wide * scale + bias[None, None, None]).astype(self.dtype or x.dtype)
+
+
+def levels(
+    channels: int, multiples: str, attention_resolutions: str, groups: int, shape: tuple[int, ...]
+) -> tuple[tuple[int, ...], tuple[bool, ...]]:
+    """(widths, attention) of the levels for pictures of that shape, out of a model's options of the same names.
+
+    >>> levels(32, "1,2", "8", 8, (16, 16, 3))
+    ((32, 64), (False, True))
+    """
+    if len(shape) != 3:
+        raise ValueError(
+            f"an autoencoder of codes sees pictures [H, W, C], but one example of the data has shape {shape}."
+        )
+    factors = _numbers("channel_multiples", multiples)
+    factor = 2 ** (len(factors) - 1)
+    if not factors or any(side % factor for side in shape[:2]):
+        fits = max(1, round(shape[0] / factor)) * factor
+        raise ValueError(
+            f"--config.model.channel_multiples={multiples} halves pictures {len(factors) - 1} times, so their sides"
+            f" must be multiples of {factor}, not {shape[0]}x{shape[1]}; set --config.data.resolution={fits}, or give"
+            " fewer multiples."
+        )
+    widths = tuple(channels * factor for factor in factors)
+    if any(width % groups for width in widths):
+        raise ValueError(
+            f"--config.model.groups={groups} does not divide the channels {widths} of the levels; give a divisor of"
+            f" --config.model.channels={channels}."
+        )
+    resolutions = _numbers("attention_resolutions", attention_resolutions)
+    return widths, tuple(shape[0] // 2**level in resolutions for level in range(len(widths)))
+
+
+def _numbers(name: str, value: str) -> tuple[int, ...]:
+    try:
+        return tuple(int(part) for part in value.split(",") if part.strip())
+    except ValueError:
+        raise ValueError(
+            f"--config.model.{name} is '{value}'; give whole numbers with commas between, such as 1,2,2."
+        ) from None
+
+
+def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Mean over the pictures of 10 log10(4 / mean (x - y)^2), for values in [-1, 1]; y is clipped to them."""
+    error = jnp.mean(jnp.square(x - jnp.clip(y, -1.0, 1.0)), axis=(1, 2, 3))
+    return jnp.mean(10.0 * jnp.log10(4.0 / jnp.maximum(error, 1e-10)))
+
+
+def _middle(x: jax.Array, options: dict) -> jax.Array:
+    """Residual block, attention, residual block, at the lowest resolution."""
+    width = x.shape[-1]
+    x = ResidualBlock(width, **options, name="middle_block0")(x)
+    x = AttentionBlock(**options, name="middle_attention")(x)
+    return ResidualBlock(width, **options, name="middle_block1")(x)
+
+
+def _conv(features: int, name: str | None, dtype: jnp.dtype | None, size: int = 3) -> nn.Module:
+    return Conv(features, (size, size), kernel_init=_init, dtype=dtype, name=name)

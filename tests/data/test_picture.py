@@ -1,0 +1,53 @@
+"""One picture as a set."""
+
+import re
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan.data import DataOptions, open_source
+from jaxgan.game import DataSpec
+
+
+def picture(**options):
+    return open_source(DataOptions(name="picture", **options))
+
+
+@pytest.mark.parametrize("path", ["", "china.jpg", "flower.jpg"])
+def test_photographs_that_scikit_learn_carries(path):
+    source = picture(path=path)
+    assert source.spec == DataSpec((167, 250, 3), None, 1)
+    assert source.summary == f"picture {path or 'china.jpg'}: 1 picture, 167x250x3"
+    assert source.images().dtype == np.uint8
+
+
+def test_a_file_keeps_its_aspect_and_its_pixels(tmp_path):
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 60, 3), np.uint8)
+    path = str(tmp_path / "noise.png")
+    Image.fromarray(pixels).save(path)
+    for max_side in (0, 60, 250):  # never enlarged
+        np.testing.assert_array_equal(picture(path=path, max_side=max_side)[0]["image"], pixels)
+    small = picture(path=path, max_side=20)[0]["image"]
+    expected = Image.fromarray(pixels).resize((20, 10), Image.Resampling.BICUBIC)
+    np.testing.assert_array_equal(small, np.asarray(expected))
+    assert picture(path=path, resolution=8, channels=1).spec.shape == (8, 8, 1)
+
+
+def test_wrong_paths_and_options_are_named(tmp_path):
+    text = "there.png does not exist (--config.data.path); give a picture's file, or one of china.jpg, flower.jpg"
+    with pytest.raises(FileNotFoundError, match=re.escape(text)):
+        picture(path="there.png")
+    with pytest.raises(FileNotFoundError, match="is a folder, not a picture"):
+        picture(path=str(tmp_path))
+    (tmp_path / "notes.png").write_text("no picture")
+    with pytest.raises(
+        ValueError, match=r"notes.png cannot be read as a picture \(--config.data.path\)"
+    ):
+        picture(path=str(tmp_path / "notes.png"))
+    with pytest.raises(
+        ValueError, match=r"--config.data.max_side=-1: give the longer side in pixels"
+    ):
+        picture(max_side=-1)
+    with pytest.raises(ValueError, match="unknown split of picture 'test'"):
+        picture(split="test")
