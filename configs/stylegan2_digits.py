@@ -3,7 +3,7 @@
 Paper: Karras et al. 2020, StyleGAN2 and ADA.
 Data: scikit-learn's handwritten digits, 8x8, offline.
 Expected: digits of all classes.
-Cost: about three minutes on two CPU cores.
+Cost: about five minutes on two CPU cores.
 Command: jaxgan train --config stylegan2_digits
 """
 

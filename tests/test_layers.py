@@ -1,7 +1,7 @@
 """The layers of the package: who may import whom, found by walking every import with `ast`.
 
 L0  pure maths: jax, numpy, optax, the standard library and each other
-L1  nets/, weights/, game.py, tools.py, latent_tools.py, adversarial.py: flax and L0
+L1  nets/, weights/, game.py, tools/, adversarial.py: flax and L0
 L2  models/, metrics/, data/: L0, L1, but not each other
 L3  train/: everything below but models
 L4  cli/, config.py, __main__.py: everything
@@ -18,7 +18,7 @@ ROOT = Path(__file__).parents[1] / "jaxgan"
 
 LAYERS = (
     {"losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment"},
-    {"nets", "weights", "game", "tools", "adversarial", "latent_tools"},
+    {"nets", "weights", "game", "tools", "adversarial"},
     {"models", "metrics", "data"},
     {"train"},
     {"cli", "config", "__main__"},

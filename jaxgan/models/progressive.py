@@ -36,8 +36,8 @@ import optax
 from jaxgan import adversarial, losses, penalties, resample
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, State, Turn, scale_by_round
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
-from jaxgan.nets.norm import pixel_norm
 from jaxgan.tools import Made, Tool
+from jaxgan.tools.latents import Space, interpolation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,15 +167,6 @@ def critic_objective(
     return value, {**means, "gap": means["real"] - means["fake"], **metrics}
 
 
-def slerp(start: jax.Array, end: jax.Array, share: float | jax.Array) -> jax.Array:
-    """`share` of the way from `start` to `end`, [..., D], on great circles of the hypersphere of radius sqrt(D)."""
-    start, end = pixel_norm(start), pixel_norm(end)
-    cosine = jnp.mean(start * end, axis=-1, keepdims=True)
-    # Not 0, where the arc's formula is 0 / 0.
-    angle = jnp.maximum(jnp.arccos(jnp.clip(cosine, -1.0, 1.0)), 1e-4)
-    return (jnp.sin((1.0 - share) * angle) * start + jnp.sin(share * angle) * end) / jnp.sin(angle)
-
-
 def game(options: Options, spec: DataSpec) -> Game:
     phases = growth(options, spec)
     if options.reset_optimizer not in ("fade", "stage", "never"):
@@ -300,7 +291,8 @@ def game(options: Options, spec: DataSpec) -> Game:
         return present(networks["generator"], *draw(key, num, labels))
 
     def growth_picture(networks, key, num):
-        _check_counts(num=num)
+        if num < 1:
+            raise ValueError(f"--options.num is {num}; it must be at least 1.")
         network, (latent, label) = networks["generator"], draw(key, num, _in_turn(classes, num))
         reached = int(network["growth"]["level"])
         columns = [
@@ -310,22 +302,11 @@ def game(options: Options, spec: DataSpec) -> Game:
         pictures = np.stack(columns, axis=1).reshape(-1, *spec.shape)
         return Made(pictures, columns=len(columns), numbers={"resolution": sides[reached]})
 
-    def interpolation(networks, key, stops, frames, columns):
-        _check_counts(stops=stops, frames=frames, columns=columns)
-        label = _in_turn(classes, columns)
-        stop = draw(key, stops * columns)[0].reshape(stops, columns, -1)
-        draw_frame = jax.jit(
-            lambda start, end, share: present(
-                networks["generator"], slerp(start, end, share), label
-            )
-        )
-        film = [
-            np.concatenate(draw_frame(stop[i - 1], stop[i], np.float32(frame / frames)), axis=1)
-            for i in range(stops)
-            for frame in range(frames)
-        ]
-        return Made(np.stack(film), film=True)
-
+    sphere = Space(
+        lambda networks, z, label: z,
+        lambda networks, z, label: present(networks["generator"], z, label),
+        sphere=True,
+    )
     clock = {"level": jnp.int32(0), "images": jnp.int32(0)}
     latent_example = jnp.zeros((2, options.latent_dim + (classes or 0)))
     return Game(
@@ -356,11 +337,7 @@ def game(options: Options, spec: DataSpec) -> Game:
                 "the same latents at every level reached, from left to right",
                 {"num": 8},
             ),
-            "interpolation": Tool(
-                interpolation,
-                "a film that goes round between random latents on the hypersphere",
-                {"stops": 5, "frames": 24, "columns": 4},
-            ),
+            "interpolation": interpolation({"z": sphere}, options.latent_dim, classes),
         },
     )
 
@@ -368,9 +345,3 @@ def game(options: Options, spec: DataSpec) -> Game:
 def _in_turn(classes: int | None, num: int) -> jax.Array | None:
     """Labels 0, 1, ... of `num` pictures; None without classes."""
     return None if classes is None else jnp.arange(num, dtype=jnp.int32) % classes
-
-
-def _check_counts(**counts: int) -> None:
-    for name, count in counts.items():
-        if count < 1:
-            raise ValueError(f"--options.{name} is {count}; it must be at least 1.")

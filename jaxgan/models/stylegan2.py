@@ -21,9 +21,10 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import adversarial, augment, latent_tools, losses, penalties
+from jaxgan import adversarial, augment, losses, penalties
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn
 from jaxgan.nets import modulated, stylegan2
+from jaxgan.tools import latents
 
 AUGMENTATIONS = ("adaptive", "fixed", "off")
 
@@ -108,7 +109,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         z = jax.random.normal(z_key, (2 * num, options.latent_dim))
         one, other = jnp.split(style(network, z, None if label is None else jnp.tile(label, 2)), 2)
         layers = mixed_layers(layers_key, num, num_styles, options.mixing)
-        return latent_tools.mix(one, other, layers), one
+        return latents.mix(one, other, layers), one
 
     # The losses -------------------------------------------------------------------------------------------------
 
@@ -222,7 +223,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         elif labels is None:
             labels = jax.random.randint(label_key, (num,), 0, num_classes)
         w = every_layer(style(network, jax.random.normal(z_key, (num, options.latent_dim)), labels))
-        w = latent_tools.truncate(w, network["average"]["style"], truncation, truncation_layers)
+        w = latents.truncate(w, network["average"]["style"], truncation, truncation_layers)
         return jnp.clip(paint(network, w, noise_key if noise == "random" else None), -1.0, 1.0)
 
     turns = (
@@ -233,7 +234,7 @@ def game(options: Options, spec: DataSpec) -> Game:
     )
     weights = {"r1": options.r1_gamma, "path": options.path_weight}
     turns = tuple(turn for turn in turns if weights.get(turn.name, 1.0))
-    styles = latent_tools.Styles(
+    styles = latents.Styles(
         options.latent_dim,
         num_styles,
         num_classes,
@@ -264,7 +265,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         sample_shape=spec.shape,
         num_classes=num_classes,
         options={"truncation": 1.0, "truncation_layers": num_styles, "noise": "random"},
-        tools=latent_tools.style_tools(styles),
+        tools=latents.style_tools(styles),
     )
 
 

@@ -29,10 +29,11 @@ import optax
 
 from jaxgan import adversarial, losses
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn
-from jaxgan.nets import code_tools, codebook, perceptual
+from jaxgan.nets import codebook, perceptual
 from jaxgan.nets.patchgan import PatchCritic
 from jaxgan.nets.transformer import SAMPLING, Transformer, prefixes, sample
 from jaxgan.nets.vqgan import Autoencoder, Decoder, Encoder, levels, psnr
+from jaxgan.tools.codes import code_tools
 
 
 @dataclasses.dataclass(frozen=True)
@@ -167,7 +168,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         num_classes=num_classes,
         options=SAMPLING,
         transform=transform,
-        tools=code_tools.tools(autoencoder, transformer, spec.shape),
+        tools=code_tools(autoencoder, transformer, spec.shape),
     )
 
 
@@ -206,6 +207,7 @@ def first_phase(
                 networks["decoder"]["params"]["conv_out"]["kernel"],
                 (slope, push),
                 options.adaptive_delta,
+                options.adaptive_limit,
             )
             weight = options.adversarial_weight * ratio
             value, slope = value + weight * fooled, slope + weight * push
@@ -248,7 +250,7 @@ def first_phase(
     return autoencoder_loss, critic_loss, start_on_data
 
 
-def adaptive_weight(last_layer, kernel, slopes, delta: float, limit: float = 1e4) -> jax.Array:
+def adaptive_weight(last_layer, kernel, slopes, delta: float, limit: float) -> jax.Array:
     """|dL_rec / dW| / (|dL_G / dW| + delta), at most `limit` (the paper's Section 3.1; the limit is the reference's).
 
     Args:

@@ -41,9 +41,10 @@ def modulated_conv(
     Returns:
       [B, H, W, O], or [B, 2H, 2W, O], in the type of `x`.
 
-    >>> x, kernel, style = jnp.ones((2, 1, 1, 2)), jnp.ones((1, 1, 2, 1)), jnp.array([[3.0, 4.0], [1.0, 0.0]])
-    >>> modulated_conv(x, kernel, style).ravel().round(3).tolist()
-    [1.4, 1.0]
+    >>> x, kernel = jnp.ones((2, 1, 1, 4)), jnp.ones((1, 1, 4, 1))
+    >>> style = jnp.array([[4.0, 4.0, 4.0, 4.0], [0.5, 0.0, 0.0, 0.0]])
+    >>> print(modulated_conv(x, kernel, style).ravel())  # the size of the style is divided out
+    [2. 1.]
     """
     y = x * style[:, None, None].astype(x.dtype)
     y = resample.upsample_conv_fir(y, kernel, FIR) if up else resample.conv(y, kernel)

@@ -1,7 +1,8 @@
 """Tools: what a person makes with a trained game beside plain samples, such as a grid, a film, an edited picture.
 
 A model file lists its tools in `Game.tools`, and `jaxgan make TOOL --workdir RUN` runs any of them: a tool needs no
-code outside its model's.
+code outside its model's. Those that models of one kind share are in `jaxgan.tools.latents` (latent spaces, styles) and
+`jaxgan.tools.codes` (autoencoders with a codebook).
 """
 
 from __future__ import annotations

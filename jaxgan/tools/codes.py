@@ -26,7 +26,7 @@ from jaxgan.nets.vqgan import Autoencoder, psnr
 from jaxgan.tools import Made, Tool
 
 
-def tools(
+def code_tools(
     autoencoder: Autoencoder, transformer: Transformer, shape: tuple[int, ...]
 ) -> dict[str, Tool]:
     """The tools of a game whose players "encoder", "codebook", "decoder" and "transformer" have learnt on pictures of
