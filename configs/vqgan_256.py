@@ -1,10 +1,9 @@
-"""VQGAN, f16 with 1024 codes, on pictures of 256x256 in a folder: the paper's.
+"""VQGAN, f16 with 1,024 codes, on pictures of 256x256 in a folder: the paper's, and its transformer of 24 layers.
 
-Paper: Esser et al. 2021, Section 4 and appendix; taming-transformers' imagenet_vqgan.yaml.
+Paper: Esser et al. 2021, Section 4; taming-transformers' imagenet_vqgan.yaml, faceshq_transformer.yaml.
 Published: reconstructions of ImageNet's validation set at FID 7.94 (CompVis/taming-transformers, f16/1024).
-Cost: one round needs the memory of 12 pictures through 71 million parameters and VGG-16; the reference trained
-on several GPUs for days. The critic's loss counts from round 250,001 there, and the critic starts with it.
-The transformer is that of the class-conditional ImageNet model in kind, not in size: 24 layers of 1024, batch 16.
+Data: any pictures; --config.model.conditional=true with classes in sub-folders.
+Needs: VGG-16 and LPIPS's heads, fetched at the start, or --config.model.perceptual_file=vgg16.pth,heads.pth.
 Command: jaxgan train --config vqgan_256 --config.data.path=FOLDER
 """
 

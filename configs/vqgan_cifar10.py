@@ -1,6 +1,10 @@
-"""VQGAN on CIFAR-10, 32x32: 8x8 codes of a codebook of 256, then a class-conditional transformer.
+"""VQGAN on CIFAR-10, 32x32: 8x8 codes of a codebook of 256, then a small class-conditional transformer.
 
 Paper: Esser et al. 2021; nothing is published at this size.
+Expected: after 1,000 rounds of the first phase (critic from 500, its loss from 700) 1,000 pictures of the test split
+are reconstructed at 22.0 dB, with all of the codes at a perplexity of 226 of 256; the autoencoder alone reaches 23.0 dB
+on training pictures after 1,200. (Measured on a lossy copy of CIFAR-10.)
+Cost: rounds of 35 + 14 GFLOP (autoencoder, critic) and of 30 (transformer).
 Command: jaxgan prepare cifar10 && jaxgan train --config vqgan_cifar10
 """
 
@@ -20,6 +24,7 @@ def get_config():
             "codebook_init": "data",
             "revive_after": 20,
             "perceptual": "none",
+            "adversarial_weight": 0.2,
             "critic_width": 32,
             "critic_layers": 2,
             "batch_size": 32,

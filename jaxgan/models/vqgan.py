@@ -35,9 +35,6 @@ from jaxgan.nets.transformer import SAMPLING, Transformer, prefixes, sample
 from jaxgan.nets.vqgan import Autoencoder, Decoder, Encoder, levels, psnr
 from jaxgan.tools.codes import code_tools
 
-# A code is in use if it was chosen in one of the last so many batches.
-USAGE_BATCHES = 100
-
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -45,9 +42,7 @@ class Options:
     channels: int = 128
     channel_multiples: str = "1,1,2,2,4"  # of each level; each but the last halves the size
     blocks: int = 2  # residual blocks of a level
-    attention_resolutions: str = (
-        "16"  # pixels at which blocks are followed by attention; "" for none
-    )
+    attention_resolutions: str = "16"  # pixels at which attention follows a block; "" for none
     groups: int = 32  # of group normalisation
     latent_channels: int = 256
     # Codebook.
@@ -59,7 +54,7 @@ class Options:
     codebook_weight: float = 1.0  # of the codes' distance to the latents; gradient only
     commitment_weight: float = 0.25  # beta: of the latents' distance to the codes
     revive_after: int = (
-        0  # batches without being chosen after which a code becomes a latent of the batch; 0: never
+        0  # batches unused after which a code becomes a latent of the batch; 0: never
     )
     # Losses beside.
     perceptual: str = "lpips_vgg"  # none, or one of jaxgan.nets.perceptual
@@ -69,7 +64,6 @@ class Options:
     critic_layers: int = 3  # of stride 2
     adversarial_weight: float = 0.8
     adaptive_delta: float = 1e-6
-    adaptive_limit: float = 1e4  # of w
     batch_size: int = 12
     learning_rate_per_image: float = 4.5e-6  # times the batch's size, autoencoder and critic
     beta1: float = 0.5
@@ -85,7 +79,7 @@ class Options:
     width: int = 1024
     context: int = 256  # tokens it sees at once
     dropout: float = 0.0
-    keep: float = 1.0  # share of the codes it is given as they are, the others being random (the paper's code: pkeep)
+    keep: float = 1.0  # share of the given codes that are true, not random (the reference's pkeep)
     transformer_batch_size: int = 16
     transformer_learning_rate_per_image: float = 4.5e-6
     weight_decay: float = 0.01  # of matrices only
@@ -213,7 +207,6 @@ def first_phase(
                 networks["decoder"]["params"]["conv_out"]["kernel"],
                 (slope, push),
                 options.adaptive_delta,
-                options.adaptive_limit,
             )
             weight = options.adversarial_weight * ratio
             value, slope = value + weight * fooled, slope + weight * push
@@ -229,7 +222,7 @@ def first_phase(
             networks["codebook"], z, indices, key, options.codebook_decay, options.revive_after
         )
         metrics["perplexity"] = codebook.perplexity(codebook.counts(indices, options.codes))
-        metrics["usage"] = jnp.mean(codes["idle"] < USAGE_BATCHES, dtype=jnp.float32)
+        metrics["usage"] = codebook.usage(codes)
         return Loss(value, {"codebook": {"codes": codes}}, metrics)
 
     def critic_loss(params, variables, batch, key):
@@ -256,8 +249,8 @@ def first_phase(
     return autoencoder_loss, critic_loss, start_on_data
 
 
-def adaptive_weight(last_layer, kernel, slopes, delta: float, limit: float) -> jax.Array:
-    """|dL_rec / dW| / (|dL_G / dW| + delta), at most `limit`: Eq. 7, and the reference's limit.
+def adaptive_weight(last_layer, kernel, slopes, delta: float, limit: float = 1e4) -> jax.Array:
+    """|dL_rec / dW| / (|dL_G / dW| + delta), at most `limit` (the paper's Section 3.1; the limit is the reference's).
 
     Args:
       last_layer: its kernel W -> pictures.
@@ -272,7 +265,7 @@ def adaptive_weight(last_layer, kernel, slopes, delta: float, limit: float) -> j
 def second_phase(
     options: Options, autoencoder: Autoencoder, transformer: Transformer, num_classes: int | None
 ):
-    """The transformer's loss: -log p(code | those before it), Eq. 8 and 9; `keep` of those are given as they are."""
+    """The transformer's loss: E -log p(code | those before it), the paper's Section 3.2."""
 
     def transformer_loss(params, variables, batch, key):
         keep_key, random_key, dropout_key = jax.random.split(key, 3)

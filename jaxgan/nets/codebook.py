@@ -5,7 +5,8 @@ save it:
 
     embedding  [K, D]  what gradients move
     offset     [K, D]  what anything else adds: code = embedding + offset
-    idle       [K]     batches since the code was last chosen
+    unused     [K]     batches since the code was last chosen
+    idle       [K]     batches since it was last chosen or set anew
     count      [K]     with moving averages only: how often it was chosen
     sum        [K, D]  with moving averages only: the latents it was chosen for, summed
 
@@ -24,6 +25,9 @@ import jax
 import jax.numpy as jnp
 
 Network = dict[str, Any]
+
+# A code is in use if it was chosen in one of the last so many batches.
+USAGE_BATCHES = 100
 
 # Laplace smoothing of the counts: no code is a quotient of zeros.
 _EPSILON = 1e-5
@@ -89,7 +93,8 @@ def advance(
     embedding = jax.lax.stop_gradient(network["params"]["embedding"])
     latents, indices = jax.lax.stop_gradient(_flat(latents)), indices.reshape(-1)
     chosen = counts(indices, embedding.shape[0])
-    state["idle"] = jnp.where(chosen > 0, 0, state["idle"] + 1)
+    for clock in ("unused", "idle"):
+        state[clock] = jnp.where(chosen > 0, 0, state[clock] + 1)
     if "count" in state:
         sums = jnp.zeros_like(embedding).at[indices].add(latents)
         state["count"] = decay * state["count"] + (1 - decay) * chosen
@@ -111,6 +116,11 @@ def counts(indices: jax.Array, num: int) -> jax.Array:
     return jnp.zeros((num,), jnp.float32).at[indices.reshape(-1)].add(1.0)
 
 
+def usage(codes: dict[str, jax.Array]) -> jax.Array:
+    """Share of the codes chosen in one of the last `USAGE_BATCHES` batches; being set anew is not being used."""
+    return jnp.mean(codes["unused"] < USAGE_BATCHES, dtype=jnp.float32)
+
+
 def perplexity(chosen: jax.Array) -> jax.Array:
     """exp(-sum_k p_k log p_k) of counts [K]: as many codes, were all chosen alike, would say as much.
 
@@ -122,12 +132,14 @@ def perplexity(chosen: jax.Array) -> jax.Array:
 
 
 def _fresh(embedding: jax.Array, averaged: bool) -> Network:
+    num = embedding.shape[:1]
     codes = {
         "offset": jnp.zeros_like(embedding),
-        "idle": jnp.zeros(embedding.shape[:1], jnp.int32),
+        "unused": jnp.full(num, USAGE_BATCHES, jnp.int32),
+        "idle": jnp.zeros(num, jnp.int32),
     }
     if averaged:
-        codes["count"] = jnp.ones(embedding.shape[:1], embedding.dtype)
+        codes["count"] = jnp.ones(num, embedding.dtype)
         codes["sum"] = jnp.copy(embedding)
     return {"params": {"embedding": embedding}, "codes": codes}
 

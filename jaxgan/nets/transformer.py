@@ -151,7 +151,7 @@ def filter_logits(
       top_k: 0 for all.
       top_p: in (0, 1]; 1 for all.
 
-    Sources: Fan et al., Hierarchical Neural Story Generation (2018), Section 5.1 (top-k); Holtzman et al., The Curious
+    Sources: Fan et al., Hierarchical Neural Story Generation (2018) (top-k); Holtzman et al., The Curious
       Case of Neural Text Degeneration (2020), Section 3.1 (nucleus).
 
     >>> filter_logits(jnp.log(jnp.array([0.5, 0.3, 0.2])), top_p=0.6).tolist()[2]
@@ -246,7 +246,7 @@ def sample_sliding(
     when it is drawn, so that within the window they stand where the transformer has learnt to see them. Nothing can
     be cached, as places in the window change with every step.
 
-    Source: Esser et al., Taming Transformers (2021), Section 3.2, "sliding attention window", Figure 3.
+    Source: Esser et al., Taming Transformers (2021), Section 3.2, "sliding attention window".
     """
     (rows, columns), (high, wide) = grid, window
     if rows < high or columns < wide:

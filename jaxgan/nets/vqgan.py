@@ -225,7 +225,7 @@ class Downsample(nn.Module):
 class GroupNorm(nn.Module):
     """Normalisation over the pixels and the channels of each group, epsilon 1e-6, statistics in float32.
 
-    Source: Wu and He, Group Normalization (2018), Eq. 1 and 7.
+    Source: Wu and He, Group Normalization (2018), Section 3.
     """
 
     groups: int

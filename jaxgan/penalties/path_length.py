@@ -38,8 +38,9 @@ def path_length(
 
     Returns:
       (the unscaled penalty, the new mean), float32 scalars; the mean carries no gradient. The
-      paper's weight is log 2 / (r^2 (log r - log 2)) at resolution r, times the interval at which
-      it is played (StyleGAN2, Appendix B).
+      paper's weight is 2 here at any resolution r, times the interval at which it is played: its
+      log 2 / (r^2 (log r - log 2)) is for noise of variance 1 and lengths summed over the layers
+      (StyleGAN2, Appendix B).
 
     Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Eq. 4, and
       Appendix B for the details.

@@ -143,7 +143,8 @@ def ours():
     params["codebook"] = {"embedding": by_rule("codebook/embedding", (24, 8))}
     params = jax.tree.map(jnp.asarray, {**params, "perceptual": {}})
     statistics = jax.tree.map(lambda leaf: np.zeros(leaf.shape, np.float32), born["critic"])
-    codes = {"offset": np.zeros((24, 8), np.float32), "idle": np.zeros(24, np.int32)}
+    clock = np.zeros(24, np.int32)
+    codes = {"offset": np.zeros((24, 8), np.float32), "unused": clock, "idle": clock}
     variables = {name: {} for name in params} | {
         "codebook": {"codes": codes},
         "critic": {"batch_stats": statistics["batch_stats"]},

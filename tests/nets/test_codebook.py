@@ -76,6 +76,7 @@ def test_dead_codes_become_latents_of_the_batch_and_no_others_move(averaged):
     for code in after[[1, 4, 5]]:
         assert np.abs(np.asarray(z) - code).max(1).min() < 1e-6
     assert network["codes"]["idle"].tolist() == [0] * 6
+    assert float(codebook.usage(network["codes"])) == 0.5  # nobody has chosen them yet
     # They stand for what they have become.
     assert set(codebook.nearest(codebook.vectors(network), z).tolist()) >= {1, 4, 5}
 
@@ -92,6 +93,23 @@ def test_a_batch_over_eight_devices_moves_the_codes_alike():
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
     one, many = jax.jit(moved)(z), jax.jit(moved, in_shardings=split)(z)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, many)
+
+
+def test_usage_is_the_share_of_codes_that_were_chosen_lately():
+    network, z = codebook.init(jax.random.key(0), 4, 3), latents(1, 8, 3)
+    assert float(codebook.usage(network["codes"])) == 0.0
+
+    @jax.jit
+    def see(codes, index):
+        indices = jnp.full(8, index, jnp.int32)
+        return codebook.advance({**network, "codes": codes}, z, indices, jax.random.key(0))
+
+    codes = see(network["codes"], 0)
+    assert float(codebook.usage(codes)) == 0.25
+    for _ in range(codebook.USAGE_BATCHES - 1):
+        codes = see(codes, 1)
+    assert float(codebook.usage(codes)) == 0.5
+    assert float(codebook.usage(see(codes, 1))) == 0.25
 
 
 def test_codes_start_as_different_latents():
