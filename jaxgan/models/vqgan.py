@@ -207,7 +207,6 @@ def first_phase(
                 networks["decoder"]["params"]["conv_out"]["kernel"],
                 (slope, push),
                 options.adaptive_delta,
-                options.adaptive_limit,
             )
             weight = options.adversarial_weight * ratio
             value, slope = value + weight * fooled, slope + weight * push
@@ -250,7 +249,7 @@ def first_phase(
     return autoencoder_loss, critic_loss, start_on_data
 
 
-def adaptive_weight(last_layer, kernel, slopes, delta: float, limit: float) -> jax.Array:
+def adaptive_weight(last_layer, kernel, slopes, delta: float, limit: float = 1e4) -> jax.Array:
     """|dL_rec / dW| / (|dL_G / dW| + delta), at most `limit` (the paper's Section 3.1; the limit is the reference's).
 
     Args:
