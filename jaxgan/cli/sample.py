@@ -49,7 +49,8 @@ def run(args) -> int:
         trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         check_generates(trained, args.workdir)
         options = tools.complete(args.named["options"], trained.game.options)
-    samples = train.sample(engine, state, args.num, args.seed, not args.no_ema, **options)
+        # The game itself refuses values that it cannot take.
+        samples = train.sample(engine, state, args.num, args.seed, not args.no_ema, **options)
     if out.suffix == ".png":
         columns = trained.game.num_classes or 0
         train.save_grid(out, samples["image"], columns)
