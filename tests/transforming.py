@@ -35,6 +35,8 @@ def game(options, spec):
         return Loss(value, {}, {"gain": params["generator"]["gain"]})
 
     def generate(networks, key, num, labels, *, brightness, grey):
+        if not -1 <= brightness <= 1:
+            raise ValueError(f"--options.brightness is {brightness:g}; give -1 to 1.")
         noise = jax.random.uniform(key, (num, *spec.shape), minval=-0.5, maxval=0.5)
         return jnp.clip((0.0 if grey else 1.0) * noise + brightness, -1, 1)
 

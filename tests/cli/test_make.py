@@ -226,6 +226,9 @@ def test_samples_take_the_options_of_their_game(trained, tmp_path, capsys):
     assert refused(*draw, "--options.grey=maybe", capsys=capsys).startswith(
         "--options.grey is 'maybe', but it must be true or false"
     )
+    # The game's own refusal, as it starts to draw.
+    text = refused(*draw, "--options.brightness=2", capsys=capsys)
+    assert text == "--options.brightness is 2; give -1 to 1."
 
 
 @pytest.mark.parametrize("command", ["sample", "diagnose"])
