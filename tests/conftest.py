@@ -1,6 +1,9 @@
 """Strict by default: warnings are errors, ranks and dtypes never promote silently, eight CPU devices."""
 
+import gc
 import os
+import resource
+from pathlib import Path
 
 # Read once, when JAX first looks for devices; so before the first import of it. Compiling is most of the suite's work,
 # and LLVM's part of it, which changes no operation, half of that: programs that run for seconds are not optimised.
@@ -23,6 +26,23 @@ import pytest
 
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
+
+
+# Compiled programs stay in memory as long as anything may call them: 8 GiB in each process at the end of the suite.
+MOST_RESIDENT = 3 * 2**30
+
+
+@pytest.fixture(scope="module", autouse=True)
+def forget_programs():
+    """Drops what a file has compiled, once the process has grown large."""
+    yield
+    statm = Path("/proc/self/statm")
+    if (
+        statm.exists()
+        and int(statm.read_text().split()[1]) * resource.getpagesize() > MOST_RESIDENT
+    ):
+        jax.clear_caches()
+        gc.collect()
 
 
 @pytest.fixture
