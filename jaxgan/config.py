@@ -22,6 +22,7 @@ import difflib
 import importlib.util
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -52,6 +53,7 @@ class Run:
         self, source: data.Source, workdir: str | Path, say: Callable[[str], None] = print
     ) -> training.Result:
         """Trains in `workdir`, which must be new or hold this very run, and see `jaxgan.train.train`."""
+        self.prepare(workdir)
         training.workdir.claim(workdir, self.record)
         evaluator = self.evaluator(source) if self.train_options.evaluate_every else None
         return training.train(
@@ -65,6 +67,18 @@ class Run:
             say=say,
             evaluator=evaluator,
         )
+
+    def prepare(self, workdir: str | Path) -> None:
+        """Reads the files that the networks of a new run start from, if the model has a `prepare(options)` for that.
+
+        So what cannot be had is a ValueError or an OSError before anything is written or compiled. A run that has a
+        checkpoint in `workdir` needs no such files.
+        """
+        model, options = _model(self.config)
+        if not hasattr(model, "prepare"):
+            return
+        if not training.Checkpoints(Path(workdir) / training.loop.CHECKPOINTS).steps():
+            model.prepare(options)
 
     @property
     def protocol(self) -> protocols.Protocol:
@@ -232,11 +246,17 @@ def open_data(config: ConfigDict, progress=lambda done, total: None) -> data.Sou
 
 def make_run(config: ConfigDict, spec: DataSpec) -> Run:
     """The game that the config describes, for data of that spec."""
-    options = {key: value for key, value in config.model.items() if key != "name"}
-    model = models.load(config.model.name)
+    model, options = _model(config)
     train_options = training.Options(**config.train)
     training.loop.check_options(train_options)
-    return Run(config, spec, model.game(model.Options(**options), spec), train_options)
+    return Run(config, spec, model.game(options, spec), train_options)
+
+
+def _model(config: ConfigDict) -> tuple[ModuleType, Any]:
+    """(module, its `Options`) of the model that the config names."""
+    model = models.load(config.model.name)
+    options = {key: value for key, value in config.model.items() if key != "name"}
+    return model, model.Options(**options)
 
 
 def reopen(workdir: str | Path) -> Run:

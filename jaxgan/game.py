@@ -257,10 +257,15 @@ class State:
 
     def networks(self, ema: bool = True) -> Variables:
         """{player: {"params": ..., collections}}, the averaged ones where they are kept and `ema` asks for them."""
-        live = {name: {"params": self.params[name], **self.variables[name]} for name in self.params}
+        live = joined(self.params, self.variables)
         if not ema:
             return live
         return {name: {**network, **self.ema.get(name, {})} for name, network in live.items()}
+
+
+def joined(params: dict[str, PyTree], variables: Variables) -> Variables:
+    """{player: {"params": ..., collections}}: networks as their modules take them, of what a loss is given."""
+    return {name: {"params": params[name], **variables[name]} for name in params}
 
 
 def scale_by_round(schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:

@@ -244,3 +244,13 @@ def test_training_augments_as_the_data_section_says(tmp_path, monkeypatch):
     monkeypatch.setattr(config.training, "train", lambda *args, **options: given.update(options))
     config.make_run(cfg, source.spec).train(source, tmp_path / "run")
     assert (given["flip"], given["jitter"]) == (True, 3)
+
+
+def test_a_run_with_a_checkpoint_needs_no_files_of_weights(tmp_path):
+    gone = ["model.perceptual=vgg16", f"model.perceptual_file={tmp_path}/gone.pth"]
+    cfg = config.load("vqgan_digits", gone)
+    run = config.make_run(cfg, config.open_data(cfg).spec)
+    with pytest.raises(ValueError, match="weights of the perceptual network cannot be had"):
+        run.train(config.open_data(cfg), tmp_path)
+    (tmp_path / "checkpoints" / "100").mkdir(parents=True)
+    run.prepare(tmp_path)

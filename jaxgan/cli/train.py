@@ -58,6 +58,7 @@ def run(args) -> int:
             dry_run.show(prepared, engine, source)
             return 0
         workdir = Path(args.workdir or f"runs/{Path(args.config).stem}")
+        prepared.prepare(workdir)
         train.workdir.claim(workdir, prepared.record)
     del engine
     say(f"{cfg.model.name} on {source.summary}")

@@ -1,7 +1,8 @@
 """One file per GAN. A name is a module: `models.load("sngan")` is `jaxgan.models.sngan`; there is no list to edit.
 
 Each module has `Options`, a frozen dataclass with every hyper-parameter and its paper's default, and
-`game(options, spec) -> jaxgan.game.Game`.
+`game(options, spec) -> jaxgan.game.Game`. One whose new networks start from files of weights also has
+`prepare(options)`, which reads them, or raises what is to be told.
 """
 
 from __future__ import annotations

@@ -28,14 +28,13 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 
 from jaxgan import losses
 from jaxgan.adversarial import apply, compute_dtype, decode
-from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
+from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, joined, scale_by_round
 from jaxgan.nets import singan as nets
-from jaxgan.tools import Made, Tool
+from jaxgan.tools.pyramid import check_scale, pyramid_tools
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,9 +74,6 @@ def game(options: Options, spec: DataSpec) -> Game:
     ladder = nets.Ladder(generators, pyramid, spec.shape, options.noise_padding)
     shapes = ladder.shapes
 
-    def networks_of(params, variables):
-        return {name: {"params": params[name], **variables[name]} for name in params}
-
     def make_fake(networks, n, num, key):
         """Random samples of scale n in training [num, h, w, C], and its generator's advanced collections."""
         noise = ladder.drawn(key, num)
@@ -91,7 +87,7 @@ def game(options: Options, spec: DataSpec) -> Game:
 
     def critic_loss(n, params, variables, batch, key):
         noise_key, penalty_key = jax.random.split(key)
-        networks, critic = networks_of(params, variables), critics[n]
+        networks, critic = joined(params, variables), critics[n]
         real = nets.resize(decode(batch["image"]), shapes[n])
         fake, _ = make_fake(networks, n, len(real), noise_key)
         # Real and generated pictures are normalised apart, each by their own statistics.
@@ -108,7 +104,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         return Loss(value, {f"critic{n}": state}, metrics)
 
     def generator_loss(n, params, variables, batch, key):
-        networks = networks_of(params, variables)
+        networks = joined(params, variables)
         fake, state = make_fake(networks, n, len(batch["image"]), key)
         logits, _ = apply(critics[n], networks[f"critic{n}"], fake)
         network = {**networks[f"generator{n}"], **state}
@@ -135,7 +131,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         keep("generator0", "scale", coarsest)
         if n == 0:
             return state.replace(variables=variables)
-        networks = networks_of(params, variables)
+        networks = joined(params, variables)
         real = nets.resize(ladder.picture(networks), shapes[n])
         rebuilt = ladder.climb(networks, ladder.fixed(networks), shapes[:n])
         below = nets.resize(rebuilt, shapes[n])
@@ -218,7 +214,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         sample_shape=spec.shape,
         options={"scale_from": 0, "noise": 1.0},
         transform=transform,
-        tools=tools(ladder, top),
+        tools=pyramid_tools(ladder, top),
     )
 
 
@@ -257,118 +253,3 @@ def check(options: Options, spec: DataSpec) -> nets.Pyramid:
             " set --config.model.paint_scale to one of them, or to 0 for none."
         )
     return pyramid
-
-
-def tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
-    """What the paper's Section 4 makes with a trained pyramid, and samples of any size."""
-
-    def given(picture):
-        """A picture of the user's, [1, h, w, C]."""
-        if picture.shape[-1] != ladder.shape[2]:
-            raise ValueError(
-                f"--pictures.picture has {picture.shape[-1]} channels and the picture that was learnt"
-                f" {ladder.shape[2]}; convert it to as many."
-            )
-        return jnp.asarray(picture)[None]
-
-    def sample(networks, key, *, num, height, width, noise):
-        size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
-        if min(size) < 1:
-            raise ValueError(
-                f"--options.height={height:g} and --options.width={width:g} make pictures of {size[0]} x {size[1]}"
-                " pixels; they are factors of the picture's own size, so give more than 0, such as 1.5."
-            )
-        shapes = ladder.pyramid.shapes(size)
-        make = jax.jit(
-            lambda networks, key: ladder.samples(networks, key, num, shapes=shapes, noise=noise)
-        )
-        return Made(np.asarray(make(networks, key)))
-
-    def super_resolution(networks, key, *, factor, noise, picture=None):
-        if factor <= 1:
-            raise ValueError(f"--options.factor={factor:g} does not enlarge; give more than 1.")
-        image = ladder.picture(networks) if picture is None else given(picture)
-        larger, times = ladder.enlarge(networks, key, image, factor, noise)
-        return Made(np.asarray(larger), numbers={"enlarged_times": times})
-
-    def repaint(
-        networks, key, *, picture, mask=None, scale, num, noise, grow=0, blur=0.0, palette=False
-    ):
-        check_scale("scale", scale, top)
-        image, learnt = nets.resize(given(picture), ladder.shape[:2]), ladder.picture(networks)
-        if palette:
-            image = nets.quantise(image, nets.palette(nets.resize(learnt, ladder.shapes[scale])[0]))
-        make = jax.jit(
-            lambda networks, key, image: ladder.samples(
-                networks, key, num, noise=noise, start=scale, image=image
-            )
-        )
-        made = make(networks, key, image)
-        if mask is not None:
-            mask = nets.resize(jnp.asarray(mask)[None], ladder.shape[:2])[0]
-            inside = nets.soften(jnp.mean(mask, axis=-1), grow, blur)
-            made = learnt + inside[None, :, :, None] * (made - learnt)
-        return Made(np.asarray(made))
-
-    def animation(networks, key, *, frames, start, alpha, beta):
-        if start:
-            check_scale("start", start, top)
-        if frames < 1:
-            raise ValueError(f"--options.frames={frames}: a film has at least one frame.")
-        begin_key, key = jax.random.split(key)
-        walk = jax.jit(ladder.begin_walk)(networks, begin_key)
-        step = jax.jit(partial(ladder.walk, start=start, alpha=alpha, beta=beta))
-        film = []
-        for t in range(frames):
-            picture, walk = step(networks, jax.random.fold_in(key, t), walk)
-            film.append(np.asarray(picture[0]))
-        return Made(np.stack(film), film=True)
-
-    middle, share = max(1, top // 2), max(ladder.shape[:2]) / 250
-    injected = {"scale": middle, "num": 1, "noise": 1.0}
-    masked = {**injected, "blur": 5 * share}
-    return {
-        "sample": Tool(
-            sample,
-            "random pictures of any size: height and width are factors of the learnt picture's",
-            {"num": 16, "height": 1.0, "width": 1.0, "noise": 1.0},
-        ),
-        "super_resolution": Tool(
-            super_resolution,
-            "the learnt picture (or yours, of the same kind) enlarged, with detail from the finest scale",
-            {"factor": 4.0, "noise": 1.0},
-            optional_pictures=("picture",),
-        ),
-        "harmonisation": Tool(
-            repaint,
-            "an object pasted into the learnt picture, in its manner; the mask is white where the object is",
-            {**masked, "grow": round(7 * share)},
-            pictures=("picture", "mask"),
-        ),
-        "editing": Tool(
-            repaint,
-            "the learnt picture with parts moved about, made natural; the mask is white where it was edited",
-            {**masked, "grow": round(20 * share)},
-            pictures=("picture",),
-            optional_pictures=("mask",),
-        ),
-        "paint_to_image": Tool(
-            repaint,
-            "a photograph from a painting; palette=true first puts it in the colours of the learnt picture",
-            {**injected, "scale": 1, "palette": False},
-            pictures=("picture",),
-        ),
-        "animation": Tool(
-            animation,
-            "a film of the learnt picture moving: a random walk of the noise from scale `start` on",
-            {"frames": 100, "start": top // 4, "alpha": 0.1, "beta": 0.9},
-        ),
-    }
-
-
-def check_scale(name: str, scale: int, top: int) -> None:
-    if not 1 <= scale <= top:
-        raise ValueError(
-            f"--options.{name}={scale}: a picture is injected above the coarsest scale, and this pyramid has scales 0"
-            f" to {top}; give another, or train with a smaller --config.model.min_size."
-        )

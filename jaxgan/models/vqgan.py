@@ -28,7 +28,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import adversarial, losses
-from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn
+from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, joined
 from jaxgan.nets import codebook, perceptual
 from jaxgan.nets.patchgan import PatchCritic
 from jaxgan.nets.transformer import SAMPLING, Transformer, prefixes, sample
@@ -172,6 +172,12 @@ def game(options: Options, spec: DataSpec) -> Game:
     )
 
 
+def prepare(options: Options) -> None:
+    """Reads the weights of the perceptual loss."""
+    if options.perceptual != "none":
+        perceptual.by_name(options.perceptual, options.perceptual_file).load()
+
+
 def first_phase(
     options: Options,
     autoencoder: Autoencoder,
@@ -181,7 +187,7 @@ def first_phase(
     """(the autoencoder's loss for a critic that counts or does not, the critic's loss, how the codebook starts)."""
 
     def autoencoder_loss(params, variables, batch, key, *, adversary):
-        networks = _networks(params, variables)
+        networks = joined(params, variables)
         x = adversarial.decode(batch["image"])
         z, indices, e = autoencoder.encode(networks, x)
         trunk = autoencoder.trunk(networks, codebook.straight_through(z, e))
@@ -227,7 +233,7 @@ def first_phase(
 
     def critic_loss(params, variables, batch, key):
         del key
-        networks, moving = _networks(params, variables), ("batch_stats",)
+        networks, moving = joined(params, variables), ("batch_stats",)
         x = adversarial.decode(batch["image"])
         y = autoencoder.decoder.apply(networks["decoder"], autoencoder.encode(networks, x)[2])
         network = networks["critic"]
@@ -270,7 +276,7 @@ def second_phase(
     def transformer_loss(params, variables, batch, key):
         keep_key, random_key, dropout_key = jax.random.split(key, 3)
         x = adversarial.decode(batch["image"])
-        _, indices, _ = autoencoder.encode(_networks(params, variables), x)
+        _, indices, _ = autoencoder.encode(joined(params, variables), x)
         target = indices.reshape(x.shape[0], -1)
         noise = jax.random.randint(random_key, target.shape, 0, options.codes)
         kept = jax.random.bernoulli(keep_key, options.keep, target.shape)
@@ -284,10 +290,6 @@ def second_phase(
         return Loss(value, {}, {"accuracy": right})
 
     return transformer_loss
-
-
-def _networks(params, variables):
-    return {name: {"params": params[name], **variables[name]} for name in params}
 
 
 def _transformer_optimizer(options: Options) -> optax.GradientTransformation:
@@ -323,26 +325,14 @@ def _stages(options, autoencoder_loss, critic_loss, start_on_data, transformer_l
 
 def _check(options: Options, spec: DataSpec, grid: tuple[int, int]) -> None:
     """Raises, before anything is compiled, for what cannot be trained."""
-    if options.codebook not in ("gradient", "ema"):
-        raise ValueError(
-            f"config.model.codebook is '{options.codebook}'; it is 'gradient' or 'ema'."
-        )
-    if options.codebook_init not in ("uniform", "data"):
-        raise ValueError(
-            f"config.model.codebook_init is '{options.codebook_init}'; it is 'uniform' or 'data'."
-        )
     places = grid[0] * grid[1]
-    if options.codes > spec.size * places:
-        raise ValueError(
-            f"--config.model.codes={options.codes} is more than all latents there are, {places} in each of {spec.size}"
-            " pictures, so that codes must stay without use; set it far below."
-        )
-    if options.codebook_init == "data" and options.codes > options.batch_size * places:
-        raise ValueError(
-            f"--config.model.codebook_init=data takes {options.codes} codes from the {options.batch_size * places}"
-            " latents of the first batch; raise --config.model.batch_size, or set"
-            " --config.model.codebook_init=uniform."
-        )
+    codebook.check(
+        options.codebook,
+        options.codebook_init,
+        options.codes,
+        latents=spec.size * places,
+        first_latents=options.batch_size * places,
+    )
     if places > options.context:
         raise ValueError(
             f"a picture is a sequence of {places} codes, longer than the transformer's context of {options.context};"

@@ -33,6 +33,36 @@ USAGE_BATCHES = 100
 _EPSILON = 1e-5
 
 
+def check(kind: str, start: str, num: int, latents: int, first_latents: int) -> None:
+    """Raises for a codebook that cannot be learnt.
+
+    Args:
+      kind: config.model.codebook, what moves the codes.
+      start: config.model.codebook_init, what they are at first.
+      num: config.model.codes.
+      latents: in all of the data.
+      first_latents: in the first batch.
+    """
+    for name, value, known in (
+        ("codebook", kind, ("gradient", "ema")),
+        ("codebook_init", start, ("uniform", "data")),
+    ):
+        if value not in known:
+            raise ValueError(
+                f"config.model.{name} is '{value}'; it is '{known[0]}' or '{known[1]}'."
+            )
+    if num > latents:
+        raise ValueError(
+            f"--config.model.codes={num} is more than the {latents:,} latents of all the pictures, so that codes must"
+            " stay without use; set it far below."
+        )
+    if start == "data" and num > first_latents:
+        raise ValueError(
+            f"--config.model.codebook_init=data takes {num} codes from the {first_latents} latents of the first batch;"
+            " raise --config.model.batch_size, or set --config.model.codebook_init=uniform."
+        )
+
+
 def init(key: jax.Array, num: int, dim: int, averaged: bool = False) -> Network:
     """`num` codes from U(-1 / num, 1 / num)^dim; with moving averages of them if `averaged`."""
     embedding = jax.random.uniform(key, (num, dim), minval=-1.0 / num, maxval=1.0 / num)

@@ -1,8 +1,8 @@
 """Tools: what a person makes with a trained game beside plain samples, such as a grid, a film, an edited picture.
 
 A model file lists its tools in `Game.tools`, and `jaxgan make TOOL --workdir RUN` runs any of them: a tool needs no
-code outside its model's. Those that models of one kind share are in `jaxgan.tools.latents` (latent spaces, styles) and
-`jaxgan.tools.codes` (autoencoders with a codebook).
+code outside its model's. Those that models of one kind share are in `jaxgan.tools.latents` (latent spaces, styles),
+`jaxgan.tools.codes` (autoencoders with a codebook) and `jaxgan.tools.pyramid` (networks that know one picture).
 """
 
 from __future__ import annotations

@@ -241,6 +241,16 @@ def test_bad_arguments_of_train(refused, tmp_path, monkeypatch, arguments, sente
     assert list(tmp_path.iterdir()) == []  # not even a workdir
 
 
+def test_weights_that_cannot_be_had_are_told_before_anything_is_written(refused, tmp_path):
+    sentence = refused(
+        *("train", "--config", "vqgan_digits", "--workdir", tmp_path / "run"),
+        *("--config.model.perceptual=vgg16", f"--config.model.perceptual_file={tmp_path}/gone.pth"),
+    )
+    assert "the weights of the perceptual network cannot be had" in sentence
+    assert "gone.pth" in sentence
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_resolution_that_the_model_cannot_make_names_those_it_can(refused):
     text = refused("train", "--config.data.resolution=20")
     assert "20" in text

@@ -426,7 +426,7 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
         (
             DataSpec((16, 16, 3), 3, 4),
             {"codes": 257},
-            "codes=257 is more than all latents there are, 64 in each of 4 pictures",
+            "codes=257 is more than the 256 latents of all the pictures",
         ),
         (SPEC, {"codes": 513}, "takes 513 codes from the 512 latents of the first batch"),
         (
