@@ -183,7 +183,6 @@ def test_resumes_bit_for_bit_between_the_regularisers(tiny, played):
     battery.check_resume(tiny, TINY, 1, 3)
 
 
-@pytest.mark.slow  # twenty seconds of compiling
 def test_one_and_eight_devices_agree():
     """Without what each image has for itself: it doubles the time to compile."""
     small = make(TINY, augmentation="off", mapping_layers=1, mixing=0.0, critic="plain")
