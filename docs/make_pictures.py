@@ -1,16 +1,24 @@
 """Draws the README's pictures from trained runs.
 
 jaxgan train && for m in gan wgan wgan_gp sngan; do jaxgan train --config ${m}_mixture2d; done
+jaxgan train --config singan_picture --workdir runs/singan_hubble --config.data.path=docs/hubble.png \\
+  --config.model.steps_per_scale=400 --config.train.steps=2000
 python docs/make_pictures.py runs
+
+docs/hubble.png is a part of the Hubble eXtreme Deep Field, NASA, ESA and the HUDF09 team, in the public domain:
+columns 600 to 999 and rows 380 to 679 of scikit-image's `skimage.data.hubble_deep_field()`, reduced to 112 pixels.
 """
 
 import shutil
 import sys
 from pathlib import Path
 
+import numpy as np
 from matplotlib.figure import Figure
+from PIL import Image
 
 from jaxgan import config, train
+from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.modes import modes_found
 
 DOCS = Path(__file__).parent
@@ -31,7 +39,25 @@ def mixtures(runs: Path) -> None:
     figure.savefig(DOCS / "mixture2d.png", dpi=80)
 
 
+def skies(runs: Path) -> None:
+    """The picture that SinGAN has learnt beside three samples, and under them one that is as wide as the four."""
+    _, engine, _, state = config.restore(runs / "singan_hubble")
+    learnt = train.read_picture(DOCS / "hubble.png")[None]
+    samples = train.make(engine, state, "sample", options={"num": 3}).pictures
+    height, width = learnt.shape[1:3]
+    gap = 4
+    whole = 4 * width + 3 * gap
+    wide = train.make(engine, state, "sample", options={"num": 1, "width": whole / width}).pictures
+    page = np.ones((2 * height + gap, whole, 3), np.float32)
+    for i, picture in enumerate((*learnt, *samples)):
+        page[:height, i * (width + gap) :][:, :width] = picture
+    page[height + gap :] = wide[0]
+    picture = Image.fromarray(to_uint8(page))
+    picture.resize((2 * whole, 2 * len(page)), Image.Resampling.NEAREST).save(DOCS / "skies.png")
+
+
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     shutil.copy(folder / "sngan_digits" / "samples.png", DOCS / "digits.png")
     mixtures(folder)
+    skies(folder)
