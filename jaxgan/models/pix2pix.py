@@ -32,7 +32,7 @@ from jaxgan import adversarial, losses
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
 from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
-from jaxgan.tools import Made, Tool
+from jaxgan.tools import Made, Tool, at_least
 
 NORMS = ("batch", "batch_running", "instance")
 PATCHES = {receptive_field(layers): layers for layers in range(7)}
@@ -139,9 +139,8 @@ def game(options: Options, spec: DataSpec) -> Game:
     def make_translations(networks, key, condition, *, samples, columns):
         condition = fit_channels(condition, spec.condition[2])
         check_sides(condition.shape, downs)
-        for name, value, least in (("samples", samples, 1), ("columns", columns, 0)):
-            if value < least:
-                raise ValueError(f"--options.{name} is {value}; it must be at least {least}.")
+        at_least(1, samples=samples)
+        at_least(0, columns=columns)
         made = jax.jit(at_test)(networks["generator"], np.stack([condition] * samples), key)
         channels = max(spec.shape[2], spec.condition[2])
         shown = [fit_channels(picture, channels) for picture in (condition, *np.asarray(made))]

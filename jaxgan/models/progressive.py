@@ -36,7 +36,7 @@ import optax
 from jaxgan import adversarial, losses, penalties, resample
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, State, Turn, scale_by_round
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
-from jaxgan.tools import Made, Tool
+from jaxgan.tools import Made, Tool, at_least
 from jaxgan.tools.latents import Space, interpolation
 
 
@@ -291,8 +291,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         return present(networks["generator"], *draw(key, num, labels))
 
     def growth_picture(networks, key, num):
-        if num < 1:
-            raise ValueError(f"--options.num is {num}; it must be at least 1.")
+        at_least(1, num=num)
         network, (latent, label) = networks["generator"], draw(key, num, _in_turn(classes, num))
         reached = int(network["growth"]["level"])
         columns = [

@@ -87,6 +87,13 @@ def complete(given: Mapping[str, Any], defaults: Mapping[str, Option]) -> dict[s
     return {name: _as(name, given.get(name, value), value) for name, value in defaults.items()}
 
 
+def at_least(least: int, **options: int) -> None:
+    """Raises for the first option below `least`: how many pictures, rows or steps there are to be."""
+    for name, value in options.items():
+        if value < least:
+            raise ValueError(f"--options.{name} is {value}; it must be at least {least}.")
+
+
 def check_names(what: str, given: Mapping[str, Any], known: tuple[str, ...], flag: str) -> None:
     """Raises unless all names that are given are known."""
     for name in given:

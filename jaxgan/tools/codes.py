@@ -23,7 +23,7 @@ from jaxgan.nets.transformer import (
     sample_sliding,
 )
 from jaxgan.nets.vqgan import Autoencoder, psnr
-from jaxgan.tools import Made, Tool
+from jaxgan.tools import Made, Tool, at_least
 
 
 def code_tools(
@@ -35,8 +35,7 @@ def code_tools(
 
     def start(key, num, label):
         """The tokens that sequences start with."""
-        if num < 1:
-            raise ValueError(f"--options.num is {num}; ask for one picture or more.")
+        at_least(1, num=num)
         if label >= transformer.prefixes:
             raise ValueError(
                 f"--options.label is {label}, but this run's classes are 0 to {transformer.prefixes - 1}; give one of"

@@ -17,7 +17,7 @@ import optax
 
 from jaxgan import weights
 from jaxgan.nets.features import lpips
-from jaxgan.tools import Made, Option, Tool
+from jaxgan.tools import Made, Option, Tool, at_least
 
 Networks = Mapping[str, Any]
 
@@ -152,11 +152,8 @@ def interpolation(
     def make(networks, key, space, points, frames, loop, label=-1, **given):
         if space not in spaces:
             raise ValueError(f"--options.space is '{space}'; it is one of {', '.join(spaces)}.")
-        if points < 2 or frames < 1:
-            raise ValueError(
-                f"--options.points={points} and --options.frames={frames}: a walk has at least two points and one frame"
-                " from each to the next."
-            )
+        at_least(2, points=points)
+        at_least(1, frames=frames)
         chosen = spaces[space]
         z, labels = _latents(key, points, latent_dim, num_classes, label)
         path = walk(jax.jit(chosen.embed)(networks, z, labels), frames, loop, chosen.sphere)
@@ -255,6 +252,7 @@ def _paint(styles: Styles, networks: Networks, w: jax.Array) -> np.ndarray:
 
 
 def _truncation(styles, networks, key, rows, truncations, layers, label=-1) -> Made:
+    at_least(1, rows=rows)
     try:
         psi = [float(part) for part in truncations.split(",")]
     except ValueError:
@@ -271,6 +269,7 @@ def _truncation(styles, networks, key, rows, truncations, layers, label=-1) -> M
 def _mixing(
     styles, networks, key, rows, columns, layers, truncation, truncation_layers, label=-1
 ) -> Made:
+    at_least(1, rows=rows, columns=columns)
     marked = _layers(layers, styles.num_styles)
     z, labels = _latents(key, rows + columns, styles.latent_dim, styles.num_classes, label)
     w = jax.jit(styles.map)(networks, z, labels)
@@ -324,8 +323,7 @@ def _projection(
             f"--pictures.image has shape {tuple(image.shape)}, but this generator makes {tuple(styles.sample_shape)};"
             " crop or resize it first."
         )
-    if steps < 1:
-        raise ValueError(f"--options.steps is {steps}; a search takes at least one.")
+    at_least(1, steps=steps)
     away, network = _distance(distance, weights, heads)
     target = jnp.asarray(image)[None]
     z_key, step_key = jax.random.split(key)

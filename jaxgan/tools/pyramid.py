@@ -19,7 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.nets import singan as nets
-from jaxgan.tools import Made, Tool
+from jaxgan.tools import Made, Tool, at_least
 
 
 def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
@@ -35,6 +35,7 @@ def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
         return jnp.asarray(picture)[None]
 
     def sample(networks, key, *, num, height, width, noise):
+        at_least(1, num=num)
         size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
         if min(size) < 1:
             raise ValueError(
@@ -57,6 +58,7 @@ def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
     def repaint(
         networks, key, *, picture, mask=None, scale, num, noise, grow=0, blur=0.0, palette=False
     ):
+        at_least(1, num=num)
         check_scale("scale", scale, top)
         image, learnt = nets.resize(given(picture), ladder.shape[:2]), ladder.picture(networks)
         if palette:
@@ -76,8 +78,7 @@ def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
     def animation(networks, key, *, frames, start, alpha, beta):
         if start:
             check_scale("start", start, top)
-        if frames < 1:
-            raise ValueError(f"--options.frames={frames}: a film has at least one frame.")
+        at_least(1, frames=frames)
         begin_key, key = jax.random.split(key)
         walk = jax.jit(ladder.begin_walk)(networks, begin_key)
         step = jax.jit(partial(ladder.walk, start=start, alpha=alpha, beta=beta))

@@ -260,8 +260,10 @@ class Evaluator:
         ema = self.ema and bool(state.ema)
         num, needed = self.protocol.num_fake, wanted(self._scores, "fake")
         labels = "none" if engine.game.num_classes is None else "balanced"
-        how = (self.extractor, needed, self.seed, ema)
+        how, statistics = (self.extractor, needed, self.seed, ema), BATCH_STATISTICS
         if self.protocol.of == "transforms":
+            # pix2pix goes by those of each single picture, others by running averages.
+            statistics = "as the model transforms"
             fake = summarise_transforms(engine, state, self.source, num, *how)
             labels = "none" if self.source.spec.num_classes is None else "of the examples"
         else:
@@ -274,7 +276,7 @@ class Evaluator:
             stated={
                 "data": self.source.summary,
                 "ema": ema,
-                "batch_statistics": BATCH_STATISTICS,
+                "batch_statistics": statistics,
                 "labels": labels,
                 **self._sampling(engine.game),
                 **self.stated,

@@ -411,8 +411,12 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(trained, tool):
         tool("editing", {"picture": np.zeros((16, 20, 1), np.float32)})
     with pytest.raises(ValueError, match=r"--options.factor=1 does not enlarge; give more than 1"):
         tool("super_resolution", factor=1.0)
-    with pytest.raises(ValueError, match=r"--options.frames=0: a film has at least one frame"):
+    with pytest.raises(ValueError, match=r"--options.frames is 0; it must be at least 1"):
         tool("animation", frames=0, start=0)
+    with pytest.raises(ValueError, match=r"--options.num is 0; it must be at least 1"):
+        tool("sample", num=0)
+    with pytest.raises(ValueError, match=r"--options.num is -1; it must be at least 1"):
+        tool("editing", picture, num=-1)
     with pytest.raises(ValueError, match="make pictures of 0 x 20 pixels; they are factors"):
         tool("sample", height=0.0)
 

@@ -593,8 +593,11 @@ def test_what_cannot_be_trained_is_refused_by_a_sentence(shape, changes, text):
         ("mixing", {"layers": "2-9"}, "--options.layers is '2-9'; give a range such as 0-3"),
         ("mixing", {"layers": "all"}, "--options.layers is 'all'"),
         ("interpolation", {"space": "v"}, "--options.space is 'v'; it is one of w, z"),
-        ("interpolation", {"points": 1}, "at least two points"),
-        ("projection", {"steps": 0}, "--options.steps is 0"),
+        ("truncation", {"rows": 0}, "--options.rows is 0; it must be at least 1"),
+        ("mixing", {"columns": 0}, "--options.columns is 0; it must be at least 1"),
+        ("interpolation", {"points": 1}, "--options.points is 1; it must be at least 2"),
+        ("interpolation", {"frames": 0}, "--options.frames is 0; it must be at least 1"),
+        ("projection", {"steps": 0}, "--options.steps is 0; it must be at least 1"),
         ("projection", {"distance": "lpips"}, "is 'lpips'; it is pixels, lpips_vgg"),
     ],
 )

@@ -396,7 +396,7 @@ def test_tools(played):
         ("complete", (32, 16, 3), {}, r"this run's pictures are \(16, 16, 3\)"),
         ("complete", (16, 16, 3), {"rows": 1.0}, "--options.rows is 1.0; give the share"),
         ("complete", (16, 16, 3), {"label": 3}, "--options.label is 3, .* classes are 0 to 2"),
-        ("sample_large", None, {"num": 0}, "--options.num is 0; ask for one picture or more"),
+        ("sample_large", None, {"num": 0}, "--options.num is 0; it must be at least 1"),
         ("sample_large", None, {"height": 17}, "17 and 32; give multiples of 2,.* at least 16 and"),
         ("sample_large", None, {"width": 8}, "at least 16 and 16"),
         ("sample_large", None, {"temperature": 0}, "--options.temperature is 0.0"),

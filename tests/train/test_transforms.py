@@ -58,6 +58,7 @@ def test_devices_give_the_same_numbers_of_a_transform_that_draws():
     assert many == pytest.approx(one, rel=1e-5)
     assert results[0]["protocol"] == results[1]["protocol"]
     assert results[0]["protocol"]["of"] == "transforms"
+    assert results[0]["protocol"]["batch_statistics"] == "as the model transforms"
 
 
 def test_large_pictures_go_in_small_parts_and_the_numbers_are_those_of_all(monkeypatch):
