@@ -2,6 +2,7 @@
 
 Paper: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", Sections 2 to 4 and Appendix B; it
 has no augmentation, which ADA adds where the data are few (--config.model.augmentation=off leaves it out).
+Convolutions compute in bfloat16, the paper's in float32 (--config.model.dtype=float32).
 Data: a folder or zip of pictures (--config.data.path=FOLDER), cut to squares and resized.
 Published: FID 2.84 on FFHQ (the paper's Table 1).
 Cost: 25,000 thousand images; 154 to 162 s for a thousand on one V100 in ADA's README.
@@ -22,6 +23,7 @@ def get_config():
         "train": {
             "steps": 781_250,
             "log_every": 20,
+            "grid": 16,
             "sample_every": 1_000,
             "checkpoint_every": 1_000,
         },

@@ -2,7 +2,8 @@
 
 Paper: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", Appendix D.
 Data: a folder or zip of pictures (--config.data.path=FOLDER), cut to squares and resized.
-Cost: 25,000 thousand images; 21.6 to 24.2 s for a thousand on one V100 in the reference's README.
+Convolutions compute in bfloat16, where ADA's code has half precision at its four highest resolutions only.
+Cost: 25,000 thousand images; 21.6 to 24.2 s for a thousand at this size on one V100 in ADA's README.
 Command: jaxgan train --config stylegan2_256 --config.data.path=FOLDER
 """
 

@@ -1,6 +1,7 @@
 """VQGAN, f16 with 1,024 codes, on pictures of 256x256 in a folder: the paper's, and its transformer of 24 layers.
 
-Paper: Esser et al. 2021, Section 4; taming-transformers' imagenet_vqgan.yaml, faceshq_transformer.yaml.
+Paper: Esser et al. 2021, Section 4; taming-transformers' imagenet_vqgan.yaml, faceshq_transformer.yaml. Pictures are
+cut in the middle, and half of them mirrored; theirs of ImageNet are cut at random and not mirrored.
 Published: reconstructions of ImageNet's validation set at FID 7.94 (CompVis/taming-transformers, f16/1024).
 Data: any pictures; --config.model.conditional=true with classes in sub-folders.
 Needs: VGG-16 and LPIPS's heads, fetched at the start, or --config.model.perceptual_file=vgg16.pth,heads.pth.

@@ -50,6 +50,9 @@ class Options:
 Penalty = Callable[[Callable[[jax.Array], jax.Array], jax.Array, jax.Array, jax.Array], jax.Array]
 
 
+LARGEST = 1e30  # what counts as no bound
+
+
 def compute_dtype(options: Options) -> jnp.dtype:
     if options.dtype not in ("float32", "bfloat16"):
         raise ValueError(
@@ -58,14 +61,33 @@ def compute_dtype(options: Options) -> jnp.dtype:
     return jnp.dtype(options.dtype)
 
 
+def check_counts(options, *names: str) -> None:
+    """Raises for the first of these options that is below 1: widths, layers, batches, rounds."""
+    for name in names:
+        value = getattr(options, name)
+        if value < 1:
+            raise ValueError(f"--config.model.{name} is {value}, but it must be at least 1.")
+
+
+def check_range(options, least: float, most: float, *names: str) -> None:
+    """Raises for the first of these options that is not from `least` to `most`, or no number."""
+    for name in names:
+        value = getattr(options, name)
+        if not least <= value <= most:
+            limits = f"from {least:g} to {most:g}" if most < LARGEST else f"at least {least:g}"
+            raise ValueError(
+                f"--config.model.{name} is {value:g}, but it must be a number {limits}."
+            )
+
+
 def classes(options: Options, spec: DataSpec) -> int | None:
     """Number of classes the networks condition on; None for an unconditional model."""
     if not options.conditional:
         return None
     if spec.num_classes is None:
         raise ValueError(
-            "config.model.conditional is on, but the data has no labels; set --config.model.conditional=false or"
-            " bring labelled data."
+            "config.model.conditional is on, but the data has no labels; set --config.model.conditional=false, or"
+            " bring labelled data (--config.data.labels=true reads folders as classes)."
         )
     return spec.num_classes
 

@@ -50,12 +50,20 @@ class Run:
         return {"config": self.config.to_dict(), "spec": self.spec._asdict()}
 
     def train(
-        self, source: data.Source, workdir: str | Path, say: Callable[[str], None] = print
+        self,
+        source: data.Source,
+        workdir: str | Path,
+        say: Callable[[str], None] = print,
+        evaluator: training.Evaluator | None = None,
     ) -> training.Result:
-        """Trains in `workdir`, which must be new or hold this very run, and see `jaxgan.train.train`."""
+        """Trains in `workdir`, which must be new or hold this very run, and see `jaxgan.train.train`.
+
+        `evaluator` is the one from `self.evaluator(source)`, if that was called before.
+        """
         self.prepare(workdir)
         training.workdir.claim(workdir, self.record)
-        evaluator = self.evaluator(source) if self.train_options.evaluate_every else None
+        if evaluator is None and self.train_options.evaluate_every:
+            evaluator = self.evaluator(source)
         return training.train(
             self.game,
             source,

@@ -308,7 +308,6 @@ class Engine:
             (1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1]
         )
         self.accumulate = accumulate
-        self._check_batches()
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.batch_sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
         self._state_sharding = state_sharding
@@ -316,18 +315,28 @@ class Engine:
         self.run_key = jax.jit(lambda: jax.random.key(seed), out_shardings=self.replicated)()
         self._programs: dict[Any, Any] = {}
 
-    def _check_batches(self):
+    def check_batches(self) -> None:
+        """Raises unless the devices can share every stage's batch; whoever trains calls it before anything compiles."""
         devices = self.mesh.size
-        for stage in self.game.stages:
+        sizes = {stage.batch_size for stage in self.game.stages}
+        for index, stage in enumerate(self.game.stages):
+            if stage.batch_size < 1:
+                raise ValueError(
+                    f"a batch of {stage.batch_size} images teaches nothing; give 1 or more (--config.model.batch_size)."
+                )
             for what, parts in (
                 ("devices", devices),
                 ("devices times micro-batches", devices * self.accumulate),
             ):
                 if stage.batch_size % parts:
                     fits = max(1, round(stage.batch_size / parts)) * parts
+                    mend = f"set --config.model.batch_size={fits}"
+                    if len(sizes) > 1:
+                        mend = f"give stage {index} (--config.model.*batch_size) one of {fits}"
+                    if parts == devices:
+                        mend += f" or --config.train.devices={math.gcd(devices, *sizes)}"
                     raise ValueError(
-                        f"a batch of {stage.batch_size} cannot be split evenly over {parts} {what}; "
-                        f"set --config.model.batch_size={fits}."
+                        f"a batch of {stage.batch_size} cannot be split evenly over {parts} {what}; {mend}."
                     )
 
     # State ------------------------------------------------------------------------------------------------

@@ -438,9 +438,18 @@ def test_a_batch_that_does_not_divide_is_refused_with_one_that_does():
     with pytest.raises(
         ValueError, match=r"batch of 16 .* over 3 devices; set --config.model.batch_size=15"
     ):
-        Engine(net_game(), mesh=mesh_of(3))
+        Engine(net_game(), mesh=mesh_of(3)).check_batches()
     with pytest.raises(ValueError, match=r"over 32 devices times micro-batches"):
-        Engine(net_game(), mesh=mesh_of(8), accumulate=4)
+        Engine(net_game(), mesh=mesh_of(8), accumulate=4).check_batches()
+    game = net_game()
+    (stage,) = game.stages
+    first = dataclasses.replace(stage, until=5, batch_size=18)
+    several = dataclasses.replace(game, stages=(first, stage))
+    with pytest.raises(ValueError, match=r"give stage 1 \(--config.model.\*batch_size\) one of 15"):
+        Engine(several, mesh=mesh_of(3)).check_batches()
+    nothing = dataclasses.replace(game, stages=(dataclasses.replace(stage, batch_size=0),))
+    with pytest.raises(ValueError, match="a batch of 0 images teaches nothing"):
+        Engine(nothing).check_batches()
 
 
 def test_devices_agree_on_a_game_with_batch_statistics_and_noise():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import contextlib
 import os
 
@@ -22,3 +23,10 @@ def user_errors():
         if os.environ.get("JAXGAN_TRACEBACK") == "1":
             raise
         raise UserError(str(error)) from error
+
+
+def seed(text: str) -> int:
+    """The value of `--seed`: what a random key can be made of."""
+    if not text.isdigit() or int(text) >= 2**32:
+        raise argparse.ArgumentTypeError(f"{text} is no whole number from 0 to 2^32 - 1")
+    return int(text)

@@ -178,8 +178,10 @@ def chosen_protocol(args, protocol):
     """The protocol with what the command line changes in it."""
     from jaxgan.metrics import protocols
 
-    if args.num is not None and args.num < 2:
-        raise ValueError(f"--num is {args.num}; no score is defined for fewer than 2 examples.")
+    if args.num is not None and args.num < 1:
+        raise ValueError(
+            f"--num is {args.num}; there is nothing to measure in fewer than 1 example."
+        )
     changes = {
         name: value
         for name, value in (

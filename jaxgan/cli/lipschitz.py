@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxgan.cli.errors import user_errors
+from jaxgan.cli.errors import seed, user_errors
 
 CERTIFICATES = "lipschitz.jsonl"
 
@@ -10,7 +10,7 @@ CERTIFICATES = "lipschitz.jsonl"
 def add_arguments(parser) -> None:
     parser.add_argument("--workdir", required=True, help="of a training run")
     parser.add_argument("--step", type=int, help="of the checkpoint (the latest)")
-    parser.add_argument("--seed", type=int, default=0, help="of the random starts (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the random starts (0)")
     parser.add_argument(
         "--num",
         type=int,

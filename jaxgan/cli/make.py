@@ -64,7 +64,8 @@ def run(args) -> int:
         )
     if out is None:
         out = Path(f"{args.tool}.{'gif' if made.film else 'png'}")
-    train.save_made(out, made, args.fps)
+    with user_errors():
+        train.save_made(out, made, args.fps)
     print(f"{args.tool} of step {step:,} in {out}")
     for name, value in made.numbers.items():
         print(f"{name}: {float(value):,.6g}")
@@ -72,7 +73,8 @@ def run(args) -> int:
         with user_errors():
             if not made.arrays:
                 raise ValueError(f"{args.tool} makes no arrays, so there is no {arrays}.")
-        train.report.save_arrays(arrays, {name: np.asarray(a) for name, a in made.arrays.items()})
+            named = {name: np.asarray(array) for name, array in made.arrays.items()}
+            train.report.save_arrays(arrays, named)
         print(f"{', '.join(made.arrays)} in {arrays}")
     return 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from jaxgan.cli.errors import user_errors
+from jaxgan.cli.errors import seed, user_errors
 
 
 def add_run_arguments(parser, required: bool = True) -> None:
@@ -14,7 +14,7 @@ def add_run_arguments(parser, required: bool = True) -> None:
         action="store_true",
         help="the checkpoint that scored best in training (config.train.evaluate_every)",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the latents (0)")
+    parser.add_argument("--seed", type=seed, default=0, help="of the latents (0)")
     parser.add_argument(
         "--no_ema",
         action="store_true",
@@ -51,20 +51,22 @@ def run(args) -> int:
         options = tools.complete(args.named["options"], trained.game.options)
         # The game itself refuses values that it cannot take.
         samples = train.sample(engine, state, args.num, args.seed, not args.no_ema, **options)
-    if out.suffix == ".png":
-        columns = trained.game.num_classes or 0
-        train.save_grid(out, samples["image"], columns)
-    else:
-        arrays = {"images": samples["image"]}
-        if "label" in samples:
-            arrays["labels"] = samples["label"]
-        train.report.save_arrays(out, arrays)
+    arrays = {"images": samples["image"]}
+    if "label" in samples:
+        arrays["labels"] = samples["label"]
+    with user_errors():
+        if out.suffix == ".png":
+            train.save_grid(out, samples["image"], trained.game.num_classes or 0)
+        else:
+            train.report.save_arrays(out, arrays)
     print(f"{args.num:,} samples of step {step:,} in {out}")
     return 0
 
 
 def check_folder(out) -> None:
-    """Raises unless there is a folder for the file `out`."""
+    """Raises unless there is a folder for the file `out`, and none in its place."""
+    if out.is_dir():
+        raise IsADirectoryError(f"{out} is a folder; give the name of a file.")
     if not out.parent.is_dir():
         raise FileNotFoundError(
             f"there is no folder {out.parent} to put {out.name} into; create it first."

@@ -49,6 +49,7 @@ def run(args) -> int:
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
+        engine.check_batches()
         data.Pipeline(
             source, cfg.seed, flip=cfg.data.flip, jitter=cfg.data.jitter
         )  # refuses what these data cannot give
@@ -59,16 +60,25 @@ def run(args) -> int:
             return 0
         workdir = Path(args.workdir or f"runs/{Path(args.config).stem}")
         prepared.prepare(workdir)
+        measures = prepared.train_options.evaluate_every > 0
+        evaluator = prepared.evaluator(source) if measures else None
         train.workdir.claim(workdir, prepared.record)
     del engine
     say(f"{cfg.model.name} on {source.summary}")
     say(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
+    stages, steps = prepared.game.stages, prepared.train_options.steps
+    reached = prepared.game.stage_at(steps - 1)[0] + 1
+    if reached < len(stages):
+        say(
+            f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}, which more"
+            " --config.train.steps reach"
+        )
     try:
-        result = prepared.train(source, workdir, say)
+        result = prepared.train(source, workdir, say, evaluator)
     except train.Diverged as error:
         say(f"stopped: {error}")
         return 1
-    except OSError as error:
+    except (OSError, data.BadData) as error:
         say(str(error))
         return 2
     if result.stopped_by is not None:

@@ -1,6 +1,7 @@
 """Data: one `Source` per kind of image set, one `Pipeline` that turns any of them into batches."""
 
 from jaxgan.data.array import array_source as array_source
+from jaxgan.data.encoded import BadData as BadData
 from jaxgan.data.options import SOURCES as SOURCES
 from jaxgan.data.options import DataOptions as DataOptions
 from jaxgan.data.options import open_source as open_source

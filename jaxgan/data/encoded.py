@@ -101,7 +101,11 @@ def open_encoded(files: Encoded, options: DataOptions, progress: Progress) -> So
     )
 
 
-class SizesDiffer(ValueError):
+class BadData(ValueError):
+    """What is wrong with the files themselves, whenever it is met."""
+
+
+class SizesDiffer(BadData):
     """The pictures of a set are not all of one size, and nothing says which one to make of them."""
 
 
@@ -187,12 +191,12 @@ class DecodingSource(Source):
                 return candidate
             except Exception as error:  # As above.
                 self._report(candidate, error)
-        raise ValueError(f"{self._files.where}: not one of its pictures can be decoded any more")
+        raise BadData(f"{self._files.where}: not one of its pictures can be decoded any more")
 
     def _report(self, index: int, error: Exception) -> None:
         name = self._files.names[int(self._good[index])]
         if self._options.strict:
-            raise ValueError(_refusal(self._files.where, name, reason_of(error))) from error
+            raise BadData(_refusal(self._files.where, name, reason_of(error))) from error
         if index not in self._warned:
             self._warned.add(index)
             text = "%s: picture %s is broken (%s); the next good one stands in for it"

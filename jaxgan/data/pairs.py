@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
@@ -46,6 +47,7 @@ def source(options: DataOptions, progress: Progress) -> Source:
         return _from_arrays(*array.load(options), options, progress)
     files = folder.files(dataclasses.replace(options, labels=False))
     sides = [_side(name) for name in files.names]
+    _check_folders(files)
     separate = any(side is not None for side in sides)
     reader = _two_folders(files, sides, options) if separate else _side_by_side(files, options)
     return _open(reader, options, progress)
@@ -193,13 +195,24 @@ def _side_by_side(files: Encoded, options: DataOptions) -> Reader:
         both = _decode(files, i)
         width = both.shape[1]
         if width % 2:
-            raise ValueError(
+            raise encoded.BadData(
                 f"{files.where}: picture {files.names[i]} is {width} pixels wide, but a pair side by side, A left and B"
                 " right, has an even width; put the pictures into folders A and B if that is meant"
             )
         return _fit(both[:, : width // 2], options), _fit(both[:, width // 2 :], options)
 
     return Reader(files.where, files.names, read, files.stamp)
+
+
+def _check_folders(files: Encoded) -> None:
+    """Raises for folders that look like two sides and are not called A and B: each picture would be cut in two."""
+    for name in files.names:
+        for part in PurePosixPath(name).parts[:-1]:
+            if part not in SIDES and re.fullmatch(r"(train|val|test)?_?[ab]", part, re.IGNORECASE):
+                raise ValueError(
+                    f"{files.where}: has a folder {part}, but the sides of pairs are called A and B (or train/A,"
+                    " train/B and so on); rename it"
+                )
 
 
 def _side(name: str) -> tuple[str, str] | None:
@@ -255,7 +268,7 @@ def _two_folders(
         a, b = (_decode(files, k) for k in indices[i])
         if a.shape[:2] != b.shape[:2]:
             names = [files.names[k] for k in indices[i]]
-            raise ValueError(
+            raise encoded.BadData(
                 f"{files.where}: {names[0]} is {_size(a.shape)}, but {names[1]} is {_size(b.shape)}; bring both"
                 " pictures of a pair to one size"
             )
@@ -275,6 +288,10 @@ def _from_arrays(
         raise ValueError(
             f"{where}: holds {', '.join(members)}; pairs need `conditions` [N, H, W, C] (or class maps, `labels`"
             " [N, H, W]) beside `images` [N, H, W, C] (or `data` and `offsets`)"
+        )
+    if conditions is not None and conditions.ndim not in (3, 4):
+        raise ValueError(
+            f"{where}: its conditions have shape {list(conditions.shape)}; give pictures [N, H, W, C]"
         )
     if conditions is None:
         conditions = _check_maps(where, maps)
@@ -336,7 +353,7 @@ def _decode(files: Encoded, i: int) -> np.ndarray:
         with files.read(i) as file:
             return pictures.decode(file)
     except Exception as error:  # Decoders of dozens of formats raise anything.
-        raise ValueError(
+        raise encoded.BadData(
             f"{files.where}: picture {files.names[i]} is broken ({encoded.reason_of(error)}): repair it, or remove the"
             " pair"
         ) from error

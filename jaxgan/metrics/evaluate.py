@@ -137,7 +137,9 @@ def report(
         raise ValueError(f"the protocol states {', '.join(clash)} by itself; give it another name")
     result: dict[str, Any] = {}
     for name in protocol.scores:
-        for key, value in SCORES[name].compute(real, fake, protocol).items():
+        score = SCORES[name]
+        looks = (extractor,) if score.through else ()
+        for key, value in score.compute(real, fake, protocol, *looks).items():
             called = score_name(key, extractor.name, statement["resize"], protocol.of)
             result[called] = value
     return result | {

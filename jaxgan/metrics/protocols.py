@@ -173,7 +173,7 @@ _TABLE = (
         "single_image_fid",
         ("single_image",),
         num_fake=50,
-        source="Shaham et al. 2019 (SinGAN), in the original Inception: the mean over 50 samples of one picture",
+        source="after Shaham et al. 2019 (SinGAN), in the original Inception: the mean over 50 samples of one picture",
     ),
     Protocol(
         "single_image",

@@ -10,12 +10,12 @@ from collections.abc import Callable
 
 from jaxgan.metrics.classification_accuracy import linear_probe_accuracy
 from jaxgan.metrics.classwise import classwise_frechet
+from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.frechet import frechet_distance_to
 from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
 from jaxgan.metrics.inception_score import inception_score
 from jaxgan.metrics.kid import kernel_distance
 from jaxgan.metrics.ms_ssim import ms_ssim_diversity
-from jaxgan.metrics.networks import network_extractor
 from jaxgan.metrics.paired import MEASURES
 from jaxgan.metrics.precision_recall import density_coverage, precision_recall
 from jaxgan.metrics.protocols import Protocol
@@ -52,14 +52,16 @@ class Score:
       lower_is_better: of its first number.
       options: the fields of `Protocol` that its numbers depend on.
       least: (protocol) -> the fewest examples of a kind that it is defined for.
+      through: whether `compute` takes the extractor as well, to look at pictures in its own way.
     """
 
-    compute: Callable[[Summary | None, Summary, Protocol], dict[str, float]]
+    compute: Callable[..., dict[str, float]]
     fake: Wanted
     real: Wanted | None
     lower_is_better: bool = True
     options: tuple[str, ...] = ()
     least: Callable[[Protocol], int] = lambda protocol: 2
+    through: bool = False
 
     def wanted(self, kind: str) -> Wanted | None:
         """What must be kept of the examples of a kind, "real" or "fake"; None if they are not looked at."""
@@ -147,7 +149,9 @@ def _ms_ssim(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
     return {"ms_ssim": found.mean}
 
 
-def _single_image(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
+def _single_image(
+    real: Summary, fake: Summary, protocol: Protocol, extractor: Extractor
+) -> dict[str, float]:
     if real.count != 1:
         raise ValueError(
             f"the single-image distance is to one picture, and there are {real.count:,} real ones; choose another score"
@@ -156,8 +160,7 @@ def _single_image(real: Summary, fake: Summary, protocol: Protocol) -> dict[str,
         raise ValueError(
             f"the single-image distance looks through 'inception' or 'random_conv', not {protocol.features!r}"
         )
-    stem = protocol.features == "inception"
-    maps = inception_maps(network_extractor("inception")) if stem else random_maps()
+    maps = inception_maps(extractor) if protocol.features == "inception" else random_maps()
     return single_image_distance(real.arrays[IMAGE][0], fake.arrays[IMAGE], maps)
 
 
@@ -213,6 +216,8 @@ SCORES: dict[str, Score] = {
     "probe": Score(_probe, _FEATURES, _FEATURES, lower_is_better=False),
     "swd": Score(_swd, _PICTURES, _PICTURES),
     "ms_ssim": Score(_ms_ssim, _PICTURES, None),
-    "single_image": Score(_single_image, _PICTURES, _PICTURES, least=lambda protocol: 1),
+    "single_image": Score(
+        _single_image, _PICTURES, _PICTURES, least=lambda protocol: 1, through=True
+    ),
     **{name: _mean_of_pairs(name, name not in ("psnr", "ssim")) for name in OF_PAIRS},
 }

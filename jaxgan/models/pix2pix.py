@@ -227,6 +227,7 @@ def check_sides(shape: tuple[int, ...], downs: int) -> None:
 
 def _check(options: Options, spec: DataSpec) -> None:
     """Raises unless there are pairs, and networks for their size."""
+    adversarial.check_counts(options, "generator_width", "critic_width", "batch_size")
     if spec.condition is None:
         raise ValueError(
             f"pix2pix translates pictures in pairs, but the data (one example has shape {spec.shape}) has none; set"
@@ -257,13 +258,14 @@ def _check(options: Options, spec: DataSpec) -> None:
             f" --config.model.patch={fits}."
         )
     most = halvings(spec.shape)
+    larger = 2 ** max(5, (min(height, width) - 1).bit_length())
     if options.downs and not 2 <= options.downs <= most:
+        mend = f"--config.model.downs={most} or another " if most >= 2 else ""
         raise ValueError(
             f"config.model.downs is {options.downs}, but pictures of {height}x{width} can be halved {most} times; set"
-            f" --config.model.downs={max(2, most)} or another --config.data.resolution."
+            f" {mend}--config.data.resolution={larger}."
         )
     if not options.downs and most < FEWEST_DOWNS:
-        larger = 2 ** max(5, (min(height, width) - 1).bit_length())
         raise ValueError(
             f"pictures of {height}x{width} can be halved {most} times, which makes no U-Net; set"
             f" --config.data.resolution={larger}, or --config.model.downs if that is meant."

@@ -10,7 +10,8 @@ blended with themselves at half the size just as generated ones are, so that the
 generator can make. `generate` gives pictures of full size at any time: those of the present level, enlarged.
 
 A gradient penalty wants a critic that sees each picture by itself; minibatch standard deviation couples those of a
-group a little, here as in the paper.
+group a little. Groups are of 4, or the whole batch where 4 does not divide it, as in the reference; the paper's is the
+whole batch.
 
 Intended differences: alpha follows every image (the reference moves it every 32 batches); the generator's average has a
 half-life in images, which smaller batches do not shorten (the paper's 0.999 a batch is 11.1 kimg for batches of 16); a
@@ -76,8 +77,9 @@ class Phase(NamedTuple):
 
 def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
     """The phases in order; the last may go on for longer."""
+    adversarial.check_counts(options, "latent_dim", "channel_base", "channel_max")
     for name in ("fade_kimg", "stable_kimg", "critic_steps", "penalty_target"):
-        if getattr(options, name) <= 0:
+        if not 0 < getattr(options, name) < adversarial.LARGEST:
             found = getattr(options, name)
             raise ValueError(f"--config.model.{name} is {found:g}, but it must be more than 0.")
     base, levels = _levels(spec)

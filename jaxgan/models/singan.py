@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import losses
-from jaxgan.adversarial import apply, compute_dtype, decode
+from jaxgan.adversarial import apply, check_counts, compute_dtype, decode
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, joined, scale_by_round
 from jaxgan.nets import singan as nets
 from jaxgan.tools.pyramid import check_scale, pyramid_tools
@@ -226,6 +226,8 @@ def check(options: Options, spec: DataSpec) -> nets.Pyramid:
             f"singan learns one picture, and the data has {found}; set --config.data.name=picture and"
             " --config.data.path=FILE."
         )
+    check_counts(options, "features", "double_every", "max_features", "batch_size")
+    check_counts(options, "critic_steps", "generator_steps")
     if options.min_size < nets.RECEPTIVE_FIELD:
         raise ValueError(
             f"config.model.min_size is {options.min_size}, but a patch of the critic has {nets.RECEPTIVE_FIELD} pixels;"

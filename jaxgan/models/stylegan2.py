@@ -35,7 +35,9 @@ class Options:
     style_dim: int = 512  # of w
     mapping_layers: int = 8
     mapping_lr_multiplier: float = 0.01
-    critic_mapping_layers: int = 8  # of the label's mapping in a conditional critic
+    # Of the label's mapping in a conditional critic: 8 as in ADA's code for PyTorch; 0, as in its first release, leaves
+    # the normalised embedding.
+    critic_mapping_layers: int = 8
     channel_base: int = 32_768  # channels at resolution r are channel_base / r ...
     channel_max: int = 512  # ... and at most these
     critic: str = "residual"  # residual | plain
@@ -54,7 +56,7 @@ class Options:
     path_batch_shrink: int = 2  # its batch is smaller by this
     path_mean_decay: float = 0.99
     mixing: float = 0.9  # share of the images that are made of two latents
-    average_style_decay: float = 0.998  # of the mean of w, per round
+    average_style_decay: float = 0.995  # of the mean of w, per move of the generator
     ema_half_life_kimg: float = 10.0  # of the averaged generator; 0 keeps none
     ema_ramp_up: float = 0.05  # half-life at most this share of the images seen; 0: no ramp
     augmentation: str = "adaptive"  # adaptive | fixed | off
@@ -174,7 +176,8 @@ def game(options: Options, spec: DataSpec) -> Game:
 
     def path_loss(params, variables, batch, key):
         style_key, noise_key, direction_key = jax.random.split(key, 3)
-        num = batch["image"].shape[0] // options.path_batch_shrink
+        # At least one, of however small a micro-batch.
+        num = max(1, batch["image"].shape[0] // options.path_batch_shrink)
         label, network = label_of(batch), generator_of(params, variables)
         w, _ = draw(network, style_key, num, None if label is None else label[:num])
         penalty, mean = penalties.path_length(
@@ -291,8 +294,31 @@ def adam(options: Options, every: int) -> optax.GradientTransformation:
 
 def _check(options: Options, spec: DataSpec) -> None:
     """Raises what cannot be trained."""
+    counts = ("latent_dim", "style_dim", "mapping_layers", "channel_base", "channel_max")
+    adversarial.check_counts(options, *counts, "batch_size", "r1_every", "path_every")
+    adversarial.check_range(
+        options,
+        0,
+        adversarial.LARGEST,
+        "minibatch_std_group",
+        "critic_mapping_layers",
+        "ema_ramp_up",
+    )
+    shares = ("mixing", "augmentation_p", "path_mean_decay", "average_style_decay")
+    adversarial.check_range(options, 0.0, 1.0, *shares)
+    positive = ("mapping_lr_multiplier", "augmentation_rise_kimg")
+    adversarial.check_range(options, 1e-6, adversarial.LARGEST, *positive)
+    if options.augmentation == "fixed" and not options.augmentation_p:
+        raise ValueError(
+            "--config.model.augmentation=fixed stays at --config.model.augmentation_p, which is 0 and augments nothing;"
+            " give one like 0.2, or augmentation=off."
+        )
     shape = spec.shape
-    if len(shape) != 3 or shape[0] != shape[1] or shape[0] < 8 or shape[0] & (shape[0] - 1):
+    if len(shape) != 3:
+        raise ValueError(
+            f"stylegan2 makes pictures, but one example of the data has shape {shape}; bring pictures."
+        )
+    if shape[0] != shape[1] or shape[0] < 8 or shape[0] & (shape[0] - 1):
         size = " x ".join(map(str, shape[:2]))
         nearest = 1 << max(3, (max(shape[:2]) - 1).bit_length())
         raise ValueError(

@@ -35,6 +35,10 @@ from jaxgan.nets.transformer import SAMPLING, Transformer, prefixes, sample
 from jaxgan.nets.vqgan import Autoencoder, Decoder, Encoder, levels, psnr
 from jaxgan.tools.codes import code_tools
 
+COUNTS = ("channels", "groups", "latent_channels", "codes", "code_dim", "critic_width")
+COUNTS += ("critic_layers", "batch_size", "layers", "heads", "width", "context")
+COUNTS += ("transformer_batch_size",)
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -88,6 +92,7 @@ class Options:
 
 
 def game(options: Options, spec: DataSpec) -> Game:
+    adversarial.check_counts(options, *COUNTS)
     dtype = adversarial.compute_dtype(options)
     num_classes = adversarial.classes(options, spec)
     widths, attention = levels(
@@ -119,6 +124,8 @@ def game(options: Options, spec: DataSpec) -> Game:
     seen = None
     if options.perceptual != "none":
         seen = perceptual.by_name(options.perceptual, options.perceptual_file)
+        images = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
+        jax.eval_shape(seen.distance, seen.shapes, images, images)  # pictures may be too small
 
     picture, latent = jnp.zeros((1, *spec.shape)), jnp.zeros((1, *grid, options.code_dim))
     learning_rate = options.learning_rate_per_image * options.batch_size

@@ -31,9 +31,10 @@ activate = partial(leaky_relu, gain=1.0)
 
 
 def blend(old: jax.Array, new: jax.Array, alpha: jax.Array) -> jax.Array:
-    """(1 - alpha) old + alpha new: `old` exactly at 0 and `new` exactly at 1."""
-    alpha = jnp.asarray(alpha, new.dtype)
-    return (1.0 - alpha) * old + alpha * new
+    """(1 - alpha) old + alpha new, in the type of `new`: `old` exactly at 0 and `new` exactly at 1."""
+    # In float32: near 1, bfloat16 has steps of 1/256.
+    mixed = (1.0 - alpha) * old.astype(jnp.float32) + alpha * new.astype(jnp.float32)
+    return mixed.astype(new.dtype)
 
 
 class GeneratorBlock(nn.Module):
@@ -115,7 +116,9 @@ class GrowingCritic(nn.Module):
     base: int
     features: tuple[int, ...]
     outputs: int = 1
-    group_size: int = 4  # of the minibatch standard deviation
+    group_size: int = (
+        4  # of the minibatch standard deviation; of all, where it does not divide the batch
+    )
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact
@@ -137,8 +140,10 @@ class GrowingCritic(nn.Module):
                 x = blend(from_rgb(resample.avg_pool(picture), level - 1), x, alpha)
             elif self.is_initializing():
                 from_rgb(picture, k - 1)
-        x = minibatch_std(x, self.group_size)
-        x = activate(EqualisedConv(first, gain=HE, dtype=self.dtype, name="conv")(x))
+        # At full precision from here on: differences of logits are small beside them.
+        size = self.group_size if x.shape[0] % self.group_size == 0 else 0
+        x = minibatch_std(x.astype(jnp.float32), size)
+        x = activate(EqualisedConv(first, gain=HE, name="conv")(x))
         x = x.reshape(x.shape[0], -1)
-        x = activate(EqualisedDense(first, gain=HE, dtype=self.dtype, name="dense")(x))
-        return EqualisedDense(self.outputs, dtype=self.dtype, name="output")(x).astype(jnp.float32)
+        x = activate(EqualisedDense(first, gain=HE, name="dense")(x))
+        return EqualisedDense(self.outputs, name="output")(x)

@@ -33,6 +33,8 @@ def minibatch_std(x: jax.Array, group_size: int = 4, num_features: int = 1) -> j
         raise ValueError(
             f"{channels} channels cannot be cut into num_features={num_features} equal parts; give a divisor."
         )
+    if group_size < 0:
+        raise ValueError(f"a group has group_size={group_size} images; give 0 (all) or more.")
     size = min(group_size or batch, batch)
     while batch % size:
         size -= 1

@@ -262,8 +262,12 @@ def levels(
             f"an autoencoder of codes sees pictures [H, W, C], but one example of the data has shape {shape}."
         )
     factors = _numbers("channel_multiples", multiples)
+    if not factors or min(factors) < 1:
+        raise ValueError(
+            f"--config.model.channel_multiples is '{multiples}'; give one number from 1 for each level, such as 1,2,2."
+        )
     factor = 2 ** (len(factors) - 1)
-    if not factors or any(side % factor for side in shape[:2]):
+    if any(side % factor for side in shape[:2]):
         fits = max(1, round(shape[0] / factor)) * factor
         raise ValueError(
             f"--config.model.channel_multiples={multiples} halves pictures {len(factors) - 1} times, so their sides"

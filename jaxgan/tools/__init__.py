@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -111,6 +112,8 @@ def _as(name: str, value: Any, default: Option) -> Option:
         if wanted is bool:
             return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
         if wanted is int and float(value) != int(float(value)):
+            raise ValueError
+        if wanted is float and not math.isfinite(float(value)):
             raise ValueError
         return wanted(float(value)) if wanted is int else wanted(value)
     except (ValueError, KeyError, TypeError, OverflowError):

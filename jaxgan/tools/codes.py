@@ -77,8 +77,8 @@ def code_tools(
                 f"--pictures.image has shape {image.shape}, but this run's pictures are {shape}: only those can be"
                 " completed."
             )
-        known = round(rows * grid[0])
-        if not 0 <= known < grid[0]:
+        known = int(rows * grid[0])
+        if not 0 <= rows < 1:
             raise ValueError(
                 f"--options.rows is {rows}; give the share of the picture's rows that is kept, from 0 to less than 1."
             )

@@ -255,6 +255,8 @@ def _truncation(styles, networks, key, rows, truncations, layers, label=-1) -> M
     at_least(1, rows=rows)
     try:
         psi = [float(part) for part in truncations.split(",")]
+        if not np.isfinite(psi).all():
+            raise ValueError
     except ValueError:
         raise ValueError(
             f"--options.truncations is '{truncations}'; give numbers and commas, such as 0,0.5,1."

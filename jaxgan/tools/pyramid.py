@@ -21,6 +21,8 @@ import numpy as np
 from jaxgan.nets import singan as nets
 from jaxgan.tools import Made, Tool, at_least
 
+MOST_PIXELS = 16_384  # of a side: more is a slip, and would fill the memory
+
 
 def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
     """The tools of a game of such a pyramid, whose finest scale is `top`."""
@@ -37,10 +39,10 @@ def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
     def sample(networks, key, *, num, height, width, noise):
         at_least(1, num=num)
         size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
-        if min(size) < 1:
+        if not 1 <= min(size) <= max(size) <= MOST_PIXELS:
             raise ValueError(
                 f"--options.height={height:g} and --options.width={width:g} make pictures of {size[0]} x {size[1]}"
-                " pixels; they are factors of the picture's own size, so give more than 0, such as 1.5."
+                f" pixels; they are factors of the picture's own size: give some like 1.5, for at most {MOST_PIXELS:,}."
             )
         shapes = ladder.pyramid.shapes(size)
         make = jax.jit(
@@ -52,6 +54,10 @@ def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
         if factor <= 1:
             raise ValueError(f"--options.factor={factor:g} does not enlarge; give more than 1.")
         image = ladder.picture(networks) if picture is None else given(picture)
+        if factor * max(image.shape[1:3]) > MOST_PIXELS:
+            raise ValueError(
+                f"--options.factor={factor:g} makes more than {MOST_PIXELS:,} pixels of a side; give less."
+            )
         larger, times = ladder.enlarge(networks, key, image, factor, noise)
         return Made(np.asarray(larger), numbers={"enlarged_times": times})
 
@@ -59,6 +65,7 @@ def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
         networks, key, *, picture, mask=None, scale, num, noise, grow=0, blur=0.0, palette=False
     ):
         at_least(1, num=num)
+        at_least(0, grow=grow)
         check_scale("scale", scale, top)
         image, learnt = nets.resize(given(picture), ladder.shape[:2]), ladder.picture(networks)
         if palette:
@@ -76,9 +83,10 @@ def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
         return Made(np.asarray(made))
 
     def animation(networks, key, *, frames, start, alpha, beta):
+        at_least(0, start=start)
+        at_least(1, frames=frames)
         if start:
             check_scale("start", start, top)
-        at_least(1, frames=frames)
         begin_key, key = jax.random.split(key)
         walk = jax.jit(ladder.begin_walk)(networks, begin_key)
         step = jax.jit(partial(ladder.walk, start=start, alpha=alpha, beta=beta))

@@ -27,7 +27,7 @@ from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import OF_PAIRS, SCORES
 from jaxgan.metrics.summary import BATCH_SIZE, IMAGE, Features, Summary, Wanted, collect, summarise
 from jaxgan.train.report import read_json_lines, replace_atomically
-from jaxgan.train.sample import BATCH, iterate_samples
+from jaxgan.train.sample import batch_of, iterate_samples
 from jaxgan.train.transforms import summarise_transforms
 from jaxgan.weights import cache_folder
 
@@ -60,7 +60,7 @@ def summarise_samples(
             f"{extractor.name!r} has no `apply(variables, batch)`, which evaluating in several processes needs"
         )
     samples = iterate_samples(engine, state, num, seed, ema, **options)
-    return summarise(samples, extractor, num, "fake", wanted, batch_size=BATCH)
+    return summarise(samples, extractor, num, "fake", wanted, batch_size=batch_of(engine.game))
 
 
 def _iterate_features(
@@ -76,16 +76,16 @@ def _iterate_features(
     """The samples' features, as this process holds them: batch i on device i modulo their number."""
     game, mesh = engine.game, engine.mesh
     options = tools.complete(options, game.options)
-    pictures = len(game.sample_shape) == 3
+    pictures, size = len(game.sample_shape) == 3, batch_of(game)
     dtype = np.dtype(np.uint8 if pictures else np.float32)
     parallel, everywhere = PartitionSpec(mesh.axis_names), PartitionSpec()
 
     def on_a_device(networks, variables, key, index):
         labels = None
         if game.num_classes is not None:
-            labels = (index[0] * BATCH + jnp.arange(BATCH, dtype=jnp.int32)) % game.num_classes
+            labels = (index[0] * size + jnp.arange(size, dtype=jnp.int32)) % game.num_classes
         key = jax.random.fold_in(key, index[0])
-        samples = game.generate(networks, key, BATCH, labels, **options)
+        samples = game.generate(networks, key, size, labels, **options)
         examples = to_uint8(samples) if pictures else samples
         outputs = extractor.apply(variables, examples)
         # Quantised, a NaN would be a number like any other.
@@ -109,19 +109,19 @@ def _iterate_features(
     variables = jax.device_put(extractor.variables, engine.replicated)
     key = jax.jit(lambda: jax.random.key(seed), out_shardings=engine.replicated)()
     sharding = NamedSharding(mesh, parallel)
-    for start in range(0, -(-num // BATCH), mesh.size):
+    for start in range(0, -(-num // size), mesh.size):
         indices = np.arange(start, start + mesh.size, dtype=np.int32)
         index = jax.make_array_from_callback((mesh.size,), sharding, indices.__getitem__)
         outputs = program(networks, variables, key, index)
-        yield from _of_this_process(outputs, start, num, game.num_classes, dtype)
+        yield from _of_this_process(outputs, start * size, num, game.num_classes, dtype)
 
 
 def _of_this_process(outputs, start, num, classes, dtype) -> Iterator[Features]:
-    """The batches that lie on this process's devices; the first of all is number `start`."""
+    """The batches that lie on this process's devices; sample `start` is the first of all."""
     shards = {name: x.addressable_shards for name, x in outputs.items()}
     rows = len(outputs["features"])
     for i, shard in enumerate(shards["features"]):
-        positions = start * BATCH + np.arange(rows)[shard.index[0]]
+        positions = start + np.arange(rows)[shard.index[0]]
         yield Features(
             {name: parts[i].data for name, parts in shards.items()},
             positions < num,

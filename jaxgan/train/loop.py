@@ -151,6 +151,7 @@ def train(
         )
     workdir = Path(workdir)
     engine = make_engine(game, options, seed)
+    engine.check_batches()
     checkpoints = Checkpoints(workdir / CHECKPOINTS, options.keep, options.keep_every)
     # Refuses what the data cannot give before anything is written or compiled.
     augment = {"flip": flip, "jitter": jitter}

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 import jax
 import numpy as np
 
-from jaxgan.game import Engine, State
+from jaxgan.game import Engine, Game, State
 from jaxgan.metrics.images import to_uint8
 from jaxgan.tools import Option
 
-# Sample i is drawn in batch i // BATCH, whose key folds from the seed: the first n of m samples are the n samples.
-BATCH = 100
+BATCH = 100  # samples at a time, of up to 128x128 pixels
+
+
+def batch_of(game: Game) -> int:
+    """How many samples of a game are drawn at a time: fewer of larger pictures, as the memory wants, but at least 4.
+
+    Sample i is drawn in batch i // batch_of(game), whose key folds from the seed: the first n of m samples are the n.
+    """
+    pixels = math.prod(game.sample_shape[:-1])  # 1 for points
+    return max(4, min(BATCH, BATCH * 128**2 // pixels))
 
 
 def iterate_samples(
@@ -22,13 +31,13 @@ def iterate_samples(
 
     Pictures come quantised to uint8 [B, H, W, C], points as float32 [B, D]. `options` are of `Game.options`.
     """
-    key, classes = jax.random.key(seed), engine.game.num_classes
-    for start in range(0, num, BATCH):
+    key, classes, size = jax.random.key(seed), engine.game.num_classes, batch_of(engine.game)
+    for start in range(0, num, size):
         labels = (
-            None if classes is None else np.arange(start, start + BATCH, dtype=np.int32) % classes
+            None if classes is None else np.arange(start, start + size, dtype=np.int32) % classes
         )
-        batch_key = jax.random.fold_in(key, start // BATCH)
-        samples = np.asarray(engine.sample(state, batch_key, BATCH, labels, ema, **options))
+        batch_key = jax.random.fold_in(key, start // size)
+        samples = np.asarray(engine.sample(state, batch_key, size, labels, ema, **options))
         if len(engine.game.sample_shape) == 3:
             samples = to_uint8(samples)
         batch = {"image": samples[: num - start]}

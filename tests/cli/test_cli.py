@@ -216,7 +216,7 @@ def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
         (["sngan_digits"], "train has no argument 'sngan_digits'; see jaxgan train --help."),
         (
             ["--config.model.batch_size=12", "--config.train.devices=8"],
-            "a batch of 12 cannot be split evenly over 8 devices; set --config.model.batch_size=16.",
+            "a batch of 12 cannot be split evenly over 8 devices; set --config.model.batch_size=16 or --config.train.devices=4.",
         ),
         (
             ["--config.model.batch_size=8", "--config.train.devices=4", "--config.train.accumulate=4"],
@@ -239,6 +239,37 @@ def test_bad_arguments_of_train(refused, tmp_path, monkeypatch, arguments, sente
     monkeypatch.chdir(tmp_path)
     assert refused("train", *arguments).startswith(sentence)
     assert list(tmp_path.iterdir()) == []  # not even a workdir
+
+
+def test_scores_that_no_data_of_this_size_have_are_refused_before_anything_is_written(
+    refused, tmp_path
+):
+    sentence = refused(
+        *("train", "--config", "singan_china", "--workdir", tmp_path / "run"),
+        *("--config.train.evaluate_every=100", "--config.train.devices=1"),
+    )
+    assert "too few" in sentence
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_of_any_batch_is_sampled_and_measured_on_all_devices(tmp_path, capsys):
+    workdir = tmp_path / "run"
+    one = ["--config.model.batch_size=1", "--config.train.steps=1"]
+    assert (
+        run("train", "--workdir", workdir, "--config=gan_digits", *TINY, *one, capsys=capsys)[0]
+        == 0
+    )
+    code, out, _ = run("evaluate", "--workdir", workdir, "--num", "200", capsys=capsys)
+    assert code == 0
+    assert json.loads(out.splitlines()[-1])["measured"]["step"] == 1
+
+
+def test_stages_that_are_not_reached_are_named(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(config.Run, "train", lambda *_: pytest.fail("trained"))
+    with pytest.raises(pytest.fail.Exception):
+        run("train", "--workdir", tmp_path, "--config=vqgan_digits", "--config.train.steps=10",
+            capsys=capsys)  # fmt: skip
+    assert "trains 1 of " in capsys.readouterr().err
 
 
 def test_weights_that_cannot_be_had_are_told_before_anything_is_written(refused, tmp_path):
@@ -689,7 +720,7 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
     ("arguments", "sentence"),
     [
         (["--num", "3"], "num_real = 3 is too few: the score 'pr' needs at least 4"),
-        (["--num", "1"], "--num is 1; no score is defined for fewer than 2 examples."),
+        (["--num", "0"], "--num is 0; there is nothing to measure in fewer than 1 example."),
         (["--split", "tset"], "unknown split of digits 'tset'"),
         (["--protocol", "fid50k"], "no protocol is called 'fid50k'; did you mean 'fid50k_train'"),
         (["--features", "incption"], "no features are called 'incption'; did you mean 'inception'?"),

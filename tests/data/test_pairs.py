@@ -85,6 +85,19 @@ class TestLayouts:
         np.testing.assert_array_equal(source.images(), B)
         assert pairs(tmp_path, split="all").spec.size == 6
 
+    @pytest.mark.parametrize("folders", [("a", "b"), ("trainA", "trainB"), ("train/a", "train/B")])
+    def test_sides_by_another_name_are_not_cut_in_two(self, tmp_path, folders):
+        save(tmp_path, **{f"{folder}/0.png": A[0] for folder in folders})
+        with pytest.raises(
+            ValueError, match=r"has a folder .*, but the sides of pairs are called A"
+        ):
+            pairs(tmp_path)
+
+    def test_conditions_that_are_no_pictures(self, tmp_path):
+        np.savez(tmp_path / "flat.npz", images=B, conditions=np.arange(len(B)))
+        with pytest.raises(ValueError, match=r"its conditions have shape \[5\]; give pictures"):
+            pairs(tmp_path / "flat.npz")
+
     def test_pictures_of_different_pairs_are_brought_to_one_size(self, tmp_path):
         save(
             tmp_path,

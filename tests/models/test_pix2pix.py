@@ -358,9 +358,14 @@ def test_channels_are_brought_to_the_games():
         ),
         (
             pairs(96, 128),
+            {"generator_width": 0},
+            "--config.model.generator_width is 0, but it must be at least 1.",
+        ),
+        (
+            pairs(96, 128),
             {"downs": 6},
             "config.model.downs is 6, but pictures of 96x128 can be halved 5 times; set --config.model.downs=5 or "
-            "another --config.data.resolution.",
+            "another --config.data.resolution=128.",
         ),
         (
             pairs(64),
@@ -412,7 +417,9 @@ def test_a_batch_of_one_on_eight_devices_is_told_what_fits():
     with pytest.raises(
         ValueError, match=r"a batch of 1 cannot be split evenly over 8 devices; set"
     ):
-        train.make_engine(pix2pix.game(pix2pix.Options(), pairs(64)), train.Options(), seed=0)
+        train.make_engine(
+            pix2pix.game(pix2pix.Options(), pairs(64)), train.Options(), seed=0
+        ).check_batches()
 
 
 def test_a_unet_of_unknown_normalisation_or_odd_pictures():

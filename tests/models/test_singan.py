@@ -419,6 +419,14 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(trained, tool):
         tool("editing", picture, num=-1)
     with pytest.raises(ValueError, match="make pictures of 0 x 20 pixels; they are factors"):
         tool("sample", height=0.0)
+    with pytest.raises(ValueError, match=r"000 pixels; they are factors .* at most 16,384"):
+        tool("sample", width=1e6)
+    with pytest.raises(ValueError, match=r"--options.factor=1e\+06 makes more than 16,384 pixels"):
+        tool("super_resolution", factor=1e6)
+    with pytest.raises(ValueError, match=r"--options.grow is -1; it must be at least 0"):
+        tool("harmonisation", {**picture, "mask": picture["picture"]}, scale=1, grow=-1)
+    with pytest.raises(ValueError, match=r"--options.start is -1; it must be at least 0"):
+        tool("animation", start=-1)
 
 
 # Parity ---------------------------------------------------------------------------------------------------

@@ -356,7 +356,14 @@ def judged(played):
     changes = {"augmentation_groups": "b", "augmentation_target": 0.0, "conditional": True}
 
     def prepare(augmentation):
-        game = make(TINY, **changes, augmentation=augmentation, augmentation_rise_kimg=1.0)
+        start = 0.5 if augmentation == "fixed" else 0.0  # replaced below
+        game = make(
+            TINY,
+            **changes,
+            augmentation=augmentation,
+            augmentation_p=start,
+            augmentation_rise_kimg=1.0,
+        )
         loss = jax.jit(turn_of(game, "critic").loss)
 
         def judge(sign, p=0.0, rounds=1):
@@ -454,7 +461,7 @@ def test_the_mean_style_is_tracked(tiny, played):
         {"params": state.params["generator"]["mapping"]}, z, jnp.arange(999) % 3
     )
     share = average @ np.mean(w, axis=0) / np.sum(np.mean(w, axis=0) ** 2)
-    np.testing.assert_allclose(share, 1 - 0.998**3, rtol=0.5)
+    np.testing.assert_allclose(share, 1 - 0.995**3, rtol=0.5)
 
 
 # Tools ------------------------------------------------------------------------------------------------------------
@@ -563,7 +570,17 @@ def test_projection_by_a_perceptual_distance(tiny, played, monkeypatch):
         ),
         ((16, 32, 3), {}, r"are 16 x 32\. Set --config.data.resolution=32"),
         ((4, 4, 1), {}, "are 4 x 4. Set --config.data.resolution=8"),
-        ((2,), {}, "square pictures"),
+        ((2,), {}, r"makes pictures, but one example of the data has shape \(2,\)"),
+        ((8, 8, 3), {"augmentation": "fixed"}, "augmentation_p, which is 0 and augments nothing"),
+        (
+            (8, 8, 3),
+            {"augmentation_p": 2.0},
+            "augmentation_p is 2, but it must be a number from 0 to 1",
+        ),
+        ((8, 8, 3), {"path_mean_decay": float("nan")}, "path_mean_decay is nan, but it must be"),
+        ((8, 8, 3), {"mapping_layers": 0}, "mapping_layers is 0, but it must be at least 1"),
+        ((8, 8, 3), {"minibatch_std_group": -4}, "group is -4, but it must be a number at least 0"),
+        ((8, 8, 3), {"augmentation_rise_kimg": 0.0}, "rise_kimg is 0, but it must be a number at"),
         (
             (8, 8, 3),
             {"critic": "skip"},
@@ -589,6 +606,8 @@ def test_what_cannot_be_trained_is_refused_by_a_sentence(shape, changes, text):
             {"truncations": "0;1"},
             "--options.truncations is '0;1'; give numbers and commas",
         ),
+        ("truncation", {"truncations": "nan,1e400"}, "'nan,1e400'; give numbers and commas"),
+        ("interpolation", {"truncation": float("nan")}, "--options.truncation is nan, but it must"),
         ("truncation", {"label": 3}, "--options.label is 3; the classes are 0 to 2"),
         ("mixing", {"layers": "2-9"}, "--options.layers is '2-9'; give a range such as 0-3"),
         ("mixing", {"layers": "all"}, "--options.layers is 'all'"),

@@ -434,6 +434,13 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
             {"context": 63},
             "a sequence of 64 codes, longer than the transformer's context of 63; set --config.model.context=64",
         ),
+        (SPEC, {"heads": 0}, "--config.model.heads is 0, but it must be at least 1"),
+        (
+            SPEC,
+            {"channel_multiples": ""},
+            "channel_multiples is ''; give one number from 1 for each",
+        ),
+        (SPEC, {"perceptual": "lpips_alex"}, "16"),
         (SPEC, {"heads": 3}, "width=16 cannot be split over --config.model.heads=3"),
         (SPEC, {"keep": 1.5}, "keep is 1.5 and .* shares from 0 to 1"),
         (
