@@ -216,7 +216,8 @@ def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
         (["sngan_digits"], "train has no argument 'sngan_digits'; see jaxgan train --help."),
         (
             ["--config.model.batch_size=12", "--config.train.devices=8"],
-            "a batch of 12 cannot be split evenly over 8 devices; set --config.model.batch_size=16 or --config.train.devices=4.",
+            "a batch of 12 cannot be split evenly over 8 devices; set --config.model.batch_size=16 or"
+            " --config.train.devices=4.",
         ),
         (
             ["--config.model.batch_size=8", "--config.train.devices=4", "--config.train.accumulate=4"],
