@@ -14,6 +14,7 @@ What moves when:
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Callable
 
 import flax.linen as nn
@@ -50,9 +51,6 @@ class Options:
 Penalty = Callable[[Callable[[jax.Array], jax.Array], jax.Array, jax.Array, jax.Array], jax.Array]
 
 
-LARGEST = 1e30  # what counts as no bound
-
-
 def compute_dtype(options: Options) -> jnp.dtype:
     if options.dtype not in ("float32", "bfloat16"):
         raise ValueError(
@@ -70,11 +68,11 @@ def check_counts(options, *names: str) -> None:
 
 
 def check_range(options, least: float, most: float, *names: str) -> None:
-    """Raises for the first of these options that is not from `least` to `most`, or no number."""
+    """Raises for the first of these options that is no finite number from `least` to `most`, which may be infinite."""
     for name in names:
         value = getattr(options, name)
-        if not least <= value <= most:
-            limits = f"from {least:g} to {most:g}" if most < LARGEST else f"at least {least:g}"
+        if not (least <= value <= most and math.isfinite(value)):
+            limits = f"at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
             raise ValueError(
                 f"--config.model.{name} is {value:g}, but it must be a number {limits}."
             )

@@ -79,7 +79,7 @@ def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
     """The phases in order; the last may go on for longer."""
     adversarial.check_counts(options, "latent_dim", "channel_base", "channel_max")
     for name in ("fade_kimg", "stable_kimg", "critic_steps", "penalty_target"):
-        if not 0 < getattr(options, name) < adversarial.LARGEST:
+        if not 0 < getattr(options, name) < math.inf:
             found = getattr(options, name)
             raise ValueError(f"--config.model.{name} is {found:g}, but it must be more than 0.")
     base, levels = _levels(spec)

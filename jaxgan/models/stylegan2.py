@@ -16,6 +16,7 @@ is clamped in low precision: bfloat16 has float32's range.
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import jax
 import jax.numpy as jnp
@@ -296,18 +297,12 @@ def _check(options: Options, spec: DataSpec) -> None:
     """Raises what cannot be trained."""
     counts = ("latent_dim", "style_dim", "mapping_layers", "channel_base", "channel_max")
     adversarial.check_counts(options, *counts, "batch_size", "r1_every", "path_every")
-    adversarial.check_range(
-        options,
-        0,
-        adversarial.LARGEST,
-        "minibatch_std_group",
-        "critic_mapping_layers",
-        "ema_ramp_up",
-    )
+    not_negative = ("minibatch_std_group", "critic_mapping_layers", "ema_ramp_up")
+    adversarial.check_range(options, 0, math.inf, *not_negative)
     shares = ("mixing", "augmentation_p", "path_mean_decay", "average_style_decay")
-    adversarial.check_range(options, 0.0, 1.0, *shares)
+    adversarial.check_range(options, 0, 1, *shares)
     positive = ("mapping_lr_multiplier", "augmentation_rise_kimg")
-    adversarial.check_range(options, 1e-6, adversarial.LARGEST, *positive)
+    adversarial.check_range(options, 1e-6, math.inf, *positive)
     if options.augmentation == "fixed" and not options.augmentation_p:
         raise ValueError(
             "--config.model.augmentation=fixed stays at --config.model.augmentation_p, which is 0 and augments nothing;"

@@ -116,9 +116,8 @@ class GrowingCritic(nn.Module):
     base: int
     features: tuple[int, ...]
     outputs: int = 1
-    group_size: int = (
-        4  # of the minibatch standard deviation; of all, where it does not divide the batch
-    )
+    # Of the minibatch standard deviation; the whole batch where this does not divide it.
+    group_size: int = 4
     dtype: jnp.dtype = jnp.float32
 
     @nn.compact

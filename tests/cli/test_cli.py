@@ -473,6 +473,7 @@ def test_sample_to_a_picture(trained, tmp_path, capsys, monkeypatch):
         (["--out", "samples.jpg"], "--out is samples.jpg; it must end in .png (a grid) or .npz (arrays)."),
         (["--num", "0"], "--num is 0; ask for at least one sample."),
         (["--out", "nowhere/samples.png"], "there is no folder nowhere to put samples.png into; create it first."),
+        (["--out", "folder.png"], "folder.png is a folder; give the name of a file."),
         (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are [3, 6]."),
         (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it); give the --workdir of a"),
         (["--config.train.steps=3"], "sample has no argument '--config.train.steps=3'; see jaxgan sample --help."),
@@ -480,6 +481,7 @@ def test_sample_to_a_picture(trained, tmp_path, capsys, monkeypatch):
 )  # fmt: skip
 def test_bad_arguments_of_sample(refused, trained, tmp_path, monkeypatch, arguments, sentence):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "folder.png").mkdir()
     text = refused("sample", "--workdir", trained, *arguments)
     assert text.startswith(sentence.format(workdir=trained))
 
@@ -787,6 +789,13 @@ def test_unknown_commands_and_arguments_that_are_no_numbers_end_with_usage(capsy
             main(arguments)
         assert stopped.value.code == 2
         assert "usage: jaxgan" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("seed", ["-1", "4294967296", "1.5"])
+def test_seeds_that_make_no_key_are_refused(seed, capsys):
+    with pytest.raises(SystemExit):
+        main(["sample", "--workdir", "x", "--seed", seed])
+    assert f"{seed} is no whole number from 0 to 2^32 - 1" in capsys.readouterr().err
 
 
 def test_a_traceback_is_there_for_those_who_ask(monkeypatch):

@@ -440,7 +440,11 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
             {"channel_multiples": ""},
             "channel_multiples is ''; give one number from 1 for each",
         ),
-        (SPEC, {"perceptual": "lpips_alex"}, "16"),
+        (
+            SPEC,
+            {"perceptual": "lpips_alex"},
+            "too small for the poolings of 'alex'; enlarge them to 32",
+        ),
         (SPEC, {"heads": 3}, "width=16 cannot be split over --config.model.heads=3"),
         (SPEC, {"keep": 1.5}, "keep is 1.5 and .* shares from 0 to 1"),
         (

@@ -77,6 +77,8 @@ def test_minibatch_std_of_equal_images_has_a_gradient():
     assert np.isfinite(jax.grad(lambda x: minibatch_std(x)[..., 3].sum())(x)).all()
     with pytest.raises(ValueError, match="3 channels cannot be cut into num_features=2"):
         minibatch_std(x, 4, 2)
+    with pytest.raises(ValueError, match=r"group_size=-4 images; give 0 \(all\) or more"):
+        minibatch_std(x, -4)
 
 
 def test_pixel_norm_gives_unit_mean_square(key):
