@@ -70,74 +70,172 @@ class Options:
 
 def game(options: Options, spec: DataSpec) -> Game:
     _check(options, spec)
-    resolution, picture_channels = spec.shape[1:]
-    num_classes = adversarial.classes(options, spec)
-    dtype = adversarial.compute_dtype(options)
-    num_styles = stylegan2.num_styles(resolution)
-    width = {"channel_base": options.channel_base, "channel_max": options.channel_max}
-    mapping = stylegan2.Mapping(
-        options.style_dim, options.mapping_layers, options.mapping_lr_multiplier, num_classes
+    modules = Modules(options, spec)
+    critic_loss, r1_loss = critic_losses(options, modules)
+    generator_loss, path_loss = generator_losses(options, modules)
+
+    def generate(networks, key, num, labels, truncation, truncation_layers, noise):
+        if noise not in modulated.NOISE:
+            raise ValueError(f"--options.noise is '{noise}'; it is 'random' or 'constant'.")
+        z_key, label_key, noise_key = jax.random.split(key, 3)
+        network = networks["generator"]
+        if modules.num_classes is None:
+            labels = None
+        elif labels is None:
+            labels = jax.random.randint(label_key, (num,), 0, modules.num_classes)
+        w = modules.every_layer(
+            modules.style(network, jax.random.normal(z_key, (num, options.latent_dim)), labels)
+        )
+        w = latents.truncate(w, network["average"]["style"], truncation, truncation_layers)
+        return jnp.clip(
+            modules.paint(network, w, noise_key if noise == "random" else None), -1.0, 1.0
+        )
+
+    turns = (
+        Turn(("critic",), critic_loss),
+        Turn(("critic",), r1_loss, "r1", options.r1_every, fresh_batch=False),
+        Turn(("generator",), generator_loss, fresh_batch=False),
+        Turn(("generator",), path_loss, "path", options.path_every, fresh_batch=False),
     )
-    synthesis = stylegan2.Synthesis(resolution, picture_channels, **width, dtype=dtype)
-    critic = stylegan2.Critic(
-        **width,
-        residual=options.critic == "residual",
-        group_size=options.minibatch_std_group,
-        num_classes=num_classes,
-        mapping_layers=options.critic_mapping_layers,
-        dtype=dtype,
+    weights = {"r1": options.r1_gamma, "path": options.path_weight}
+    turns = tuple(turn for turn in turns if weights.get(turn.name, 1.0))
+    styles = latents.Styles(
+        options.latent_dim,
+        modules.num_styles,
+        modules.num_classes,
+        spec.shape,
+        lambda networks, z, label: modules.style(networks["generator"], z, label),
+        lambda networks, w: modules.paint(networks["generator"], w),
+        lambda networks: networks["generator"]["average"]["style"],
+    )
+    return Game(
+        players={
+            "critic": Player(
+                modules.init_critic,
+                adam(options, options.r1_every if options.r1_gamma else 0),
+                apply=lambda network, x, label: modules.critic.apply(
+                    {"params": network["params"]}, x, label
+                ),
+            ),
+            "generator": Player(
+                modules.init_generator,
+                adam(options, options.path_every if options.path_weight else 0),
+                options.ema_half_life_kimg,
+                options.ema_ramp_up or None,
+                lambda network, z, label: modules.paint(
+                    network, modules.every_layer(modules.style(network, z, label))
+                ),
+            ),
+        },
+        stages=(Stage(turns, options.batch_size),),
+        generate=generate,
+        sample_shape=spec.shape,
+        num_classes=modules.num_classes,
+        options={"truncation": 1.0, "truncation_layers": modules.num_styles, "noise": "random"},
+        tools=latents.style_tools(styles),
     )
 
-    # The generator: w of latents, pictures of w ---------------------------------------------------------------
 
-    def style(network, z, label):
-        return mapping.apply({"params": network["params"]["mapping"]}, z, label)
+class Modules:
+    """The modules of both players, and how they are put together; `network` is {"params": ..., collections} of one."""
 
-    def paint(network, w, key=None):
+    def __init__(self, options: Options, spec: DataSpec):
+        self.options, self.shape = options, spec.shape
+        self.num_styles = stylegan2.num_styles(spec.shape[0])
+        self.num_classes = adversarial.classes(options, spec)
+        shared = {"channel_base": options.channel_base, "channel_max": options.channel_max}
+        shared["dtype"] = adversarial.compute_dtype(options)
+        self.mapping = stylegan2.Mapping(
+            options.style_dim,
+            options.mapping_layers,
+            options.mapping_lr_multiplier,
+            self.num_classes,
+        )
+        self.synthesis = stylegan2.Synthesis(*spec.shape[1:], **shared)
+        self.critic = stylegan2.Critic(
+            **shared,
+            residual=options.critic == "residual",
+            group_size=options.minibatch_std_group,
+            num_classes=self.num_classes,
+            mapping_layers=options.critic_mapping_layers,
+        )
+
+    def init_generator(self, key):
+        z = jnp.zeros((1, self.options.latent_dim))
+        label = None if self.num_classes is None else jnp.zeros((1,), jnp.int32)
+        mapping_key, synthesis_key = jax.random.split(key)
+        w = jnp.zeros((1, self.num_styles, self.options.style_dim))
+        painter = self.synthesis.init(synthesis_key, w, "constant")
+        return {
+            "params": {
+                "mapping": self.mapping.init(mapping_key, z, label)["params"],
+                "synthesis": painter["params"],
+            },
+            "noise": painter["noise"],
+            "average": {"style": jnp.zeros(self.options.style_dim)},
+            "path": {"mean": jnp.zeros(())},
+        }
+
+    def init_critic(self, key):
+        label = None if self.num_classes is None else jnp.zeros((1,), jnp.int32)
+        born = self.critic.init(key, jnp.zeros((1, *self.shape)), label)
+        if self.options.augmentation != "off":
+            born["augmentation"] = {"ada": augment.ada_start(self.options.augmentation_p)}
+        return born
+
+    def style(self, network, z, label):
+        return self.mapping.apply({"params": network["params"]["mapping"]}, z, label)
+
+    def paint(self, network, w, key=None):
         """Pictures of w [B, num_styles, D]: with noise drawn from the key, or the constant maps."""
         variables = {"params": network["params"]["synthesis"], "noise": network["noise"]}
         if key is None:
-            return synthesis.apply(variables, w, "constant")
-        return synthesis.apply(variables, w, "random", rngs={"noise": key})
+            return self.synthesis.apply(variables, w, "constant")
+        return self.synthesis.apply(variables, w, "random", rngs={"noise": key})
 
-    def every_layer(w):
-        return jnp.broadcast_to(w[:, None], (w.shape[0], num_styles, w.shape[1]))
+    def every_layer(self, w):
+        return jnp.broadcast_to(w[:, None], (w.shape[0], self.num_styles, w.shape[1]))
 
-    def draw(network, key, num, label):
+    def draw(self, network, key, num, label):
         """w [num, num_styles, D] with styles mixed, and what it is of before, [num, D]."""
         z_key, layers_key = jax.random.split(key)
-        if not options.mixing:
-            w = style(network, jax.random.normal(z_key, (num, options.latent_dim)), label)
-            return every_layer(w), w
-        z = jax.random.normal(z_key, (2 * num, options.latent_dim))
-        one, other = jnp.split(style(network, z, None if label is None else jnp.tile(label, 2)), 2)
-        layers = mixed_layers(layers_key, num, num_styles, options.mixing)
+        if not self.options.mixing:
+            w = self.style(network, jax.random.normal(z_key, (num, self.options.latent_dim)), label)
+            return self.every_layer(w), w
+        z = jax.random.normal(z_key, (2 * num, self.options.latent_dim))
+        one, other = jnp.split(
+            self.style(network, z, None if label is None else jnp.tile(label, 2)), 2
+        )
+        layers = mixed_layers(layers_key, num, self.num_styles, self.options.mixing)
         return latents.mix(one, other, layers), one
 
-    # The losses -------------------------------------------------------------------------------------------------
+    def label_of(self, batch):
+        return None if self.num_classes is None else batch["label"]
 
-    def generator_of(params, variables):
-        return {"params": params["generator"], **variables["generator"]}
-
-    def label_of(batch):
-        return None if num_classes is None else batch["label"]
-
-    def judge(params, variables, picture, label, key):
+    def judge(self, params, variables, picture, label, key):
         """Logits of augmented pictures: the critic sees no others."""
-        if options.augmentation != "off":
+        if self.options.augmentation != "off":
             p = variables["critic"]["augmentation"]["ada"].p
-            picture = augment.ada(picture, key, p, options.augmentation_groups)
-        return critic.apply({"params": params["critic"]}, picture, label)
+            picture = augment.ada(picture, key, p, self.options.augmentation_groups)
+        return self.critic.apply({"params": params["critic"]}, picture, label)
+
+
+def generator_of(params, variables):
+    return {"params": params["generator"], **variables["generator"]}
+
+
+def critic_losses(options: Options, modules: Modules):
+    """The critic's loss, with ADA's controller in it, and R1."""
 
     def critic_loss(params, variables, batch, key):
         style_key, noise_key, *keys = jax.random.split(key, 4)
-        real, label = adversarial.decode(batch["image"]), label_of(batch)
+        real, label = adversarial.decode(batch["image"]), modules.label_of(batch)
         network = generator_of(params, variables)
-        w, _ = draw(network, style_key, real.shape[0], label)
-        fake = jax.lax.stop_gradient(paint(network, w, noise_key))
+        w, _ = modules.draw(network, style_key, real.shape[0], label)
+        fake = jax.lax.stop_gradient(modules.paint(network, w, noise_key))
         # Two passes: a group of the minibatch standard deviation is all real or all generated.
-        real_logits = judge(params, variables, real, label, keys[0])
-        fake_logits = judge(params, variables, fake, label, keys[1])
+        real_logits = modules.judge(params, variables, real, label, keys[0])
+        fake_logits = modules.judge(params, variables, fake, label, keys[1])
         metrics = {"real": jnp.mean(real_logits), "fake": jnp.mean(fake_logits)}
         metrics["gap"] = metrics["real"] - metrics["fake"]
         new = {}
@@ -156,17 +254,23 @@ def game(options: Options, spec: DataSpec) -> Game:
         return Loss(losses.non_saturating.critic(real_logits, fake_logits), new, metrics)
 
     def r1_loss(params, variables, batch, key):
-        real, label = adversarial.decode(batch["image"]), label_of(batch)
+        real, label = adversarial.decode(batch["image"]), modules.label_of(batch)
         # By the pictures before augmentation, through it.
-        penalty = penalties.r1(lambda x: judge(params, variables, x, label, key), real)
+        penalty = penalties.r1(lambda x: modules.judge(params, variables, x, label, key), real)
         return Loss(options.r1_every * options.r1_gamma * penalty, {}, {"penalty": penalty})
+
+    return critic_loss, r1_loss
+
+
+def generator_losses(options: Options, modules: Modules):
+    """The generator's loss, with the running mean of w in it, and the path length's."""
 
     def generator_loss(params, variables, batch, key):
         style_key, noise_key, augment_key = jax.random.split(key, 3)
-        label, network = label_of(batch), generator_of(params, variables)
-        w, one = draw(network, style_key, batch["image"].shape[0], label)
-        fake = paint(network, w, noise_key)
-        logits = judge(params, variables, fake, label, augment_key)
+        label, network = modules.label_of(batch), generator_of(params, variables)
+        w, one = modules.draw(network, style_key, batch["image"].shape[0], label)
+        fake = modules.paint(network, w, noise_key)
+        logits = modules.judge(params, variables, fake, label, augment_key)
         average = optax.incremental_update(
             jax.lax.stop_gradient(jnp.mean(one, axis=0)),
             network["average"]["style"],
@@ -179,10 +283,10 @@ def game(options: Options, spec: DataSpec) -> Game:
         style_key, noise_key, direction_key = jax.random.split(key, 3)
         # At least one, of however small a micro-batch.
         num = max(1, batch["image"].shape[0] // options.path_batch_shrink)
-        label, network = label_of(batch), generator_of(params, variables)
-        w, _ = draw(network, style_key, num, None if label is None else label[:num])
+        label, network = modules.label_of(batch), generator_of(params, variables)
+        w, _ = modules.draw(network, style_key, num, None if label is None else label[:num])
         penalty, mean = penalties.path_length(
-            lambda w: paint(network, w, noise_key),
+            lambda w: modules.paint(network, w, noise_key),
             w,
             network["path"]["mean"],
             direction_key,
@@ -192,85 +296,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         metrics = {"penalty": penalty, "length": mean}
         return Loss(options.path_every * options.path_weight * penalty, new, metrics)
 
-    # The game ---------------------------------------------------------------------------------------------------
-
-    def init_generator(key):
-        z = jnp.zeros((1, options.latent_dim))
-        label = None if num_classes is None else jnp.zeros((1,), jnp.int32)
-        mapping_key, synthesis_key = jax.random.split(key)
-        w = jnp.zeros((1, num_styles, options.style_dim))
-        painter = synthesis.init(synthesis_key, w, "constant")
-        return {
-            "params": {
-                "mapping": mapping.init(mapping_key, z, label)["params"],
-                "synthesis": painter["params"],
-            },
-            "noise": painter["noise"],
-            "average": {"style": jnp.zeros(options.style_dim)},
-            "path": {"mean": jnp.zeros(())},
-        }
-
-    def init_critic(key):
-        label = None if num_classes is None else jnp.zeros((1,), jnp.int32)
-        born = critic.init(key, jnp.zeros((1, *spec.shape)), label)
-        if options.augmentation != "off":
-            born["augmentation"] = {"ada": augment.ada_start(options.augmentation_p)}
-        return born
-
-    def generate(networks, key, num, labels, truncation, truncation_layers, noise):
-        if noise not in modulated.NOISE:
-            raise ValueError(f"--options.noise is '{noise}'; it is 'random' or 'constant'.")
-        z_key, label_key, noise_key = jax.random.split(key, 3)
-        network = networks["generator"]
-        if num_classes is None:
-            labels = None
-        elif labels is None:
-            labels = jax.random.randint(label_key, (num,), 0, num_classes)
-        w = every_layer(style(network, jax.random.normal(z_key, (num, options.latent_dim)), labels))
-        w = latents.truncate(w, network["average"]["style"], truncation, truncation_layers)
-        return jnp.clip(paint(network, w, noise_key if noise == "random" else None), -1.0, 1.0)
-
-    turns = (
-        Turn(("critic",), critic_loss),
-        Turn(("critic",), r1_loss, "r1", options.r1_every, fresh_batch=False),
-        Turn(("generator",), generator_loss, fresh_batch=False),
-        Turn(("generator",), path_loss, "path", options.path_every, fresh_batch=False),
-    )
-    weights = {"r1": options.r1_gamma, "path": options.path_weight}
-    turns = tuple(turn for turn in turns if weights.get(turn.name, 1.0))
-    styles = latents.Styles(
-        options.latent_dim,
-        num_styles,
-        num_classes,
-        spec.shape,
-        lambda networks, z, label: style(networks["generator"], z, label),
-        lambda networks, w: paint(networks["generator"], w),
-        lambda networks: networks["generator"]["average"]["style"],
-    )
-    return Game(
-        players={
-            "critic": Player(
-                init_critic,
-                adam(options, options.r1_every if options.r1_gamma else 0),
-                apply=lambda network, x, label: critic.apply(
-                    {"params": network["params"]}, x, label
-                ),
-            ),
-            "generator": Player(
-                init_generator,
-                adam(options, options.path_every if options.path_weight else 0),
-                options.ema_half_life_kimg,
-                options.ema_ramp_up or None,
-                lambda network, z, label: paint(network, every_layer(style(network, z, label))),
-            ),
-        },
-        stages=(Stage(turns, options.batch_size),),
-        generate=generate,
-        sample_shape=spec.shape,
-        num_classes=num_classes,
-        options={"truncation": 1.0, "truncation_layers": num_styles, "noise": "random"},
-        tools=latents.style_tools(styles),
-    )
+    return generator_loss, path_loss
 
 
 def mixed_layers(key: jax.Array, num: int, num_styles: int, share: float) -> jax.Array:
