@@ -9,8 +9,8 @@ from rich.console import Console
 from rich.table import Table
 
 from jaxgan.config import Run
-from jaxgan.data import Pipeline, Source
-from jaxgan.game import Engine, Stage
+from jaxgan.data import Source
+from jaxgan.game import Engine, Program
 
 MEASURED = 3  # stages, whose programs are compiled; of more, only the first and the last
 
@@ -48,16 +48,16 @@ def show(run: Run, engine: Engine, source: Source) -> None:
         turns.add_column(column)
     for column in ("GFLOP a round", "temporary memory"):
         turns.add_column(column, justify="right")
+    programs = {(p.stage, p.name): p for p in engine.programs(source.spec)}
     start = 0
     for index, stage in enumerate(stages):
-        batch = _batch(source, stage)
-        shape = "x".join(map(str, batch["image"].shape[1:]))
+        shape = "x".join(map(str, engine.batch_shape(stage, source.spec)["image"].shape[1:]))
         end = "" if stage.until is None else f"{stage.until - 1:,}"
         about = (str(index), f"{start:,} to {end}".strip(), f"{stage.batch_size} x {shape}")
         for turn in stage.turns:
             flops, temporary = math.nan, math.nan
             if index in measured:
-                flops, temporary = engine.cost(index, turn, batch)
+                flops, temporary = _cost(programs[index, turn.name])
             turns.add_row(
                 *about,
                 turn.name,
@@ -76,13 +76,13 @@ def show(run: Run, engine: Engine, source: Source) -> None:
     console.print(f"state (parameters, optimisers, averages): {_size(_bytes(state))} in all")
 
 
-def _batch(source: Source, stage: Stage) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of the stage's batches, as its pipeline makes them."""
-    example = Pipeline(source, seed=0, resolution=stage.resolution).batch(0, 1)
-    return {
-        key: jax.ShapeDtypeStruct((stage.batch_size, *value.shape[1:]), value.dtype)
-        for key, value in example.items()
-    }
+def _cost(program: Program) -> tuple[float, float]:
+    """(floating-point operations in an average round, bytes of temporary memory), both of one device, by XLA's own
+    counts; NaN where the backend gives none."""
+    compiled = program.lower().compile()
+    flops = (compiled.cost_analysis() or {}).get("flops", math.nan)
+    memory = compiled.memory_analysis()
+    return flops * program.plays, math.nan if memory is None else memory.temp_size_in_bytes
 
 
 def _count(tree) -> int:
