@@ -53,7 +53,7 @@ class Row(NamedTuple):
     error: str = ""
 
 
-def parse() -> argparse.Namespace:
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -72,7 +72,7 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="see above")
     parser.add_argument("--hot", action="store_true", help=f"also the {HOTTEST} slowest operations")
     parser.add_argument("--out", help="a file to which each program is added as a JSON line")
-    args = parser.parse_args()
+    args = parser.parse_args(arguments)
     if not args.configs and not args.all:
         parser.error("name a config (see them with: jaxgan list), or give --all")
     return args
@@ -313,8 +313,8 @@ def compile_config(name: str, args: argparse.Namespace, devices: list) -> list[s
     return problems
 
 
-def main() -> int:
-    args = parse()
+def main(arguments: list[str] | None = None) -> int:
+    args = parse(arguments)
     prepare(args)
     from jaxgan import config
 
