@@ -235,11 +235,12 @@ def complaint(row: Row, memory: float, kind: str) -> str:
     if row.error:
         return f"{row.program} does not compile: {row.error.splitlines()[0][:300]}"
     if row.memory > memory:
-        return (
-            f"{row.program} needs {row.memory / 2**30:.1f} GiB, and a {kind} has"
-            f" {memory / 2**30:.1f} GiB"
-        )
+        return f"{row.program} needs {_size(row.memory)}, and a {kind} has {_size(memory)}"
     return ""
+
+
+def _size(nbytes: float) -> str:
+    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.1f} MiB"
 
 
 COLUMNS = "{:<22} {:>9} {:>9} {:>9} {:>8} {:>7} {:>9} {:>9}  {}"
