@@ -30,7 +30,7 @@ HloModule jit_f, entry_computation_layout={(f32[8]{0})->f32[8]{0}}
 
 ENTRY %main (p0: f32[8]) -> f32[8] {
   %p0 = f32[8]{0} parameter(0)
-  %first = f32[8]{0} fusion(%p0), calls=%fused_computation, metadata={op_name="add"}, backend_config={"estimated_cycles":"10"}
+  %first = f32[8]{0} fusion(%p0), calls=%fused_computation, backend_config={"estimated_cycles":"10"}
   %loop = (s32[], f32[4,2]{1,0}) while(%p0), condition=%cond, body=%body, backend_config={"known_trip_count":{"n":"3"}}
   %start = (bf16[2]{0}, bf16[16]{0}) all-gather-start(%first), dimensions={0}
   %done = bf16[16]{0} all-gather-done(%start)
@@ -51,7 +51,7 @@ def test_collectives_are_counted_with_their_bytes():
 def test_operations_that_are_part_of_another_do_not_count():
     assert hlo.operations(TEXT) == [
         hlo.Operation(70, "slow", ""),
-        hlo.Operation(10, "first", "add"),
+        hlo.Operation(10, "first", ""),
     ]
 
 
