@@ -13,6 +13,8 @@ chip's peaks: no program is faster. "estimate" is the TPU compiler's own, in cyc
 
 Exit status: 0 where every program fits, 1 where one does not, 2 for what cannot be tried.
 
+With `--all`, a config whose batch the devices cannot share is compiled for one of them.
+
 `--platform cpu` compiles for CPU devices what an accelerator would compile, without what is written for CPUs only.
 `--quick` compiles for TPUs ten times as fast, but estimates of time then mean nothing, and the compiler recomputes
 nothing in order to fit: what fits so, fits.
@@ -271,8 +273,20 @@ def show(row: Row, chip: chips.Chip, devices: int) -> None:
     )
 
 
-def compile_config(name: str, args: argparse.Namespace, devices: list) -> list[str]:
-    """Shows every program of a config; returns what does not fit, in sentences."""
+class Summary(NamedTuple):
+    """A config in one line: its largest program, the least time of a round of its last stage, and what does not fit."""
+
+    name: str
+    devices: int
+    batch: int  # of the last stage, over all devices
+    largest: str
+    memory: float
+    least: float
+    problems: list[str]
+
+
+def compile_config(name: str, args: argparse.Namespace, devices: list) -> Summary:
+    """Shows every program of a config."""
     engine, spec = open_engine(name, args.set, devices)
     kind = devices[0].device_kind
     chip = chips.CHIPS.get(kind, chips.UNKNOWN)
@@ -284,11 +298,11 @@ def compile_config(name: str, args: argparse.Namespace, devices: list) -> list[s
             "collectives",
         )
     )
-    problems, least, estimate = [], 0.0, 0.0
+    rows, problems = [], []
     for program in programs(engine, spec):
         if not re.search(args.only, f"{program.stage}/{program.name}"):
             continue
-        row = measure(program)
+        rows.append(row := measure(program))
         show(row, chip, len(devices))
         if args.hot:
             for operation in row.hottest:
@@ -297,21 +311,40 @@ def compile_config(name: str, args: argparse.Namespace, devices: list) -> list[s
                 )
         problem = complaint(row, memory, kind)
         problems += [problem] if problem else []
-        if program.stage == len(engine.game.stages) - 1:
-            least += program.plays * least_seconds(row, chip, len(devices))
-            estimate += program.plays * row.cycles / chip.clock
         if args.out:
+            about = {"config": name, "set": args.set, "device": kind, "devices": len(devices)}
             with open(args.out, "a") as file:
-                about = {"config": name, "set": args.set, "device": kind, "devices": len(devices)}
                 file.write(json.dumps({**about, **row._asdict(), "problem": problem}) + "\n")
     stage = engine.game.stages[-1]
-    if least > 0 and not math.isinf(chip.memory):
+    last = [row for row in rows if row.program.startswith(f"{len(engine.game.stages) - 1}/")]
+    least = sum(row.plays * least_seconds(row, chip, len(devices)) for row in last if row.plays)
+    if least > 0:
         rate = stage.images_per_round / least
         print(
-            f"a round of the last stage takes at least {1e3 * least:.3f} ms ({rate:,.0f} real images a second at most)"
-            + ("" if math.isnan(estimate) else f"; the compiler estimates {1e3 * estimate:.3f} ms")
+            f"a round of the last stage takes at least {1e3 * least:.3f} ms: at most {rate:,.0f} real images a second"
         )
-    return problems
+    largest = max(rows, key=lambda row: (not math.isnan(row.memory), row.memory), default=None)
+    return Summary(
+        name,
+        len(devices),
+        stage.batch_size,
+        largest.program if largest else "-",
+        largest.memory if largest else math.nan,
+        least,
+        problems,
+    )
+
+
+def summarise(found: list[Summary], kind: str) -> None:
+    """One row of a Markdown table for each config."""
+    print(f"\n| Config | {kind} | Batch | Largest program | Memory of a device | A round | Fits |")
+    print("|---|---|---|---|---|---|---|")
+    for one in found:
+        least = f"at least {1e3 * one.least:.2f} ms" if one.least > 0 else "-"
+        fits = "no: " + "; ".join(one.problems) if one.problems else "yes"
+        print(
+            f"| `{one.name}` | {one.devices} | {one.batch} | {one.largest} | {_size(one.memory)} | {least} | {fits} |"
+        )
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -331,23 +364,24 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    failed = False
+    found = []
     for name in config.names() if args.all else args.configs:
         try:
-            problems = compile_config(name, args, devices)
+            found.append(compile_config(name, args, devices))
         except ValueError as error:
-            print(f"{name} cannot be tried on these devices: {error}", file=sys.stderr)
+            print(f"{name} cannot be tried on {len(devices)} devices: {error}", file=sys.stderr)
             if not args.all:
                 return 2
-            continue
-        for problem in problems:
+            found.append(compile_config(name, args, devices[:1]))
+    if len(found) > 1:
+        summarise(found, devices[0].device_kind)
+    for one in found:
+        for problem in one.problems:
             print(
-                f"{name} does not fit: {problem}. Split the batch (--set train.accumulate=2), give a smaller one"
-                " (--set model.batch_size=...), compute in bfloat16 (--set model.dtype=bfloat16), or take more"
-                " devices."
+                f"{one.name} does not fit: {problem}. Split the batch (--set train.accumulate=2), give a smaller one"
+                " (--set model.batch_size=...), compute in bfloat16 (--set model.dtype=bfloat16), or take more devices."
             )
-        failed = failed or bool(problems)
-    return int(failed)
+    return int(any(one.problems for one in found))
 
 
 if __name__ == "__main__":
