@@ -324,6 +324,11 @@ class Engine:
         self.mesh = mesh or jax.make_mesh(
             (1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1]
         )
+        if not set(self.mesh.axis_names) <= set(draws.BATCH_AXES):
+            raise ValueError(
+                f"the mesh has axes {self.mesh.axis_names}, but an engine splits batches over axes named"
+                f" {' and '.join(draws.BATCH_AXES)}; name them so, or use jaxgan.train.mesh.make_mesh."
+            )
         self.accumulate = accumulate
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.batch_sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
@@ -463,7 +468,7 @@ class Engine:
         )
 
     def _on_mesh(self, function):
-        """The function, traced with the mesh in use: what it draws for a batch is split as that is (`jaxgan.draws`)."""
+        """The function, traced with the mesh in use: what it draws for a batch is split as the batch is."""
 
         def traced(*args):
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
