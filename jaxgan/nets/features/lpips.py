@@ -87,8 +87,8 @@ def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "ale
         raise ValueError(
             f"lpips compares pictures of equal shape, not {list(x.shape)} with {list(y.shape)}"
         )
-    # Each pair side by side, x0, y0, x1, ...: halves of a batch would lie on different devices, and the maps of one half
-    # would move to the other's.
+    # Each pair side by side, x0, y0, x1, ...: halves of a batch lie on different devices, and the maps of one would
+    # move to the other's.
     both = jnp.stack([x, y], axis=1).reshape(-1, *x.shape[1:])
     both = standardise(both, _MEAN, _DEVIATION)
     found = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
