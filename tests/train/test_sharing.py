@@ -31,11 +31,12 @@ BATCHES = {
     "lsgan_digits": 128,
     "pix2pix_digits": 128,
     "pix2pix_facades": 16,
-    "progressive_celebahq": 32,
+    "progressive_celebahq": "256,8:32",
     "progressive_cifar10": 128,
     "progressive_digits": 128,
     "singan_china": 128,  # one picture is rebuilt in each generator step, by every device
     "singan_picture": 128,
+    "sngan_mixture2d": 1024,
     "vqgan_256": 16,
 }
 # (config, stages) of the suite; the others take minutes. Every model is in it.
