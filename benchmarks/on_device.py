@@ -23,8 +23,8 @@ from pathlib import Path
 
 sys.path[:0] = [str(Path(__file__).resolve().parents[1])]  # jaxgan of this checkout
 
-from on_device_steps import results, runner, table, worker
-from on_device_steps.task import Task
+from on_device_steps import results, runner, table, worker  # noqa: E402
+from on_device_steps.task import Task  # noqa: E402
 
 PACKAGES = ("jax", "jaxlib", "flax", "torch")
 

@@ -2,8 +2,8 @@
 
 Tuned: channels-last tensors and weights, in-place ReLU wherever autograd allows it, one critic pass over real and
 generated pictures together, 1x1 shortcuts on the small side of a resampling, no gradient for the player that
-rests, gradients set to None, the fused Adam, and a power iteration only where the game asks for one. On a GPU, nothing in
-a round waits for it; bfloat16 is autocast's.
+rests, gradients set to None, the fused Adam, and a power iteration only where the game asks for one. On a GPU, nothing
+in a round waits for it; bfloat16 is autocast's.
 
 `rewritten=True` also gives it jaxgan's own rewrites (`jaxgan.resample`): a 3x3 convolution beside a resampling as one
 4x4 convolution of stride 2, or its transpose.

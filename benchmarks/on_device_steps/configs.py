@@ -15,7 +15,7 @@ SAMPLES = 4
 
 # Batches that fit beside three other configs into 80 GB. The perceptual network's weights would have to be fetched.
 CHANGES = {
-    "stylegan2_256": ("model.batch_size=16",),
+    "stylegan2_256": ("model.batch_size=8",),
     "stylegan2_1024": ("model.batch_size=4",),
     "vqgan_256": (
         "model.batch_size=4", "model.transformer_batch_size=4", "model.perceptual=none",
@@ -23,9 +23,7 @@ CHANGES = {
 }  # fmt: skip
 TINY = {
     "gan_mixture2d": ("model.generator_width=8", "model.critic_width=8", "model.batch_size=4"),
-    "singan_china": (
-        "model.features=4", "model.max_features=4", "model.layers=3", "data.max_side=32", "model.min_size=16",
-    ),
+    "progressive_digits": ("model.batch_size=2", "data.resolution=8"),
 }  # fmt: skip
 # Cheap ones first.
 KINDS = ("mixture2d", "digits", "cifar10", "32", "china", "picture", "facades", "256", "1024")

@@ -4,8 +4,8 @@
     python -m on_device_steps.following sngan_digits --rounds 6 --save 3 --checkpoints DIR --out whole.npz
     python -m on_device_steps.following sngan_digits --rounds 6 --restore --checkpoints DIR --out resumed.npz
 
-It writes every leaf of the last state as `leaf/...`, and of each round `round/K/...`, each as one vector: the metrics, and
-the parameters and u vectors of each player.
+It writes every leaf of the last state as `leaf/...`, and of each round `round/K/...`, each as one vector: the metrics,
+and the parameters and u vectors of each player.
 """
 
 from __future__ import annotations
@@ -49,10 +49,12 @@ def finish(process: subprocess.Popen) -> None:
 def follow(name: str, changes: tuple[str, ...], rounds: int) -> dict[str, np.ndarray]:
     """What this module writes, of a run from the start."""
     engine, pipeline = _open(name, changes)
-    kept = {}
-    state = engine.init()
-    for step, state, metrics in _play(engine, pipeline, state, 0, rounds):
-        for part, vector in (*_vectors(state), ("metrics/all", metrics)):
+    state, stream, kept = engine.init(), _stream(engine, pipeline, 0), {}
+    for step in range(rounds):
+        state, of_turns = engine.round(state, step, stream)
+        metrics = {name: float(x) for turn in of_turns.values() for name, x in turn.items()}
+        in_order = np.array([metrics[name] for name in sorted(metrics)])
+        for part, vector in (*_vectors(state), ("metrics/all", in_order)):
             kept[f"round/{step}/{part}"] = vector
     return {**kept, **_leaves(state)}
 
@@ -67,13 +69,12 @@ def resume(args: argparse.Namespace) -> dict[str, np.ndarray]:
         first, state = checkpoints.restore(engine.state_shape)
     else:
         state = engine.init()
-        for _, state, _ in _play(engine, pipeline, state, 0, args.save):
-            pass
-        checkpoints.save(args.save, state)
-        checkpoints.close()
-        first = args.save
-    for _, state, _ in _play(engine, pipeline, state, first, args.rounds):
-        pass
+    stream = _stream(engine, pipeline, first)
+    for step in range(first, args.rounds):
+        state, _ = engine.round(state, step, stream)
+        if step + 1 == args.save:
+            checkpoints.save(args.save, state)
+    checkpoints.close()
     return _leaves(state)
 
 
@@ -86,21 +87,12 @@ def _open(name: str, changes):
     return Engine(config.make_run(cfg, source.spec).game, seed=1), data.Pipeline(source, 1)
 
 
-def _play(engine, pipeline, state, first: int, rounds: int) -> Iterator[tuple]:
-    """(round, the state after it, its metrics in the order of their names) from round `first` to `rounds` - 1."""
+def _stream(engine, pipeline, first: int) -> Iterator[dict]:
+    """The batches from round `first` on."""
     _, draw = engine.game.position(first)
-    size = engine.game.stages[0].batch_size
-
-    def batches(draw):
-        while True:
-            yield pipeline.batch(draw, size)
-            draw += 1
-
-    stream = batches(draw)
-    for step in range(first, rounds):
-        state, of_turns = engine.round(state, step, stream)
-        metrics = {name: float(x) for turn in of_turns.values() for name, x in turn.items()}
-        yield step, state, np.array([metrics[name] for name in sorted(metrics)])
+    while True:
+        yield pipeline.batch(draw, engine.game.stages[0].batch_size)
+        draw += 1
 
 
 def _vectors(state) -> Iterator[tuple[str, np.ndarray]]:

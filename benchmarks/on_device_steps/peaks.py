@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-# Dense, in TFLOP/s, of one JAX device: (bfloat16, float32). float32 stands for what XLA makes of float32 matrix products
-# and convolutions by default: TF32 on NVIDIA's devices, one pass of bfloat16 on TPUs. A TPU v2 or v3 has two devices.
+# Dense, in TFLOP/s, of one JAX device: (bfloat16, float32). float32 stands for what XLA makes of float32 products and
+# convolutions by default: TF32 on NVIDIA's devices, one pass of bfloat16 on TPUs. A TPU v2 or v3 has two devices.
 PEAKS = {
     "NVIDIA A100": (312.0, 156.0),
     "NVIDIA L4": (121.0, 60.5),
@@ -29,7 +29,9 @@ def peak(device: str, dtype: str) -> float | None:
     >>> peak("NVIDIA L40S", "bfloat16") is None
     True
     """
-    known = [name for name in PEAKS if device == name or device.startswith((f"{name} ", f"{name}-"))]
+    known = [
+        name for name in PEAKS if device == name or device.startswith((f"{name} ", f"{name}-"))
+    ]
     if not known:
         return None
     bfloat16, float32 = PEAKS[max(known, key=len)]

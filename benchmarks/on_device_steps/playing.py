@@ -5,37 +5,54 @@ from __future__ import annotations
 import math
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.game import Engine, State, Turn
+from jaxgan.game import Batch, Engine, State
 
 THREADS = max(2, min(8, (os.cpu_count() or 2) // 2))
 
 
-def compile_turn(engine: Engine, index: int, turn: Turn, batch: dict) -> dict[str, float]:
-    """Compiles the program of a turn, and what that took and found.
-
-    Playing compiles it again, but finds it in the compilation cache.
-    """
+def lower(engine: Engine, index: int, batch: Batch) -> dict[str, tuple[Any, float]]:
+    """{turn: (its program, traced; how often it is played in a round)} of a stage, for batches like this one."""
     structs = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in batch.items()}
-    play = jax.ShapeDtypeStruct((), jnp.int32)
-    program = engine.program(index, turn)
-    lowered = program.lower(engine.state_shape, structs, engine.run_key, play)
+    inputs = (engine.state_shape, structs, engine.run_key, jax.ShapeDtypeStruct((), jnp.int32))
+    return {
+        turn.name: (engine.program(index, turn).lower(*inputs), turn.repeat / turn.every)
+        for turn in engine.game.stages[index].turns
+    }
+
+
+def compile_all(lowered: Mapping[Any, tuple[Any, float]]) -> dict[Any, dict[str, float]]:
+    """Compiles programs in several threads, and what that took and found of each.
+
+    Playing compiles them again, but finds them in the compilation cache.
+    """
+    with ThreadPoolExecutor(THREADS) as pool:
+        return dict(zip(lowered, pool.map(_compile, lowered.values()), strict=True))
+
+
+def _compile(given: tuple[Any, float]) -> dict[str, float]:
+    lowered, often = given
     start = time.perf_counter()
     compiled = lowered.compile()
-    seconds, often = time.perf_counter() - start, turn.repeat / turn.every
     return {
-        "compile_s": seconds,
+        "compile_s": time.perf_counter() - start,
         # Of an average round, as the model has them and as XLA left them.
-        "gflop": (lowered.cost_analysis() or {}).get("flops", math.nan) * often / 1e9,
-        "gflop_compiled": (compiled.cost_analysis() or {}).get("flops", math.nan) * often / 1e9,
+        "gflop": flops(lowered) * often / 1e9,
+        "gflop_compiled": flops(compiled) * often / 1e9,
         "program_mib": program_bytes(compiled) / 2**20,
     }
+
+
+def flops(program) -> float:
+    """Operations of a lowered or compiled program by XLA's count; NaN where it gives none."""
+    return (program.cost_analysis() or {}).get("flops", math.nan)
 
 
 def program_bytes(compiled) -> float:
@@ -51,27 +68,24 @@ def program_bytes(compiled) -> float:
     )
 
 
-def prepare(engine: Engine, stages: dict[int, dict]) -> tuple[State, dict[int, dict], float]:
-    """(the state before round 0, {stage: {turn: what `compile_turn` found}}, seconds for all), in several threads.
-
-    `stages` are {stage: one of its batches}.
-    """
+def prepare(
+    engine: Engine, batches: Mapping[int, Batch]
+) -> tuple[State, dict[int, dict[str, dict[str, float]]], float]:
+    """(the state before round 0, {stage: {turn: see `compile_all`}}, seconds), for stages with a batch of each."""
     start = time.perf_counter()
-    with ThreadPoolExecutor(THREADS) as pool:
+    with ThreadPoolExecutor(1) as pool:
         state = pool.submit(engine.init)
-        turns = {
-            index: {
-                turn.name: pool.submit(compile_turn, engine, index, turn, batch)
-                for turn in engine.game.stages[index].turns
-            }
-            for index, batch in stages.items()
+        lowered = {
+            (index, name): given
+            for index, batch in batches.items()
+            for name, given in lower(engine, index, batch).items()
         }
-        found = {
-            index: {name: future.result() for name, future in of.items()}
-            for index, of in turns.items()
-        }
+        found = compile_all(lowered)
         state = jax.block_until_ready(state.result())
-    return state, found, time.perf_counter() - start
+    stages: dict[int, dict[str, dict[str, float]]] = {}
+    for (index, name), of in found.items():
+        stages.setdefault(index, {})[name] = of
+    return state, stages, time.perf_counter() - start
 
 
 def enter(engine: Engine, state: State, index: int) -> tuple[State, int]:

@@ -67,9 +67,7 @@ def read(path: Path) -> list[dict[str, Any]]:
     return lines
 
 
-def done(
-    lines: Iterable[dict[str, Any]], facts: dict[str, Any]
-) -> dict[str, set[str | None]]:
+def done(lines: Iterable[dict[str, Any]], facts: dict[str, Any]) -> dict[str, set[str | None]]:
     """{step: its parts that ended well on this device at this size}; None among them: the step did."""
     found: dict[str, set[str | None]] = {}
     for made in lines:

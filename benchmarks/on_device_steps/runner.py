@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import math
@@ -216,10 +217,8 @@ class Run:
 
     def _kill(self, number: int) -> None:
         process = self.processes.pop(number)
-        try:
+        with contextlib.suppress(ProcessLookupError):  # nothing of it is left
             os.killpg(process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass  # nothing of it is left
         process.wait()
 
     def _record(self, number: int, status: str, **told: Any) -> bool:
@@ -227,9 +226,7 @@ class Run:
         taken = worker.claimed(self.folder, number)
         for part, when in taken.items():
             seconds = time.time() - when
-            made = results.line(
-                self.settings.facts, self.step.name, part, status, seconds, **told
-            )
+            made = results.line(self.settings.facts, self.step.name, part, status, seconds, **told)
             results.append(self.settings.out / results.FILE, made)
             worker.release(self.folder, part)
             print(f"{self.step.name}: {part}: {worker.summary(made)}", flush=True)

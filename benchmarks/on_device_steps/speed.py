@@ -8,19 +8,19 @@ are real ones, five batches a round.
 
 from __future__ import annotations
 
+import functools
 import gc
 
 from on_device_steps import peaks, timing
 
 SECONDS = 3.0  # of timing, for each part
-TINY_WIDTH = 8
+# From small to large: the peak memory of a process only rises.
+CASES = tuple((dtype, batch) for batch in (64, 256) for dtype in ("bfloat16", "float32"))
+TINY_CASE, TINY_WIDTH = ("float32", 2), 8
 
 
 def parts(task) -> list[str]:
-    if task.tiny:
-        return ["float32 2"]
-    # From small to large: the peak memory of a process only rises.
-    plain = [f"{dtype} {batch}" for batch in (64, 256) for dtype in ("bfloat16", "float32")]
+    plain = [f"{dtype} {batch}" for dtype, batch in ((TINY_CASE,) if task.tiny else CASES)]
     cuda = task.facts["platform"] == "gpu"
     return plain + [f"{part} compiled" for part in plain] * cuda
 
@@ -30,11 +30,8 @@ def run(part: str, task) -> dict:
 
     dtype, batch, *compiled = part.split()
     batch, model = int(batch), task.options["model"]
-    options = {"dtype": dtype}
-    if task.tiny:
-        options |= {"generator_width": TINY_WIDTH, "critic_width": TINY_WIDTH}
-    engine = round_speed.jaxgan_engine(model, batch, **options)
-    costs, before = turn_costs(engine), timing.jax_memory()
+    engine, costs = engines(model, task.tiny)[dtype, batch]
+    before = timing.jax_memory()
     play, parameters = round_speed.jaxgan_player(engine)
     players, note = {"jaxgan": play}, None
     try:
@@ -55,23 +52,34 @@ def run(part: str, task) -> dict:
         },
     }
     if "torch" in players:
-        found["torch"] = {**_rates(times["torch"], batch), "peak_mib": _torch_memory()}
+        found["torch"] = {**_rates(times["torch"], batch), "peak_mib": timing.torch_memory()}
         found["time_ratio"] = times["jaxgan"]["ms"] / times["torch"]["ms"]
     if note:
         found["note"] = note
-    del engine, players, play
+    del players, play
     gc.collect()
     return found
 
 
-def turn_costs(engine) -> dict[str, dict[str, float]]:
-    """What `playing.compile_turn` finds of each turn, compiled in parallel; playing finds the programs in the cache."""
+@functools.cache
+def engines(model: str, tiny: bool) -> dict[tuple[str, int], tuple]:
+    """{(dtype, batch): (engine, {turn: see `playing.compile_all`})}, all compiled together, which is faster."""
     import round_speed
 
     from on_device_steps import playing
 
-    batch = next(round_speed.batches(engine.game.stages[0].batch_size))
-    return playing.prepare(engine, {0: batch})[1][0]
+    width = {"generator_width": TINY_WIDTH, "critic_width": TINY_WIDTH} if tiny else {}
+    made, lowered = {}, {}
+    for dtype, batch in (TINY_CASE,) if tiny else CASES:
+        engine = round_speed.jaxgan_engine(model, batch, dtype=dtype, **width)
+        made[dtype, batch] = engine
+        for turn, given in playing.lower(engine, 0, next(round_speed.batches(batch))).items():
+            lowered[dtype, batch, turn] = given
+    found = playing.compile_all(lowered)
+    return {
+        case: (engine, {key[2]: of for key, of in found.items() if key[:2] == case})
+        for case, engine in made.items()
+    }
 
 
 def torch_player(model: str, batch: int, dtype: str, compiled: bool, task):
@@ -114,11 +122,3 @@ def _jax_memory(costs: dict, before: int | None) -> dict:
         "program_mib": max(of["program_mib"] for of in costs.values()),
         "peak_mib": timing.mib(peak) if own else None,
     }
-
-
-def _torch_memory() -> float | None:
-    import torch
-
-    if not torch.cuda.is_available():
-        return None
-    return timing.mib(torch.cuda.max_memory_allocated())

@@ -48,5 +48,12 @@ def jax_memory() -> int | None:
     return (jax.local_devices()[0].memory_stats() or {}).get("peak_bytes_in_use")
 
 
+def torch_memory() -> float | None:
+    """Most MiB of the GPU that PyTorch has used in this process so far; None without a GPU."""
+    import torch
+
+    return mib(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
+
+
 def mib(size: float | None) -> float | None:
     return None if size is None else size / 2**20

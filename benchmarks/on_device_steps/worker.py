@@ -1,7 +1,7 @@
 """The child process of a step: takes its parts one by one and writes a line after each.
 
 Workers of one step share its folder. To take a part, a worker creates the file of that part's name, which succeeds
-once; when the part's line is written, it creates another. So whoever watches knows which part a process that died was at.
+once; when the part's line is written, it creates another. So the part of a process that died is known.
 """
 
 from __future__ import annotations
