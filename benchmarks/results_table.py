@@ -53,7 +53,7 @@ def device_text(lines: list[Line]) -> str:
     return "\n\n".join(sections)
 
 
-# Sections: each returns paragraphs, none where its step has not run. ---------------------------------------------------
+# Sections: each returns paragraphs, none where its step has not run. ----------------------------------------------
 
 
 def rates(parts: Parts) -> list[str]:
@@ -62,8 +62,8 @@ def rates(parts: Parts) -> list[str]:
         return []
     return [
         f"Matrix products of 8192 rows reach {result['bfloat16_tflops']:.0f} TFLOP/s in bfloat16 and"
-        f" {result['float32_tflops']:.0f} in float32 (as XLA computes it by default), a copy {result['copy_gb_per_s']:,.0f}"
-        " GB/s."
+        f" {result['float32_tflops']:.0f} in float32 (as XLA computes it by default), a copy"
+        f" {result['copy_gb_per_s']:,.0f} GB/s."
     ]
 
 
@@ -157,8 +157,8 @@ def rewrites(parts: Parts) -> list[str]:
     if not rows:
         return []
     return [
-        "Milliseconds of convolutions beside resamplings: the layers as JAX differentiates them, jaxgan's derivatives, and"
-        " those in the form that a CPU takes:",
+        "Milliseconds of convolutions beside resamplings: the layers as JAX differentiates them, jaxgan's derivatives,"
+        " and those in the form that a CPU takes:",
         table(["What", "Plain", "jaxgan", "CPU form"], rows),
     ]
 

@@ -23,8 +23,7 @@ CHANGES = {
 }  # fmt: skip
 TINY = {
     "gan_mixture2d": ("model.generator_width=8", "model.critic_width=8", "model.batch_size=4"),
-    "progressive_digits": ("model.batch_size=2", "data.resolution=8"),
-}  # fmt: skip
+}
 # Cheap ones first.
 KINDS = ("mixture2d", "digits", "cifar10", "32", "china", "picture", "facades", "256", "1024")
 

@@ -20,7 +20,10 @@ from pathlib import Path
 import numpy as np
 
 CONFIG, TINY_CONFIG = "sngan_digits", "sngan_mixture2d"
-TINY_CHANGES = ("model.generator_width=8", "model.critic_width=8", "model.batch_size=4")
+TINY_CHANGES = (
+    "model.generator_width=8", "model.critic_width=8", "model.batch_size=4", "model.depth=1",
+    "model.spectral_steps=1", "model.krylov=false",
+)  # fmt: skip
 
 
 def config_of(tiny: bool) -> tuple[str, tuple[str, ...]]:
@@ -43,7 +46,8 @@ def finish(process: subprocess.Popen) -> None:
     """Waits for a process, and raises with its last words if it failed."""
     _, words = process.communicate()
     if process.returncode:
-        raise RuntimeError(f"exit status {process.returncode}: {words[-2000:]}")
+        last = (words.strip().splitlines() or ["it said nothing"])[-1]
+        raise RuntimeError(f"{last} (exit status {process.returncode})\n{words[-2000:]}")
 
 
 def follow(name: str, changes: tuple[str, ...], rounds: int) -> dict[str, np.ndarray]:

@@ -20,6 +20,8 @@ def parts(task) -> list[str]:
 
 
 def run(part: str, task) -> dict:
+    import jaxgan.config  # noqa: F401 - what is missing for it is told here
+
     name, changes = following.config_of(task.tiny)
     half = 2 if task.tiny else 10
     environment = {"JAX_ENABLE_COMPILATION_CACHE": "false"}

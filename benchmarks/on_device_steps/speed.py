@@ -68,7 +68,7 @@ def engines(model: str, tiny: bool) -> dict[tuple[str, int], tuple]:
 
     from on_device_steps import playing
 
-    width = {"generator_width": TINY_WIDTH, "critic_width": TINY_WIDTH} if tiny else {}
+    width = dict.fromkeys(("generator_width", "critic_width"), TINY_WIDTH) if tiny else {}
     made, lowered = {}, {}
     for dtype, batch in (TINY_CASE,) if tiny else CASES:
         engine = round_speed.jaxgan_engine(model, batch, dtype=dtype, **width)

@@ -2,8 +2,8 @@
 
 Data are the 50,000 training pictures of CIFAR-10 in a pack of JPEGs ($JAXGAN_TEST_DATA/cifar10/cifar10_jpeg_train.npz),
 features those of a CIFAR-10 ResNet-56 ($JAXGAN_TEST_DATA/nets/cifar10_resnet56.npz): a number named after them, and
-no FID. A timer ends the run by a signal, after which it saves a checkpoint. OUT receives the sample grid and the plot of
-the losses.
+no FID. A timer ends the run by a signal, after which it saves a checkpoint. OUT receives the sample grid and the plot
+of the losses.
 """
 
 from __future__ import annotations
