@@ -20,8 +20,12 @@ THREADS = max(2, min(8, (os.cpu_count() or 2) // 2))
 
 def lower(engine: Engine, index: int, batch: Batch) -> dict[str, tuple[Any, float]]:
     """{turn: (its program, traced; how often it is played in a round)} of a stage, for batches like this one."""
-    structs = {name: jax.ShapeDtypeStruct(x.shape, x.dtype) for name, x in batch.items()}
-    inputs = (engine.state_shape, structs, engine.run_key, jax.ShapeDtypeStruct((), jnp.int32))
+    # Just as `Engine.round` calls them, so that it need not compile them again.
+    structs = {
+        name: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=engine.batch_sharding)
+        for name, x in batch.items()
+    }
+    inputs = (engine.state_shape, structs, engine.run_key, np.int32(0))
     return {
         turn.name: (engine.program(index, turn).lower(*inputs), turn.repeat / turn.every)
         for turn in engine.game.stages[index].turns
@@ -29,10 +33,7 @@ def lower(engine: Engine, index: int, batch: Batch) -> dict[str, tuple[Any, floa
 
 
 def compile_all(lowered: Mapping[Any, tuple[Any, float]]) -> dict[Any, dict[str, float]]:
-    """Compiles programs in several threads, and what that took and found of each.
-
-    Playing compiles them again, but finds them in the compilation cache.
-    """
+    """Compiles programs in several threads, and what that took and found of each; playing uses what was compiled."""
     with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(lowered, pool.map(_compile, lowered.values()), strict=True))
 
