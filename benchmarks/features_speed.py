@@ -30,9 +30,10 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def torch_player():
+def torch_player(device: str = "cpu"):
     """torch-fidelity's network under random weights, and a function from pictures to its outputs."""
-    sys.path.append(str(Path(__file__).parents[1] / "tests"))
+    if (tests := str(Path(__file__).parents[1] / "tests")) not in sys.path:
+        sys.path.append(tests)
     from reference import torchvision_ready
 
     torchvision_ready()
@@ -47,30 +48,45 @@ def torch_player():
         torch.save({}, empty.name)
         outputs = ["2048", "logits_unbiased"]
         net = Unloaded("port", outputs, feature_extractor_weights_path=empty.name)
+    net.to(device)
+    # Scores want float32, which is what jaxgan's network computes in.
+    torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
     def play(images):
         with torch.inference_mode():
-            return [x.numpy() for x in net(torch.from_numpy(images).permute(0, 3, 1, 2))]
+            images = torch.from_numpy(images).to(device).permute(0, 3, 1, 2)
+            return [x.cpu().numpy() for x in net(images)]
 
     return net, play
 
 
 def jaxgan_player(net):
+    """jaxgan's network under the weights of torch-fidelity's."""
+    from jaxgan.nets.features import by_name
+
+    weights = {name: tensor.cpu().numpy() for name, tensor in net.state_dict().items()}
+    return extractor_player("inception", by_name("inception").convert(weights))
+
+
+def extractor_player(name: str, variables):
+    """A function from pictures to a feature network's outputs, resized as the network wants them."""
     import jax
 
     from jaxgan.metrics.resize import resize
     from jaxgan.nets.features import by_name
 
-    inception = by_name("inception")
-    variables = inception.convert({k: v.numpy() for k, v in net.state_dict().items()})
+    net = by_name(name)
     variables = jax.device_put(variables)
 
     @jax.jit
     def outputs(variables, images):
-        of = inception.apply(variables, resize(images, inception.size, inception.resize))
+        images = (
+            images.astype("float32") if net.size is None else resize(images, net.size, net.resize)
+        )
+        of = net.apply(variables, images)
         return of["features"], of["logits"]
 
-    return lambda images: jax.block_until_ready(outputs(variables, images))
+    return lambda images: [jax.device_get(x) for x in outputs(variables, images)]
 
 
 def measure(players: dict, images, rounds: int, clock) -> dict[str, list[float]]:

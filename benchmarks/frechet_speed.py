@@ -34,48 +34,70 @@ def statistics_of(np, count: int, dim: int, scale: float, seed: int):
     return features.mean(axis=0), np.cov(features, rowvar=False)
 
 
-def main():
-    args = parse()
-    cores = sorted(os.sched_getaffinity(0))[: args.cores]
-    os.sched_setaffinity(0, cores)  # before the linear algebra counts them
+def by_root(mu1, sigma1, mu2, sigma2) -> float:
     import numpy as np
     import scipy.linalg
 
+    cross = np.trace(scipy.linalg.sqrtm(sigma1 @ sigma2)).real
+    return np.sum((mu1 - mu2) ** 2) + np.trace(sigma1) + np.trace(sigma2) - 2 * cross
+
+
+def by_eigenvalues(mu1, sigma1, mu2, sigma2) -> float:
+    import numpy as np
+
+    cross = np.sqrt(np.linalg.eigvals(sigma1 @ sigma2).astype(complex)).real.sum()
+    return np.sum((mu1 - mu2) ** 2) + np.trace(sigma1) + np.trace(sigma2) - 2 * cross
+
+
+def measure(count: int, dim: int, repeats: int, others: dict) -> dict[str, dict[str, float]]:
+    """{way: {"seconds", "cpu": medians, "value"}} of jaxgan's distance and of others."""
+    import numpy as np
+
     from jaxgan.metrics import frechet_distance
 
-    def by_root(mu1, sigma1, mu2, sigma2):
-        cross = np.trace(scipy.linalg.sqrtm(sigma1 @ sigma2)).real
-        return np.sum((mu1 - mu2) ** 2) + np.trace(sigma1) + np.trace(sigma2) - 2 * cross
-
-    def by_eigenvalues(mu1, sigma1, mu2, sigma2):
-        cross = np.sqrt(np.linalg.eigvals(sigma1 @ sigma2).astype(complex)).real.sum()
-        return np.sum((mu1 - mu2) ** 2) + np.trace(sigma1) + np.trace(sigma2) - 2 * cross
-
     gaussians = (
-        *statistics_of(np, args.count, args.dim, 1.0, 1),
-        *statistics_of(np, args.count, args.dim, 1.2, 2),
+        *statistics_of(np, count, dim, 1.0, 1),
+        *statistics_of(np, count, dim, 1.2, 2),
     )
-    ways = {"jaxgan": frechet_distance, "scipy sqrtm": by_root}
-    if args.eigenvalues:
-        ways["numpy eigvals"] = by_eigenvalues
+    ways = {"jaxgan": frechet_distance, **others}
     times, busy, values = {name: [] for name in ways}, {name: [] for name in ways}, {}
-    for _ in range(args.repeats):
+    for _ in range(repeats):
         for name, way in ways.items():
             time.sleep(0.05)  # the threads of the one before go to sleep
             start, start_busy = time.perf_counter(), time.process_time()
             values[name] = float(way(*gaussians))
             times[name].append(time.perf_counter() - start)
             busy[name].append(time.process_time() - start_busy)
-    ours, ours_busy = (statistics.median(taken["jaxgan"]) for taken in (times, busy))
+    return {
+        name: {
+            "seconds": statistics.median(times[name]),
+            "cpu": statistics.median(busy[name]),
+            "value": values[name],
+        }
+        for name in ways
+    }
+
+
+def main():
+    args = parse()
+    cores = sorted(os.sched_getaffinity(0))[: args.cores]
+    os.sched_setaffinity(0, cores)  # before the linear algebra counts them
+    import numpy as np
+    import scipy
+
+    others = {"scipy sqrtm": by_root}
+    if args.eigenvalues:
+        others["numpy eigvals"] = by_eigenvalues
+    found = measure(args.count, args.dim, args.repeats, others)
     print(
         f"numpy {np.__version__}, scipy {scipy.__version__}, {len(cores)} cores, {args.dim} features, "
         f"{args.count} examples, {args.repeats} repeats"
     )
-    for name in ways:
-        median, cpu = (statistics.median(taken[name]) for taken in (times, busy))
+    ours = found["jaxgan"]
+    for name, of in found.items():
         print(
-            f"{name:<14} {median:8.2f} s {median / ours:7.1f} x   CPU {cpu:8.2f} s {cpu / ours_busy:7.1f} x   "
-            f"distance {values[name]:.12f}"
+            f"{name:<14} {of['seconds']:8.2f} s {of['seconds'] / ours['seconds']:7.1f} x   CPU {of['cpu']:8.2f} s "
+            f"{of['cpu'] / ours['cpu']:7.1f} x   distance {of['value']:.12f}"
         )
     print(f"load average {os.getloadavg()[0]:.1f}")
 

@@ -42,37 +42,52 @@ def batches(batch_size: int):
     return itertools.cycle(pool)
 
 
-def jaxgan_player(model: str, batch_size: int):
-    """A function that plays one round and waits for it, and the number of parameters it trains."""
+def jaxgan_engine(model: str, batch_size: int, **options):
+    """The engine of a model at 32x32."""
     import importlib
-
-    import jax
 
     from jaxgan.game import DataSpec, Engine
 
     module = importlib.import_module(f"jaxgan.models.{model}")
-    game = module.game(module.Options(batch_size=batch_size), DataSpec((32, 32, 3), None, 50_000))
-    engine, data = Engine(game), batches(batch_size)
+    options = module.Options(batch_size=batch_size, **options)
+    return Engine(module.game(options, DataSpec((32, 32, 3), None, 50_000)))
+
+
+def jaxgan_player(engine):
+    """A function that plays so many rounds and waits for the last, and the number of parameters it trains."""
+    import jax
+
+    data = batches(engine.game.stages[0].batch_size)
     state, steps = engine.init(), itertools.count()
 
-    def play():
+    def play(rounds: int = 1):
         nonlocal state
-        state, metrics = engine.round(state, next(steps), data)
+        for _ in range(rounds):
+            state, _ = engine.round(state, next(steps), data)
         jax.block_until_ready(state)
-        return metrics
 
     return play, sum(p.size for p in jax.tree.leaves(state.params))
 
 
-def torch_player(model: str, batch_size: int, rewritten: bool, compiled: bool):
+def torch_player(
+    model: str, batch_size: int, rewritten: bool = False, compiled: bool = False, **how
+):
+    """As `jaxgan_player`; `how` are further arguments of `torch_twin.Game`."""
     import torch_twin
 
-    game, data = torch_twin.Game(model, batch_size, rewritten, compiled), batches(batch_size)
-    return lambda: game.round(data), game.parameters()
+    game = torch_twin.Game(model, batch_size, rewritten, compiled, **how)
+    data = batches(batch_size)
+
+    def play(rounds: int = 1):
+        for _ in range(rounds):
+            losses = game.round(data)
+        [loss.item() for loss in losses]
+
+    return play, game.parameters()
 
 
 def contestants(model: str, args: argparse.Namespace) -> dict:
-    players = {"jaxgan": jaxgan_player(model, args.batch)}
+    players = {"jaxgan": jaxgan_player(jaxgan_engine(model, args.batch))}
     for compiled in (False, True) if args.compile else (False,):
         for rewritten in (False, True):
             name = "torch" + ", rewritten" * rewritten + ", compiled" * compiled

@@ -11,10 +11,14 @@ networks compiled. No augmentation: that of ADA is a matter of its own.
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import os
 import platform
 import statistics
 import time
+from importlib import metadata
+
+TURNS = ("critic", "r1", "generator", "path", "average")
 
 
 def parse() -> argparse.Namespace:
@@ -30,16 +34,41 @@ def parse() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def jaxgan_turns(options, resolution: int, image) -> tuple[dict, int]:
+def options_of(resolution: int, channel_base: int, batch: int, dtype: str, **more):
+    """The game's options; `channel_base` 0 is 16384 from 256 pixels on, else 1024."""
+    from jaxgan.models import stylegan2
+
+    return stylegan2.Options(
+        channel_base=channel_base or (16_384 if resolution >= 256 else 1024),
+        batch_size=batch,
+        dtype=dtype,
+        augmentation="off",
+        ema_ramp_up=0.0,
+        **more,
+    )
+
+
+def pictures(resolution: int, batch: int):
+    import numpy as np
+
+    shape = (batch, resolution, resolution, 3)
+    return np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+
+
+def jaxgan_engine(options, resolution: int):
+    from jaxgan.game import DataSpec, Engine
+    from jaxgan.models import stylegan2
+
+    return Engine(stylegan2.game(options, DataSpec((resolution, resolution, 3), None, 1000)))
+
+
+def jaxgan_turns(engine, options, image) -> tuple[dict, int]:
     """{turn: plays once and waits}, parameters."""
     import jax
     import numpy as np
 
     from jaxgan import averaging
-    from jaxgan.game import DataSpec, Engine
-    from jaxgan.models import stylegan2
 
-    engine = Engine(stylegan2.game(options, DataSpec((resolution, resolution, 3), None, 1000)))
     state = engine.init()
     batch = engine.put({"image": image})
     number = sum(x.size for x in jax.tree.leaves(state.params))
@@ -71,6 +100,9 @@ def torch_turns(options, resolution: int, image, device: str, compiled: bool) ->
     import stylegan2_twin
     import torch
 
+    if device == "cuda":
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+    torch.backends.cudnn.benchmark = True
     game = stylegan2_twin.Game(options, resolution, device, compiled)
     image = torch.from_numpy(image).to(device)
 
@@ -82,8 +114,45 @@ def torch_turns(options, resolution: int, image, device: str, compiled: bool) ->
 
         return run
 
-    names = ("critic", "r1", "generator", "path", "average")
-    return {name: player(getattr(game, f"play_{name}")) for name in names}, game.parameters()
+    return {name: player(getattr(game, f"play_{name}")) for name in TURNS}, game.parameters()
+
+
+def measure(turns: dict[str, dict], plays: int, options) -> dict[str, dict[str, float]]:
+    """{turn, and "round": {contestant: median ms}}; the contestants play each turn alternately."""
+    times = {}
+    for turn in TURNS:
+        of = {name: [] for name in turns}
+        for _ in range(plays):
+            for name in turns:
+                start = time.perf_counter()
+                turns[name][turn]()
+                of[name].append(1000 * (time.perf_counter() - start))
+        times[turn] = {name: statistics.median(values) for name, values in of.items()}
+    share = {"r1": 1 / options.r1_every, "path": 1 / options.path_every}
+    return {
+        **times,
+        "round": {
+            name: sum(share.get(turn, 1) * times[turn][name] for turn in TURNS) for name in turns
+        },
+    }
+
+
+def contestants(args: argparse.Namespace, options, device: str) -> dict:
+    """{name: makes its turns}."""
+    image = pictures(args.resolution, args.batch)
+
+    def ours():
+        return jaxgan_turns(jaxgan_engine(options, args.resolution), options, image)
+
+    def theirs(compiled: bool):
+        return torch_turns(options, args.resolution, image, device, compiled)
+
+    players = {"jaxgan": ours}
+    if importlib.util.find_spec("torch"):
+        players["torch"] = lambda: theirs(False)
+        if device == "cuda":
+            players["compiled"] = lambda: theirs(True)
+    return {name: players[name] for name in args.only.split(",")} if args.only else players
 
 
 def main() -> None:
@@ -91,43 +160,17 @@ def main() -> None:
     # Both libraries on one GPU: neither may take all of its memory.
     os.environ.setdefault("XLA_PYTHON_CLIENT_PREALLOCATE", "false")
     import jax
-    import numpy as np
-
-    try:
-        import torch
-    except ImportError:
-        torch = None
-    from jaxgan.models import stylegan2
 
     device = "cuda" if jax.default_backend() == "gpu" else "cpu"
-    base = args.channel_base or (16_384 if args.resolution >= 256 else 1024)
-    options = stylegan2.Options(
-        channel_base=base,
-        batch_size=args.batch,
-        dtype=args.dtype,
-        augmentation="off",
-        ema_ramp_up=0.0,
-    )
-    shape = (args.batch, args.resolution, args.resolution, 3)
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    players = {"jaxgan": lambda: jaxgan_turns(options, args.resolution, image)}
-    if torch is not None:
-        if device == "cuda":
-            torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
-        torch.backends.cudnn.benchmark = True
-        given = options, args.resolution, image, device
-        players["torch"] = lambda: torch_turns(*given, False)
-        if device == "cuda":
-            players["compiled"] = lambda: torch_turns(*given, True)
-    if args.only:
-        players = {name: players[name] for name in args.only.split(",")}
+    options = options_of(args.resolution, args.channel_base, args.batch, args.dtype)
+    version = metadata.version("torch") if importlib.util.find_spec("torch") else "none"
     print(
-        f"jax {jax.__version__}, torch {getattr(torch, '__version__', 'none')}, Python {platform.python_version()} on"
+        f"jax {jax.__version__}, torch {version}, Python {platform.python_version()} on"
         f" {jax.devices()[0].device_kind}, load {os.getloadavg()[0]:.1f}; {args.resolution}x{args.resolution},"
-        f" channel_base {base}, batch {args.batch}, {args.dtype}"
+        f" channel_base {options.channel_base}, batch {args.batch}, {args.dtype}"
     )
     turns, sizes = {}, set()
-    for name, make in players.items():
+    for name, make in contestants(args, options, device).items():
         start = time.perf_counter()
         turns[name], number = make()
         for play in turns[name].values():  # compiles
@@ -137,19 +180,7 @@ def main() -> None:
         print(f"{name}: {number:,} parameters, ready after {time.perf_counter() - start:.0f} s")
     if len(sizes) > 1:
         raise SystemExit(f"the contestants differ in parameters: {sizes}")
-    times = {}
-    for turn in ("critic", "r1", "generator", "path", "average"):
-        of = {name: [] for name in turns}
-        for _ in range(args.plays):
-            for name in turns:
-                start = time.perf_counter()
-                turns[name][turn]()
-                of[name].append(1000 * (time.perf_counter() - start))
-        times[turn] = {name: statistics.median(values) for name, values in of.items()}
-    share = {"r1": 1 / options.r1_every, "path": 1 / options.path_every}
-    times["round"] = {
-        name: sum(share.get(turn, 1) * times[turn][name] for turn in times) for name in turns
-    }
+    times = measure(turns, args.plays, options)
     print(f"{'median ms':<12}" + "".join(f"{name:>12}" for name in turns))
     for turn, row in times.items():
         print(f"{turn:<12}" + "".join(f"{ms:>12.1f}" for ms in row.values()))

@@ -1,14 +1,17 @@
-"""The same game as `jaxgan.models.sngan` and `wgan_gp` play at 32x32, in PyTorch, tuned for speed on a CPU.
+"""The same game as `jaxgan.models.sngan` and `wgan_gp` play at 32x32, in PyTorch, tuned for speed.
 
 Tuned: channels-last tensors and weights, in-place ReLU wherever autograd allows it, one critic pass over real and
 generated pictures together, 1x1 shortcuts on the small side of a resampling, no gradient for the player that
-rests, gradients set to None, the fused Adam, and a power iteration only where the game asks for one.
+rests, gradients set to None, the fused Adam, and a power iteration only where the game asks for one. On a GPU, nothing
+in a round waits for it; bfloat16 is autocast's.
 
 `rewritten=True` also gives it jaxgan's own rewrites (`jaxgan.resample`): a 3x3 convolution beside a resampling as one
 4x4 convolution of stride 2, or its transpose.
 """
 
 from __future__ import annotations
+
+import contextlib
 
 import torch
 import torch.nn.functional as F
@@ -112,49 +115,76 @@ class Critic(nn.Module):
 
 
 class Game:
-    """SN-GAN (hinge, spectral norm) or WGAN-GP (Wasserstein, penalty of weight 10): five critic steps, one of G."""
+    """SN-GAN (hinge, spectral norm) or WGAN-GP (Wasserstein, penalty of weight 10): five critic steps, one of G.
+
+    Args:
+      model: "sngan" or "wgan_gp".
+      batch_size: real images of one critic step.
+      rewritten: with jaxgan's own rewrites.
+      compiled: by `torch.compile`.
+      device: "cpu" or "cuda".
+      dtype: "float32" or "bfloat16".
+      width: of both networks; 0 for the papers'.
+    """
 
     def __init__(
-        self, model: str, batch_size: int, rewritten: bool = False, compiled: bool = False
+        self,
+        model: str,
+        batch_size: int,
+        rewritten: bool = False,
+        compiled: bool = False,
+        device: str = "cpu",
+        dtype: str = "float32",
+        width: int = 0,
     ):
         torch.manual_seed(0)
         self.spectral, self.batch_size = model == "sngan", batch_size
-        self.generator = Generator(256 if self.spectral else 128)
-        self.critic = Critic(128, self.spectral)
+        self.device, self.dtype = device, dtype
+        self.generator = Generator(width or (256 if self.spectral else 128))
+        self.critic = Critic(width or 128, self.spectral)
         for module in (*self.generator.modules(), *self.critic.modules()):
             if isinstance(module, DownConv | UpConv):
                 module.rewritten = rewritten
-        self.generator.to(memory_format=torch.channels_last)
-        self.critic.to(memory_format=torch.channels_last)
+        for net in (self.generator, self.critic):
+            net.to(device=device, memory_format=torch.channels_last)
         self.optimizers = [
             torch.optim.Adam(net.parameters(), lr=2e-4, betas=(0.0, 0.9), fused=True)
             for net in (self.generator, self.critic)
         ]
         self.generate, self.judge = self.generator, self.critic
-        if (
-            compiled
-        ):  # The penalty's second derivative is beyond torch.compile: its critic stays eager.
+        if compiled:
+            # The penalty's second derivative is beyond torch.compile: its critic stays eager.
             self.generate = torch.compile(self.generator)
             self.judge = torch.compile(self.critic) if self.spectral else self.critic
 
     def parameters(self) -> int:
         return sum(p.numel() for net in (self.generator, self.critic) for p in net.parameters())
 
+    def precision(self):
+        if self.dtype == "float32":
+            return contextlib.nullcontext()
+        return torch.autocast(self.device, torch.bfloat16)
+
+    def latents(self, num: int) -> torch.Tensor:
+        return torch.randn(num, 128, device=self.device)
+
     def critic_step(self, images: torch.Tensor):
         """`images`: uint8 [B, 32, 32, 3]."""
-        real = images.permute(0, 3, 1, 2).float() / 128 - 1  # channels-last in memory already
+        # Channels-last in memory already.
+        real = images.to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 128 - 1
         real += torch.rand_like(real) / 128
         self._move_statistics(False)
-        with torch.no_grad():
-            fake = self.generate(torch.randn(self.batch_size, 128))
-        self.critic.train()  # spectral vectors move
-        both = torch.cat([real, fake])
-        real_logits, fake_logits = self.judge(both).chunk(2)
-        if self.spectral:
-            loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
-        else:
-            loss = fake_logits.mean() - real_logits.mean()
-            loss = loss + 10 * self._penalty(real, fake)
+        with self.precision():
+            with torch.no_grad():
+                fake = self.generate(self.latents(self.batch_size)).float()
+            self.critic.train()  # spectral vectors move
+            both = torch.cat([real, fake])
+            real_logits, fake_logits = self.judge(both).float().chunk(2)
+            if self.spectral:
+                loss = F.relu(1 - real_logits).mean() + F.relu(1 + fake_logits).mean()
+            else:
+                loss = fake_logits.mean() - real_logits.mean()
+                loss = loss + 10 * self._penalty(real, fake)
         self._step(1, loss)
         return loss.detach()
 
@@ -162,21 +192,23 @@ class Game:
         self._move_statistics(True)
         self.critic.eval()  # spectral vectors stand still; there is nothing else that training changes
         self.critic.requires_grad_(False)
-        logits = self.judge(self.generate(torch.randn(2 * self.batch_size, 128)))
-        loss = -logits.mean()
+        with self.precision():
+            logits = self.judge(self.generate(self.latents(2 * self.batch_size)).float())
+            loss = -logits.float().mean()
         self._step(0, loss)
         self.critic.requires_grad_(True)
         return loss.detach()
 
-    def round(self, batches) -> list[float]:
+    def round(self, batches) -> list[torch.Tensor]:
+        """The losses; does not wait for the device."""
         losses = [self.critic_step(torch.from_numpy(next(batches)["image"])) for _ in range(5)]
-        return [loss.item() for loss in (*losses, self.generator_step())]
+        return [*losses, self.generator_step()]
 
     def _penalty(self, real, fake):
-        alpha = torch.rand(real.shape[0], 1, 1, 1)
+        alpha = torch.rand(real.shape[0], 1, 1, 1, device=self.device)
         between = torch.lerp(real, fake, alpha).requires_grad_()
         (gradient,) = torch.autograd.grad(self.judge(between).sum(), between, create_graph=True)
-        return ((gradient.flatten(1).norm(dim=1) - 1) ** 2).mean()
+        return ((gradient.float().flatten(1).norm(dim=1) - 1) ** 2).mean()
 
     def _step(self, player: int, loss):
         self.optimizers[player].zero_grad(set_to_none=True)
