@@ -225,7 +225,7 @@ def _memory(analysis) -> float:
 def least_seconds(row: Row, chip: chips.Chip, devices: int) -> float:
     """The time of one play by the chip's peaks."""
     flops = row.whole_flops / devices if math.isnan(row.flops) else row.flops
-    times = (flops / chip.flops, row.nbytes / chip.bandwidth)
+    times = (flops / chip.bfloat16, row.nbytes / chip.bandwidth)
     return max((t for t in times if not math.isnan(t)), default=math.nan)
 
 
@@ -289,7 +289,7 @@ def compile_config(name: str, args: argparse.Namespace, devices: list) -> Summar
     """Shows every program of a config."""
     engine, spec = open_engine(name, args.set, devices)
     kind = devices[0].device_kind
-    chip = chips.CHIPS.get(kind, chips.UNKNOWN)
+    chip = chips.find(kind)
     memory = chip.memory if args.memory_gib is None else args.memory_gib * 2**30
     print(f"\n{name} {' '.join(args.set)} on {len(devices)} x {kind}")
     print(
