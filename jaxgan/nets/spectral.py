@@ -10,10 +10,11 @@ plain layer has it and keeps the values that the initialiser and the optimiser g
 there is one vector per kernel, `spectral/<layer>/u`. The rules:
 
   - u takes `n_steps` of power iteration, or becomes the leading singular vector, if and only if the
-    collection "spectral" is mutable in the call. So one `apply(..., mutable=["spectral"])` per critic turn, whose new u serve every other
-    call of that turn (real, fake, penalty) immutably; none in the generator's turn, none at
-    evaluation. sigma is a function of kernel and u, so those calls see the very kernel that the
-    mutable one saw. A layer that one mutable `apply` calls twice iterates twice.
+    collection "spectral" is mutable in the call. So one `apply(..., mutable=["spectral"])` per
+    critic turn, whose new u serve every other call of that turn (real, fake, penalty) immutably;
+    none in the generator's turn, none at evaluation. sigma is a function of kernel and u, so those
+    calls see the very kernel that the mutable one saw. A layer that one mutable `apply` calls twice
+    iterates twice.
   - Initialisation leaves kernel and bias bit for bit as the plain layer's and warms u up.
   - sigma is differentiable in the kernel with u and v constant, and float32 whatever the layer's
     dtypes.
@@ -88,9 +89,10 @@ def spectral_norm(
             f"spectral_norm does not know where {layer_class.__name__} keeps its kernel; give "
             f"{', '.join(layer.__name__ for layer in _LAYERS)} or a subclass of one."
         )
-    for name, value, least in (("n_steps", n_steps, 1), ("init_steps", init_steps, 0)):
-        if value is not None and value < least:
-            raise ValueError(f"{name} is {value}; give {least} or more.")
+    if n_steps is not None and n_steps < 1:
+        raise ValueError(f"n_steps is {n_steps}; give 1 or more, or None.")
+    if init_steps < 0:
+        raise ValueError(f"init_steps is {init_steps}; give 0 or more.")
     return _subclass(layer_class, n_steps, eps, init_steps)
 
 
@@ -122,6 +124,7 @@ class _SpectralParam:
         return _normalised(self, value)
 
 
+@jax.named_scope("spectral_norm")  # for profiles and compiled programs
 def _normalised(layer: nn.Module, kernel: jax.Array) -> jax.Array:
     """The layer's kernel / sigma, after moving its u if this call may."""
     n_steps, eps, init_steps = layer._spectral_settings

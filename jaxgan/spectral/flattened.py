@@ -162,19 +162,20 @@ def krylov_iteration(w: jax.Array, u: jax.Array, n_steps: int = 8, eps: float = 
 def gram_iteration(
     w: jax.Array, u: jax.Array, n_steps: int = GRAM_STEPS, eps: float = 1e-12
 ) -> jax.Array:
-    """2^n power iterations by n squarings of the Gram matrix. Carries no gradient.
+    """2^n power iterations, by squaring the Gram matrix n times. Carries no gradient.
 
         G = W^T W,   n times: G <- G G,   u <- G u / ||G u||
 
-    Few large products in place of many small ones, which is what accelerators are fast at. G is
-    divided by its trace now and then, and is W W^T where that is smaller. Where ||G u|| is less
-    than half as long as the longest column of G, u has lost the leading vector and that column
-    takes its place. So whatever u was,
+    These are a few large products where power iteration takes thousands of small ones, one after
+    the other. If in < out, G is W W^T with W u for u, and W^T G W u is one power iteration more. G is
+    divided by its trace from time to time. If G u is less than half as long as the longest column of
+    G, then u has lost the leading vector, and that column replaces G u. So whatever u was, up to
+    rounding
 
-        sigma_1 (1 - log(4 k) / 2^(n + 2)) <= ||W u|| <= sigma_1,    k = min(in, out)
+        sigma_1 (1 - log(4 k) / 2^(n + 2)) <= ||W u|| <= sigma_1,    k = min(in, out),
 
-    up to rounding. A u that has followed the kernel is far closer, and among equal singular values it
-    stays what it was.
+    and far less is missing where u has followed the kernel. Among equal singular values u stays
+    where it was.
 
     Args:
       w: the flattened kernel, [in, out].
@@ -183,13 +184,11 @@ def gram_iteration(
       eps: norms up to this count as zero.
 
     Returns:
-      The new u, a float32 unit vector [out]; u itself if the Frobenius norm of W is at most `eps`
-      or its square is above what float32 holds.
+      The new u, a float32 unit vector [out]. It is u itself if the Frobenius norm of W is at most
+      `eps`, or too large to be squared in float32.
 
-    Sources: Delattre et al., Efficient Bound of Lipschitz Constant for Convolutional Layers by Gram
-      Iteration (2023), Algorithm 1, squares and rescales in the same way, for the norm alone. The
-      bound: s^T G^m s is log-convex in m, and the start s, of unit length, has
-      ||G^p s|| >= sigma_1^(2 p) / sqrt(4 k), p = 2^n.
+    Source: Delattre et al., Efficient Bound of Lipschitz Constant for Convolutional Layers by Gram
+      Iteration (2023), for the squarings and their scaling (there for an upper bound of the norm).
 
     >>> import jax.numpy as jnp
     >>> w = jnp.diag(jnp.array([1.0, 3.0, 2.99]))
@@ -201,12 +200,12 @@ def gram_iteration(
 
 
 def leading_vector(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
-    """The leading right singular vector of W, found from the u of a W that was near. Carries no gradient.
+    """The leading right singular vector of W, from the one of a W nearby. Carries no gradient.
 
     By `gram_iteration`, or by eight products of `krylov_iteration` where those are faster: on a CPU
-    if both sides of W are larger than 128, elsewhere if both are larger than 512. Of kernels that
-    move as in training, either gives sigma to 1e-3, mostly to 1e-6; one power iteration leaves it 1
-    to 10 % low.
+    if the smaller side of W is above 128, elsewhere if it is above 512. Both follow a kernel in
+    training to a relative error of sigma of 1e-3, mostly 1e-6; one power iteration per step leaves
+    1 to 10 %.
 
     Args:
       w: the flattened kernel, [in, out].
@@ -218,7 +217,7 @@ def leading_vector(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> w = jnp.array([[3.0, 0.0], [4.0, 5.0]])
-    >>> print(leading_vector(w, jnp.array([1.0, 0.0])).round(4))  # both sums of squares are 25
+    >>> print(leading_vector(w, jnp.array([1.0, 0.0])).round(4))  # W^T W = [[25, 20], [20, 25]]
     [0.7071 0.7071]
     """
 
@@ -325,9 +324,12 @@ def _krylov(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
 
 @partial(jax.jit, static_argnames="n_steps", inline=True)
 def _gram(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
+    # The bound: with p = 2^n and s the start, of length 1 (u, W u / ||W u|| or a unit vector), let m(i) = s^T G^i s.
+    # The longest column of G^p has at least the length sigma_1^(2 p) / sqrt(k), so m(2 p) >= sigma_1^(4 p) / (4 k). log m
+    # is convex and m(0) = 1, so ||W u||^2 = m(2 p + 1) / m(2 p) >= m(2 p)^(1 / (2 p)).
     wide = w.shape[0] < w.shape[1]
     gram = _matmul(w, w.T) if wide else _matmul(w.T, w)
-    square = jnp.trace(gram)  # of the Frobenius norm
+    square = jnp.trace(gram)  # the Frobenius norm's
     usable = (square > eps * eps) & (square < jnp.inf)
     gram = _squared(gram, n_steps)
     start = _normalise(_matmul(w, u), jnp.zeros(w.shape[:1], jnp.float32), 0.0) if wide else u
