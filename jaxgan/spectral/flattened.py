@@ -325,8 +325,8 @@ def _krylov(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
 @partial(jax.jit, static_argnames="n_steps", inline=True)
 def _gram(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
     # The bound: with p = 2^n and s the start, of length 1 (u, W u / ||W u|| or a unit vector), let m(i) = s^T G^i s.
-    # The longest column of G^p has at least the length sigma_1^(2 p) / sqrt(k), so m(2 p) >= sigma_1^(4 p) / (4 k). log m
-    # is convex and m(0) = 1, so ||W u||^2 = m(2 p + 1) / m(2 p) >= m(2 p)^(1 / (2 p)).
+    # The longest column of G^p has at least the length sigma_1^(2 p) / sqrt(k), so m(2 p) >= sigma_1^(4 p) / (4 k).
+    # log m is convex and m(0) = 1, so ||W u||^2 = m(2 p + 1) / m(2 p) >= m(2 p)^(1 / (2 p)).
     wide = w.shape[0] < w.shape[1]
     gram = _matmul(w, w.T) if wide else _matmul(w.T, w)
     square = jnp.trace(gram)  # the Frobenius norm's
