@@ -26,7 +26,7 @@ CIFAR10 = DataSpec((32, 32, 3), 10, 50_000)
 
 
 def open_spec(name: str, cfg) -> DataSpec:
-    """What one example of a config's data looks like; a ValueError for data that is neither here nor in SPECS."""
+    """What one example of a config's data looks like; a ValueError says which data is neither here nor in SPECS."""
     if name in SPECS:
         return SPECS[name]
     if cfg.data.name == "tfds" and cfg.data.tfds_name == "cifar10":

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import losses
+from jaxgan import draws, losses
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
 
 
@@ -120,7 +120,7 @@ def decode(image: jax.Array, key: jax.Array | None = None) -> jax.Array:
     image = image.astype(jnp.float32)
     if key is None:
         return image / 127.5 - 1.0
-    return image / 128.0 - 1.0 + jax.random.uniform(key, image.shape, maxval=1.0 / 128.0)
+    return image / 128.0 - 1.0 + draws.uniform(key, image.shape, maxval=1.0 / 128.0)
 
 
 def apply(module: nn.Module, variables: dict, *args, advance: tuple[str, ...] = (), **kwargs):
@@ -166,9 +166,9 @@ def two_player(
     def draw(key, num, label=None):
         """Latents, and as many labels: those given, or uniform ones."""
         latent_key, label_key = jax.random.split(key)
-        latent = jax.random.normal(latent_key, (num, options.latent_dim))
+        latent = draws.normal(latent_key, (num, options.latent_dim))
         if num_classes is not None and label is None:
-            label = jax.random.randint(label_key, (num,), 0, num_classes)
+            label = draws.randint(label_key, (num,), 0, num_classes)
         return latent, label
 
     def look(batch, noise_key):

@@ -21,7 +21,7 @@ import dataclasses
 import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple
 
 import flax.struct
@@ -31,7 +31,7 @@ import numpy as np
 import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxgan import averaging, tools
+from jaxgan import averaging, draws, tools
 
 PyTree = Any
 Batch = Mapping[str, Any]
@@ -287,13 +287,30 @@ def purpose_key(run_key: jax.Array, purpose: str, step) -> jax.Array:
     return jax.random.fold_in(jax.random.fold_in(run_key, zlib.crc32(purpose.encode())), step)
 
 
+class Program(NamedTuple):
+    """One of the programs that training compiles.
+
+    Attributes:
+      stage: its index.
+      name: of the turn; or "init", "enter" (a stage), "close" (a round).
+      plays: how often it runs in an average round of the stage; 0 if only once.
+      lower: () -> `jax.stages.Lowered`.
+    """
+
+    stage: int
+    name: str
+    plays: float
+    lower: Callable[[], Any]
+
+
 class Engine:
     """Plays a game on a mesh.
 
     Args:
       game: the game.
       seed: the run's seed; all randomness folds from it.
-      mesh: a `jax.sharding.Mesh` with axis_types Auto; batches are split over all its axes. One device if None.
+      mesh: a `jax.sharding.Mesh` with axes of type Auto and names among `draws.BATCH_AXES`; batches, and what is drawn
+        for them, are split over all its axes. One device if None.
       state_sharding: (tree of `jax.ShapeDtypeStruct`, mesh) -> tree of shardings, for parameters that do not
         fit one device; replicated if None.
       accumulate: micro-batches per move. Gradients, metrics and losses are averaged over them; variables advance
@@ -307,13 +324,22 @@ class Engine:
         self.mesh = mesh or jax.make_mesh(
             (1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1]
         )
+        if not set(self.mesh.axis_names) <= set(draws.BATCH_AXES):
+            raise ValueError(
+                f"the mesh has axes {self.mesh.axis_names}, but an engine splits batches over axes named"
+                f" {' and '.join(draws.BATCH_AXES)}; name them so, or use jaxgan.train.mesh.make_mesh."
+            )
         self.accumulate = accumulate
         self.replicated = NamedSharding(self.mesh, PartitionSpec())
         self.batch_sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
         self._state_sharding = state_sharding
-        # Not device_put: that takes no typed key to a mesh of several processes.
-        self.run_key = jax.jit(lambda: jax.random.key(seed), out_shardings=self.replicated)()
+        self._seed = seed
         self._programs: dict[Any, Any] = {}
+
+    @cached_property
+    def run_key(self) -> jax.Array:
+        # Not device_put: that takes no typed key to a mesh of several processes.
+        return jax.jit(lambda: jax.random.key(self._seed), out_shardings=self.replicated)()
 
     def check_batches(self) -> None:
         """Raises unless the devices can share every stage's batch; whoever trains calls it before anything compiles."""
@@ -355,25 +381,52 @@ class Engine:
         return State(jnp.int32(0), params, opt_state, variables, ema)
 
     @cached_property
+    def key_shape(self) -> jax.ShapeDtypeStruct:
+        """`run_key` as a shape that carries its sharding."""
+        key = jax.eval_shape(lambda: jax.random.key(0))
+        return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=self.replicated)
+
+    @cached_property
     def state_shape(self) -> State:
         """The state as `jax.ShapeDtypeStruct`s that carry their shardings: what a checkpoint is restored into."""
-        shapes = jax.eval_shape(self._init, self.run_key)
         return jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-            shapes,
+            jax.eval_shape(self._init, self.key_shape),
             self.state_shardings,
         )
 
     @cached_property
     def state_shardings(self) -> State:
-        shapes = jax.eval_shape(self._init, self.run_key)
+        shapes = jax.eval_shape(self._init, self.key_shape)
         if self._state_sharding is None:
             return jax.tree.map(lambda _: self.replicated, shapes)
         return self._state_sharding(shapes, self.mesh)
 
+    def batch_shape(self, stage: Stage, spec: DataSpec) -> dict[str, jax.ShapeDtypeStruct]:
+        """A stage's batches of such data as shapes that carry their sharding."""
+
+        def shape_of(shape, dtype):
+            return jax.ShapeDtypeStruct(
+                (stage.batch_size, *shape), dtype, sharding=self.batch_sharding
+            )
+
+        pictures, shape = len(spec.shape) == 3, spec.shape
+        if pictures and stage.resolution is not None:
+            shape = (stage.resolution, stage.resolution, shape[2])
+        batch = {"image": shape_of(shape, jnp.uint8 if pictures else jnp.float32)}
+        if spec.num_classes is not None:
+            batch["label"] = shape_of((), jnp.int32)
+        if spec.condition is not None:
+            batch["condition"] = shape_of(spec.condition, jnp.uint8)
+        return batch
+
     def init(self) -> State:
-        """The state before round 0, each leaf born where it will live."""
-        return jax.jit(self._init, out_shardings=self.state_shardings)(self.run_key)
+        """The state before round 0, each leaf created where it will live."""
+        return self._init_program(self.run_key)
+
+    @cached_property
+    def _init_program(self):
+        return jax.jit(self._init, out_shardings=self.state_shardings)
 
     # Programs ---------------------------------------------------------------------------------------------
 
@@ -401,8 +454,47 @@ class Engine:
             out_shardings=self.state_shardings,
         )
 
+    def _close(self, index: int, stage: Stage):
+        return self._program(
+            (index, "close"),
+            lambda state, images: self._close_round(stage, state, images),
+            in_shardings=(self.state_shardings, self.replicated),
+            out_shardings=self.state_shardings,
+        )
+
     def _program(self, name, function, **shardings):
-        return self.cached(name, lambda: jax.jit(function, donate_argnums=0, **shardings))
+        return self.cached(
+            name, lambda: jax.jit(self._on_mesh(function), donate_argnums=0, **shardings)
+        )
+
+    def _on_mesh(self, function):
+        """The function, traced with the mesh in use: what it draws for a batch is split as the batch is."""
+
+        def traced(*args):
+            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
+                return function(*args)
+
+        return traced
+
+    def programs(self, spec: DataSpec) -> Iterator[Program]:
+        """The programs that training on such data compiles, none of them lowered yet.
+
+        Lowering looks at shapes only: the devices of the mesh need not exist (`jax.experimental.topologies`).
+        """
+        state, key, play = self.state_shape, self.key_shape, jax.ShapeDtypeStruct((), jnp.int32)
+        yield Program(0, "init", 0, partial(self._init_program.lower, key))
+        for index, stage in enumerate(self.game.stages):
+            batch = self.batch_shape(stage, spec)
+            if stage.enter is not None:
+                enter = self._enter(index, stage)
+                yield Program(index, "enter", 0, partial(enter.lower, state, batch, key))
+            for turn in stage.turns:
+                lower = partial(self.program(index, turn).lower, state, batch, key, play)
+                yield Program(index, turn.name, turn.repeat / turn.every, lower)
+            images = jax.ShapeDtypeStruct((), jnp.float32)
+            yield Program(
+                index, "close", 1, partial(self._close(index, stage).lower, state, images)
+            )
 
     def cached(self, name, make: Callable[[], Any]):
         """The program called `name`, a jitted function: what `make()` returned when it was first asked for."""
@@ -518,12 +610,7 @@ class Engine:
                 if turn.fresh_batch:
                     batch, drawn = batch if drawn else self.put(next(batches)), False
                 state, metrics[turn.name] = program(state, batch, self.run_key, np.int32(play))
-        close = self._program(
-            (index, "close"),
-            lambda state, images: self._close_round(stage, state, images),
-            in_shardings=(self.state_shardings, self.replicated),
-            out_shardings=self.state_shardings,
-        )
+        close = self._close(index, stage)
         return close(state, np.float32(self.game.images(step))), metrics
 
     def sample(
@@ -538,42 +625,34 @@ class Engine:
                 "this game makes pictures of examples only: play `transform` on a batch instead of `sample`"
                 " (jaxgan make, with the picture to translate)."
             )
+        return self.sample_program(num, labels is not None, ema, **options)(state, key, labels)
+
+    def sample_program(self, num: int, labelled: bool = False, ema: bool = True, **options):
+        """The program of `sample`: (state, key, labels, None unless `labelled`) -> samples."""
         options = tools.complete(options, self.game.options)
-        program = self.cached(
-            ("sample", num, ema, labels is None, *options.items()),
-            lambda: jax.jit(
-                lambda state, key, labels: self.game.generate(
-                    state.networks(ema), key, num, labels, **options
-                ),
-                out_shardings=self.replicated,
-            ),
+
+        def generate(state, key, labels):
+            if labels is not None:
+                labels = draws.over_devices(jnp.asarray(labels, jnp.int32))
+            return self.game.generate(state.networks(ema), key, num, labels, **options)
+
+        return self.cached(
+            ("sample", num, labelled, ema, *options.items()),
+            lambda: jax.jit(self._on_mesh(generate), out_shardings=self.replicated),
         )
-        return program(state, key, labels)
 
     def transform(self, state: State, key: jax.Array, batch: Batch, ema: bool = True) -> jax.Array:
-        """What the game makes of a batch of examples [B, ...]; any number, on every device alike."""
+        """What the game makes of a batch of examples [B, ...], of any number."""
+
+        def transform(state, key, batch):
+            batch = {name: draws.over_devices(x) for name, x in batch.items()}
+            return self.game.transform(state.networks(ema), key, batch)
+
         program = self.cached(
             ("transform", ema),
-            lambda: jax.jit(
-                lambda state, key, batch: self.game.transform(state.networks(ema), key, batch),
-                out_shardings=self.replicated,
-            ),
+            lambda: jax.jit(self._on_mesh(transform), out_shardings=self.replicated),
         )
         return program(state, key, dict(batch))
-
-    def cost(self, stage_index: int, turn: Turn, batch: Batch) -> tuple[float, float]:
-        """(floating-point operations in an average round, bytes of temporary memory of one play) of a turn.
-
-        XLA's own counts for the compiled program, NaN where the backend gives none. `batch` holds
-        `jax.ShapeDtypeStruct`s of the global batch.
-        """
-        play = jax.ShapeDtypeStruct((), jnp.int32)
-        program = self.program(stage_index, turn)
-        compiled = program.lower(self.state_shape, batch, self.run_key, play).compile()
-        flops = (compiled.cost_analysis() or {}).get("flops", math.nan)
-        memory = compiled.memory_analysis()
-        temporary = math.nan if memory is None else memory.temp_size_in_bytes
-        return flops * turn.repeat / turn.every, temporary
 
 
 def _averaged(params: PyTree, variables: dict[str, PyTree]) -> dict[str, PyTree]:

@@ -11,13 +11,14 @@ from importlib.util import find_spec
 from pathlib import Path
 from types import SimpleNamespace
 
+import chips
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 import results_table
-from on_device_steps import peaks, playing, results, resume, rewrites, runner, table, trajectory
+from on_device_steps import playing, results, resume, rewrites, runner, table, trajectory
 from on_device_steps.runner import Settings, Step
 
 from jaxgan.game import Engine, Game, Loss, Player, Stage, Turn
@@ -439,14 +440,14 @@ def test_the_last_stage_is_entered_at_its_first_round():
 
 
 def test_a_share_of_the_peak_is_said_of_known_devices_only():
-    assert peaks.peak("NVIDIA H100 80GB HBM3", "bfloat16") == 989.4e12
-    assert peaks.peak("NVIDIA H100 PCIe", "float32") == 378e12
-    assert peaks.peak("TPU v5 lite", "float32") == 197e12
-    assert peaks.peak("TPU v5", "float32") == 459e12
-    assert peaks.utilisation(1e12, 0.01, "NVIDIA H100", "bfloat16") == pytest.approx(
+    assert chips.find("NVIDIA H100 80GB HBM3").bfloat16 == 989.4e12
+    assert chips.find("NVIDIA H100 PCIe").float32 == 378e12
+    assert chips.find("TPU v5 lite").float32 == 197e12
+    assert chips.find("TPU v5").float32 == 459e12
+    assert chips.utilisation(1e12, 0.01, "NVIDIA H100", "bfloat16") == pytest.approx(
         1e14 / 989.4e12
     )
-    assert peaks.utilisation(1e12, 0.01, "cpu", "bfloat16") is None
+    assert chips.utilisation(1e12, 0.01, "cpu", "bfloat16") is None
 
 
 def test_the_training_run_says_which_file_is_missing(tmp_path, monkeypatch):

@@ -452,6 +452,15 @@ def test_a_batch_that_does_not_divide_is_refused_with_one_that_does():
         Engine(nothing).check_batches()
 
 
+def test_a_mesh_over_other_axes_is_refused():
+    kinds = (jax.sharding.AxisType.Auto,)
+    mesh = jax.make_mesh((2,), ("model",), axis_types=kinds, devices=jax.devices()[:2])
+    with pytest.raises(
+        ValueError, match=r"axes \('model',\), but an engine splits .* data and fsdp"
+    ):
+        Engine(net_game(), mesh=mesh)
+
+
 def test_devices_agree_on_a_game_with_batch_statistics_and_noise():
     one, _ = play(Engine(net_game(noise=True, ema_half_life_kimg=0.1)), 5, stream=normal_batches())
     eight, _ = play(

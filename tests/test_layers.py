@@ -17,7 +17,7 @@ import pytest
 ROOT = Path(__file__).parents[1] / "jaxgan"
 
 LAYERS = (
-    {"losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment"},
+    {"draws", "losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment"},
     {"nets", "weights", "game", "tools", "adversarial"},
     {"models", "metrics", "data"},
     {"train"},

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from importlib import metadata
 
-from on_device_steps import peaks, timing
+import chips
+
+from on_device_steps import timing
 
 # What jaxgan and the benchmarks import.
 PACKAGES = (
@@ -57,7 +59,7 @@ def rates(task) -> dict:
         ms = _time(jax.jit(lambda x: x @ x), x, seconds)
         flops = 2 * size**3
         found[f"{dtype}_tflops"] = flops / ms / 1e9
-        most = peaks.utilisation(flops, ms / 1e3, task.facts["device"], dtype)
+        most = chips.utilisation(flops, ms / 1e3, task.facts["device"], dtype)
         found[f"{dtype}_of_peak"] = most
     x = jnp.zeros((size, 4 * size), jnp.float32)
     found["copy_gb_per_s"] = 2 * x.nbytes / _time(jax.jit(lambda x: x + 1), x, seconds) / 1e6

@@ -11,7 +11,9 @@ from __future__ import annotations
 import functools
 import gc
 
-from on_device_steps import peaks, timing
+import chips
+
+from on_device_steps import timing
 
 SECONDS = 3.0  # of timing, for each part
 # From small to large: the peak memory of a process only rises.
@@ -109,7 +111,7 @@ def _costs(costs: dict, ms: float, device: str, dtype: str) -> dict:
     return {
         "gflop": gflop,
         "gflop_compiled": sum(of["gflop_compiled"] for of in costs.values()),
-        "utilisation": peaks.utilisation(1e9 * gflop, ms / 1e3, device, dtype),
+        "utilisation": chips.utilisation(1e9 * gflop, ms / 1e3, device, dtype),
         "compile_s": {turn: of["compile_s"] for turn, of in costs.items()},
     }
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import importlib.util
 import time
 
-from on_device_steps import peaks, playing, timing
+import chips
+
+from on_device_steps import playing, timing
 
 RESOLUTION, BATCH, DTYPE = 256, 32, "bfloat16"
 TINY = {"style_dim": 8, "latent_dim": 8, "mapping_layers": 1, "channel_max": 4}
@@ -55,7 +57,7 @@ def run(part: str, task) -> dict:
         "ms": times,
         "images_per_second": {name: 1e3 * batch / ms for name, ms in rounds.items()},
         "gflop": gflop,
-        "utilisation": peaks.utilisation(
+        "utilisation": chips.utilisation(
             1e9 * gflop, rounds["jaxgan"] / 1e3, task.facts["device"], dtype
         ),
         "compile_s": {turn: of["compile_s"] for turn, of in costs.items()},

@@ -3,33 +3,61 @@
 from __future__ import annotations
 
 import math
+import shlex
 
 import jax
 from rich.console import Console
 from rich.table import Table
 
 from jaxgan.config import Run
-from jaxgan.data import Pipeline, Source
-from jaxgan.game import Engine, Stage
+from jaxgan.data import Source
+from jaxgan.game import Engine, Program
 
 MEASURED = 3  # stages, whose programs are compiled; of more, only the first and the last
 
 
-def show(run: Run, engine: Engine, source: Source) -> None:
-    """Prints config, data, players, stages, turns, floating-point operations of a round, and memory."""
+def compile_command(name: str, overrides: list[str]) -> str:
+    """The command that compiles this config for other devices."""
+    changes = f" --set {shlex.join(overrides)}" if overrides else ""
+    return f"python benchmarks/compile_for.py {name} --platform tpu --topology v5e:2x2{changes}"
+
+
+def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
+    """Prints config, data, players, stages, turns, floating-point operations of a round, and memory.
+
+    `elsewhere` is the command that tells what the config costs on devices that are not here.
+    """
     console = Console()
     console.print(
         run.config.to_yaml().strip() if hasattr(run.config, "to_yaml") else str(run.config)
     )
     console.print(f"\ndata: {source.summary}")
-    devices = engine.mesh.devices.flat
-    console.print(f"devices: {len(devices)} x {devices[0].device_kind}\n")
+    count, kind = engine.mesh.size, engine.mesh.devices.flat[0].device_kind
+    console.print(f"devices: {count} x {kind}\n")
+    console.print(_players(engine))
+    measured = _measured(len(engine.game.stages))
+    console.print(_stages(engine, source, measured))
+    if len(measured) < len(engine.game.stages):
+        console.print(
+            f"Of {len(engine.game.stages)} stages only the first and the last are compiled here, to know their cost."
+        )
+    console.print(
+        f"state (parameters, optimisers, averages): {_size(_bytes(engine.state_shape))} in all"
+    )
+    console.print(f"on a TPU or GPU that is not here, from a checkout of jaxgan:\n  {elsewhere}")
 
+
+def _measured(stages: int) -> set[int]:
+    """The stages whose programs are compiled."""
+    return set(range(stages)) if stages <= MEASURED else {0, stages - 1}
+
+
+def _players(engine: Engine) -> Table:
     state = engine.state_shape
     players = Table(title="players")
     for column in ("player", "parameters", "state", "optimiser", "EMA half-life"):
         players.add_column(column, justify="left" if column == "player" else "right")
-    for name, player in run.game.players.items():
+    for name, player in engine.game.players.items():
         players.add_row(
             name,
             f"{_count(state.params[name]):,}",
@@ -37,27 +65,27 @@ def show(run: Run, engine: Engine, source: Source) -> None:
             "none: frozen" if player.optimizer is None else _size(_bytes(state.opt_state[name])),
             f"{player.ema_half_life_kimg:g} kimg" if name in state.ema else "-",
         )
-    console.print(players)
+    return players
 
-    stages = run.game.stages
-    measured = set(range(len(stages)))
-    if len(stages) > MEASURED:
-        measured = {0, len(stages) - 1}
-    turns = Table(title="stages")
+
+def _stages(engine: Engine, source: Source, measured: set[int]) -> Table:
+    count = engine.mesh.size
+    each = "" if count == 1 else f" (work and memory of one of {count} devices)"
+    turns = Table(title=f"stages{each}")
     for column in ("stage", "rounds", "batch of real images", "turn", "moves", "played"):
         turns.add_column(column)
     for column in ("GFLOP a round", "temporary memory"):
         turns.add_column(column, justify="right")
+    programs = {(p.stage, p.name): p for p in engine.programs(source.spec)}
     start = 0
-    for index, stage in enumerate(stages):
-        batch = _batch(source, stage)
-        shape = "x".join(map(str, batch["image"].shape[1:]))
+    for index, stage in enumerate(engine.game.stages):
+        shape = "x".join(map(str, engine.batch_shape(stage, source.spec)["image"].shape[1:]))
         end = "" if stage.until is None else f"{stage.until - 1:,}"
         about = (str(index), f"{start:,} to {end}".strip(), f"{stage.batch_size} x {shape}")
         for turn in stage.turns:
             flops, temporary = math.nan, math.nan
             if index in measured:
-                flops, temporary = engine.cost(index, turn, batch)
+                flops, temporary = _cost(programs[index, turn.name])
             turns.add_row(
                 *about,
                 turn.name,
@@ -68,21 +96,16 @@ def show(run: Run, engine: Engine, source: Source) -> None:
             )
             about = ("", "", "")
         start = stage.until
-    console.print(turns)
-    if len(measured) < len(stages):
-        console.print(
-            f"Of {len(stages)} stages only the first and the last are compiled here, to know their cost."
-        )
-    console.print(f"state (parameters, optimisers, averages): {_size(_bytes(state))} in all")
+    return turns
 
 
-def _batch(source: Source, stage: Stage) -> dict[str, jax.ShapeDtypeStruct]:
-    """The shapes of the stage's batches, as its pipeline makes them."""
-    example = Pipeline(source, seed=0, resolution=stage.resolution).batch(0, 1)
-    return {
-        key: jax.ShapeDtypeStruct((stage.batch_size, *value.shape[1:]), value.dtype)
-        for key, value in example.items()
-    }
+def _cost(program: Program) -> tuple[float, float]:
+    """(floating-point operations in an average round, bytes of temporary memory), both of one device, by XLA's own
+    counts; NaN where the backend gives none."""
+    compiled = program.lower().compile()
+    flops = (compiled.cost_analysis() or {}).get("flops", math.nan)
+    memory = compiled.memory_analysis()
+    return flops * program.plays, math.nan if memory is None else memory.temp_size_in_bytes
 
 
 def _count(tree) -> int:

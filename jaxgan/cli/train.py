@@ -45,7 +45,8 @@ def run(args) -> int:
     if args.distributed:
         jax.distributed.initialize()
     with user_errors():
-        cfg = config.load(args.config, [f"{k}={v}" for k, v in args.named["config"].items()])
+        overrides = [f"{k}={v}" for k, v in args.named["config"].items()]
+        cfg = config.load(args.config, overrides)
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
@@ -56,7 +57,8 @@ def run(args) -> int:
         if prepared.train_options.evaluate_every:
             _ = prepared.protocol  # refuses what this game cannot be measured by
         if args.dry_run:
-            dry_run.show(prepared, engine, source)
+            elsewhere = dry_run.compile_command(args.config, overrides)
+            dry_run.show(prepared, engine, source, elsewhere)
             return 0
         workdir = Path(args.workdir or f"runs/{Path(args.config).stem}")
         prepared.prepare(workdir)

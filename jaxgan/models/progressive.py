@@ -34,7 +34,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import adversarial, losses, penalties, resample
+from jaxgan import adversarial, draws, losses, penalties, resample
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, State, Turn, scale_by_round
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
 from jaxgan.tools import Made, Tool, at_least
@@ -189,11 +189,11 @@ def game(options: Options, spec: DataSpec) -> Game:
     def draw(key, num, label=None):
         """Latents [num, latent_dim] and as many labels, those given or uniform ones; None without classes."""
         latent_key, label_key = jax.random.split(key)
-        latent = jax.random.normal(latent_key, (num, options.latent_dim))
+        latent = draws.normal(latent_key, (num, options.latent_dim))
         if classes is None:
             return latent, None
         if label is None:
-            label = jax.random.randint(label_key, (num,), 0, classes)
+            label = draws.randint(label_key, (num,), 0, classes)
         return latent, label
 
     def make(params, latent, label, level, alpha):

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import adversarial, augment, losses, penalties
+from jaxgan import adversarial, augment, draws, losses, penalties
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn
 from jaxgan.nets import modulated, stylegan2
 from jaxgan.tools import latents
@@ -82,9 +82,9 @@ def game(options: Options, spec: DataSpec) -> Game:
         if modules.num_classes is None:
             labels = None
         elif labels is None:
-            labels = jax.random.randint(label_key, (num,), 0, modules.num_classes)
+            labels = draws.randint(label_key, (num,), 0, modules.num_classes)
         w = modules.every_layer(
-            modules.style(network, jax.random.normal(z_key, (num, options.latent_dim)), labels)
+            modules.style(network, draws.normal(z_key, (num, options.latent_dim)), labels)
         )
         w = latents.truncate(w, network["average"]["style"], truncation, truncation_layers)
         return jnp.clip(
@@ -200,9 +200,9 @@ class Modules:
         """w [num, num_styles, D] with styles mixed, and what it is of before, [num, D]."""
         z_key, layers_key = jax.random.split(key)
         if not self.options.mixing:
-            w = self.style(network, jax.random.normal(z_key, (num, self.options.latent_dim)), label)
+            w = self.style(network, draws.normal(z_key, (num, self.options.latent_dim)), label)
             return self.every_layer(w), w
-        z = jax.random.normal(z_key, (2 * num, self.options.latent_dim))
+        z = draws.normal(z_key, (2 * num, self.options.latent_dim))
         one, other = jnp.split(
             self.style(network, z, None if label is None else jnp.tile(label, 2)), 2
         )
@@ -303,10 +303,8 @@ def mixed_layers(key: jax.Array, num: int, num_styles: int, share: float) -> jax
     """Which layers take their style from a second latent, boolean [num, num_styles]: all from a random one on, not the
     first, in this share of the images (StyleGAN, Section 3.1)."""
     place_key, share_key = jax.random.split(key)
-    place = jax.random.randint(place_key, (num, 1), 1, num_styles)
-    return (jnp.arange(num_styles)[None] >= place) & (
-        jax.random.uniform(share_key, (num, 1)) < share
-    )
+    place = draws.randint(place_key, (num, 1), 1, num_styles)
+    return (jnp.arange(num_styles)[None] >= place) & (draws.uniform(share_key, (num, 1)) < share)
 
 
 def adam(options: Options, every: int) -> optax.GradientTransformation:

@@ -27,7 +27,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import adversarial, losses
+from jaxgan import adversarial, draws, losses
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, joined
 from jaxgan.nets import codebook, perceptual
 from jaxgan.nets.patchgan import PatchCritic
@@ -285,8 +285,8 @@ def second_phase(
         x = adversarial.decode(batch["image"])
         _, indices, _ = autoencoder.encode(joined(params, variables), x)
         target = indices.reshape(x.shape[0], -1)
-        noise = jax.random.randint(random_key, target.shape, 0, options.codes)
-        kept = jax.random.bernoulli(keep_key, options.keep, target.shape)
+        noise = draws.randint(random_key, target.shape, 0, options.codes)
+        kept = draws.bernoulli(keep_key, options.keep, target.shape)
         given = jnp.where(kept, target, noise)
         prefix = jnp.zeros(x.shape[0], jnp.int32) if num_classes is None else batch["label"]
         tokens = jnp.concatenate([options.codes + prefix[:, None], given[:, :-1]], axis=1)

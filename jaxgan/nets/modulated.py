@@ -19,7 +19,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import resample
+from jaxgan import draws, resample
 from jaxgan.nets.equalised import EqualisedDense, equalised_kernel, leaky_relu
 
 FIR = resample.binomial(4)  # the filter of every change of size (StyleGAN2, Appendix B)
@@ -90,7 +90,7 @@ class StyledConv(nn.Module):
         )
         strength = self.param("noise_strength", nn.initializers.zeros, ())
         if noise == "random":
-            added = jax.random.normal(self.make_rng("noise"), (b, height, width, 1))
+            added = draws.normal(self.make_rng("noise"), (b, height, width, 1))
         else:
             added = constant.value[None, :, :, None]
         bias = self.param("bias", nn.initializers.zeros, (self.features,))

@@ -15,7 +15,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import penalties, resample
+from jaxgan import draws, penalties, resample
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm
 
@@ -104,7 +104,7 @@ def patch_penalty(
 
     Source: tamarott/SinGAN; the paper only says WGAN-GP.
     """
-    alpha = jax.random.uniform(key, (real.shape[0], 1, 1, 1))
+    alpha = draws.uniform(key, (real.shape[0], 1, 1, 1))
     between = alpha * real + (1 - alpha) * fake
     gradient = jax.grad(lambda x: jnp.sum(critic(x)))(between)
     norms = penalties.safe_norm(gradient.reshape(-1, gradient.shape[-1]))
@@ -213,7 +213,7 @@ class Ladder:
         return jnp.zeros((1, *self._noise_shape(n, shape)))
 
     def _normal(self, key: jax.Array, n: int, shape: tuple[int, int], num: int) -> jax.Array:
-        return jax.random.normal(jax.random.fold_in(key, n), (num, *self._noise_shape(n, shape)))
+        return draws.normal(jax.random.fold_in(key, n), (num, *self._noise_shape(n, shape)))
 
     def _noise_shape(self, n: int, shape: tuple[int, int]) -> tuple[int, int, int]:
         more = 2 * BORDER if self.noise_padding else 0

@@ -18,6 +18,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan import draws
 from jaxgan.nets.init import normal_002
 
 # What `filter_logits` lets its user choose: all codes, by their probabilities.
@@ -192,7 +193,7 @@ def prefixes(
     transformer: Transformer, key: jax.Array, num: int, labels: jax.Array | None = None
 ) -> jax.Array:
     """What `num` sequences start with: the labels, or random ones (of one start token: that)."""
-    return jax.random.randint(key, (num,), 0, transformer.prefixes) if labels is None else labels
+    return draws.randint(key, (num,), 0, transformer.prefixes) if labels is None else labels
 
 
 def sample(

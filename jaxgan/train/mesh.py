@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from jaxgan.draws import BATCH_AXES
 
 # Smaller arrays are cheaper to copy to every device than to gather when they are needed.
 SMALLEST_SPLIT = 2**16
@@ -22,6 +26,12 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
             f"config.train.devices asks for {count} devices, but JAX sees {len(available)}; set"
             " --config.train.devices=0 to use all there are."
         )
+    return mesh_of(available[:count], fsdp)
+
+
+def mesh_of(devices: Sequence[jax.Device], fsdp: int = 1) -> Mesh:
+    """A mesh of axes ("data", "fsdp") over these devices, which need not exist (`jax.experimental.topologies`)."""
+    count = len(devices)
     if count % fsdp:
         raise ValueError(
             f"config.train.fsdp={fsdp} does not divide the {count} devices; set it to a divisor of {count}."
@@ -29,9 +39,9 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
     # Auto axes: under the default, Explicit ones, ordinary Linen networks fail.
     return jax.make_mesh(
         (count // fsdp, fsdp),
-        ("data", "fsdp"),
+        BATCH_AXES,
         axis_types=(AxisType.Auto, AxisType.Auto),
-        devices=available[:count],
+        devices=devices,
     )
 
 

@@ -151,6 +151,7 @@ def test_dry_run_shows_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
         "batch of real images",
         "8 x 2",
         "state (parameters, optimisers, averages):",
+        "python benchmarks/compile_for.py gan_mixture2d --platform tpu",
     ):
         assert expected in out, expected
 

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from models import battery
 
+from jaxgan import draws
 from jaxgan.adversarial import apply, decode
 from jaxgan.game import DataSpec, Engine
 from jaxgan.models import singan
@@ -467,8 +468,8 @@ def ruled(game):
 
 def step_by_rule(monkeypatch, n):
     """Everything that one step of scale n computes, on weights and random numbers by rule, under golden's names."""
-    monkeypatch.setattr(jax.random, "normal", lambda key, shape: jnp.asarray(by_rule("z", shape)))
-    monkeypatch.setattr(jax.random, "uniform", lambda key, shape: jnp.full(shape, ALPHA))
+    monkeypatch.setattr(draws, "normal", lambda key, shape: jnp.asarray(by_rule("z", shape)))
+    monkeypatch.setattr(draws, "uniform", lambda key, shape: jnp.full(shape, ALPHA))
     game = singan.game(singan.Options(**PARITY_OPTIONS), PARITY)
     params, variables = ruled(game)
     plain = nets.Generator.apply

@@ -87,7 +87,10 @@ def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "ale
         raise ValueError(
             f"lpips compares pictures of equal shape, not {list(x.shape)} with {list(y.shape)}"
         )
-    both = standardise(jnp.concatenate([x, y]), _MEAN, _DEVIATION)
+    # Each pair side by side, x0, y0, x1, ...: halves of a batch lie on different devices, and the maps of one would
+    # move to the other's.
+    both = jnp.stack([x, y], axis=1).reshape(-1, *x.shape[1:])
+    both = standardise(both, _MEAN, _DEVIATION)
     found = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
     if not all(found[name].size for name in maps):
         raise ValueError(
@@ -96,7 +99,9 @@ def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "ale
         )
     total = jnp.zeros(x.shape[0], jnp.float32)
     for name, head in zip(maps, variables["heads"], strict=True):
-        a, b = jnp.split(unit_vectors(found[name]), 2)
+        pairs = unit_vectors(found[name])
+        pairs = pairs.reshape(-1, 2, *pairs.shape[1:])
+        a, b = pairs[:, 0], pairs[:, 1]
         weighted = jnp.square(a - b) * head.reshape(1, 1, 1, -1)
         total += weighted.sum(axis=3).mean(axis=(1, 2))
     return total

@@ -1,0 +1,388 @@
+"""Compiles every program of a config for devices that need not be there, and says what it would cost on them.
+
+    pip install ".[tpu]"                          # brings the TPU compiler; no TPU is needed
+    python benchmarks/compile_for.py sngan_cifar10 --platform tpu --topology v5e:2x2
+    python benchmarks/compile_for.py stylegan2_256 --platform tpu --topology v5e:1x1 --set train.accumulate=4
+    python benchmarks/compile_for.py --all --platform cuda            # an H100; pip install ".[cuda12]"
+    python benchmarks/compile_for.py sngan_cifar10 --platform cpu --devices 8     # how the work is shared, in seconds
+
+One line for each program: a turn of a stage, what enters a stage, the first state, samples. Memory, operations and
+bytes are those of one device. "shared" is devices x (operations of one device) / (operations of the whole program): 1
+where the devices share the work, their number where each does all of it. "at least" is the time of a play by the
+chip's peaks: no program is faster. "estimate" is the TPU compiler's own, in cycles.
+
+Exit status: 0 where every program fits, 1 where one does not, 2 for what cannot be tried.
+
+With `--all`, a config whose batch the devices cannot share is compiled for one of them.
+
+`--platform cpu` compiles for CPU devices what an accelerator would compile, without what is written for CPUs only.
+`--quick` compiles for TPUs ten times as fast, but estimates of time then mean nothing, and the compiler recomputes
+nothing in order to fit: what fits so, fits.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import sys
+import time
+from collections import defaultdict
+from typing import Any, NamedTuple
+
+import chips
+import hlo
+
+SAMPLES = 64  # pictures of the program "sample"
+HOTTEST = 5
+
+
+class Row(NamedTuple):
+    """What one program costs on one device; NaN where the compiler does not say."""
+
+    program: str
+    plays: float
+    seconds: float  # to trace and to compile
+    memory: float  # bytes: arguments, results and temporary ones
+    flops: float
+    whole_flops: float  # of the program before it is split over devices
+    nbytes: float  # to and from the memory
+    cycles: float
+    collectives: dict[str, tuple[int, int]]  # kind: (times, bytes)
+    hottest: list[hlo.Operation]
+    error: str = ""
+
+
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("configs", nargs="*", help="names from `jaxgan list`, or files")
+    parser.add_argument("--all", action="store_true", help="every config that comes with jaxgan")
+    parser.add_argument("--platform", choices=("tpu", "cuda", "cpu"), default="tpu")
+    parser.add_argument(
+        "--topology", default="v5e:2x2", help="of TPUs: v5e:1x1, v5e:2x4, v5p:2x2x1, v6e:2x2"
+    )
+    parser.add_argument(
+        "--devices", type=int, default=0, help="so many (cuda, cpu: 1; tpu: all of the topology)"
+    )
+    parser.add_argument("--set", nargs="*", default=[], help="section.key=value, for all configs")
+    parser.add_argument("--only", default="", help="a regular expression of programs (0/critic)")
+    parser.add_argument("--memory_gib", type=float, help="of a device, in place of the chip's own")
+    parser.add_argument("--quick", action="store_true", help="see above")
+    parser.add_argument("--hot", action="store_true", help=f"also the {HOTTEST} slowest operations")
+    parser.add_argument("--out", help="a file to which each program is added as a JSON line")
+    args = parser.parse_args(arguments)
+    if not args.configs and not args.all:
+        parser.error("name a config (see them with: jaxgan list), or give --all")
+    return args
+
+
+def prepare(args: argparse.Namespace) -> None:
+    """What must be set before JAX is imported."""
+    # Constants live on the CPU: devices that are not there hold none.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # nothing on drivers that are not there
+    if args.platform == "cpu":
+        # Without LLVM's optimisations: they change no operation.
+        flags = f"--xla_force_host_platform_device_count={args.devices or 1} --xla_backend_optimization_level=0"
+        os.environ["XLA_FLAGS"] = f"{os.environ.get('XLA_FLAGS', '')} {flags}"
+    if args.platform == "tpu":
+        os.environ.setdefault("TPU_SKIP_MDS_QUERY", "1")  # asks no metadata server
+        if args.quick:
+            os.environ["JAX_EXEC_TIME_OPTIMIZATION_EFFORT"] = "-1"
+            os.environ["JAX_MEMORY_FITTING_EFFORT"] = "-1"
+
+
+def open_devices(platform: str, topology: str = "", count: int = 0) -> list:
+    """Devices to compile for; those of a CPU are the only ones that exist."""
+    import jax
+    from jax.experimental import topologies
+
+    if platform == "cpu":
+        return jax.devices()[: count or 1]
+    if platform == "cuda":
+        found = topologies.get_topology_desc(
+            platform="cuda", target_config=chips.H100, topology=f"1x1x{count or 1}"
+        )
+        _know_gpus()
+        return list(found.devices)
+    version, _, layout = topology.partition(":")
+    options: dict[str, Any] = {}
+    if layout and math.prod(int(n) for n in layout.split("x")) == 1:
+        options["chips_per_host_bounds"] = (1, 1, 1)
+    if version == "v4":
+        options["chip_config_name"] = "megacore"
+    found = topologies.get_topology_desc(platform="tpu", topology_name=topology, **options)
+    return list(found.devices)[: count or None]
+
+
+def _know_gpus() -> None:
+    """Without a GPU, JAX does not know that "gpu" is CUDA (its issue 23971)."""
+    from jax._src import xla_bridge
+
+    known = xla_bridge.canonicalize_platform
+    xla_bridge.canonicalize_platform = lambda name: (
+        "cuda" if name in ("gpu", "cuda") else known(name)
+    )
+
+
+def as_on_accelerators() -> None:
+    """Makes JAX trace what other platforms than a CPU would run."""
+    import jax
+
+    jax.lax.platform_dependent = lambda *operands, default, **branches: default(*operands)
+
+
+def open_engine(name: str, changes: list[str], devices: list):
+    """(engine, spec of the data) of a config on devices."""
+    import shipped
+
+    from jaxgan import config
+    from jaxgan.game import Engine
+    from jaxgan.train import mesh
+
+    cfg = config.load(name, changes)
+    spec = shipped.open_spec(name, cfg)
+    run = config.make_run(cfg, spec)
+    options = run.train_options
+    engine = Engine(
+        run.game,
+        cfg.seed,
+        mesh.mesh_of(devices, options.fsdp),
+        mesh.state_sharding,
+        options.accumulate,
+    )
+    engine.check_batches()
+    return engine, spec
+
+
+def programs(engine, spec):
+    """Those of training; and, of a game that generates, samples."""
+    from jaxgan.game import Program
+
+    yield from engine.programs(spec)
+    if engine.game.generate is not None:
+        lower = engine.sample_program(SAMPLES).lower
+        yield Program(0, "sample", 0, lambda: lower(engine.state_shape, engine.key_shape, None))
+
+
+def measure(program) -> Row:
+    """Compiles a program; what the compiler refuses is the row's error."""
+    name, started = f"{program.stage}/{program.name}", time.perf_counter()
+    nothing = Row(name, program.plays, *[math.nan] * 6, {}, [])
+    try:
+        lowered = program.lower()
+        compiled = lowered.compile()
+    except Exception as error:
+        seconds = time.perf_counter() - started
+        return nothing._replace(seconds=seconds, error=f"{type(error).__name__}: {error}")
+    seconds = time.perf_counter() - started
+    whole = _flops(lowered)
+    cost, memory, text = (
+        compiled.cost_analysis() or {},
+        compiled.memory_analysis(),
+        compiled.as_text(),
+    )
+    moved = defaultdict(lambda: (0, 0))
+    for found in hlo.collectives(text):
+        times, nbytes = moved[found.kind]
+        moved[found.kind] = times + found.times, nbytes + found.times * found.nbytes
+    operations = hlo.operations(text)
+    return nothing._replace(
+        seconds=seconds,
+        memory=_memory(memory),
+        flops=cost.get("flops", math.nan),
+        whole_flops=whole,
+        nbytes=cost.get("bytes accessed", math.nan),
+        cycles=sum(o.cycles for o in operations) if operations else math.nan,
+        collectives=dict(moved),
+        hottest=operations[:HOTTEST],
+    )
+
+
+def _flops(lowered) -> float:
+    """Operations of a program before it is split and optimised, by XLA's own count."""
+    import jax
+    from jax._src.lib import xla_client
+
+    # `lowered.cost_analysis()` asks the target's backend, and that of an absent GPU counts nothing.
+    module = lowered.compiler_ir("hlo").as_hlo_module()
+    return xla_client._xla.hlo_module_cost_analysis(jax.devices()[0].client, module)["flops"]
+
+
+def _memory(analysis) -> float:
+    if analysis is None:
+        return math.nan
+    # Donated arguments and the results that take their place are one.
+    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
+
+
+def least_seconds(row: Row, chip: chips.Chip, devices: int) -> float:
+    """The time of one play by the chip's peaks."""
+    flops = row.whole_flops / devices if math.isnan(row.flops) else row.flops
+    times = (flops / chip.bfloat16, row.nbytes / chip.bandwidth)
+    return max((t for t in times if not math.isnan(t)), default=math.nan)
+
+
+def complaint(row: Row, memory: float, kind: str) -> str:
+    """A sentence where a program cannot run on the chip; empty where it can."""
+    used = re.search(r"Used ([\d.]+[KMG]) of ([\d.]+[KMG]) hbm", row.error)
+    if used:
+        return f"{row.program} needs {used.group(1)}iB, and a {kind} has {used.group(2)}iB"
+    if row.error:
+        return f"{row.program} does not compile: {row.error.splitlines()[0][:300]}"
+    if row.memory > memory:
+        return f"{row.program} needs {_size(row.memory)}, and a {kind} has {_size(memory)}"
+    return ""
+
+
+def _size(nbytes: float) -> str:
+    return f"{nbytes / 2**30:.1f} GiB" if nbytes >= 2**30 else f"{nbytes / 2**20:.1f} MiB"
+
+
+COLUMNS = "{:<22} {:>9} {:>9} {:>9} {:>8} {:>7} {:>9} {:>9}  {}"
+
+
+def show(row: Row, chip: chips.Chip, devices: int) -> None:
+    def number(value: float, digits: int) -> str:
+        return "-" if math.isnan(value) else f"{value:,.{digits}f}"
+
+    shared = devices * row.flops / row.whole_flops if row.whole_flops else math.nan
+    moved = (
+        f"{kind} {times} x, {nbytes / 2**20:.2f} MiB"
+        for kind, (times, nbytes) in row.collectives.items()
+    )
+    print(
+        COLUMNS.format(
+            row.program,
+            number(row.seconds, 1),
+            number(row.memory / 2**20, 0),
+            number(row.flops / 1e9, 2),
+            number(row.nbytes / 1e9, 2),
+            number(shared, 2),
+            number(1e3 * least_seconds(row, chip, devices), 3),
+            number(1e3 * row.cycles / chip.clock, 3),
+            "; ".join(moved),
+        ),
+        flush=True,
+    )
+
+
+class Summary(NamedTuple):
+    """A config in one line: its largest program, the least time of a round of its last stage, and what does not fit."""
+
+    name: str
+    devices: int
+    batch: int  # of the last stage, over all devices
+    largest: str
+    memory: float
+    least: float
+    problems: list[str]
+
+
+def compile_config(name: str, args: argparse.Namespace, devices: list) -> Summary:
+    """Shows every program of a config."""
+    engine, spec = open_engine(name, args.set, devices)
+    kind = devices[0].device_kind
+    chip = chips.find(kind)
+    memory = chip.memory if args.memory_gib is None else args.memory_gib * 2**30
+    print(f"\n{name} {' '.join(args.set)} on {len(devices)} x {kind}")
+    print(
+        COLUMNS.format(
+            *("program", "compile s", "MiB", "GFLOP", "GB", "shared", "at least", "estimate ms"),
+            "collectives",
+        )
+    )
+    rows, problems = [], []
+    for program in programs(engine, spec):
+        if not re.search(args.only, f"{program.stage}/{program.name}"):
+            continue
+        rows.append(row := measure(program))
+        show(row, chip, len(devices))
+        if args.hot:
+            for operation in row.hottest:
+                print(
+                    f"{'':24}{operation.cycles:>12,} cycles  {operation.source or operation.name}"
+                )
+        problem = complaint(row, memory, kind)
+        problems += [problem] if problem else []
+        if args.out:
+            about = {"config": name, "set": args.set, "device": kind, "devices": len(devices)}
+            with open(args.out, "a") as file:
+                file.write(json.dumps({**about, **row._asdict(), "problem": problem}) + "\n")
+    stage = engine.game.stages[-1]
+    last = [row for row in rows if row.program.startswith(f"{len(engine.game.stages) - 1}/")]
+    least = sum(row.plays * least_seconds(row, chip, len(devices)) for row in last if row.plays)
+    if least > 0:
+        rate = stage.images_per_round / least
+        print(
+            f"a round of the last stage takes at least {1e3 * least:.3f} ms: at most {rate:,.0f} real images a second"
+        )
+    largest = max(rows, key=lambda row: (not math.isnan(row.memory), row.memory), default=None)
+    return Summary(
+        name,
+        len(devices),
+        stage.batch_size,
+        largest.program if largest else "-",
+        largest.memory if largest else math.nan,
+        least,
+        problems,
+    )
+
+
+def summarise(found: list[Summary], kind: str) -> None:
+    """One row of a Markdown table for each config."""
+    print(f"\n| Config | {kind} | Batch | Largest program | Memory of a device | A round | Fits |")
+    print("|---|---|---|---|---|---|---|")
+    for one in found:
+        least = f"at least {1e3 * one.least:.2f} ms" if one.least > 0 else "-"
+        fits = "no: " + "; ".join(one.problems) if one.problems else "yes"
+        print(
+            f"| `{one.name}` | {one.devices} | {one.batch} | {one.largest} | {_size(one.memory)} | {least} | {fits} |"
+        )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    args = parse(arguments)
+    prepare(args)
+    from jaxgan import config
+
+    if args.platform == "cpu":
+        as_on_accelerators()
+    try:
+        devices = open_devices(args.platform, args.topology, args.devices)
+    except Exception as error:
+        extra = {"tpu": "tpu", "cuda": "cuda12"}[args.platform]
+        print(
+            f'no compiler for {args.platform} here; install it with: pip install ".[{extra}]"'
+            f" ({type(error).__name__}: {str(error).splitlines()[0][:200]})",
+            file=sys.stderr,
+        )
+        return 2
+    found = []
+    for name in config.names() if args.all else args.configs:
+        try:
+            found.append(compile_config(name, args, devices))
+        except ValueError as error:
+            print(f"{name} cannot be tried on {len(devices)} devices: {error}", file=sys.stderr)
+            if not args.all:
+                return 2
+            found.append(compile_config(name, args, devices[:1]))
+    if len(found) > 1:
+        summarise(found, devices[0].device_kind)
+    for one in found:
+        for problem in one.problems:
+            print(
+                f"{one.name} does not fit: {problem}. Split the batch (--set train.accumulate=2), give a smaller one"
+                " (--set model.batch_size=...), compute in bfloat16 (--set model.dtype=bfloat16), or take more devices."
+            )
+    return int(any(one.problems for one in found))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

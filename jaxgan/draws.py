@@ -1,0 +1,62 @@
+"""Random numbers for a batch, split over the devices as the batch is.
+
+    draws.normal(key, (num, latent_dim))      the numbers of jax.random.normal, one row for each example
+
+What is computed from a replicated key is replicated: each device would draw the latents of the whole batch, and compute
+on with all of them. These functions draw the same numbers from the same key, and state that their first axis counts
+examples: where a mesh is in use, each device draws its own rows only. `jaxgan.game.Engine` puts its mesh in use while
+it traces a turn. Without a mesh these functions are those of `jax.random`.
+
+The numbers do not depend on the devices: JAX's generator makes each from its position alone.
+"""
+
+from __future__ import annotations
+
+import math
+
+import jax
+import jax.numpy as jnp
+from jax.sharding import AxisType, PartitionSpec
+
+BATCH_AXES = ("data", "fsdp")  # axes of a mesh that a batch is split over
+
+
+def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Standard normal numbers, float32 `shape` = [B, ...].
+
+    >>> normal(jax.random.key(0), (2, 3)).shape
+    (2, 3)
+    """
+    return over_devices(jax.random.normal(key, shape, jnp.float32))
+
+
+def uniform(
+    key: jax.Array, shape: tuple[int, ...], minval: float = 0.0, maxval: float = 1.0
+) -> jax.Array:
+    """Uniform numbers in [minval, maxval), float32 `shape` = [B, ...]."""
+    return over_devices(jax.random.uniform(key, shape, jnp.float32, minval, maxval))
+
+
+def randint(key: jax.Array, shape: tuple[int, ...], minval, maxval) -> jax.Array:
+    """Uniform whole numbers from `minval` to `maxval` - 1, int32 `shape` = [B, ...]."""
+    return over_devices(jax.random.randint(key, shape, minval, maxval, jnp.int32))
+
+
+def bernoulli(key: jax.Array, p, shape: tuple[int, ...]) -> jax.Array:
+    """True with probability `p`, boolean `shape` = [B, ...]."""
+    return over_devices(jax.random.bernoulli(key, jnp.asarray(p, jnp.float32), shape))
+
+
+def over_devices(x: jax.Array) -> jax.Array:
+    """`x` [B, ...] with its rows split over the mesh in use; `x` itself where there is none.
+
+    A mesh is in use inside `jax.set_mesh(mesh)` or `jax.sharding.use_abstract_mesh`. Of its axes, those named in
+    `BATCH_AXES` and of type Auto count. With fewer rows than devices nothing is split.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
+    axes = tuple(name for name, kind in kinds if name in BATCH_AXES and kind == AxisType.Auto)
+    devices = math.prod(mesh.shape[name] for name in axes)
+    if devices == 1 or x.shape[0] < devices:
+        return x
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(axes))

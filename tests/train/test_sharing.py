@@ -1,0 +1,217 @@
+"""On eight devices each does an eighth of the work, in every turn of every config, and sends what the table says.
+
+Two numbers of the compiled program cannot be fooled: 8 x (operations of one device) / (operations of the whole
+program) is 1 where the work is shared, and 8 where every device does all of it; and gradients that are all-reduced have
+as many bytes as the parameters that move. `sharing.csv` beside this file has, for each program, the bytes that one
+device's collectives give back: all-reduces of gradients, batch statistics and metrics; a few of the others where real
+and generated pictures become one batch, or styles are mixed. Programs are those of an accelerator, without what is
+written for CPUs only.
+
+    python tests/train/test_sharing.py CONFIG ...     writes the rows of these configs anew (all, without names)
+"""
+
+from __future__ import annotations
+
+import csv
+import os
+import re
+import sys
+from pathlib import Path
+
+import pytest
+
+TABLE = Path(__file__).with_name("sharing.csv")
+DEVICES = 8
+MOST = 1.1
+
+# Where a config's own batch has too few examples for eight devices, or so few that the update of the parameters, which
+# every device does, is more work than their gradients.
+BATCHES = {
+    "gan_cifar10": 512,
+    "gan_digits": 512,
+    "lsgan_digits": 128,
+    "pix2pix_digits": 128,
+    "pix2pix_facades": 16,
+    "progressive_celebahq": "256,8:32",
+    "progressive_cifar10": 128,
+    "progressive_digits": 128,
+    "singan_china": 128,  # one picture is rebuilt in each generator step, by every device
+    "singan_picture": 128,
+    "sngan_mixture2d": 1024,
+    "vqgan_256": 16,
+}
+# {config: its programs in the suite, a regular expression}: some of every procedure, in seconds each. The others are
+# marked slow.
+QUICK = {
+    "dcgan_digits": "",
+    "gan_digits": "",
+    "pix2pix_digits": "",
+    "progressive_digits": "^1/",
+    "singan_china": "^1/generator",
+    "sngan_digits": "",
+    "stylegan2_digits": "generator|path",
+    "vqgan_digits": "^1/critic|^2/",
+    "wgan_gp_digits": "",
+}
+
+
+def open_engine(name: str, *changes: str):
+    import compile_for
+    import jax
+
+    if name in BATCHES:
+        changes = (f"model.batch_size={BATCHES[name]}", *changes)
+    return compile_for.open_engine(name, list(changes), jax.devices()[:DEVICES])
+
+
+def rows_of(name: str, only: str = "", *changes: str):
+    """{program: (ratio, bytes of the movers' parameters, bytes of a batch of pictures in float32, {kind of collective:
+    bytes})} of a config's turns, of those whose "stage/turn" matches `only`."""
+    import compile_for
+    import jax
+
+    engine, spec = open_engine(name, *changes)
+    found = {}
+    for program in engine.programs(spec):
+        turns = {t.name: t for t in engine.game.stages[program.stage].turns}
+        if program.name not in turns or not re.search(only, f"{program.stage}/{program.name}"):
+            continue
+        row = compile_for.measure(program)
+        assert not row.error, row.error
+        movers = [engine.state_shape.params[p] for p in turns[program.name].players]
+        gradients = sum(x.size * x.dtype.itemsize for x in jax.tree.leaves(movers))
+        collectives = {kind: nbytes for kind, (_, nbytes) in sorted(row.collectives.items())}
+        pictures = 4 * engine.batch_shape(engine.game.stages[program.stage], spec)["image"].size
+        found[row.program] = (
+            DEVICES * row.flops / row.whole_flops,
+            gradients,
+            pictures,
+            collectives,
+        )
+    return found
+
+
+def read_table() -> dict[tuple[str, str], dict[str, int]]:
+    """{(config, program): {kind of collective: bytes}}"""
+    with TABLE.open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    kinds = list(rows[0])[4:]
+    return {(r["config"], r["program"]): {k: int(r[k]) for k in kinds if r[k]} for r in rows}
+
+
+@pytest.fixture
+def accelerators(monkeypatch):
+    """What JAX traces for other platforms than a CPU; nothing of it may be found by other tests, or the other way."""
+    import jax
+
+    def chosen(*operands, default, **branches):
+        return default(*operands)
+
+    jax.clear_caches()
+    monkeypatch.setattr(jax.lax, "platform_dependent", chosen)
+    yield
+    jax.clear_caches()
+
+
+def cases():
+    from jaxgan import config
+
+    for name in config.names():
+        if name in QUICK:
+            yield pytest.param(name, QUICK[name], id=name)
+        if QUICK.get(name) != "":
+            yield pytest.param(name, "", id=f"{name}-all", marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(("name", "only"), list(cases()))
+def test_devices_share_the_work_and_send_what_is_written_down(accelerators, name, only):
+    table = read_table()
+    for program, (ratio, gradients, pictures, collectives) in rows_of(name, only).items():
+        about = f"{name} {program}: {ratio:.2f}, {gradients:,} bytes of gradients, {collectives}"
+        assert ratio < MOST, about
+        assert collectives["all-reduce"] > 0, about
+        # Pictures and latents may move, activations not.
+        moved = sum(nbytes for kind, nbytes in collectives.items() if kind != "all-reduce")
+        assert moved <= pictures + 2**16, about
+        written = table[name, program]
+        for kind, nbytes in collectives.items():
+            # Compilers differ in what they combine and in scalars that they send along.
+            assert kind in written, about
+            assert nbytes <= 1.05 * written[kind] + 4096, about
+
+
+def test_the_table_has_all_programs_and_no_others():
+    from jaxgan import config
+
+    programs = set()
+    for name in config.names():
+        engine, _ = open_engine(name)
+        for index, stage in enumerate(engine.game.stages):
+            programs |= {(name, f"{index}/{turn.name}") for turn in stage.turns}
+    assert read_table().keys() == programs
+
+
+def test_gradients_are_reduced_once(accelerators):
+    """A critic of 128 + 128 pictures in one pass: its all-reduce has the bytes of its gradients, and hardly more."""
+    _, gradients, _, collectives = rows_of("wgan_gp_digits", "critic")["0/critic"]
+    assert gradients <= collectives["all-reduce"]
+
+
+@pytest.mark.parametrize(
+    "changes", [("train.accumulate=2",), pytest.param(("train.fsdp=4",), marks=pytest.mark.slow)]
+)
+def test_micro_batches_and_split_parameters_share_the_work_too(accelerators, changes):
+    for program, (ratio, *_) in rows_of("sngan_digits", "", *changes).items():
+        assert ratio < MOST, (program, ratio)
+
+
+@pytest.mark.parametrize("name", ["sngan_digits", "stylegan2_digits", "progressive_digits"])
+def test_samples_are_shared_too(accelerators, name):
+    import compile_for
+
+    engine, spec = open_engine(name)
+    (program,) = (p for p in compile_for.programs(engine, spec) if p.name == "sample")
+    row = compile_for.measure(program)
+    assert DEVICES * row.flops / row.whole_flops < MOST
+    pictures = compile_for.SAMPLES * 4 * engine.game.sample_shape[0] ** 2
+    assert row.collectives["all-gather"][1] >= pictures * engine.game.sample_shape[2]
+
+
+def write(names: list[str]) -> None:
+    """Measures configs and writes their rows."""
+    from jaxgan import config
+
+    kept = {}
+    if TABLE.exists():
+        with TABLE.open(newline="") as file:
+            kept = {(r["config"], r["program"]): r for r in csv.DictReader(file)}
+    columns = ["config", "program", "ratio", "gradients"]
+    kinds = ["all-reduce", "all-gather", "all-to-all", "collective-permute"]
+    for name in names or config.names():
+        kept = {key: row for key, row in kept.items() if key[0] != name}
+        for program, (ratio, gradients, _, collectives) in rows_of(name).items():
+            assert collectives.keys() <= set(kinds), collectives
+            about = dict(zip(columns, (name, program, f"{ratio:.2f}", gradients), strict=True))
+            kept[name, program] = {**about, **collectives}
+            print(*kept[name, program].values(), flush=True)
+        with TABLE.open("w", newline="") as file:
+            writer = csv.DictWriter(file, [*columns, *kinds], lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(kept[key] for key in sorted(kept, key=_order))
+
+
+def _order(key: tuple[str, str]) -> tuple:
+    stage, name = key[1].split("/")
+    return key[0], int(stage), name
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    os.environ["XLA_FLAGS"] = (
+        f"--xla_force_host_platform_device_count={DEVICES} --xla_backend_optimization_level=0"
+    )
+    import compile_for
+
+    compile_for.as_on_accelerators()
+    write(sys.argv[1:])
