@@ -1,5 +1,6 @@
 """The command that measures a device, rehearsed on a CPU; its runner, with steps that misbehave; the README's block."""
 
+import importlib
 import json
 import os
 import re
@@ -18,7 +19,7 @@ import numpy as np
 import optax
 import pytest
 import results_table
-from on_device_steps import playing, results, resume, rewrites, runner, table, trajectory
+from on_device_steps import playing, results, resume, rewrites, runner, table, timing, trajectory
 from on_device_steps.runner import Settings, Step
 
 from jaxgan.game import Engine, Game, Loss, Player, Stage, Turn
@@ -448,6 +449,21 @@ def test_a_share_of_the_peak_is_said_of_known_devices_only():
         1e14 / 989.4e12
     )
     assert chips.utilisation(1e12, 0.01, "cpu", "bfloat16") is None
+
+
+def test_a_peer_that_fails_is_said_and_no_error():
+    def missing():
+        importlib.import_module("surely_not_installed")
+
+    def fails():
+        raise RuntimeError("no kernel")
+
+    assert timing.peer(lambda: 1) == (1, "")
+    assert timing.peer(missing) == (
+        None,
+        "the package surely_not_installed is not installed here.",
+    )
+    assert timing.peer(fails) == (None, "RuntimeError: no kernel")
 
 
 def test_the_training_run_says_which_file_is_missing(tmp_path, monkeypatch):
