@@ -1,4 +1,4 @@
-"""What accelerators can do, by the name that JAX gives them, from their makers' data sheets; and a GPU as XLA knows it."""
+"""What accelerators can do, by JAX's name for them, from their makers' data sheets; and a GPU as XLA knows it."""
 
 from __future__ import annotations
 

@@ -182,11 +182,7 @@ def measure(program) -> Row:
         return nothing._replace(seconds=seconds, error=f"{type(error).__name__}: {error}")
     seconds = time.perf_counter() - started
     whole = _flops(lowered)
-    cost, memory, text = (
-        compiled.cost_analysis() or {},
-        compiled.memory_analysis(),
-        compiled.as_text(),
-    )
+    cost, text = compiled.cost_analysis() or {}, compiled.as_text()
     moved = defaultdict(lambda: (0, 0))
     for found in hlo.collectives(text):
         times, nbytes = moved[found.kind]
@@ -194,7 +190,7 @@ def measure(program) -> Row:
     operations = hlo.operations(text)
     return nothing._replace(
         seconds=seconds,
-        memory=_memory(memory),
+        memory=hlo.memory(compiled),
         flops=cost.get("flops", math.nan),
         whole_flops=whole,
         nbytes=cost.get("bytes accessed", math.nan),
@@ -212,14 +208,6 @@ def _flops(lowered) -> float:
     # `lowered.cost_analysis()` asks the target's backend, and that of an absent GPU counts nothing.
     module = lowered.compiler_ir("hlo").as_hlo_module()
     return xla_client._xla.hlo_module_cost_analysis(jax.devices()[0].client, module)["flops"]
-
-
-def _memory(analysis) -> float:
-    if analysis is None:
-        return math.nan
-    # Donated arguments and the results that take their place are one.
-    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
-    return held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
 
 
 def least_seconds(row: Row, chip: chips.Chip, devices: int) -> float:

@@ -1,4 +1,4 @@
-"""What is in a compiled program: collectives with their bytes, and its slowest operations, read from the HLO text."""
+"""What is in a compiled program: the memory that it needs and, from its HLO text, collectives and slow operations."""
 
 from __future__ import annotations
 
@@ -37,6 +37,16 @@ class Operation(NamedTuple):
     cycles: int
     name: str
     source: str
+
+
+def memory(compiled) -> float:
+    """Bytes that a compiled program needs: arguments, results and temporary ones; NaN where XLA does not say."""
+    analysis = compiled.memory_analysis()
+    if analysis is None:
+        return math.nan
+    # Donated arguments and the results that take their place are one.
+    held = analysis.argument_size_in_bytes + analysis.output_size_in_bytes
+    return held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
 
 
 def collectives(text: str) -> list[Collective]:

@@ -390,6 +390,178 @@ class TestKrylov:
         np.testing.assert_allclose(jitted, spectral.krylov_iteration(w, u, 4), atol=1e-5)
 
 
+def right_vectors(w):
+    """By falling singular value, as rows."""
+    return np.float32(np.linalg.svd(np.float64(w))[2])
+
+
+class TestGram:
+    @pytest.mark.parametrize("shape", [(24, 16), (16, 24)])
+    @pytest.mark.parametrize("n_steps", [0, 1, 2, 3, 5])
+    def test_it_is_that_many_power_iterations(self, shape, n_steps):
+        w = normal(0, shape)
+        u = right_vectors(w)[:3].sum(0) / np.float32(np.sqrt(3.0))
+        expected = spectral.power_iteration(w, u, 2**n_steps + (shape[0] < shape[1]))
+        np.testing.assert_allclose(spectral.gram_iteration(w, u, n_steps), expected, atol=1e-5)
+
+    @pytest.mark.parametrize("shape", [(24, 16), (16, 24), (40, 3), (3, 40), (200, 100), (64, 64)])
+    @pytest.mark.parametrize("n_steps", [3, 6, spectral.GRAM_STEPS])
+    def test_the_bound_holds_for_any_u(self, shape, n_steps):
+        iterate = jax.jit(partial(spectral.gram_iteration, n_steps=n_steps))
+        for seed in range(3):
+            w = normal(seed, shape)
+            top = svd_norm(w)
+            for u in (*right_vectors(w)[[0, 1, -1]], np.eye(shape[1], dtype=np.float32)[0]):
+                error = 1 - float(spectral.sigma(w, iterate(w, u))) / top
+                assert -1e-6 <= error <= np.log(4 * min(shape)) / 2 ** (n_steps + 2) + 1e-6
+
+    def test_the_default_is_within_a_thousandth(self):
+        assert np.log(4 * 900) / 2 ** (spectral.GRAM_STEPS + 2) <= 1e-3
+
+    def test_equal_singular_values_keep_u(self):
+        u = normal(2, (16,))
+        u /= np.linalg.norm(u)
+        w, _ = np.linalg.qr(normal(0, (24, 16)))
+        for kernel in (w, 3.0 * w.T @ w):
+            np.testing.assert_allclose(spectral.gram_iteration(kernel, u), u, atol=2e-3)
+
+    def test_two_equal_ones_keep_u_in_their_plane(self):
+        left, right = (np.linalg.qr(normal(seed, (16, 16)))[0] for seed in (0, 1))
+        w = np.float32(left * np.concatenate([[1.0, 1.0], np.linspace(0.95, 0.1, 14)]) @ right.T)
+        u = right @ np.float32([0.6, 0.8, *np.zeros(14)])
+        np.testing.assert_allclose(spectral.gram_iteration(w, u), u, atol=2e-3)
+
+    @pytest.mark.parametrize(("n_in", "n_out"), [(24, 16), (16, 24)])
+    def test_rank_one(self, n_in, n_out):
+        a, b = normal(0, (n_in,)), normal(1, (n_out,))
+        u = spectral.gram_iteration(np.outer(a, b), np.eye(n_out, dtype=np.float32)[0])
+        np.testing.assert_allclose(np.abs(u), np.abs(b) / np.linalg.norm(b), atol=1e-6)
+
+    @pytest.mark.parametrize("shape", [(5, 1), (1, 5), (1, 1), (2, 5)])
+    def test_small_ones(self, shape):
+        w = normal(0, shape)
+        u = spectral.gram_iteration(w, np.eye(shape[1], dtype=np.float32)[0])
+        np.testing.assert_allclose(spectral.sigma(w, u), svd_norm(w), rtol=1e-6)
+
+    @pytest.mark.parametrize("scale", [1e-11, 1e-6, 1e6, 1e15])
+    def test_scaled(self, scale):
+        w, u = normal(0, (24, 16)), np.eye(16, dtype=np.float32)[0]
+        found = spectral.gram_iteration(w * np.float32(scale), u)
+        np.testing.assert_allclose(np.abs(found), np.abs(right_vectors(w)[0]), atol=1e-5)
+
+    @pytest.mark.parametrize("shape", [(24, 16), (16, 24)])
+    @pytest.mark.parametrize("scale", [0.0, 1e-20, 1e25])
+    def test_u_stays_where_float32_ends(self, shape, scale):
+        u = normal(2, shape[1:])
+        u /= np.linalg.norm(u)
+        found = spectral.gram_iteration(normal(0, shape) * np.float32(scale), u)
+        np.testing.assert_array_equal(found, u)
+
+    def test_no_gradient_jit_and_vmap(self):
+        w, u = normal(0, (3, 24, 16)), np.eye(16, dtype=np.float32)[:3]
+        gradient = jax.grad(lambda w: spectral.gram_iteration(w, u[0]).sum())(jnp.asarray(w[0]))
+        assert not gradient.any()
+        each = jnp.stack([spectral.gram_iteration(w[i], u[i]) for i in range(3)])
+        np.testing.assert_allclose(
+            jax.jit(jax.vmap(spectral.gram_iteration))(w, u), each, atol=1e-5
+        )
+
+
+def moved_by_adam(seed, shape, steps, rank):
+    """[steps, *shape], a kernel from He's initialisation on, moved by Adam (2e-4, beta 0 and 0.9).
+
+    The gradients are of `rank`, along vectors that turn, with as much noise.
+    """
+    keys = jax.random.split(jax.random.key(seed), 3 + steps)
+    w = jax.random.normal(keys[0], shape) * np.float32(np.sqrt(2.0 / shape[0]))
+    sides = [jax.random.normal(k, (n, rank)) for k, n in zip(keys[1:3], shape, strict=True)]
+
+    def step(carry, inputs):
+        w, second, sides = carry
+        key, i = inputs
+        keys = jax.random.split(key, 3)
+        sides = [
+            0.998 * x + 0.063 * jax.random.normal(k, x.shape)
+            for x, k in zip(sides, keys[:2], strict=True)
+        ]
+        noise = np.float32(np.sqrt(rank)) * jax.random.normal(keys[2], shape)
+        gradient = jnp.matmul(sides[0], sides[1].T) + noise
+        second = 0.9 * second + 0.1 * gradient**2
+        w = w - 2e-4 * gradient / (jnp.sqrt(second / (1.0 - 0.9**i)) + 1e-8)
+        return (w, second, sides), w
+
+    order = jnp.arange(1.0, steps + 1.0)
+    return jax.lax.scan(step, (w, jnp.zeros(shape), sides), (keys[3:], order))[1]
+
+
+def crossing(rate, steps):
+    """[steps, 144, 32]: one singular value is 1, another grows past it by `rate` a step, their vectors are fixed."""
+    left, right = np.linalg.qr(normal(0, (144, 32)))[0], np.linalg.qr(normal(1, (32, 32)))[0]
+    values = np.tile(np.linspace(0.9, 0.1, 32, dtype=np.float32), (steps, 1))
+    values[:, 0], values[:, 1] = 1.0, 1.0 + rate * (np.arange(steps) - steps / 2)
+    return np.einsum("ij,tj,kj->tik", left, values, right)
+
+
+class TestMovingKernels:
+    """sigma against the SVD at each step of a kernel on its way, u from the step before."""
+
+    def error(self, iterate, path):
+        u = spectral.init_u(jax.random.key(0), path[0])
+
+        def step(u, w):
+            u = iterate(w, u)
+            return u, spectral.sigma(w, u)
+
+        found = jax.jit(lambda u, path: jax.lax.scan(step, u, path)[1])(u, path)
+        return np.abs(found / np.linalg.svd(np.float64(path), compute_uv=False)[:, 0] - 1).max()
+
+    @pytest.mark.parametrize(
+        ("shape", "rank"), [((144, 32), 4), ((144, 32), 1), ((9, 64), 4), ((64, 64), 8)]
+    )
+    def test_a_thousand_steps_of_adam(self, shape, rank):
+        """Eight Krylov products once a step were the way before; squarings are no worse, up to rounding."""
+        path = np.asarray(jax.jit(moved_by_adam, static_argnums=(0, 1, 2, 3))(0, shape, 1000, rank))
+        moved = np.linalg.norm(path[-1] - path[0]) / np.linalg.norm(path[0])
+        assert moved > 0.05
+        gram = self.error(spectral.gram_iteration, path)
+        assert gram < 2e-6
+        assert gram < self.error(spectral.krylov_iteration, path) + 1e-6
+
+    @pytest.mark.parametrize("rate", [1e-5, 1e-4, 1e-3, 1e-1])
+    def test_where_the_second_value_overtakes_the_first(self, rate):
+        """u holds nothing of the vector that becomes the first: iterations from u alone stay with the second."""
+        path = crossing(rate, 200 if rate < 1e-2 else 6)
+        assert self.error(spectral.gram_iteration, path) < 1e-3
+        last = 1.0 + rate * (len(path) / 2 - 1)
+        assert self.error(spectral.krylov_iteration, path) > 0.9 * (1.0 - 1.0 / last)
+
+
+class TestLeadingVector:
+    @pytest.mark.parametrize(
+        ("shape", "expected"),
+        [
+            ((300, 128), spectral.gram_iteration),
+            ((128, 300), spectral.gram_iteration),
+            ((140, 130), spectral.krylov_iteration),
+            ((520, 513), spectral.krylov_iteration),
+        ],
+    )
+    def test_it_is_the_faster_one_on_a_cpu(self, shape, expected):
+        w, u = normal(0, shape), normal(1, shape[1:])
+        u /= np.linalg.norm(u)
+        np.testing.assert_allclose(spectral.leading_vector(w, u), expected(w, u), atol=1e-5)
+
+    @pytest.mark.parametrize("platform", ["tpu", "cuda", "rocm"])
+    def test_no_loop_on_accelerators(self, platform):
+        def loops(platform, shape):
+            traced = jax.jit(spectral.leading_vector).trace(jnp.zeros(shape), jnp.zeros(shape[1:]))
+            return "while" in traced.lower(lowering_platforms=(platform,)).as_text()
+
+        assert not loops(platform, (1024, 512))
+        assert loops(platform, (1024, 513))
+        assert loops("cpu", (1024, 512))
+
+
 def explicit(linear, shape):
     """The matrix of a linear map, column by column, in float64."""
     identity = jnp.eye(int(np.prod(shape))).reshape(-1, *shape)

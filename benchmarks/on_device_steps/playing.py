@@ -9,6 +9,7 @@ from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import hlo
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -47,26 +48,13 @@ def _compile(given: tuple[Any, float]) -> dict[str, float]:
         # Of an average round, as the model has them and as XLA left them.
         "gflop": flops(lowered) * often / 1e9,
         "gflop_compiled": flops(compiled) * often / 1e9,
-        "program_mib": program_bytes(compiled) / 2**20,
+        "program_mib": hlo.memory(compiled) / 2**20,
     }
 
 
 def flops(program) -> float:
     """Operations of a lowered or compiled program by XLA's count; NaN where it gives none."""
     return (program.cost_analysis() or {}).get("flops", math.nan)
-
-
-def program_bytes(compiled) -> float:
-    """Memory that a compiled program needs: arguments, results and what lies between; NaN where XLA does not say."""
-    memory = compiled.memory_analysis()
-    if memory is None:
-        return math.nan
-    return (
-        memory.argument_size_in_bytes
-        + memory.output_size_in_bytes
-        + memory.temp_size_in_bytes
-        - memory.alias_size_in_bytes
-    )
 
 
 def prepare(

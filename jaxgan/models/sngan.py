@@ -5,10 +5,10 @@ Koyama 2018, "cGANs with Projection Discriminator", for `conditional`: class-con
 generator, projection critic. Reference implementation: pfnet-research/sngan_projection (Chainer).
 
 Intended differences: `u` advances once per critic step, never in the generator's (the reference iterates in every
-forward pass, the generator's included), by eight products with the kernel and the best vector they span. The
-paper's single power iteration (`spectral_steps=1, krylov=False`) trails a moving kernel: sigma was low by 1 to 10 %
-after 100 steps on small pictures, against less than 0.1 % so. `u` starts converged; the critic moves first in a round;
-convolutions in front of batch normalisation have no bias.
+forward pass, the generator's included), to the kernel's leading singular vector. The paper's single power
+iteration (`spectral_steps=1`) trails a moving kernel: sigma was low by 1 to 10 % after 100 steps on small
+pictures, against less than 0.1 % so. `u` starts converged; the critic moves first in a round; convolutions in front of
+batch normalisation have no bias.
 """
 
 from __future__ import annotations
@@ -29,10 +29,8 @@ class Options(backbones.Options, adversarial.Options):
     dequantise: bool = True
     decay_steps: int = 50_000
     leak: float = 0.1  # of the CNN's and the perceptron's critic
-    # Products with each kernel in a critic step, and whether u is the best vector that they span or the last of them;
-    # 1 and False are the paper's power iteration.
-    spectral_steps: int = 8
-    krylov: bool = True
+    # Power iterations of each kernel in a critic step, 1 in the paper; 0 finds the leading singular vector itself.
+    spectral_steps: int = 0
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -42,7 +40,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         model="sngan",
         pictures="resnet",
         num_classes=adversarial.classes(options, spec),
-        kernel_norm=partial(spectral_norm, n_steps=options.spectral_steps, krylov=options.krylov),
+        kernel_norm=partial(spectral_norm, n_steps=options.spectral_steps or None),
         output_bias=False,
         dtype=adversarial.compute_dtype(options),
     )

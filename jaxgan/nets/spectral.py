@@ -9,11 +9,12 @@ The layer computes with kernel / sigma instead of kernel. `params/<layer>/kernel
 plain layer has it and keeps the values that the initialiser and the optimiser give it; beside it
 there is one vector per kernel, `spectral/<layer>/u`. The rules:
 
-  - u takes `n_steps` of power iteration if and only if the collection "spectral" is mutable in the
-    call. So one `apply(..., mutable=["spectral"])` per critic turn, whose new u serve every other
-    call of that turn (real, fake, penalty) immutably; none in the generator's turn, none at
-    evaluation. sigma is a function of kernel and u, so those calls see the very kernel that the
-    mutable one saw. A layer that one mutable `apply` calls twice iterates twice.
+  - u takes `n_steps` of power iteration, or becomes the leading singular vector, if and only if the
+    collection "spectral" is mutable in the call. So one `apply(..., mutable=["spectral"])` per
+    critic turn, whose new u serve every other call of that turn (real, fake, penalty) immutably;
+    none in the generator's turn, none at evaluation. sigma is a function of kernel and u, so those
+    calls see the very kernel that the mutable one saw. A layer that one mutable `apply` calls twice
+    iterates twice.
   - Initialisation leaves kernel and bias bit for bit as the plain layer's and warms u up.
   - sigma is differentiable in the kernel with u and v constant, and float32 whatever the layer's
     dtypes.
@@ -48,10 +49,9 @@ _LAYERS = (nn.Dense, nn.DenseGeneral, nn.Conv, nn.ConvTranspose, nn.Embed)
 
 def spectral_norm(
     layer_class: type[nn.Module],
-    n_steps: int = 1,
+    n_steps: int | None = 1,
     eps: float = 1e-12,
     init_steps: int = spectral.INIT_STEPS,
-    krylov: bool = False,
 ) -> type[nn.Module]:
     """The spectrally normalised subclass of a Linen layer class.
 
@@ -64,10 +64,9 @@ def spectral_norm(
       n_steps: power iterations in a call that may write the collection "spectral". One, the
         paper's, trails kernels that move fast: in the first few hundred steps of small critics
         (Adam, 2e-4) sigma was seen 5 % low, against 1.5 % with 20. It caught up as they slowed.
+        None takes `jaxgan.spectral.leading_vector` instead: sigma follows such kernels to 1e-3.
       eps: norms up to this count as zero; a kernel of zeros is left as it is.
       init_steps: power iterations at initialisation.
-      krylov: take the best vector that the `n_steps` span (`jaxgan.spectral.krylov_iteration`) and
-        not the last: sigma then follows fast kernels to 1e-3 with 8 steps.
 
     >>> import jax, jax.numpy as jnp
     >>> layer = spectral_norm(nn.Dense)(3)
@@ -90,29 +89,29 @@ def spectral_norm(
             f"spectral_norm does not know where {layer_class.__name__} keeps its kernel; give "
             f"{', '.join(layer.__name__ for layer in _LAYERS)} or a subclass of one."
         )
-    for name, value, least in (("n_steps", n_steps, 1), ("init_steps", init_steps, 0)):
-        if value < least:
-            raise ValueError(f"{name} is {value}; give {least} or more.")
-    return _subclass(layer_class, n_steps, eps, init_steps, krylov)
+    if n_steps is not None and n_steps < 1:
+        raise ValueError(f"n_steps is {n_steps}; give 1 or more, or None.")
+    if init_steps < 0:
+        raise ValueError(f"init_steps is {init_steps}; give 0 or more.")
+    return _subclass(layer_class, n_steps, eps, init_steps)
 
 
 @functools.cache
-def _subclass(layer_class, n_steps, eps, init_steps, krylov) -> type[nn.Module]:
+def _subclass(layer_class, n_steps, eps, init_steps) -> type[nn.Module]:
     namespace = {
         "__module__": layer_class.__module__,
         "__qualname__": layer_class.__qualname__,
         "__doc__": f"{layer_class.__name__} with its kernel divided by its spectral norm.",
         # Without an annotation: a setting of the class, no field of the dataclass.
-        "_spectral_settings": _Settings(n_steps, eps, init_steps, krylov),
+        "_spectral_settings": _Settings(n_steps, eps, init_steps),
     }
     return type(layer_class.__name__, (_SpectralParam, layer_class), namespace)
 
 
 class _Settings(NamedTuple):
-    n_steps: int
+    n_steps: int | None
     eps: float
     init_steps: int
-    krylov: bool
 
 
 class _SpectralParam:
@@ -125,9 +124,10 @@ class _SpectralParam:
         return _normalised(self, value)
 
 
+@jax.named_scope("spectral_norm")  # for profiles and compiled programs
 def _normalised(layer: nn.Module, kernel: jax.Array) -> jax.Array:
     """The layer's kernel / sigma, after moving its u if this call may."""
-    n_steps, eps, init_steps, krylov = layer._spectral_settings
+    n_steps, eps, init_steps = layer._spectral_settings
     # A `mask` is multiplied to the kernel afterwards; the product is what has a norm.
     mask = getattr(layer, "mask", None)
     w = spectral.flatten_kernel(kernel if mask is None else kernel * mask, *_kind(layer))
@@ -148,8 +148,10 @@ def _normalised(layer: nn.Module, kernel: jax.Array) -> jax.Array:
             f"{w.shape[1:]}; pass variables that belong to this network."
         )
     if not initialising and layer.is_mutable_collection(COLLECTION):
-        iterate = spectral.krylov_iteration if krylov else spectral.power_iteration
-        u.value = iterate(w, u.value, n_steps, eps)
+        if n_steps is None:
+            u.value = spectral.leading_vector(w, u.value, eps)
+        else:
+            u.value = spectral.power_iteration(w, u.value, n_steps, eps)
     sigma = spectral.sigma(w, u.value, eps)
     layer.sow("intermediates", "sigma", sigma, reduce_fn=lambda _, latest: latest)
     return spectral.divide(kernel, sigma, eps)

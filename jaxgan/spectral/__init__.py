@@ -4,7 +4,8 @@ Four things that are often taken for one another:
 
   - The spectral norm of a kernel *flattened* to a matrix, which spectral normalisation divides by:
     `flatten_kernel`, `sigma`, `normalised_kernel`, followed by `power_iteration` or
-    `krylov_iteration` (several values: `orthogonal_iteration`), or found at once: `spectral_norm`.
+    `leading_vector`, which is `gram_iteration` or `krylov_iteration` (several values:
+    `orthogonal_iteration`), or found at once: `spectral_norm`.
   - The norm of the convolution as a *map of images*, which depends on size, stride and padding:
     `conv_norm`, `conv_transpose_norm`, and of any linear map: `operator_norm`. Dividing by the
     flattened norm does not make it 1.
@@ -30,12 +31,15 @@ from jaxgan.spectral.constants import (
     max_pool_lipschitz,
 )
 from jaxgan.spectral.flattened import (
+    GRAM_STEPS,
     INIT_STEPS,
     KINDS,
     divide,
     flatten_kernel,
+    gram_iteration,
     init_u,
     krylov_iteration,
+    leading_vector,
     normalised_kernel,
     power_iteration,
     sigma,
@@ -52,6 +56,7 @@ from jaxgan.spectral.rules import LayerNorm
 
 __all__ = [
     "ACTIVATIONS",
+    "GRAM_STEPS",
     "INIT_STEPS",
     "KINDS",
     "LayerNorm",
@@ -63,9 +68,11 @@ __all__ = [
     "conv_transpose_norm",
     "divide",
     "flatten_kernel",
+    "gram_iteration",
     "init_basis",
     "init_u",
     "krylov_iteration",
+    "leading_vector",
     "lipschitz_certificate",
     "lipschitz_lower_bound",
     "max_pool_lipschitz",

@@ -86,6 +86,10 @@ def converge(layer, variables, x, n=300):
     return variables
 
 
+Leading = partial(spectral_norm, n_steps=None)
+each_iteration = pytest.mark.parametrize("wrap", [spectral_norm, Leading], ids=["power", "leading"])
+
+
 class Critic(nn.Module):
     """Two kernels and a norm-free skip: enough to have names, order and depth."""
 
@@ -141,6 +145,22 @@ class TestEveryLayer:
         expected /= np.linalg.norm(expected)
         np.testing.assert_allclose(new["spectral"]["u"], expected, atol=1e-5)
         assert np.abs(expected - u).max() > 1e-3
+
+    def test_without_a_number_of_steps_one_call_finds_the_leading_vector(self, name, key):
+        layer_class, arguments, *_ = LAYERS[name]
+        layer, _, x, kernel, matrix = build(name)
+        variables = layer.init(key, x)
+        leading = spectral_norm(layer_class, n_steps=None)(**arguments)
+        assert_trees_equal(leading.init(key, x), variables)
+        # Another kernel altogether.
+        params = jax.tree.map(lambda p: p[..., ::-1] + 0.1, variables["params"])
+        variables = {"params": params, "spectral": variables["spectral"]}
+        y, new = leading.apply(variables, x, mutable=["spectral", "intermediates"])
+        top = svd_norm(matrix(np.asarray(params[kernel])))
+        np.testing.assert_allclose(new["intermediates"]["sigma"], top, rtol=1e-5)
+        after = {"params": params, "spectral": new["spectral"]}
+        np.testing.assert_array_equal(leading.apply(after, x), y)
+        np.testing.assert_array_equal(layer.apply(after, x), y)
 
     def test_evaluation_moves_nothing_and_sees_what_the_mutable_call_saw(self, name, key):
         layer, _, x, _, _ = build(name)
@@ -249,9 +269,11 @@ def test_training_a_hundred_steps_keeps_sigma_within_a_thousandth(key):
     assert error({"spectral": variables["spectral"]}) > 3e-3
 
 
-def test_remat_recomputes_without_iterating_again(key):
+@each_iteration
+def test_remat_recomputes_without_iterating_again(wrap, key):
     x = example((2, 6, 6, 3))
-    plain, remat = Critic(), nn.remat(Critic)()
+    layers = wrap(nn.Conv), wrap(nn.Dense)
+    plain, remat = Critic(*layers), nn.remat(Critic)(*layers)
     variables = plain.init(key, x)
 
     def loss(critic):
@@ -265,13 +287,15 @@ def test_remat_recomputes_without_iterating_again(key):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6), grads, remat_grads
     )
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), new, remat_new)
+    # A singular vector is as exact as rounding over the gap to the next one.
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), new, remat_new)
     assert_trees_equal(remat.init(key, x)["params"], variables["params"])
 
 
-def test_lifted_vmap_keeps_one_u_per_copy(key):
+@each_iteration
+def test_lifted_vmap_keeps_one_u_per_copy(wrap, key):
     stacked = nn.vmap(
-        spectral_norm(nn.Dense),
+        wrap(nn.Dense),
         variable_axes={"params": 0, "spectral": 0},
         split_rngs={"params": True},
     )(features=4)
@@ -279,7 +303,7 @@ def test_lifted_vmap_keeps_one_u_per_copy(key):
     variables = stacked.init(key, x)
     assert variables["spectral"]["u"].shape == (3, 4)
     y, new = stacked.apply(variables, x, mutable=["spectral"])
-    single = spectral_norm(nn.Dense)(features=4)
+    single = wrap(nn.Dense)(features=4)
     for i in range(3):
         one = jax.tree.map(lambda leaf, i=i: leaf[i], {**variables, **new})
         np.testing.assert_allclose(single.apply(one, x[i]), y[i], rtol=1e-5, atol=1e-6)
@@ -299,8 +323,9 @@ def test_eval_shape_and_grad_of_the_input(key):
     assert all(np.isfinite(g).all() for g in jax.tree.leaves(jax.grad(slope)(variables["params"])))
 
 
-def test_eight_devices_agree_with_one(key):
-    critic, x = Critic(), example((16, 6, 6, 3))
+@each_iteration
+def test_eight_devices_agree_with_one(wrap, key):
+    critic, x = Critic(wrap(nn.Conv), wrap(nn.Dense)), example((16, 6, 6, 3))
     variables = critic.init(key, x)
     mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
     step = jax.jit(lambda v, x: critic.apply(v, x, mutable=["spectral"]))
@@ -310,7 +335,7 @@ def test_eight_devices_agree_with_one(key):
         jax.device_put(x, NamedSharding(mesh, PartitionSpec("data"))),
     )
     np.testing.assert_allclose(sharded, y, rtol=1e-5, atol=1e-6)
-    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-6), new, sharded_new)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, atol=1e-5), new, sharded_new)
 
 
 def test_a_zero_kernel_computes_zero_and_learns(key):
@@ -369,6 +394,7 @@ def test_the_class_is_cached_named_and_configurable(key):
     assert spectral_norm(nn.Conv) is spectral_norm(nn.Conv)
     assert spectral_norm(nn.Conv) is spectral_norm(nn.Conv, n_steps=1)
     assert spectral_norm(nn.Conv) is not spectral_norm(nn.Conv, n_steps=2)
+    assert spectral_norm(nn.Conv) is not spectral_norm(nn.Conv, n_steps=None)
     assert spectral_norm(nn.Conv).__name__ == "Conv"
     assert issubclass(spectral_norm(nn.Conv), nn.Conv)
     x = example((2, 5))
@@ -395,7 +421,7 @@ def test_the_class_is_cached_named_and_configurable(key):
             lambda: spectral_norm(spectral_norm(nn.Conv)),
             r"Conv is spectrally normalised already; wrap it once",
         ),
-        (lambda: spectral_norm(nn.Conv, n_steps=0), r"n_steps is 0; give 1 or more"),
+        (lambda: spectral_norm(nn.Conv, n_steps=0), r"n_steps is 0; give 1 or more, or None"),
         (lambda: spectral_norm(nn.Conv, init_steps=-1), r"init_steps is -1; give 0 or more"),
         (
             lambda: spectral_norm(nn.DenseGeneral)(3, batch_dims=(0,)).init(

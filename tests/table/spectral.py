@@ -76,6 +76,12 @@ def krylov_reference(w, u):
     return np.outer(best, best)
 
 
+def gram_reference(w, u):
+    """The projector on the leading right singular vector, whatever u is."""
+    leading = np.linalg.svd(w)[2][0]
+    return np.outer(leading, leading)
+
+
 def projector(columns):
     return jnp.matmul(columns, columns.T, precision="highest")
 
@@ -217,6 +223,31 @@ CASES = [
         shared=(1,),
         atol=2e-4,
         rtol=1e-3,
+        skip=NO_GRADIENT,
+    ),
+    Case(
+        "spectral.gram_iteration",
+        draw_with_u,
+        gram_reference,
+        # The leading eigenvector of G = [[25, 20], [20, 25]].
+        hand=(((W, U), np.full((2, 2), 0.5)),),
+        call=lambda w, u: projector(spectral.gram_iteration(w, u)[:, None]),
+        wrt=(),
+        scaled=(0,),
+        shared=(1,),
+        atol=1e-5,
+        skip=NO_GRADIENT,
+    ),
+    Case(
+        "spectral.leading_vector",
+        draw_with_u,
+        gram_reference,
+        hand=(((W, U), np.full((2, 2), 0.5)),),
+        call=lambda w, u: projector(spectral.leading_vector(w, u)[:, None]),
+        wrt=(),
+        scaled=(0,),
+        shared=(1,),
+        atol=1e-5,
         skip=NO_GRADIENT,
     ),
     Case(
