@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -100,6 +101,7 @@ def main() -> int:
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
     until = began + 60 * args.minutes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the processes of the step too
     settings = runner.Settings(
         args.out.resolve(), args.cache, until, known, args.earlier, args.tiny
     )

@@ -4,6 +4,7 @@ import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -321,6 +322,38 @@ def test_a_process_that_does_not_even_start_is_an_error(settings, monkeypatch):
     error = ended(settings, "gone")[None]["error"]
     assert error["message"] == "the process ended with exit status 2"
     assert "on_device.py" in error["traceback"]
+
+
+def test_a_worker_whose_parent_was_killed_ends_by_itself(settings):
+    run = runner.Run(unruly("orphan", parts=["hangs"]), settings, 1.0, ())
+    run.task.save(settings.out / "task.json")
+    code = "import sys; from on_device_steps import worker; from on_device_steps.task import Task\n"
+    code += "worker.GRACE = 0; worker.work(Task.load(__import__('pathlib').Path(sys.argv[1])))"
+    child = subprocess.run(
+        [sys.executable, "-c", code, str(settings.out / "task.json")],
+        env=runner.environment(settings.cache),
+        timeout=30,
+    )
+    assert child.returncode == -signal.SIGALRM
+
+
+def test_the_command_takes_its_processes_along_when_it_is_ended(tmp_path):
+    flags = ("--tiny", "--minutes", "5", "--only", "device")
+    script = str(BENCHMARKS / "on_device.py")
+    command = [sys.executable, script, "--out", str(tmp_path), "--cache", str(tmp_path), *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "device: at most 120 s\n"
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        if not children.exists():
+            parent.kill()
+            pytest.skip("this system does not list the children of a process")
+        deadline = time.time() + 10
+        while not (pids := children.read_text().split()) and time.time() < deadline:
+            time.sleep(0.01)
+        parent.terminate()
+        assert parent.wait(20) == 143
+    assert len(pids) == 1
+    assert not Path(f"/proc/{pids[0]}").exists()
 
 
 def test_parts_are_shared_by_workers_and_each_runs_once(settings):
