@@ -1,8 +1,8 @@
 """A few minutes on a GPU or TPU, turned into results: does everything run there, is it right, how fast is it?
 
-    python benchmarks/on_device.py --minutes 9 --out results
-    python benchmarks/on_device.py --minutes 9 --out results --only configs,speed_sngan
-    python benchmarks/on_device.py --minutes 4 --out rehearsal --tiny                       # on a CPU
+    python benchmarks/on_device.py --minutes 9 --out runs/device
+    python benchmarks/on_device.py --minutes 9 --out runs/device --only configs,speed_sngan
+    python benchmarks/on_device.py --minutes 8 --out runs/rehearsal --tiny                  # on a CPU
 
 The steps are in `on_device_steps/table.py`, in order of worth. Each runs in processes of its own and within a bound; a
 step that raises, crashes or hangs is recorded, and the next one runs. After each part of a step a JSON line is
@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
@@ -32,7 +33,9 @@ PACKAGES = ("jax", "jaxlib", "flax", "torch")
 def parse(args: list[str] | None = None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--minutes", type=float, default=9.0, help="the whole ends within so many")
-    parser.add_argument("--out", type=Path, default=Path("on_device"), help="folder of the results")
+    parser.add_argument(
+        "--out", type=Path, default=Path("runs/on_device"), help="folder of the results"
+    )
     parser.add_argument("--earlier", type=Path, help="results file whose steps are not run again")
     parser.add_argument("--only", default="", help="these steps: " + ",".join(table.NAMES))
     parser.add_argument("--tiny", action="store_true", help="tiny sizes: a rehearsal, also on CPUs")
@@ -98,6 +101,7 @@ def main() -> int:
         return 2
     args.out.mkdir(parents=True, exist_ok=True)
     until = began + 60 * args.minutes
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # ends the processes of the step too
     settings = runner.Settings(
         args.out.resolve(), args.cache, until, known, args.earlier, args.tiny
     )

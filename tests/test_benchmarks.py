@@ -1,8 +1,10 @@
 """The command that measures a device, rehearsed on a CPU; its runner, with steps that misbehave; the README's block."""
 
+import importlib
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import textwrap
@@ -18,7 +20,7 @@ import numpy as np
 import optax
 import pytest
 import results_table
-from on_device_steps import playing, results, resume, rewrites, runner, table, trajectory
+from on_device_steps import playing, results, resume, rewrites, runner, table, timing, trajectory
 from on_device_steps.runner import Settings, Step
 
 from jaxgan.game import Engine, Game, Loss, Player, Stage, Turn
@@ -322,6 +324,38 @@ def test_a_process_that_does_not_even_start_is_an_error(settings, monkeypatch):
     assert "on_device.py" in error["traceback"]
 
 
+def test_a_worker_whose_parent_was_killed_ends_by_itself(settings):
+    run = runner.Run(unruly("orphan", parts=["hangs"]), settings, 1.0, ())
+    run.task.save(settings.out / "task.json")
+    code = "import sys; from on_device_steps import worker; from on_device_steps.task import Task\n"
+    code += "worker.GRACE = 0; worker.work(Task.load(__import__('pathlib').Path(sys.argv[1])))"
+    child = subprocess.run(
+        [sys.executable, "-c", code, str(settings.out / "task.json")],
+        env=runner.environment(settings.cache),
+        timeout=30,
+    )
+    assert child.returncode == -signal.SIGALRM
+
+
+def test_the_command_takes_its_processes_along_when_it_is_ended(tmp_path):
+    flags = ("--tiny", "--minutes", "5", "--only", "device")
+    script = str(BENCHMARKS / "on_device.py")
+    command = [sys.executable, script, "--out", str(tmp_path), "--cache", str(tmp_path), *flags]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout.readline() == "device: at most 120 s\n"
+        children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+        if not children.exists():
+            parent.kill()
+            pytest.skip("this system does not list the children of a process")
+        deadline = time.time() + 10
+        while not (pids := children.read_text().split()) and time.time() < deadline:
+            time.sleep(0.01)
+        parent.terminate()
+        assert parent.wait(20) == 143
+    assert len(pids) == 1
+    assert not Path(f"/proc/{pids[0]}").exists()
+
+
 def test_parts_are_shared_by_workers_and_each_runs_once(settings):
     parts = [f"part {i}/{i}" for i in range(20)]  # names that are no file names
     assert runner.run((unruly("many", parts=parts, workers=3),), settings) == {"many": "ok"}
@@ -448,6 +482,21 @@ def test_a_share_of_the_peak_is_said_of_known_devices_only():
         1e14 / 989.4e12
     )
     assert chips.utilisation(1e12, 0.01, "cpu", "bfloat16") is None
+
+
+def test_a_peer_that_fails_is_said_and_no_error():
+    def missing():
+        importlib.import_module("surely_not_installed")
+
+    def fails():
+        raise RuntimeError("no kernel")
+
+    assert timing.peer(lambda: 1) == (1, "")
+    assert timing.peer(missing) == (
+        None,
+        "the package surely_not_installed is not installed here.",
+    )
+    assert timing.peer(fails) == (None, "RuntimeError: no kernel")
 
 
 def test_the_training_run_says_which_file_is_missing(tmp_path, monkeypatch):

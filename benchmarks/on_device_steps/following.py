@@ -22,7 +22,6 @@ import numpy as np
 CONFIG, TINY_CONFIG = "sngan_digits", "sngan_mixture2d"
 TINY_CHANGES = (
     "model.generator_width=8", "model.critic_width=8", "model.batch_size=4", "model.depth=1",
-    "model.spectral_steps=1",
 )  # fmt: skip
 
 

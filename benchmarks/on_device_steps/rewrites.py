@@ -102,7 +102,7 @@ def layers_in(form: str) -> Iterator[None]:
 
 
 def _with_bias(y, bias):
-    return y if bias is None else y + bias.astype(y.dtype)
+    return y if bias is None else y + bias.astype(y.dtype).reshape(1, 1, 1, -1)
 
 
 def _conv(x, kernel, bias=None):

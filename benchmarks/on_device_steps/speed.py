@@ -17,7 +17,8 @@ from on_device_steps import timing
 
 SECONDS = 3.0  # of timing, for each part
 # From small to large: the peak memory of a process only rises.
-CASES = tuple((dtype, batch) for batch in (64, 256) for dtype in ("bfloat16", "float32"))
+DTYPES = ("bfloat16", "float32")
+CASES = tuple((dtype, batch) for batch in (64, 256) for dtype in DTYPES)
 TINY_CASE, TINY_WIDTH = ("float32", 2), 8
 
 
@@ -32,16 +33,15 @@ def run(part: str, task) -> dict:
 
     dtype, batch, *compiled = part.split()
     batch, model = int(batch), task.options["model"]
-    engine, costs = engines(model, task.tiny)[dtype, batch]
+    engine, costs = engines(model, batch, task.tiny)[dtype]
     before = timing.jax_memory()
     play, parameters = round_speed.jaxgan_player(engine)
-    players, note = {"jaxgan": play}, None
-    try:
-        players["torch"], number = torch_player(model, batch, dtype, bool(compiled), task)
+    players = {"jaxgan": play}
+    twin, note = timing.peer(lambda: torch_player(model, batch, dtype, bool(compiled), task))
+    if twin is not None:
+        players["torch"], number = twin
         if number != parameters:
             raise ValueError(f"the contestants differ in parameters: {parameters}, {number}")
-    except ModuleNotFoundError:
-        note = "PyTorch is not installed here."
     times = timing.alternate(players, 0.05 if task.tiny else SECONDS)
     found = {
         "parameters": parameters,
@@ -57,30 +57,30 @@ def run(part: str, task) -> dict:
         found["torch"] = {**_rates(times["torch"], batch), "peak_mib": timing.torch_memory()}
         found["time_ratio"] = times["jaxgan"]["ms"] / times["torch"]["ms"]
     if note:
-        found["note"] = note
-    del players, play
+        found["torch_note"] = note
+    del players, play, twin
     gc.collect()
     return found
 
 
 @functools.cache
-def engines(model: str, tiny: bool) -> dict[tuple[str, int], tuple]:
-    """{(dtype, batch): (engine, {turn: see `playing.compile_all`})}, all compiled together, which is faster."""
+def engines(model: str, batch: int, tiny: bool) -> dict[str, tuple]:
+    """{dtype: (engine, {turn: see `playing.compile_all`})}, compiled together, which is faster."""
     import round_speed
 
     from on_device_steps import playing
 
     width = dict.fromkeys(("generator_width", "critic_width"), TINY_WIDTH) if tiny else {}
+    example = next(round_speed.batches(batch))
     made, lowered = {}, {}
-    for dtype, batch in (TINY_CASE,) if tiny else CASES:
-        engine = round_speed.jaxgan_engine(model, batch, dtype=dtype, **width)
-        made[dtype, batch] = engine
-        for turn, given in playing.lower(engine, 0, next(round_speed.batches(batch))).items():
-            lowered[dtype, batch, turn] = given
+    for dtype in (TINY_CASE[0],) if tiny else DTYPES:
+        made[dtype] = round_speed.jaxgan_engine(model, batch, dtype=dtype, **width)
+        for turn, given in playing.lower(made[dtype], 0, example).items():
+            lowered[dtype, turn] = given
     found = playing.compile_all(lowered)
     return {
-        case: (engine, {key[2]: of for key, of in found.items() if key[:2] == case})
-        for case, engine in made.items()
+        dtype: (engine, {turn: of for (key, turn), of in found.items() if key == dtype})
+        for dtype, engine in made.items()
     }
 
 
@@ -96,9 +96,11 @@ def torch_player(model: str, batch: int, dtype: str, compiled: bool, task):
         torch.backends.cudnn.benchmark = True
         torch.cuda.reset_peak_memory_stats()
     width = TINY_WIDTH if task.tiny else 0
-    return round_speed.torch_player(
+    play, parameters = round_speed.torch_player(
         model, batch, compiled=compiled, device=device, dtype=dtype, width=width
     )
+    play(1)  # if it fails, then here
+    return play, parameters
 
 
 def _rates(times: dict[str, float], batch: int) -> dict[str, float]:

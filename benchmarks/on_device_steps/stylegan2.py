@@ -6,7 +6,6 @@ weights, a sixteenth of R1's turn and a quarter of path length's.
 
 from __future__ import annotations
 
-import importlib.util
 import time
 
 import chips
@@ -35,18 +34,12 @@ def run(part: str, task) -> dict:
     turns, parameters = {}, {}
     turns["jaxgan"], parameters["jaxgan"] = speed.jaxgan_turns(engine, options, image)
     found = {"resolution": resolution, "batch": batch, "dtype": dtype, "compile_all_s": seconds}
-    if importlib.util.find_spec("torch"):
-        device = "cuda" if task.facts["platform"] == "gpu" else "cpu"
-        turns["torch"], parameters["torch"] = speed.torch_turns(
-            options, resolution, image, device, part == "compiled"
-        )
-    else:
-        found["note"] = "PyTorch is not installed here."
+    twin, note = timing.peer(lambda: torch_turns(options, resolution, image, part, task))
+    if twin is not None:
+        turns["torch"], parameters["torch"] = twin
     if len(set(parameters.values())) > 1:
         raise ValueError(f"the contestants differ in parameters: {parameters}")
-    for of in turns.values():
-        for play in of.values():
-            play(), play()
+    _warm_up(turns["jaxgan"])
     times = speed.measure(turns, 1 if task.tiny else 9, options)
     rounds = times["round"]
     gflop = sum(of["gflop"] for of in costs.values())
@@ -64,4 +57,20 @@ def run(part: str, task) -> dict:
         "program_mib": max(of["program_mib"] for of in costs.values()),
         "peak_mib": timing.mib(peak) if peak is not None and peak > before else None,
         "torch_peak_mib": timing.torch_memory() if "torch" in turns else None,
+        **({"torch_note": note} if note else {}),
     }
+
+
+def torch_turns(options, resolution: int, image, part: str, task):
+    """As `stylegan2_speed.torch_turns`, warmed up."""
+    import stylegan2_speed as speed
+
+    device = "cuda" if task.facts["platform"] == "gpu" else "cpu"
+    turns, parameters = speed.torch_turns(options, resolution, image, device, part == "compiled")
+    _warm_up(turns)
+    return turns, parameters
+
+
+def _warm_up(turns: dict) -> None:
+    for play in turns.values():
+        play(), play()

@@ -6,6 +6,9 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from typing import Any
+
+from on_device_steps.results import without_folders
 
 # Plays so many times and waits for the last one to end.
 Player = Callable[[int], None]
@@ -39,6 +42,16 @@ def _seconds(play: Player, times: int) -> float:
     start = time.perf_counter()
     play(times)
     return time.perf_counter() - start
+
+
+def peer(make: Callable[[], Any]) -> tuple[Any, str]:
+    """(what `make()` returns, ""), or (None, why it failed): a peer that fails is no reason to stop."""
+    try:
+        return make(), ""
+    except ModuleNotFoundError as error:
+        return None, f"the package {error.name} is not installed here."
+    except Exception as error:
+        return None, without_folders(f"{type(error).__name__}: {error}")[:300]
 
 
 def jax_memory() -> int | None:

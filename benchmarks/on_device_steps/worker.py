@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import importlib
 import json
+import math
 import os
+import signal
 import time
 import urllib.parse
 from pathlib import Path
@@ -18,12 +20,15 @@ from on_device_steps.task import Task
 
 PARTS = "parts.json"  # the step's parts
 FAILED = "failed.json"  # why a worker could not even list them
+GRACE = 10  # seconds after the step's time
 CLAIM, DONE = ".part", ".done"
 OWN = ("jaxgan", "on_device_steps")  # what is missing of these is an error
 
 
 def work(task: Task) -> int:
     """Runs what is left of the step's parts; returns the exit status of the process."""
+    # Whoever started this process ends it in time; if that one was killed, this does.
+    signal.alarm(max(1, math.ceil(task.left())) + GRACE)
     try:
         module = importlib.import_module(task.module)
         parts = list(module.parts(task))
