@@ -279,7 +279,7 @@ def compile_config(name: str, args: argparse.Namespace, devices: list) -> Summar
     kind = devices[0].device_kind
     chip = chips.find(kind)
     memory = chip.memory if args.memory_gib is None else args.memory_gib * 2**30
-    print(f"\n{name} {' '.join(args.set)} on {len(devices)} x {kind}")
+    print(f"\n{' '.join((name, *args.set))} on {len(devices)} x {kind}")
     print(
         COLUMNS.format(
             *("program", "compile s", "MiB", "GFLOP", "GB", "shared", "at least", "estimate ms"),
