@@ -191,13 +191,19 @@ def measure(program) -> Row:
     return nothing._replace(
         seconds=seconds,
         memory=hlo.memory(compiled),
-        flops=cost.get("flops", math.nan),
+        flops=_counted(cost, "flops"),
         whole_flops=whole,
-        nbytes=cost.get("bytes accessed", math.nan),
+        nbytes=_counted(cost, "bytes accessed"),
         cycles=sum(o.cycles for o in operations) if operations else math.nan,
         collectives=dict(moved),
         hottest=operations[:HOTTEST],
     )
+
+
+def _counted(cost: dict[str, float], name: str) -> float:
+    """A number of a compiled program; what XLA does not know is missing or negative."""
+    value = cost.get(name, math.nan)
+    return value if value >= 0 else math.nan
 
 
 def _flops(lowered) -> float:
