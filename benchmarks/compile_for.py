@@ -8,8 +8,9 @@
 
 One line for each program: a turn of a stage, what enters a stage, the first state, samples. Memory, operations and
 bytes are those of one device. "shared" is devices x (operations of one device) / (operations of the whole program): 1
-where the devices share the work, their number where each does all of it. "at least" is the time of a play by the
-chip's peaks: no program is faster. "estimate" is the TPU compiler's own, in cycles.
+where the devices share the work, their number where each does all of it; exact with `--platform cpu`, since other
+compilers add operations of their own. "at least" is the time of a play by the chip's peaks: no program is faster.
+"estimate" is the TPU compiler's own, in cycles.
 
 Exit status: 0 where every program fits, 1 where one does not, 2 for what cannot be tried.
 
@@ -30,6 +31,7 @@ import re
 import sys
 import time
 from collections import defaultdict
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import chips
@@ -74,8 +76,11 @@ def parse(arguments: list[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--quick", action="store_true", help="see above")
     parser.add_argument("--hot", action="store_true", help=f"also the {HOTTEST} slowest operations")
     parser.add_argument("--out", help="a file to which each program is added as a JSON line")
+    parser.add_argument(
+        "--table", nargs="+", help="such files: shows their table and compiles nothing"
+    )
     args = parser.parse_args(arguments)
-    if not args.configs and not args.all:
+    if not (args.configs or args.all or args.table):
         parser.error("name a config (see them with: jaxgan list), or give --all")
     return args
 
@@ -267,20 +272,8 @@ def show(row: Row, chip: chips.Chip, devices: int) -> None:
     )
 
 
-class Summary(NamedTuple):
-    """A config in one line: its largest program, the least time of a round of its last stage, and what does not fit."""
-
-    name: str
-    devices: int
-    batch: int  # of the last stage, over all devices
-    largest: str
-    memory: float
-    least: float
-    problems: list[str]
-
-
-def compile_config(name: str, args: argparse.Namespace, devices: list) -> Summary:
-    """Shows every program of a config."""
+def compile_config(name: str, args: argparse.Namespace, devices: list) -> list[dict]:
+    """Shows every program of a config, and returns what `--out` receives of each."""
     engine, spec = open_engine(name, args.set, devices)
     kind = devices[0].device_kind
     chip = chips.find(kind)
@@ -292,57 +285,62 @@ def compile_config(name: str, args: argparse.Namespace, devices: list) -> Summar
             "collectives",
         )
     )
-    rows, problems = [], []
+    about = {"config": name, "set": args.set, "device": kind, "devices": len(devices)}
+    found = []
     for program in programs(engine, spec):
         if not re.search(args.only, f"{program.stage}/{program.name}"):
             continue
-        rows.append(row := measure(program))
+        row = measure(program)
         show(row, chip, len(devices))
         if args.hot:
             for operation in row.hottest:
                 print(
                     f"{'':24}{operation.cycles:>12,} cycles  {operation.source or operation.name}"
                 )
-        problem = complaint(row, memory, kind)
-        problems += [problem] if problem else []
+        found.append(
+            {
+                **about,
+                "batch": engine.game.stages[program.stage].batch_size,
+                **row._asdict(),
+                "least": least_seconds(row, chip, len(devices)),
+                "problem": complaint(row, memory, kind),
+            }
+        )
         if args.out:
-            about = {"config": name, "set": args.set, "device": kind, "devices": len(devices)}
             with open(args.out, "a") as file:
-                file.write(json.dumps({**about, **row._asdict(), "problem": problem}) + "\n")
-    stage = engine.game.stages[-1]
-    last = [row for row in rows if row.program.startswith(f"{len(engine.game.stages) - 1}/")]
-    least = sum(row.plays * least_seconds(row, chip, len(devices)) for row in last if row.plays)
-    if least > 0:
-        rate = stage.images_per_round / least
-        print(
-            f"a round of the last stage takes at least {1e3 * least:.3f} ms: at most {rate:,.0f} real images a second"
-        )
-    largest = max(rows, key=lambda row: (not math.isnan(row.memory), row.memory), default=None)
-    return Summary(
-        name,
-        len(devices),
-        stage.batch_size,
-        largest.program if largest else "-",
-        largest.memory if largest else math.nan,
-        least,
-        problems,
+                file.write(json.dumps(found[-1]) + "\n")
+    return found
+
+
+def show_table(rows: list[dict]) -> None:
+    """A Markdown table of programs from `compile_config`: one line for each config on its devices."""
+    print(
+        "\n| Config | Devices | Largest program | Its batch | Memory of a device | It takes | Fits |"
     )
-
-
-def summarise(found: list[Summary], kind: str) -> None:
-    """One row of a Markdown table for each config."""
-    print(f"\n| Config | {kind} | Batch | Largest program | Memory of a device | A round | Fits |")
     print("|---|---|---|---|---|---|---|")
-    for one in found:
-        least = f"at least {1e3 * one.least:.2f} ms" if one.least > 0 else "-"
-        fits = "no: " + "; ".join(one.problems) if one.problems else "yes"
+    runs = defaultdict(list)
+    for row in rows:
+        runs[row["config"], *row["set"], row["device"], row["devices"]].append(row)
+    for (*words, device, devices), run in runs.items():
+        largest = max(run, key=lambda row: (not math.isnan(row["memory"]), row["memory"]))
+        problems = [row["problem"] for row in run if row["problem"]]
         print(
-            f"| `{one.name}` | {one.devices} | {one.batch} | {one.largest} | {_size(one.memory)} | {least} | {fits} |"
+            f"| `{' '.join(words)}` | {devices} x {device} | {largest['program']} | {largest['batch']}"
+            f" | {_size(largest['memory'])} | {_at_least(largest['least'])}"
+            f" | {'no: ' + '; '.join(problems) if problems else 'yes'} |"
         )
+
+
+def _at_least(seconds: float) -> str:
+    return "-" if math.isnan(seconds) else f"at least {1e3 * seconds:.2f} ms"
 
 
 def main(arguments: list[str] | None = None) -> int:
     args = parse(arguments)
+    if args.table:
+        lines = (line for file in args.table for line in Path(file).read_text().splitlines())
+        show_table([json.loads(line) for line in lines])
+        return 0
     prepare(args)
     from jaxgan import config
 
@@ -358,24 +356,25 @@ def main(arguments: list[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 2
-    found = []
+    rows = []
     for name in config.names() if args.all else args.configs:
         try:
-            found.append(compile_config(name, args, devices))
+            rows += compile_config(name, args, devices)
         except ValueError as error:
             print(f"{name} cannot be tried on {len(devices)} devices: {error}", file=sys.stderr)
             if not args.all:
                 return 2
-            found.append(compile_config(name, args, devices[:1]))
-    if len(found) > 1:
-        summarise(found, devices[0].device_kind)
-    for one in found:
-        for problem in one.problems:
-            print(
-                f"{one.name} does not fit: {problem}. Split the batch (--set train.accumulate=2), give a smaller one"
-                " (--set model.batch_size=...), compute in bfloat16 (--set model.dtype=bfloat16), or take more devices."
-            )
-    return int(any(one.problems for one in found))
+            rows += compile_config(name, args, devices[:1])
+    if args.all or len(args.configs) > 1:
+        show_table(rows)
+    problems = [row for row in rows if row["problem"]]
+    for row in problems:
+        print(
+            f"{row['config']} does not fit: {row['problem']}. Split the batch (--set train.accumulate=2), give a"
+            " smaller one (--set model.batch_size=...), compute in bfloat16 (--set model.dtype=bfloat16), or take"
+            " more devices."
+        )
+    return int(bool(problems))
 
 
 if __name__ == "__main__":

@@ -81,6 +81,11 @@ def test_all_programs_of_a_config_are_shown_and_written(compile_here, tmp_path):
     assert 2 * critic["flops"] == pytest.approx(critic["whole_flops"], rel=0.1)
     assert critic["memory"] > critic["collectives"]["all-reduce"][1] > 0
     assert all(name in text for name in names)
+    status, text = compile_here("--table", str(out))
+    assert status == 0
+    largest = max(rows, key=lambda row: row["memory"])
+    assert f"| `gan_mixture2d` | 2 x cpu | {largest['program']} | 256 |" in text
+    assert text.count("\n|") == 3
 
 
 def test_what_does_not_fit_is_one_sentence_whose_way_out_works(compile_here):
