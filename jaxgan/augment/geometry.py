@@ -94,12 +94,43 @@ def _sample(u, size, matrix):
     )
     i, down = _split(at_row, 2 * _period(size[0]))
     j, right = _split(at_column, 2 * _period(size[1]))
-    corners = jax.vmap(_squares)(u, jnp.stack([i, j], axis=-1))  # [B, 2H+10, 2W+10, 2, 2, C]
+    return jax.lax.platform_dependent(
+        u, i, j, down, right, tpu=_between_planes, default=_between_pixels
+    )
+
+
+def _between_pixels(u, i, j, down, right):
+    """Bilinear, between pixel (i, j) [B, h, w] and its neighbours, at (down, right) [B, h, w] from it: [B, h, w, C]."""
+    corners = jax.vmap(_squares)(u, jnp.stack([i, j], axis=-1))  # [B, h, w, 2, 2, C]
     down, right = down[..., None, None], right[..., None]
     upper, lower = corners[..., 0, :, :], corners[..., 1, :, :]
     both = upper + down * (lower - upper)
     left, right_of_it = both[..., 0, :], both[..., 1, :]
     return left + right * (right_of_it - left)
+
+
+def _between_planes(u, i, j, down, right):
+    """`_between_pixels` for TPUs: channels first, and a gather for each corner.
+
+    A TPU keeps arrays in tiles of 8 x 128 of their last two axes, and a gather of 2 x 2 x C pixels puts C last: 3
+    channels take the memory of 128. On 8 images of 256x256 pixels the compiler counts 8.3 GiB for `affine` with the
+    gather of `_between_pixels` and 0.4 GiB with these.
+    """
+    (b, _, width, channels), shape = u.shape, i.shape[1:]
+    planes = jnp.moveaxis(u, 3, 1).reshape(b, channels, -1)
+    first = (i * width + j).reshape(b, -1)
+
+    def corner(offset):
+        return jax.vmap(lambda plane, at: plane.at[:, at].get(mode="promise_in_bounds"))(
+            planes, first + offset
+        )
+
+    down, right = down.reshape(b, 1, -1), right.reshape(b, 1, -1)
+    upper_left, upper_right, lower_left, lower_right = map(corner, (0, 1, width, width + 1))
+    left = upper_left + down * (lower_left - upper_left)
+    right_of_it = upper_right + down * (lower_right - upper_right)
+    y = left + right * (right_of_it - left)
+    return jnp.moveaxis(y.reshape(b, channels, *shape), 1, 3)
 
 
 def _inverse(matrix):

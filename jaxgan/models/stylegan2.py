@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -66,6 +67,7 @@ class Options:
     augmentation_target: float = 0.6  # of E sign C(x) over real pictures
     augmentation_rise_kimg: float = 500.0  # in which p may go from 0 to 1
     dtype: str = "float32"  # of the convolutions: float32 | bfloat16
+    remat: bool = False  # recompute activations in the backward pass: more arithmetic, less memory
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -144,7 +146,7 @@ class Modules:
         self.num_styles = stylegan2.num_styles(spec.shape[0])
         self.num_classes = adversarial.classes(options, spec)
         shared = {"channel_base": options.channel_base, "channel_max": options.channel_max}
-        shared["dtype"] = adversarial.compute_dtype(options)
+        shared |= {"dtype": adversarial.compute_dtype(options), "remat": options.remat}
         self.mapping = stylegan2.Mapping(
             options.style_dim,
             options.mapping_layers,
@@ -215,8 +217,10 @@ class Modules:
     def judge(self, params, variables, picture, label, key):
         """Logits of augmented pictures: the critic sees no others."""
         if self.options.augmentation != "off":
+            augmented = partial(augment.ada, groups=self.options.augmentation_groups)
+            augmented = jax.checkpoint(augmented) if self.options.remat else augmented
             p = variables["critic"]["augmentation"]["ada"].p
-            picture = augment.ada(picture, key, p, self.options.augmentation_groups)
+            picture = augmented(picture, key, p)
         return self.critic.apply({"params": params["critic"]}, picture, label)
 
 

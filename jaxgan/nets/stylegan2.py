@@ -22,6 +22,7 @@ from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, leaky_relu
 from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.modulated import FIR, StyledConv, ToPicture
 from jaxgan.nets.norm import pixel_norm
+from jaxgan.nets.remat import recomputed
 
 CRITICS = ("residual", "plain")
 
@@ -75,7 +76,8 @@ class Synthesis(nn.Module):
     """Styles w [B, num_styles, D] to pictures, float32 [B, resolution, resolution, picture_channels].
 
     A learned constant of 4x4 pixels goes through two styled convolutions at each resolution (one at the first), and
-    each resolution adds to the picture, enlarged so far. `noise`: see `StyledConv`.
+    each resolution adds to the picture, enlarged so far. `noise`: see `StyledConv`; `remat`: recomputes each resolution
+    in the backward pass (`jaxgan.nets.remat`).
     """
 
     resolution: int
@@ -83,25 +85,32 @@ class Synthesis(nn.Module):
     channel_base: int
     channel_max: int
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, w: jax.Array, noise: str = "random") -> jax.Array:
         width = channels(4, self.channel_base, self.channel_max)
         x = self.param("constant", nn.initializers.normal(1.0), (4, 4, width))
         x = jnp.broadcast_to(x.astype(self.dtype), (w.shape[0], *x.shape))
-        picture, size, style = None, 4, 0
+        grow = recomputed(Synthesis.grow, self.remat, static=2)
+        picture, size = None, 4
         while size <= self.resolution:
-            width = channels(size, self.channel_base, self.channel_max)
-            if size > 4:
-                x = StyledConv(width, up=True, name=f"up{size}")(x, w[:, style], noise)
-                style += 1
-            x = StyledConv(width, name=f"conv{size}")(x, w[:, style], noise)
-            style += 1
-            # By the style of the next convolution.
-            added = ToPicture(self.picture_channels, name=f"picture{size}")(x, w[:, style])
-            picture = added if size == 4 else resample.upsample_fir(picture, FIR) + added
+            x, picture = grow(self, size, noise, x, picture, w)
             size *= 2
         return picture
+
+    def grow(self, size: int, noise: str, x: jax.Array, picture: jax.Array | None, w: jax.Array):
+        """(features, picture) at `size` pixels, of those at half of it (the first: features of the same size)."""
+        width = channels(size, self.channel_base, self.channel_max)
+        style = num_styles(size) - 2
+        if size > 4:
+            x = StyledConv(width, up=True, name=f"up{size}")(x, w[:, style - 1], noise)
+        x = StyledConv(width, name=f"conv{size}")(x, w[:, style], noise)
+        # By the style of the next convolution.
+        added = ToPicture(self.picture_channels, name=f"picture{size}")(x, w[:, style + 1])
+        if picture is None:
+            return x, added
+        return x, resample.upsample_fir(picture, FIR) + added
 
 
 def _down(x: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
@@ -113,7 +122,7 @@ class Critic(nn.Module):
 
     At each resolution two 3x3 convolutions, the second to half the size, and, if `residual`, a 1x1 one around them.
     With classes the last layer gives a vector, and the logit is its product with one that a mapping makes of the label
-    (Miyato and Koyama's projection), over the root of their length.
+    (Miyato and Koyama's projection), over the root of their length. `remat`: as of `Synthesis`.
     """
 
     channel_base: int
@@ -123,31 +132,37 @@ class Critic(nn.Module):
     num_classes: int | None = None
     mapping_layers: int = 8
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None) -> jax.Array:
-        size = x.shape[1]
-
-        def width(size):
-            return channels(size, self.channel_base, self.channel_max)
-
-        x = leaky_relu(EqualisedConv(width(size), (1, 1), name="input")(x.astype(self.dtype)))
+        x, size = x.astype(self.dtype), x.shape[1]
+        halve = recomputed(Critic.halve, self.remat, static=2)
+        first = True
         while size > 4:
-            y = leaky_relu(EqualisedConv(width(size), name=f"conv{size}")(x))
-            y = leaky_relu(EqualisedConv(width(size // 2), convolve=_down, name=f"down{size}")(y))
-            if self.residual:
-                skip = EqualisedConv(
-                    width(size // 2), (1, 1), False, convolve=_down, name=f"skip{size}"
-                )(x)
-                y = (y + skip) * jnp.asarray(np.sqrt(0.5), y.dtype)
-            x, size = y, size // 2
+            x, first, size = halve(self, size, first, x), False, size // 2
         x = minibatch_std(x.astype(jnp.float32), self.group_size)
-        x = leaky_relu(EqualisedConv(width(4), name="conv4")(x))
-        x = leaky_relu(EqualisedDense(width(4), name="dense")(x.reshape(x.shape[0], -1)))
+        width = self.width(4)
+        x = leaky_relu(EqualisedConv(width, name="conv4")(x))
+        x = leaky_relu(EqualisedDense(width, name="dense")(x.reshape(x.shape[0], -1)))
         if self.num_classes is None:
             return EqualisedDense(1, name="output")(x)[:, 0]
-        x = EqualisedDense(width(4), name="output")(x)
-        mapping = Mapping(
-            width(4), self.mapping_layers, num_classes=self.num_classes, name="mapping"
-        )
-        return jnp.sum(x * mapping(None, label), axis=-1) / np.float32(np.sqrt(width(4)))
+        x = EqualisedDense(width, name="output")(x)
+        mapping = Mapping(width, self.mapping_layers, num_classes=self.num_classes, name="mapping")
+        return jnp.sum(x * mapping(None, label), axis=-1) / np.float32(np.sqrt(width))
+
+    def width(self, size: int) -> int:
+        return channels(size, self.channel_base, self.channel_max)
+
+    def halve(self, size: int, first: bool, x: jax.Array) -> jax.Array:
+        """Features at half of `size` pixels, of those at `size`; of the picture if `first`."""
+        if first:
+            x = leaky_relu(EqualisedConv(self.width(size), (1, 1), name="input")(x))
+        y = leaky_relu(EqualisedConv(self.width(size), name=f"conv{size}")(x))
+        y = leaky_relu(EqualisedConv(self.width(size // 2), convolve=_down, name=f"down{size}")(y))
+        if not self.residual:
+            return y
+        skip = EqualisedConv(
+            self.width(size // 2), (1, 1), False, convolve=_down, name=f"skip{size}"
+        )(x)
+        return (y + skip) * jnp.asarray(np.sqrt(0.5), y.dtype)
