@@ -569,6 +569,23 @@ def critic_loss(params, real, fake, key, p):
     return losses.hinge.critic(logits(real, for_real), logits(fake, for_fake)) + 0.5 * r1
 
 
+def test_planes_of_a_tpu_are_resampled_as_pixels_are(key):
+    keys = jax.random.split(key, 4)
+    u = jax.random.normal(keys[0], (2, 9, 11, 3))
+    i = jax.random.randint(keys[1], (2, 5, 6), 0, 8)
+    j = jax.random.randint(keys[2], (2, 5, 6), 0, 10)
+    down, right = jax.random.uniform(keys[3], (2, 2, 5, 6))
+
+    def of(form):
+        def squares(u, down, right):
+            return jnp.sum(jnp.square(form(u, i, j, down, right)))
+
+        return form(u, i, j, down, right), jax.grad(squares, (0, 1, 2))(u, down, right)
+
+    ours, theirs = of(geometry._between_planes), of(geometry._between_pixels)
+    jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-5, atol=1e-5), ours, theirs)
+
+
 def test_r1_through_augmentation_inside_jit_is_the_same_on_eight_devices(key):
     keys = jax.random.split(key, 5)
     params = {
