@@ -62,6 +62,7 @@ class Options:
     conditional: bool = False  # on labels
     class_weight: float = 1.0  # of the labels' cross-entropy
     dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
+    remat: bool = False  # recompute activations in the backward pass: more arithmetic, less memory
 
 
 class Phase(NamedTuple):
@@ -181,9 +182,9 @@ def game(options: Options, spec: DataSpec) -> Game:
     features = tuple(
         max(1, min(options.channel_max, options.channel_base // (4 << k))) for k in range(top + 1)
     )
-    dtype = adversarial.compute_dtype(options)
-    generator = GrowingGenerator(sides[0], features, spec.shape[-1], dtype)
-    critic = GrowingCritic(sides[0], features, 1 + (classes or 0), dtype=dtype)
+    shared = {"dtype": adversarial.compute_dtype(options), "remat": options.remat}
+    generator = GrowingGenerator(sides[0], features, spec.shape[-1], **shared)
+    critic = GrowingCritic(sides[0], features, 1 + (classes or 0), **shared)
     fade_images = math.ceil(1000 * options.fade_kimg)
 
     def draw(key, num, label=None):

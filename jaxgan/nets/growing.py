@@ -25,6 +25,7 @@ from jaxgan import resample
 from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, leaky_relu
 from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.norm import pixel_norm
+from jaxgan.nets.remat import recomputed
 
 HE = np.sqrt(2.0)  # the gain of a kernel that a rectifier follows
 activate = partial(leaky_relu, gain=1.0)
@@ -71,24 +72,19 @@ class GrowingGenerator(nn.Module):
       features: channels of each level.
       picture_channels: of the pictures.
       dtype: to compute in.
+      remat: recompute the activations of each level in the backward pass (`jaxgan.nets.remat`).
     """
 
     base: int
     features: tuple[int, ...]
     picture_channels: int
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, latent: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
         """`alpha` in [0, 1] fades level in; None is level alone, as is any alpha at level 0."""
         base, first = self.base, self.features[0]
-
-        def rgb(x, k):
-            layer = EqualisedConv(
-                self.picture_channels, (1, 1), dtype=self.dtype, name=f"to_rgb{k}"
-            )
-            return layer(x).astype(jnp.float32)
-
         # On the hypersphere of radius sqrt(D). The first layer is a base x base convolution of one pixel, whose He
         # constant counts base^2 D inputs.
         x = pixel_norm(latent).astype(self.dtype)
@@ -100,14 +96,24 @@ class GrowingGenerator(nn.Module):
         x = pixel_norm(activate(x))
         x = EqualisedConv(first, gain=HE, dtype=self.dtype, name="conv")(x)
         x = below = pixel_norm(activate(x))
+        grow = recomputed(GrowingGenerator.grow, self.remat, static=2)
         for k in range(1, level + 1):
             if self.is_initializing():
-                rgb(x, k - 1)
-            below, x = x, GeneratorBlock(self.features[k], self.dtype, name=f"block{k}")(x)
-        picture = rgb(x, level)
+                self.rgb(x, k - 1)
+            below, x = x, grow(self, k, k == level, x)
+        picture = x if level else self.rgb(x, 0)
         if level == 0 or alpha is None:
             return picture
-        return blend(resample.upsample_nearest(rgb(below, level - 1)), picture, alpha)
+        return blend(resample.upsample_nearest(self.rgb(below, level - 1)), picture, alpha)
+
+    def grow(self, k: int, last: bool, x: jax.Array) -> jax.Array:
+        """Level k's features of those below; its picture if `last`."""
+        x = GeneratorBlock(self.features[k], self.dtype, name=f"block{k}")(x)
+        return self.rgb(x, k) if last else x
+
+    def rgb(self, x: jax.Array, k: int) -> jax.Array:
+        layer = EqualisedConv(self.picture_channels, (1, 1), dtype=self.dtype, name=f"to_rgb{k}")
+        return layer(x).astype(jnp.float32)
 
 
 class GrowingCritic(nn.Module):
@@ -119,26 +125,20 @@ class GrowingCritic(nn.Module):
     # Of the minibatch standard deviation; the whole batch where this does not divide it.
     group_size: int = 4
     dtype: jnp.dtype = jnp.float32
+    remat: bool = False
 
     @nn.compact
     def __call__(self, picture: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
         """`alpha` in [0, 1] fades level in; None is level alone, as is any alpha at level 0."""
-        first = self.features[0]
-
-        def from_rgb(picture, k):
-            layer = EqualisedConv(
-                self.features[k], (1, 1), gain=HE, dtype=self.dtype, name=f"from_rgb{k}"
-            )
-            return activate(layer(picture))
-
-        picture = picture.astype(self.dtype)
-        x = from_rgb(picture, level)
+        first, picture = self.features[0], picture.astype(self.dtype)
+        halve = recomputed(GrowingCritic.halve, self.remat, static=2)
+        x = picture if level else self.from_rgb(picture, 0)
         for k in range(level, 0, -1):
-            x = CriticBlock(self.features[k - 1], self.dtype, name=f"block{k}")(x)
+            x = halve(self, k, k == level, x)
             if k == level and alpha is not None:
-                x = blend(from_rgb(resample.avg_pool(picture), level - 1), x, alpha)
+                x = blend(self.from_rgb(resample.avg_pool(picture), level - 1), x, alpha)
             elif self.is_initializing():
-                from_rgb(picture, k - 1)
+                self.from_rgb(picture, k - 1)
         # At full precision from here on: differences of logits are small beside them.
         size = self.group_size if x.shape[0] % self.group_size == 0 else 0
         x = minibatch_std(x.astype(jnp.float32), size)
@@ -146,3 +146,12 @@ class GrowingCritic(nn.Module):
         x = x.reshape(x.shape[0], -1)
         x = activate(EqualisedDense(first, gain=HE, name="dense")(x))
         return EqualisedDense(self.outputs, name="output")(x)
+
+    def halve(self, k: int, first: bool, x: jax.Array) -> jax.Array:
+        """Features below level k, of its own; of the picture if `first`."""
+        x = self.from_rgb(x, k) if first else x
+        return CriticBlock(self.features[k - 1], self.dtype, name=f"block{k}")(x)
+
+    def from_rgb(self, picture: jax.Array, k: int) -> jax.Array:
+        options = {"gain": HE, "dtype": self.dtype, "name": f"from_rgb{k}"}
+        return activate(EqualisedConv(self.features[k], (1, 1), **options)(picture))
