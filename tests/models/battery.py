@@ -105,3 +105,34 @@ def check_devices(game, spec, rounds, devices=8, rtol=1e-4):
         a = np.concatenate([np.ravel(x) for x in jax.tree.leaves(params)])
         b = np.concatenate([np.ravel(x) for x in jax.tree.leaves(many.params[name])])
         assert np.linalg.norm(a - b) <= rtol * np.linalg.norm(a), name
+
+
+def check_remat(kept, again, spec, stage=0):
+    """A game that recomputes activations: the other's parameters, and its losses and gradients up to rounding."""
+    state = Engine(kept).init()
+    recomputed = jax.eval_shape(Engine(again)._init, jax.random.key(0))
+    assert jax.tree.structure(state) == jax.tree.structure(recomputed)
+    data = batch(spec, stage, kept.stages[stage], 0)
+
+    def found(turn):
+        def loss(moving):
+            params = {**state.params, **moving}
+            return turn.loss(params, state.variables, data, jax.random.key(9)).value
+
+        movers = {name: state.params[name] for name in turn.players}
+        lowered = jax.jit(jax.value_and_grad(loss)).lower(movers)
+        return lowered.as_text().count("optimization_barrier"), lowered.compile()(movers)
+
+    for turn, other in zip(kept.stages[stage].turns, again.stages[stage].turns, strict=True):
+        (barriers, (value, gradient)), (more, (value_again, gradient_again)) = (
+            found(turn),
+            found(other),
+        )
+        assert more > barriers, turn.name  # what keeps XLA from reading kept activations
+        np.testing.assert_allclose(value_again, value, rtol=1e-5, err_msg=turn.name)
+        far = jax.tree.map(
+            lambda a, b: float(jnp.linalg.norm(a - b) / (jnp.linalg.norm(a) + 1e-6)),
+            gradient,
+            gradient_again,
+        )
+        assert max(jax.tree.leaves(far)) < 1e-4, turn.name

@@ -463,3 +463,8 @@ def test_bfloat16_grows_for_500_rounds_without_nan():
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(battery.host(state)))
     assert seen[-1]["critic/level"] == 1
     assert set(engine.traces().values()) == {1}
+
+
+@pytest.mark.parametrize("stage", [1, 2])
+def test_recomputed_activations_change_neither_parameters_nor_gradients(stage):
+    battery.check_remat(tiny(), tiny(remat=True), TINY, stage)

@@ -185,36 +185,7 @@ def test_resumes_bit_for_bit_between_the_regularisers(tiny, played):
 
 def test_recomputed_activations_change_neither_parameters_nor_gradients():
     changes = dict(conditional=True, augmentation="fixed", augmentation_p=0.9, batch_size=4)
-    kept, again = (make(TINY, **changes, remat=remat) for remat in (False, True))
-    state, recomputed = (jax.eval_shape(Engine(game).init) for game in (kept, again))
-    assert jax.tree.structure(state) == jax.tree.structure(recomputed)
-    state = Engine(kept).init()
-    batch = battery.batch(TINY, 0, kept.stages[0], 0)
-
-    def found(game, name):
-        turn = turn_of(game, name)
-
-        def loss(moving):
-            params = {**state.params, **moving}
-            return turn.loss(params, state.variables, batch, jax.random.key(9)).value
-
-        movers = {player: state.params[player] for player in turn.players}
-        lowered = jax.jit(jax.value_and_grad(loss)).lower(movers)
-        return lowered.as_text(), lowered.compile()(movers)
-
-    for turn in kept.stages[0].turns:
-        (plain, (value, gradient)), (text, (value_again, gradient_again)) = (
-            found(game, turn.name) for game in (kept, again)
-        )
-        assert "optimization_barrier" in text
-        assert "optimization_barrier" not in plain
-        np.testing.assert_allclose(value_again, value, rtol=1e-5, err_msg=turn.name)
-        far = jax.tree.map(
-            lambda a, b: float(jnp.linalg.norm(a - b) / (jnp.linalg.norm(a) + 1e-6)),
-            gradient,
-            gradient_again,
-        )
-        assert max(jax.tree.leaves(far)) < 1e-4, turn.name
+    battery.check_remat(*(make(TINY, **changes, remat=remat) for remat in (False, True)), TINY)
 
 
 def test_one_and_eight_devices_agree():
