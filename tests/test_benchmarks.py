@@ -356,6 +356,30 @@ def test_the_command_takes_its_processes_along_when_it_is_ended(tmp_path):
     assert not Path(f"/proc/{pids[0]}").exists()
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_the_middle_of_a_start_leaves_no_process_behind(settings, monkeypatch, number):
+    class Ended(BaseException): ...
+
+    def end(*_):
+        raise Ended
+
+    started, popen = [], subprocess.Popen
+
+    def start(*args, **kwargs):
+        started.append(popen(*args, **kwargs))
+        signal.raise_signal(number)
+        return started[-1]
+
+    monkeypatch.setattr(runner.subprocess, "Popen", start)
+    before = signal.signal(number, end)
+    try:
+        with pytest.raises(Ended):
+            runner.run((unruly("starting", parts=["hangs"]),), settings)
+    finally:
+        signal.signal(number, before)
+    assert [process.poll() for process in started] == [-signal.SIGKILL]
+
+
 def test_parts_are_shared_by_workers_and_each_runs_once(settings):
     parts = [f"part {i}/{i}" for i in range(20)]  # names that are no file names
     assert runner.run((unruly("many", parts=parts, workers=3),), settings) == {"many": "ok"}

@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,7 @@ class Run:
         dataclasses.replace(self.task, worker=number).save(path)
         script = str(FOLDER / "on_device.py")
         command = [sys.executable, script, "--step", self.step.name, "--task", str(path)]
-        with self._stderr(number).open("wb") as stderr:
+        with self._stderr(number).open("wb") as stderr, unbroken():
             self.processes[number] = subprocess.Popen(
                 command,
                 env=environment(self.settings.cache),
@@ -218,10 +218,11 @@ class Run:
         self._record(number, "timeout", error=error)
 
     def _kill(self, number: int) -> None:
-        process = self.processes.pop(number)
+        process = self.processes[number]
         with contextlib.suppress(ProcessLookupError):  # nothing of it is left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        del self.processes[number]  # last, so that `play` still knows of it where a signal interrupts
 
     def _record(self, number: int, status: str, **told: Any) -> bool:
         """Writes the line of what a worker was at, if it was at anything."""
@@ -285,6 +286,23 @@ class Run:
                 text = self._stderr(number).read_bytes()[-STDERR_BYTES:]
                 if text:
                     kept.write(f"== {self.step.name}, worker {number}\n".encode() + text + b"\n")
+
+
+@contextlib.contextmanager
+def unbroken() -> Iterator[None]:
+    """Delays SIGTERM and SIGINT until the body has ended: in the middle of its start, a process has no owner."""
+    arrived: list[int] = []
+    before = {
+        number: signal.signal(number, lambda number, _: arrived.append(number))
+        for number in (signal.SIGTERM, signal.SIGINT)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        for number in arrived:
+            signal.raise_signal(number)
 
 
 def _signal_or_status(code: int) -> str:
