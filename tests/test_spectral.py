@@ -542,24 +542,24 @@ class TestLeadingVector:
         [
             ((300, 128), spectral.gram_iteration),
             ((128, 300), spectral.gram_iteration),
-            ((140, 130), spectral.krylov_iteration),
-            ((520, 513), spectral.krylov_iteration),
+            ((300, 129), spectral.krylov_iteration),
+            ((129, 300), spectral.krylov_iteration),
         ],
     )
-    def test_it_is_the_faster_one_on_a_cpu(self, shape, expected):
+    def test_which_one_it_is_on_a_cpu(self, shape, expected):
         w, u = normal(0, shape), normal(1, shape[1:])
         u /= np.linalg.norm(u)
         np.testing.assert_allclose(spectral.leading_vector(w, u), expected(w, u), atol=1e-5)
 
     @pytest.mark.parametrize("platform", ["tpu", "cuda", "rocm"])
-    def test_no_loop_on_accelerators(self, platform):
+    def test_which_one_it_is_elsewhere(self, platform):
         def loops(platform, shape):
             traced = jax.jit(spectral.leading_vector).trace(jnp.zeros(shape), jnp.zeros(shape[1:]))
             return "while" in traced.lower(lowering_platforms=(platform,)).as_text()
 
-        assert not loops(platform, (1024, 512))
-        assert loops(platform, (1024, 513))
-        assert loops("cpu", (1024, 512))
+        assert not loops(platform, (2048, 1024))
+        assert loops(platform, (2048, 1025))
+        assert loops("cpu", (2048, 1024))
 
 
 def explicit(linear, shape):

@@ -233,7 +233,7 @@ for path, u in leaves:
     assert abs(stored / largest - 1) < 1e-3, (path, stored, largest)
     # The next critic step divides by this one.
     used = float(spectral.sigma(w, spectral.leading_vector(w, u)))
-    assert abs(used / largest - 1) < 1e-5, (path, used, largest)
+    assert abs(used / largest - 1) < 1e-3, (path, used, largest)
 """
 
 
