@@ -222,7 +222,9 @@ class Run:
         with contextlib.suppress(ProcessLookupError):  # nothing of it is left
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-        del self.processes[number]  # last, so that `play` still knows of it where a signal interrupts
+        del self.processes[
+            number
+        ]  # last, so that `play` still knows of it where a signal interrupts
 
     def _record(self, number: int, status: str, **told: Any) -> bool:
         """Writes the line of what a worker was at, if it was at anything."""

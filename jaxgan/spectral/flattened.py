@@ -33,9 +33,9 @@ KINDS = ("conv", "conv_transpose", "conv_transpose_transposed", "dense", "dense_
 
 # 2^11 power iterations leave sigma at most 1e-3 too low for any u and kernels of up to 900 columns or rows.
 GRAM_STEPS = 11
-# The smaller side of a kernel up to which `leading_vector` takes it, on a CPU and elsewhere. On two cores squarings take
-# 1.0 ms of [1152, 128] and 42 ms of [2304, 512], Krylov products 0.3 and 1.8 ms. For a TPU v5e the compiler estimates
-# 14, 203 and 2,080 thousand cycles of [1152, 128], [2304, 512] and [9216, 1024] against 290, 615 and 3,080.
+# The smaller side of a kernel up to which `leading_vector` takes it, on a CPU and elsewhere. On two cores squarings
+# take 1.0 ms of [1152, 128] and 42 ms of [2304, 512], Krylov products 0.3 and 1.8 ms. For a TPU v5e the compiler
+# estimates 14, 203 and 2,080 thousand cycles of [1152, 128], [2304, 512] and [9216, 1024] against 290, 615 and 3,080.
 GRAM_SIDE_CPU, GRAM_SIDE = 128, 1024
 
 # One iteration per step can follow a kernel that moves slowly, but not make up for a poor start: on
