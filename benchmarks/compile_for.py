@@ -39,6 +39,11 @@ import hlo
 
 SAMPLES = 64  # pictures of the program "sample"
 HOTTEST = 5
+# How the TPU compiler says so: (needed, there).
+OUT_OF_MEMORY = (
+    r"Used ([\d.]+[KMG]) of ([\d.]+[KMG]) hbm",
+    r"required for HLO temporaries \(([\d.]+[KMG])\) exceeds available HBM \(([\d.]+[KMG])\)",
+)
 
 
 class Row(NamedTuple):
@@ -230,14 +235,29 @@ def least_seconds(row: Row, chip: chips.Chip, devices: int) -> float:
 
 def complaint(row: Row, memory: float, kind: str) -> str:
     """A sentence where a program cannot run on the chip; empty where it can."""
-    used = re.search(r"Used ([\d.]+[KMG]) of ([\d.]+[KMG]) hbm", row.error)
-    if used:
-        return f"{row.program} needs {used.group(1)}iB, and a {kind} has {used.group(2)}iB"
+    for found in OUT_OF_MEMORY:
+        used = re.search(found, row.error)
+        if used:
+            return f"{row.program} needs {used.group(1)}iB, and a {kind} has {used.group(2)}iB"
     if row.error:
         return f"{row.program} does not compile: {row.error.splitlines()[0][:300]}"
     if row.memory > memory:
         return f"{row.program} needs {_size(row.memory)}, and a {kind} has {_size(memory)}"
     return ""
+
+
+def ways_out(name: str, changes: list[str]) -> str:
+    """What may make a config fit."""
+    from jaxgan import config
+
+    model = config.load(name, changes).model
+    recompute = ""
+    if "remat" in model and not model.remat:
+        recompute = "Recompute activations (--set model.remat=true). "
+    return (
+        f"{recompute}Split the batch (--set train.accumulate=2), give a smaller one (--set model.batch_size=...),"
+        " compute in bfloat16 (--set model.dtype=bfloat16), or take more devices."
+    )
 
 
 def _size(nbytes: float) -> str:
@@ -370,9 +390,7 @@ def main(arguments: list[str] | None = None) -> int:
     problems = [row for row in rows if row["problem"]]
     for row in problems:
         print(
-            f"{row['config']} does not fit: {row['problem']}. Split the batch (--set train.accumulate=2), give a"
-            " smaller one (--set model.batch_size=...), compute in bfloat16 (--set model.dtype=bfloat16), or take"
-            " more devices."
+            f"{row['config']} does not fit: {row['problem']}. {ways_out(row['config'], row['set'])}"
         )
     return int(bool(problems))
 

@@ -99,6 +99,33 @@ def test_what_does_not_fit_is_one_sentence_whose_way_out_works(compile_here):
     assert status == 0, text
 
 
+def test_recomputing_is_a_way_out_where_a_model_can(compile_here):
+    command = ("progressive_digits", "--only", "1/critic", "--memory_gib", "0.0001")
+    hint = "Recompute activations (--set model.remat=true)"
+    assert hint in compile_here(*command)[1]
+    assert hint not in compile_here(*command, "--set", "model.remat=true")[1]
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        (
+            "Ran out of memory in memory space hbm. Used 71.98G of 15.75G hbm. Exceeded by 56.2G.",
+            "0/r1 needs 71.98GiB, and a v5e has 15.75GiB",
+        ),
+        (
+            "Ran out of memory on HBM, the total memory required for HLO temporaries (19.59G) exceeds available HBM"
+            " (15.75G).",
+            "0/r1 needs 19.59GiB, and a v5e has 15.75GiB",
+        ),
+        ("No such operation\nmore", "0/r1 does not compile: No such operation"),
+    ],
+)
+def test_what_the_compiler_says_of_memory_is_understood(message, expected):
+    row = compile_for.Row("0/r1", 1.0, *[float("nan")] * 6, {}, [], message)
+    assert compile_for.complaint(row, 16 * 2**30, "v5e") == expected
+
+
 def test_what_cannot_be_tried_is_a_sentence(compile_here):
     status, text = compile_here("gan_digits", "--devices", "8", "--set", "model.batch_size=12")
     assert status == 2

@@ -107,8 +107,15 @@ def check_devices(game, spec, rounds, devices=8, rtol=1e-4):
         assert np.linalg.norm(a - b) <= rtol * np.linalg.norm(a), name
 
 
-def check_remat(kept, again, spec, stage=0):
-    """A game that recomputes activations: the other's parameters, and its losses and gradients up to rounding."""
+def check_remat(kept, again, spec, stage=0, turns=None):
+    """A game that recomputes activations: the other's parameters, and its losses and gradients up to rounding.
+
+    Args:
+      kept, again: the game without and with it.
+      spec: of the data.
+      stage: of the game.
+      turns: names of those to check; all if None.
+    """
     state = Engine(kept).init()
     recomputed = jax.eval_shape(Engine(again)._init, jax.random.key(0))
     assert jax.tree.structure(state) == jax.tree.structure(recomputed)
@@ -123,7 +130,10 @@ def check_remat(kept, again, spec, stage=0):
         lowered = jax.jit(jax.value_and_grad(loss)).lower(movers)
         return lowered.as_text().count("optimization_barrier"), lowered.compile()(movers)
 
-    for turn, other in zip(kept.stages[stage].turns, again.stages[stage].turns, strict=True):
+    pairs = zip(kept.stages[stage].turns, again.stages[stage].turns, strict=True)
+    pairs = [(turn, other) for turn, other in pairs if turns is None or turn.name in turns]
+    assert pairs
+    for turn, other in pairs:
         (barriers, (value, gradient)), (more, (value_again, gradient_again)) = (
             found(turn),
             found(other),
