@@ -79,8 +79,7 @@ def mann_whitney_z(fake, held_out) -> float:
     do, far above where they lie farther (Meehan et al. 2020, Section 3.1). Ties count half.
     """
     m, n = len(fake), len(held_out)
-    ranks = stats.rankdata(np.concatenate([fake, held_out]))
-    u = ranks[:m].sum() - m * (m + 1) / 2
+    u = stats.mannwhitneyu(fake, held_out, method="asymptotic").statistic
     return float((u - m * n / 2) / np.sqrt(m * n * (m + n + 1) / 12))
 
 
@@ -111,29 +110,16 @@ def data_copying(fake, held_out, fake_cells, held_out_cells, least: int = 20) ->
     return total / weight if weight else float("nan")
 
 
-def cells(train, *others, num: int, seed: int = 0, rounds: int = 20) -> tuple[np.ndarray, ...]:
-    """Lloyd's k-means cells of the training set, for it and for each of the others: int [N] each.
+def cells(train, *others, num: int, seed: int = 0) -> tuple[np.ndarray, ...]:
+    """k-means cells of the training set, for it and for each of the others: int [N] each.
 
-    Starts from k-means++ (Arthur & Vassilvitskii, 2007). Every cell holds a training example.
+    At most `num`, fewer where there are fewer different examples.
     """
-    train = np.asarray(train)
-    rng = np.random.default_rng(seed)
-    centres = train[rng.integers(len(train), size=1)].astype(np.float64)
-    distance = np.full(len(train), np.inf)
-    while len(centres) < num:
-        distance = np.minimum(distance, nearest(train, centres[-1:]).distance[:, 0] ** 2)
-        if not distance.any():
-            break  # fewer different examples than cells
-        chosen = rng.choice(len(train), p=distance / distance.sum())
-        centres = np.concatenate([centres, train[chosen : chosen + 1]])
-    for _ in range(rounds):
-        cell = nearest(train, centres).index[:, 0]
-        kept = np.unique(cell)
-        moved = np.stack([train[cell == k].mean(axis=0, dtype=np.float64) for k in kept])
-        if np.array_equal(moved, centres):
-            break
-        centres = moved
-    return tuple(nearest(x, centres).index[:, 0] for x in (train, *others))
+    from sklearn.cluster import KMeans
+
+    num = min(num, len(np.unique(train, axis=0)))
+    means = KMeans(num, n_init=1, max_iter=20, random_state=seed).fit(train)
+    return tuple(means.predict(x) for x in (train, *others))
 
 
 def authentic(to_train, train_index, within_train) -> np.ndarray:

@@ -3,9 +3,9 @@
     tensors, sha256 = weights.load("vgg16")
 
 fetches the file from its publisher on first use and reads it from the user's cache later. Nothing
-in a file is ever executed: the readers take apart PyTorch's pickles, TorchScript archives, frozen
-TensorFlow graphs, safetensors and npz files by code of their own, without PyTorch or TensorFlow,
-and refuse what is none of them.
+in a file is ever executed: PyTorch's pickles, TorchScript archives, frozen TensorFlow graphs and npz
+files are read by parsers in this package, without PyTorch or TensorFlow, safetensors files by the
+`safetensors` package; other files are refused.
 """
 
 from jaxgan.weights.published import (

@@ -1,12 +1,15 @@
 """Any weight file to arrays, by what is in it and not by what it is called."""
 
 import hashlib
+import struct
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, deserialize
 
-from jaxgan.weights import graphdef, npz, safetensors, torch_stream, torch_zip
+from jaxgan.weights import graphdef, npz, torch_stream, torch_zip
 from jaxgan.weights.archive import Zip, member_of_tar
+from jaxgan.weights.numbers import BFLOAT16, shaped
 
 TAR, TORCH, NPZ = "a gzipped tar archive", "a PyTorch file", "an npz archive"
 SAFETENSORS, GRAPH = "a safetensors file", "a frozen TensorFlow graph"
@@ -93,7 +96,7 @@ def kind_of(data: bytes) -> str:
         return NPZ if any(name.endswith(".npy") for name in names) else "some other zip archive"
     if torch_stream.is_stream(data):
         return TORCH
-    if safetensors.is_safetensors(data):
+    if _is_safetensors(data):
         return SAFETENSORS
     if data[:1024].lstrip(b"\xef\xbb\xbf\t\n\r ").startswith(b"<"):
         return "a web page"
@@ -109,9 +112,49 @@ def _torch(data: bytes) -> dict[str, np.ndarray]:
     return reader.read(data)
 
 
+def _is_safetensors(data: bytes) -> bool:
+    """Whether the data starts as such a file does: the length of a JSON header, and its brace."""
+    if len(data) < 9:
+        return False
+    (length,) = struct.unpack_from("<Q", data)
+    return data[8:9] == b"{" and 2 <= length <= max(len(data) - 8, 100_000_000)
+
+
+# The package's own NumPy reader lacks bfloat16, so only its parser is used.
+_SAFETENSORS_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": BFLOAT16,
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "?",
+}
+
+
+def _safetensors(data: bytes) -> dict[str, np.ndarray]:
+    try:
+        entries = deserialize(data)
+    except SafetensorError as error:
+        raise ValueError(f"it is damaged ({error})") from error
+    tensors = {}
+    for name, entry in entries:
+        if entry["dtype"] not in _SAFETENSORS_DTYPES:
+            raise ValueError(f"its tensor {name} is of {entry['dtype']}, which is not read here")
+        dtype, shape = _SAFETENSORS_DTYPES[entry["dtype"]], tuple(entry["shape"])
+        tensors[name] = shaped(name, entry["data"], dtype, shape)
+    return tensors
+
+
 _READERS = {
     TORCH: _torch,
     NPZ: npz.read,
-    SAFETENSORS: safetensors.read,
+    SAFETENSORS: _safetensors,
     GRAPH: graphdef.read,
 }
