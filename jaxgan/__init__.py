@@ -1,7 +1,7 @@
 """jaxgan: the GAN canon in JAX.
 
-Modules are imported when they are first used: `import jaxgan; jaxgan.losses` and `from jaxgan import losses` cost nothing
-beyond `import jax` and that module.
+Modules are imported when they are first used: `jaxgan.losses` and `from jaxgan import losses` cost nothing beyond
+`import jax` and that module.
 """
 
 import importlib

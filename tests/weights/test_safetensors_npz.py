@@ -78,7 +78,7 @@ class TestSafetensors:
 
     @pytest.mark.parametrize("header", [{"x": {"dtype": "F32"}}, b"{}}", b'{"x": ' + b"[" * 10**5])
     def test_a_wrong_header(self, header):
-        with pytest.raises(ValueError, match="it is damaged .*header"):
+        with pytest.raises(ValueError, match=r"it is damaged .*header"):
             read(safetensors(header), "it")
 
     @pytest.mark.parametrize("missing", [1, 10])
