@@ -15,15 +15,17 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import draws, losses
-from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
+from jaxgan import draws, losses, turns
+from jaxgan.game import DataSpec, Game, Output, Play, Player
+from jaxgan.network import Network
+from jaxgan.schedules import Ema
 
 
 @dataclasses.dataclass(frozen=True)
@@ -45,10 +47,6 @@ class Options:
     ema_ramp_up: float = 0.05  # the half-life is at most this share of the images seen
     dequantise: bool = False  # add U(0, 1/128) to real pictures, which have 256 levels
     dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
-
-
-# (critic: images -> logits, real, fake, key) -> the weighted penalty, a float32 scalar.
-Penalty = Callable[[Callable[[jax.Array], jax.Array], jax.Array, jax.Array, jax.Array], jax.Array]
 
 
 def compute_dtype(options: Options) -> jnp.dtype:
@@ -106,33 +104,16 @@ def optimizer(options: Options, learning_rate: float) -> optax.GradientTransform
         if options.decay_steps
         else optax.constant_schedule(learning_rate)
     )
-    return optax.chain(scale, scale_by_round(schedule))
+    return optax.chain(scale, turns.scale_by_clock(schedule))
 
 
-def decode(image: jax.Array, key: jax.Array | None = None) -> jax.Array:
-    """Real data as the networks see it, float32: uint8 pictures to [-1, 1], floats as they are.
+def dequantise(pictures: jax.Array, key: jax.Array) -> jax.Array:
+    """Pictures of 256 levels, [-1, 1], as a density on [-1, 1): u / 128 - 1 plus uniform noise in [0, 1/128).
 
-    With a key, pictures become x / 128 - 1 plus uniform noise in [0, 1/128): a density over [-1, 1) where the
-    256 grey levels would be atoms.
+    u are the levels 0 to 255, which `pictures` hold as u / 127.5 - 1.
     """
-    if image.dtype != jnp.uint8:
-        return image.astype(jnp.float32)
-    image = image.astype(jnp.float32)
-    if key is None:
-        return image / 127.5 - 1.0
-    return image / 128.0 - 1.0 + draws.uniform(key, image.shape, maxval=1.0 / 128.0)
-
-
-def apply(module: nn.Module, variables: dict, *args, advance: tuple[str, ...] = (), **kwargs):
-    """Applies a network and returns (output, its collections without "params").
-
-    Collections named in `advance` come back as the call left them, all others as they were. "spectral" is
-    mutable, and so iterates, only if it is named; batch statistics of the batch are used either way.
-    """
-    state = {name: tree for name, tree in variables.items() if name != "params"}
-    mutable = [name for name in state if name != "spectral" or name in advance]
-    output, new = module.apply(variables, *args, mutable=mutable, **kwargs)
-    return output, {**state, **{name: new[name] for name in advance if name in new}}
+    levels = (pictures + 1.0) * 127.5
+    return levels / 128.0 - 1.0 + draws.uniform(key, pictures.shape, maxval=1.0 / 128.0)
 
 
 def two_player(
@@ -142,8 +123,8 @@ def two_player(
     generator: nn.Module,
     critic: nn.Module,
     objective: str,
-    penalty: Penalty | None = None,
-    separate_passes: bool = False,
+    penalty: turns.Term | None = None,
+    passes: int = 1,
     project_critic: optax.GradientTransformation | None = None,
 ) -> Game:
     """A game of a critic and a generator.
@@ -154,133 +135,95 @@ def two_player(
       generator: (latent [B, latent_dim], label [B] or None, train) -> samples [B, *spec.shape].
       critic: (samples, label, train) -> logits [B].
       objective: name in `jaxgan.losses`.
-      penalty: added to the critic's loss. Its critic conditions on the real labels and moves no state.
-      separate_passes: the critic sees real and fake samples in two passes, each normalised by its own batch
-        statistics (DCGAN); otherwise in one, which is faster and the same for a critic without batch statistics.
+      penalty: a term of the critic's loss.
+      passes: see `turns.critic_loss`; 2 for a critic with batch normalisation (DCGAN).
       project_critic: a last transformation of the critic's updates (weight clipping).
     """
     objective = losses.by_name(objective)
-    num_classes = classes(options, spec)
-    every_collection = ("spectral", "batch_stats")
-
-    def draw(key, num, label=None):
-        """Latents, and as many labels: those given, or uniform ones."""
-        latent_key, label_key = jax.random.split(key)
-        latent = draws.normal(latent_key, (num, options.latent_dim))
-        if num_classes is not None and label is None:
-            label = draws.randint(label_key, (num,), 0, num_classes)
-        return latent, label
-
-    def look(batch, noise_key):
-        """(real samples, their labels or None) as the networks see them."""
-        real = decode(batch["image"], noise_key if options.dequantise else None)
-        return real, (batch["label"] if num_classes is not None else None)
-
-    def critic_loss(params, variables, batch, key):
-        noise_key, latent_key, penalty_key = jax.random.split(key, 3)
-        real, real_label = look(batch, noise_key)
-        # What compares samples compares those of one class.
-        shared = real_label if objective.compares else None
-        latent, fake_label = draw(latent_key, real.shape[0], shared)
-        network = {"params": params["generator"], **variables["generator"]}
-        fake, _ = apply(generator, network, latent, fake_label, train=True)
-        fake = jax.lax.stop_gradient(fake)
-
-        network = {"params": params["critic"], **variables["critic"]}
-        if separate_passes:
-            real_logits, state = apply(
-                critic, network, real, real_label, train=True, advance=every_collection
-            )
-            fake_logits, state = apply(
-                critic, {**network, **state}, fake, fake_label, train=True, advance=("batch_stats",)
-            )
-        else:
-            both = jnp.concatenate([real, fake])
-            label = None if num_classes is None else jnp.concatenate([real_label, fake_label])
-            logits, state = apply(
-                critic, network, both, label, train=True, advance=every_collection
-            )
-            real_logits, fake_logits = jnp.split(logits, 2)
-
-        value = objective.critic(real_logits, fake_logits)
-        metrics = {
-            "real": jnp.mean(real_logits, dtype=jnp.float32),
-            "fake": jnp.mean(fake_logits, dtype=jnp.float32),
-        }
-        if penalty is not None:
-            network = {**network, **state}
-
-            def frozen(x):
-                return apply(critic, network, x, real_label, train=True)[0]
-
-            metrics["penalty"] = penalty(frozen, real, fake, penalty_key)
-            value = value + metrics["penalty"]
-        metrics["gap"] = metrics["real"] - metrics["fake"]
-        return Loss(value, {"critic": state}, metrics)
-
-    def generator_loss(params, variables, batch, key):
-        num = options.generator_batch_multiple * batch["image"].shape[0]
-        real_logits = label = None
-        if objective.compares:
-            noise_key, key = jax.random.split(key)
-            real, label = look(batch, noise_key)
-            network = {"params": params["critic"], **variables["critic"]}
-            real_logits, _ = apply(critic, network, real, label, train=True)
-            # Each real sample is compared with as many generated ones.
-            real_logits = jnp.tile(real_logits, options.generator_batch_multiple)
-            if label is not None:
-                label = jnp.tile(label, options.generator_batch_multiple)
-        latent, label = draw(key, num, label)
-        network = {"params": params["generator"], **variables["generator"]}
-        fake, state = apply(generator, network, latent, label, train=True, advance=every_collection)
-        network = {"params": params["critic"], **variables["critic"]}
-        logits, _ = apply(critic, network, fake, label, train=True)
-        return Loss(objective.generator(logits, real_logits), {"generator": state}, {})
-
-    def evaluation(module):
-        return lambda network, x, label: module.apply(network, x, label, train=False)
-
-    def generate(networks, key, num, labels):
-        latent, label = draw(key, num, labels if num_classes is not None else None)
-        return evaluation(generator)(networks["generator"], latent, label)
-
-    def init(module, *example):
-        def born(key):
-            params_key, state_key = jax.random.split(key)
-            rngs = {"params": params_key, "dropout": state_key}
-            label = None if num_classes is None else jnp.zeros((2,), jnp.int32)
-            return module.init(rngs, *example, label, train=True)
-
-        return born
-
+    real, fake = examples(options, spec, objective.compares)
+    terms = {"adversarial": turns.critic_objective(objective)}
+    if penalty is not None:
+        terms["penalty"] = penalty
+    critic_loss = turns.critic_loss(real, partial(fake, 1), terms, passes=passes, judge=judge)
+    generator_loss = turns.generator_loss(
+        real,
+        partial(fake, options.generator_batch_multiple),
+        {"adversarial": turns.generator_objective(objective)},
+        judge=judge,
+    )
     critic_optimizer = optimizer(options, options.critic_learning_rate)
     if project_critic is not None:
         critic_optimizer = optax.chain(critic_optimizer, project_critic)
+    num_classes = classes(options, spec)
+    label = None if num_classes is None else jnp.zeros((2,), jnp.int32)
+
+    def samples(play: Play) -> jax.Array:
+        latent = turns.latents(play, play.num, options.latent_dim)
+        return play.networks["generator"](latent, play.batch.get("label"), train=False)
+
     return Game(
         players={
             "critic": Player(
-                init(critic, jnp.zeros((2, *spec.shape))),
-                critic_optimizer,
-                apply=evaluation(critic),
+                critic, (jnp.zeros((2, *spec.shape)), label), critic_optimizer, score=score
             ),
             "generator": Player(
-                init(generator, jnp.zeros((2, options.latent_dim))),
+                generator,
+                (jnp.zeros((2, options.latent_dim)), label),
                 optimizer(options, options.generator_learning_rate),
-                options.ema_half_life_kimg,
-                options.ema_ramp_up or None,
-                evaluation(generator),
+                average(options),
+                score=score,
             ),
         },
-        stages=(
-            Stage(
-                turns=(
-                    Turn(("critic",), critic_loss, repeat=options.critic_steps),
-                    Turn(("generator",), generator_loss, fresh_batch=False),
-                ),
-                batch_size=options.batch_size,
-            ),
+        stages=turns.alternate(
+            critic_loss, generator_loss, options.batch_size, options.critic_steps
         ),
-        generate=generate,
-        sample_shape=spec.shape,
-        num_classes=num_classes,
+        outputs={
+            "samples": Output(samples, spec.shape, () if num_classes is None else ("label",))
+        },
+        spec=spec,
     )
+
+
+def examples(options: Options, spec: DataSpec, compares: bool):
+    """(the real examples, generated ones: (multiple of the batch, play, generator, real) -> examples)."""
+    num_classes = classes(options, spec)
+
+    def real(play: Play) -> turns.Examples:
+        pictures = play.batch["image"]
+        if options.dequantise and len(spec.shape) == 3:
+            pictures = dequantise(pictures, play.rng("dequantise"))
+        return turns.Examples(
+            pictures, {} if num_classes is None else {"label": play.batch["label"]}
+        )
+
+    def fake(multiple: int, play: Play, network: Network, real: turns.Examples) -> turns.Examples:
+        num, label = multiple * play.num, None
+        if num_classes is not None:
+            # A relativistic objective compares a real and a generated example of one class.
+            label = (
+                jnp.tile(real.given["label"], multiple)
+                if compares
+                else turns.labels(play, num, num_classes)
+            )
+        pictures = network(turns.latents(play, num, options.latent_dim), label, train=True)
+        return turns.Examples(pictures, {} if label is None else {"label": label})
+
+    return real, fake
+
+
+def judge(play: Play, critic: Network, pictures, given, purpose: str):
+    """The critic's logits in training."""
+    del play, purpose
+    return critic(pictures, given.get("label"), train=True)
+
+
+def score(network: Network, x: jax.Array, label: jax.Array | None) -> jax.Array:
+    """See `Player.score`."""
+    return network(x, label, train=False)
+
+
+def average(options) -> Ema | None:
+    """The average that `ema_half_life_kimg` and `ema_ramp_up` describe."""
+    if not options.ema_half_life_kimg:
+        return None
+    return Ema(options.ema_half_life_kimg, getattr(options, "ema_ramp_up", 0.0) or None)

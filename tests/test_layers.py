@@ -17,8 +17,8 @@ import pytest
 ROOT = Path(__file__).parents[1] / "jaxgan"
 
 LAYERS = (
-    {"draws", "losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment"},
-    {"nets", "weights", "game", "tools", "adversarial"},
+    {"draws", "losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment", "schedules"},
+    {"nets", "weights", "network", "game", "engine", "turns", "tools", "adversarial"},
     {"models", "metrics", "data"},
     {"train"},
     {"cli", "config", "__main__"},

@@ -45,5 +45,5 @@ def game(options: Options, spec: DataSpec, objective: str = "non_saturating") ->
         generator=generator,
         critic=critic,
         objective=objective,
-        separate_passes=True,
+        passes=2,
     )

@@ -66,6 +66,6 @@ def game(options: Options, spec: DataSpec) -> Game:
         generator=generator,
         critic=critic,
         objective="wasserstein",
-        separate_passes=True,
+        passes=2,
         project_critic=clip_kernels(options.clip),
     )

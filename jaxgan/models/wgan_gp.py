@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 
-from jaxgan import adversarial, penalties
+from jaxgan import adversarial, turns
 from jaxgan.game import DataSpec, Game
 from jaxgan.nets import backbones
 
@@ -49,11 +49,10 @@ def game(options: Options, spec: DataSpec) -> Game:
         dtype=adversarial.compute_dtype(options),
     )
 
-    def penalty(critic, real, fake, key):
-        return options.penalty_weight * penalties.gradient_penalty(
-            critic, real, fake, key, options.penalty_target, options.one_sided
-        )
-
+    penalty = turns.weighted(
+        options.penalty_weight,
+        turns.gradient_penalty(options.penalty_target, options.one_sided),
+    )
     return adversarial.two_player(
         options, spec, generator=generator, critic=critic, objective="wasserstein", penalty=penalty
     )

@@ -152,7 +152,8 @@ def r1(critic: Critic, real: jax.Array, checkpoint: bool = False) -> jax.Array:
 
     Args:
       critic: samples [B, ...] -> logits [B] or [B, 1], each depending on its own sample alone.
-      real: [B, ...], floating point.
+      real: [B, ...], floating point; or a list of such, of a critic that takes a list of scales, whose gradient is by all of
+        them.
       checkpoint: recompute the critic's activations instead of keeping them.
 
     Returns:
@@ -245,7 +246,7 @@ def _gradient(critic: Critic, x: jax.Array, checkpoint: bool) -> jax.Array:
 
     def total(x: jax.Array) -> jax.Array:
         logits = critic(x)
-        batch = x.shape[0]
+        batch = jax.tree.leaves(x)[0].shape[0]
         shape = getattr(logits, "shape", None)
         if shape not in ((batch,), (batch, 1)):
             found = f"a {type(logits).__name__}" if shape is None else f"an array of shape {shape}"
@@ -260,8 +261,12 @@ def _gradient(critic: Critic, x: jax.Array, checkpoint: bool) -> jax.Array:
 
 
 def _squares(x: jax.Array) -> jax.Array:
-    """Squared Euclidean norm of each sample, float32 [B]."""
-    return jnp.sum(jnp.square(x.astype(jnp.float32)), axis=tuple(range(1, x.ndim)))
+    """Squared Euclidean norm of each sample, float32 [B]; of a list, of its arrays together."""
+
+    def squares(x: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.square(x.astype(jnp.float32)), axis=tuple(range(1, x.ndim)))
+
+    return sum(squares(leaf) for leaf in jax.tree.leaves(x))
 
 
 def _between(real: jax.Array, fake: jax.Array, key: jax.Array) -> jax.Array:
@@ -288,6 +293,8 @@ def _pair(real: jax.Array, fake: jax.Array) -> tuple[jax.Array, jax.Array, jnp.d
 
 
 def _samples(name: str, x: jax.Array) -> jax.Array:
+    if isinstance(x, list | tuple):
+        return [_samples(name, each) for each in x]
     x = jnp.asarray(x)
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"{name} has shape {x.shape}, which holds no samples; give [B, ...].")
