@@ -177,9 +177,7 @@ def two_player(
         stages=turns.alternate(
             critic_loss, generator_loss, options.batch_size, options.critic_steps
         ),
-        outputs={
-            "samples": Output(samples, spec.shape, () if num_classes is None else ("label",))
-        },
+        outputs={"samples": Output(samples, spec.shape, () if num_classes is None else ("label",))},
         spec=spec,
     )
 

@@ -581,7 +581,9 @@ def _state_after(turn: Turn, play: Play) -> tuple[dict[str, Collections], dict[s
                     f"the loss of turn '{turn.name}' sets '{collection}' of player '{name}', which is none of its"
                     f" collections ({known}); give it to the player at the start (Player.collections)."
                 )
-            _check_alike(f"turn '{turn.name}', player '{name}'", collection, before[collection], tree)
+            _check_alike(
+                f"turn '{turn.name}', player '{name}'", collection, before[collection], tree
+            )
         assigned[name] = moving.assigned
         advanced[name] = {
             collection: tree

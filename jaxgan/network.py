@@ -1,7 +1,7 @@
 """Networks bound to their variables, so that a loss calls them as functions.
 
-    fake = play.networks["generator"](latent)     no state changes
-    critic = play.moving("critic")                its state advances as it is called
+fake = play.networks["generator"](latent)     no state changes
+critic = play.moving("critic")                its state advances as it is called
 """
 
 from __future__ import annotations

@@ -51,7 +51,7 @@ class CriticOutput(NamedTuple):
     features: Any = ()
 
 
-# (play, critic, pictures, given, purpose) -> logits or CriticOutput. `purpose` is for `play.rng`: "real", "fake", "both".
+# (play, critic, pictures, given, purpose) -> logits or CriticOutput; the purpose, for `play.rng`, is "real", "fake", "both".
 Judge = Callable[[Play, Network, PyTree, Mapping[str, jax.Array], str], Any]
 
 
@@ -246,7 +246,7 @@ def _score(scene: Scene, examples: Examples) -> Callable[[PyTree], jax.Array]:
 
 
 def gradient_penalty(target: float = 1.0, one_sided: bool = False) -> Term:
-    """WGAN-GP's, between real and generated examples, with the labels of the real ones: `penalties.gradient_penalty`."""
+    """`penalties.gradient_penalty` between real and generated examples, with the labels of the real ones."""
     return lambda scene: penalties.gradient_penalty(
         lambda x: scene.judge(x, scene.real.given).logits,
         scene.real.pictures,
@@ -283,9 +283,7 @@ def conditioning(name: str, weight: Schedule = 1.0, classes: int = 0) -> Conditi
     if name == "multi_hinge":
 
         def critic(scene: Scene) -> jax.Array:
-            real, fake = (
-                output.heads[name] for output in (scene.real_output, scene.fake_output)
-            )
+            real, fake = (output.heads[name] for output in (scene.real_output, scene.fake_output))
             label = scene.real.given["label"]
             generated = jnp.full_like(scene.fake.given["label"], classes)
             return losses.multiclass_hinge(real, label) + losses.multiclass_hinge(fake, generated)
@@ -421,8 +419,10 @@ def concatenate(a: PyTree, b: PyTree) -> PyTree:
 
 def halves(tree: PyTree) -> tuple[PyTree, PyTree]:
     """The first and the second half of the batch, leaf by leaf."""
-    first, second = (jax.tree.map(lambda x: jnp.split(x, 2)[i], tree) for i in range(2))
-    return first, second
+    return (
+        jax.tree.map(lambda x: jnp.split(x, 2)[0], tree),
+        jax.tree.map(lambda x: jnp.split(x, 2)[1], tree),
+    )
 
 
 def mean_logit(output: CriticOutput) -> jax.Array:

@@ -17,7 +17,17 @@ import pytest
 ROOT = Path(__file__).parents[1] / "jaxgan"
 
 LAYERS = (
-    {"draws", "losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment", "schedules"},
+    {
+        "draws",
+        "losses",
+        "penalties",
+        "spectral",
+        "divergences",
+        "averaging",
+        "resample",
+        "augment",
+        "schedules",
+    },
     {"nets", "weights", "network", "game", "engine", "turns", "tools", "adversarial"},
     {"models", "metrics", "data"},
     {"train"},

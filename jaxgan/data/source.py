@@ -67,13 +67,16 @@ class Source(abc.ABC):
         of `count` equal parts (always the same ones), because others are interleaved: every 40th of a set whose labels
         go round by 25 meets five of them. `part` (i, n) is the i-th of n parts of them, for one of n processes.
         """
+        indices = np.array_split(self.spread_indices(count), part[1])[part[0]]
+        for start in range(0, len(indices), batch_size):
+            yield self.gather(indices[start : start + batch_size])
+
+    def spread_indices(self, count: int) -> np.ndarray:
+        """The indices of `spread(count)`, int64 [count]."""
         if not 0 < count <= len(self):
             raise ValueError(f"{count:,} images asked of a set of {len(self):,} ({self.summary})")
         edges = np.arange(count + 1) * len(self) // count
-        indices = np.random.default_rng(0).integers(edges[:-1], edges[1:])
-        indices = np.array_split(indices, part[1])[part[0]]
-        for start in range(0, len(indices), batch_size):
-            yield self.gather(indices[start : start + batch_size])
+        return np.random.default_rng(0).integers(edges[:-1], edges[1:])
 
     def images(self, count: int | None = None) -> np.ndarray:
         """The images of `spread(count)` (all by default) in one array."""

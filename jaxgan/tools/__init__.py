@@ -13,7 +13,6 @@ import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
 Option = int | float | str | bool
@@ -42,9 +41,9 @@ class Tool:
     """Something that a person makes with a trained game.
 
     Attributes:
-      make: (networks, key, **arguments) -> Made. `networks` is {player: {"params": ..., collections}}. The
+      make: (play, **arguments) -> Made, with a `jaxgan.game.Play` of the trained networks, a key and the clock. The
         arguments are the options (all of them) and the pictures (those that are given), each a float32 [H, W, C] in
-        [-1, 1]. It compiles what it needs by itself, and is called outside of `jax.jit`.
+        [-1, 1]. It compiles what it needs itself, and is called outside of `jax.jit`.
       help: one line for the terminal.
       options: {name: default}.
       pictures: names of the pictures that it needs.
@@ -61,8 +60,7 @@ class Tool:
 
     def __call__(
         self,
-        networks: Mapping[str, Any],
-        key: jax.Array,
+        play: Any,
         pictures: Mapping[str, np.ndarray] | None = None,
         /,
         **options: Option,
@@ -75,7 +73,7 @@ class Tool:
                     f"there is no picture '{name}'; give it with --pictures.{name}=FILE."
                 )
         check_names("picture", pictures, (*self.pictures, *self.optional_pictures), "--pictures.")
-        return self.make(networks, key, **pictures, **complete(options, self.options))
+        return self.make(play, **pictures, **complete(options, self.options))
 
 
 def complete(given: Mapping[str, Any], defaults: Mapping[str, Option]) -> dict[str, Option]:

@@ -1,134 +1,36 @@
-"""A trained state measured: generation and features as one sharded program, scores by protocol."""
+"""A trained state measured by a protocol."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from jaxgan import tools
 from jaxgan.data import Source
-from jaxgan.game import Engine, Game, State
+from jaxgan.engine import Engine
+from jaxgan.game import SAMPLES, TRANSFORMS, Game, State
 from jaxgan.metrics import protocols, statistics
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.evaluate import check, check_counts, evaluate, wanted
 from jaxgan.metrics.features import Extractor
-from jaxgan.metrics.images import QUANTISATION, to_uint8
+from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import OF_PAIRS, SCORES
-from jaxgan.metrics.summary import BATCH_SIZE, IMAGE, Features, Summary, Wanted, collect, summarise
+from jaxgan.metrics.summary import BATCH_SIZE, Summary, Wanted, summarise
+from jaxgan.train.outputs import balanced, examples, summarise_output
 from jaxgan.train.report import read_json_lines, replace_atomically
-from jaxgan.train.sample import batch_of, iterate_samples
-from jaxgan.train.transforms import summarise_transforms
 from jaxgan.weights import cache_folder
 
 EVALUATIONS = "evaluations.jsonl"
 BATCH_STATISTICS = "running averages"
-
-
-def summarise_samples(
-    engine: Engine,
-    state: State,
-    num: int,
-    extractor: Extractor,
-    wanted: Wanted,
-    seed: int = 0,
-    ema: bool = True,
-    **options: tools.Option,
-) -> Summary:
-    """What is wanted of the first `num` samples, the very ones that `iterate_samples` yields.
-
-    An extractor with `apply` runs in one program with the generator on all devices of the engine,
-    so that no picture ever visits the host; of others, each batch does.
-    """
-    if hasattr(extractor, "apply"):
-        features = _iterate_features(
-            engine, state, num, extractor, seed, ema, IMAGE in wanted.arrays, options
-        )
-        return collect(features, extractor, "fake", wanted)
-    if jax.process_count() > 1:
-        raise ValueError(
-            f"{extractor.name!r} has no `apply(variables, batch)`, which evaluating in several processes needs"
-        )
-    samples = iterate_samples(engine, state, num, seed, ema, **options)
-    return summarise(samples, extractor, num, "fake", wanted, batch_size=batch_of(engine.game))
-
-
-def _iterate_features(
-    engine: Engine,
-    state: State,
-    num: int,
-    extractor: Any,
-    seed: int,
-    ema: bool,
-    images: bool,
-    options: Mapping[str, tools.Option],
-) -> Iterator[Features]:
-    """The samples' features, as this process holds them: batch i on device i modulo their number."""
-    game, mesh = engine.game, engine.mesh
-    options = tools.complete(options, game.options)
-    pictures, size = len(game.sample_shape) == 3, batch_of(game)
-    dtype = np.dtype(np.uint8 if pictures else np.float32)
-    parallel, everywhere = PartitionSpec(mesh.axis_names), PartitionSpec()
-
-    def on_a_device(networks, variables, key, index):
-        labels = None
-        if game.num_classes is not None:
-            labels = (index[0] * size + jnp.arange(size, dtype=jnp.int32)) % game.num_classes
-        key = jax.random.fold_in(key, index[0])
-        samples = game.generate(networks, key, size, labels, **options)
-        examples = to_uint8(samples) if pictures else samples
-        outputs = extractor.apply(variables, examples)
-        # Quantised, a NaN would be a number like any other.
-        finite = jnp.isfinite(samples).all()
-        outputs = {name: jnp.where(finite, x, jnp.float32(np.nan)) for name, x in outputs.items()}
-        return {**outputs, IMAGE: examples} if images else outputs
-
-    program = engine.cached(
-        ("features", extractor, images, *options.items()),
-        lambda: jax.jit(
-            jax.shard_map(
-                on_a_device,
-                mesh=mesh,
-                in_specs=(everywhere, everywhere, everywhere, parallel),
-                out_specs=parallel,
-                check_vma=False,
-            )
-        ),
-    )
-    networks = state.networks(ema)
-    variables = jax.device_put(extractor.variables, engine.replicated)
-    key = jax.jit(lambda: jax.random.key(seed), out_shardings=engine.replicated)()
-    sharding = NamedSharding(mesh, parallel)
-    for start in range(0, -(-num // size), mesh.size):
-        indices = np.arange(start, start + mesh.size, dtype=np.int32)
-        index = jax.make_array_from_callback((mesh.size,), sharding, indices.__getitem__)
-        outputs = program(networks, variables, key, index)
-        yield from _of_this_process(outputs, start * size, num, game.num_classes, dtype)
-
-
-def _of_this_process(outputs, start, num, classes, dtype) -> Iterator[Features]:
-    """The batches that lie on this process's devices; sample `start` is the first of all."""
-    shards = {name: x.addressable_shards for name, x in outputs.items()}
-    rows = len(outputs["features"])
-    for i, shard in enumerate(shards["features"]):
-        positions = start + np.arange(rows)[shard.index[0]]
-        yield Features(
-            {name: parts[i].data for name, parts in shards.items()},
-            positions < num,
-            None if classes is None else (positions % classes).astype(np.int32),
-            dtype,
-            positions,
-        )
 
 
 def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
@@ -138,11 +40,6 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
       game: what is measured must be something that it makes.
       name: of the protocol; the default one where it is empty.
       of: "samples" or "transforms"; empty for what the protocol says, or else for what the game makes.
-
-    >>> from types import SimpleNamespace
-    >>> translator = SimpleNamespace(generate=None, transform=len)
-    >>> protocol_of(translator).name, protocol_of(translator, "quick").of
-    ('reconstruction', 'transforms')
     """
     if of not in ("", *protocols.OF):
         raise ValueError(
@@ -152,14 +49,14 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
     named = protocols.by_name(name) if name else None
     if not of:
         of = "samples" if named is None else named.of
-        if of == "samples" and game.generate is None:
-            of = "transforms"
-    if of == "samples" and game.generate is None:
+        if of == SAMPLES and of not in game.outputs:
+            of = TRANSFORMS
+    if of == SAMPLES and of not in game.outputs:
         raise ValueError(
             "this game makes pictures of examples only, and no samples; measure transforms (--of transforms,"
             " --config.train.evaluate_of=transforms)."
         )
-    if of == "transforms" and game.transform is None:
+    if of == TRANSFORMS and of not in game.outputs:
         raise ValueError(
             "this game makes nothing of examples, so there are no transforms to measure; measure samples (--of samples,"
             " --config.train.evaluate_of=samples) by a protocol of samples."
@@ -224,7 +121,7 @@ class Evaluator:
       measured: what the caller knows of the run.
       seed: of the samples.
       ema: whether averaged weights are measured, where they are kept.
-      options: of sampling, as `Game.options` names them; the game's own for the others.
+      options: of the output that the protocol measures; the game's defaults for the others.
     """
 
     protocol: Protocol
@@ -259,15 +156,25 @@ class Evaluator:
         """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
         ema = self.ema and bool(state.ema)
         num, needed = self.protocol.num_fake, wanted(self._scores, "fake")
-        labels = "none" if engine.game.num_classes is None else "balanced"
-        how, statistics = (self.extractor, needed, self.seed, ema), BATCH_STATISTICS
-        if self.protocol.of == "transforms":
-            # pix2pix goes by those of each single picture, others by running averages.
+        given, labels, statistics = balanced(engine.game), "balanced", BATCH_STATISTICS
+        if self.protocol.of == TRANSFORMS:
+            # pix2pix normalises by those of each single picture, others by running averages.
             statistics = "as the model transforms"
-            fake = summarise_transforms(engine, state, self.source, num, *how)
-            labels = "none" if self.source.spec.num_classes is None else "of the examples"
-        else:
-            fake = summarise_samples(engine, state, num, *how, **self.options)
+            given, labels = examples(self.source, num), "of the examples"
+        if "label" not in given(np.zeros(1, np.int64)):
+            labels = "none"
+        fake = summarise_output(
+            engine,
+            state,
+            self.protocol.of,
+            num,
+            given,
+            self.extractor,
+            needed,
+            self.seed,
+            ema,
+            **self.options,
+        )
         return evaluate(
             self.real(),
             fake,
@@ -290,10 +197,9 @@ class Evaluator:
         )
 
     def _sampling(self, game: Game) -> dict[str, Any]:
-        """Statement of the options that samples were drawn with, where there are any."""
-        if self.protocol.of == "transforms" or not game.options:
-            return {}
-        return {"options": tools.complete(self.options, game.options)}
+        """Statement of the options of the output, where there are any."""
+        known = game.outputs[self.protocol.of].options
+        return {"options": tools.complete(self.options, known)} if known else {}
 
     def real(self) -> Summary | None:
         """What is wanted of the reals; None where no score looks at any. Computed once."""

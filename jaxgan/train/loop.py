@@ -17,7 +17,8 @@ import numpy as np
 from clu import metrics as clu_metrics
 
 from jaxgan.data import Batch, Pipeline, Source
-from jaxgan.game import Engine, Game, Metrics, State, purpose_key
+from jaxgan.engine import Engine
+from jaxgan.game import SAMPLES, TRANSFORMS, Game, Metrics, State, purpose_key
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.images import to_uint8
 from jaxgan.train import report
@@ -31,12 +32,11 @@ from jaxgan.train.evaluation import (
     resume_evaluations,
 )
 from jaxgan.train.mesh import make_mesh, state_sharding
+from jaxgan.train.outputs import balanced, make_output, transform
 from jaxgan.train.progress import Progress
 
 CHECKPOINTS = "checkpoints"
 BEST = "best"  # the checkpoint of the best score, where scores are taken
-SAMPLES = "samples"
-TRANSFORMS = "transforms"
 EXAMPLES = 16  # of the data, whose transforms are shown
 
 
@@ -181,7 +181,7 @@ class _Run:
         self.evaluations: list[dict] = []
         self.best = Checkpoints(workdir / BEST, keep=1)
         self.examples = None
-        if engine.game.transform is not None:
+        if TRANSFORMS in engine.game.outputs:
             num = min(EXAMPLES, len(source))
             (self.examples,) = source.spread(num, batch_size=num)
         shard = (jax.process_index(), jax.process_count())
@@ -301,13 +301,11 @@ class _Run:
     def sample(self, state: State, step: int) -> None:
         self.window.end(step)
         self.flush()  # the plot is to show all rows, and a diverged run is to be told as such
-        if self.engine.game.generate is not None:
-            key = purpose_key(self.engine.run_key, "grid", 0)
-            samples = np.asarray(sample_grid(self.engine, state, key, self.options.grid))
+        if SAMPLES in self.engine.game.outputs:
+            samples = sample_grid(self.engine, state, self.options.grid)
             self.save_grid(SAMPLES, step, samples)
         if self.examples is not None:
-            key = purpose_key(self.engine.run_key, "transforms", 0)
-            pairs = transform_grid(self.engine, state, key, self.examples)
+            pairs = transform_grid(self.engine, state, self.examples)
             self.save_grid(TRANSFORMS, step, pairs, gap=4)
         if self.chief:
             report.save_plot(self.workdir)
@@ -353,18 +351,18 @@ class _Run:
             self.metrics.close()
 
 
-def sample_grid(engine: Engine, state: State, key: jax.Array, num: int) -> jax.Array:
-    """`num` samples for the eye; a conditional game's labels go round its classes."""
-    classes = engine.game.num_classes
-    labels = None if classes is None else np.arange(num, dtype=np.int32) % classes
-    return engine.sample(state, key, num, labels)
+def sample_grid(engine: Engine, state: State, num: int) -> np.ndarray:
+    """`num` samples, of the same latents in every step; labels of a conditional game go round its classes."""
+    key = purpose_key(engine.run_key, "grid", 0)
+    return make_output(engine, state, SAMPLES, key, num, balanced(engine.game))
 
 
-def transform_grid(engine: Engine, state: State, key: jax.Array, examples: Batch) -> np.ndarray:
-    """For the eye: uint8 [N, H, W, C], of each example its condition (if it has one), itself, and its transform."""
-    made = to_uint8(np.asarray(engine.transform(state, key, examples)))
+def transform_grid(engine: Engine, state: State, examples: Batch) -> np.ndarray:
+    """For a person: uint8 [N, H, W, C], of each example its condition (if it has one), itself, and its transform."""
+    key = purpose_key(engine.run_key, "transforms", 0)
+    pictures = to_uint8(transform(engine, state, examples, key))
     shown = [examples["condition"]] if "condition" in examples else []
-    return report.side_by_side(*shown, examples["image"], made)
+    return report.side_by_side(*shown, examples["image"], pictures)
 
 
 class Running(NamedTuple):

@@ -10,7 +10,8 @@ import jax
 import numpy as np
 
 from jaxgan.data import pictures as decoding
-from jaxgan.game import Engine, Game, State
+from jaxgan.engine import Engine
+from jaxgan.game import Game, Play, State
 from jaxgan.metrics.images import to_uint8
 from jaxgan.tools import Made, Option, Tool
 from jaxgan.train.film import FORMATS as FILMS
@@ -41,8 +42,9 @@ def make(
       pictures: {name: float32 [H, W, C] in [-1, 1]}, which `read_picture` reads from files.
       options: {name: value}; the tool's defaults for the others.
     """
-    found = find(engine.game, tool)
-    return found(state.networks(ema), jax.random.key(seed), pictures, **(options or {}))
+    game, found = engine.game, find(engine.game, tool)
+    play = Play(game.networks(state, ema), {}, jax.random.key(seed), game.clock(state.step), 0)
+    return found(play, pictures, **(options or {}))
 
 
 def find(game: Game, tool: str) -> Tool:

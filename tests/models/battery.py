@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.game import Engine
+from jaxgan.engine import Engine
 from jaxgan.train import Options as TrainOptions
 from jaxgan.train import make_engine
 
@@ -116,15 +116,16 @@ def check_remat(kept, again, spec, stage=0, turns=None):
       stage: of the game.
       turns: names of those to check; all if None.
     """
-    state = Engine(kept).init()
+    engine = Engine(kept)
+    state = engine.init()
     recomputed = jax.eval_shape(Engine(again)._init, jax.random.key(0))
     assert jax.tree.structure(state) == jax.tree.structure(recomputed)
     data = batch(spec, stage, kept.stages[stage], 0)
 
-    def found(turn):
+    def found(engine, turn):
         def loss(moving):
             params = {**state.params, **moving}
-            return turn.loss(params, state.variables, data, jax.random.key(9)).value
+            return turn.loss(engine.play(state, data, jax.random.key(9), params)).value
 
         movers = {name: state.params[name] for name in turn.players}
         lowered = jax.jit(jax.value_and_grad(loss)).lower(movers)
@@ -135,8 +136,8 @@ def check_remat(kept, again, spec, stage=0, turns=None):
     assert pairs
     for turn, other in pairs:
         (barriers, (value, gradient)), (more, (value_again, gradient_again)) = (
-            found(turn),
-            found(other),
+            found(engine, turn),
+            found(Engine(again), other),
         )
         assert more > barriers, turn.name  # what keeps XLA from reading kept activations
         np.testing.assert_allclose(value_again, value, rtol=1e-5, err_msg=turn.name)
