@@ -52,8 +52,8 @@ class DataSpec(NamedTuple):
     def decode(self, batch: Batch) -> dict[str, jax.Array]:
         """A batch as networks take it: uint8 pictures as float32 in [-1, 1], all else as it is.
 
-        >>> DataSpec((2,), None, 10).decode({"image": jnp.zeros((1, 2)), "label": jnp.zeros(1, jnp.int32)})["image"].dtype
-        dtype('float32')
+        >>> DataSpec((2,), None, 10).decode({"image": jnp.array([[0, 255]], jnp.uint8)})["image"].tolist()
+        [[-1.0, 1.0]]
         """
         return {
             name: x.astype(jnp.float32) / 127.5 - 1.0 if x.dtype == jnp.uint8 else x
@@ -102,7 +102,7 @@ class Loss(NamedTuple):
     """The scalar to descend, and scalars to log."""
 
     value: jax.Array
-    metrics: Metrics = {}
+    metrics: Mapping[str, jax.Array] = {}
 
 
 LossFn = Callable[[Play], Loss]
@@ -303,7 +303,7 @@ class Game:
         return total
 
     def clock(self, step: int | jax.Array) -> Clock:
-        """The clock before round `step`, which may be traced. It depends on nothing else, so it agrees with the state."""
+        """The clock before round `step`, which may be traced. A function of the step alone, it agrees with the state."""
         step = jnp.asarray(step, jnp.int32)
         starts = [0, *(stage.until for stage in self.stages[:-1])]
         kimg = []
