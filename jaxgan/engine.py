@@ -457,8 +457,8 @@ class Engine:
         """Yields the chunks of an output that this process's devices make, seen through `then`.
 
         Args:
-          then: (made, given, weights) -> arrays [chunk, ...] of a chunk, in the same program: features, a distance. It is
-            hashable, since it names the program.
+          then: (made, given, weights) -> arrays [chunk, ...] of a chunk, in the same program: features, a distance. It
+            must be hashable, since it names the program.
           weights: the arrays that it uses. As constants of the program they would slow its compilation.
           Others: as for `make`.
         """

@@ -303,7 +303,7 @@ class Game:
         return total
 
     def clock(self, step: int | jax.Array) -> Clock:
-        """The clock before round `step`, which may be traced. A function of the step alone, it agrees with the state."""
+        """The clock before round `step`, which may be traced. A function of the step, it agrees with the state."""
         step = jnp.asarray(step, jnp.int32)
         starts = [0, *(stage.until for stage in self.stages[:-1])]
         kimg = []

@@ -22,8 +22,8 @@ BATCH_STATS, SPECTRAL = "batch_stats", "spectral"
 class Network:
     """A Linen module with its variables: called as the module is, with no change of state.
 
-    Batch normalisation in training uses the statistics of the batch and leaves the running ones as they are; `u` vectors
-    of spectral normalisation do not iterate. `network["noise"]` is the collection of that name, `network.params` the
+    Batch normalisation in training uses the statistics of the batch and leaves the running ones alone; `u` vectors of
+    spectral normalisation do not iterate. `network["noise"]` is the collection of that name, `network.params` the
     parameters. A network is a pytree of its variables, and so can be an argument of a jitted function.
     """
 

@@ -152,8 +152,8 @@ def r1(critic: Critic, real: jax.Array, checkpoint: bool = False) -> jax.Array:
 
     Args:
       critic: samples [B, ...] -> logits [B] or [B, 1], each depending on its own sample alone.
-      real: [B, ...], floating point. For a critic that takes a list of scales, a list of such arrays; the gradient is by
-        all of them.
+      real: [B, ...], floating point. For a critic that takes a list of scales, a list of such arrays; the gradient is
+        by all of them.
       checkpoint: recompute the critic's activations instead of keeping them.
 
     Returns:

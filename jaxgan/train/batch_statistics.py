@@ -27,8 +27,8 @@ def fresh_statistics(
 ) -> list[Statistics]:
     """The statistics that each batch has by itself in a turn of `player`, with its weights held still.
 
-    In training a network normalises by the statistics of its batch, not by the running ones. Those of the batch follow from
-    what a turn makes of running statistics of 0 and of 1, whatever the layers' momentum (`separate_momentum`).
+    In training a network normalises by the statistics of its batch, not by the running ones. Those of the batch follow
+    from what a turn makes of running statistics of 0 and of 1, whatever the layers' momentum (`separate_momentum`).
 
     Args:
       engine, state: of a game; the state is read, not donated.
