@@ -51,7 +51,7 @@ class CriticOutput(NamedTuple):
     features: Any = ()
 
 
-# (play, critic, pictures, given, purpose) -> logits or CriticOutput. The purpose, for `play.rng`: "real", "fake", "both".
+# (play, critic, pictures, given, purpose) -> logits or CriticOutput. Purpose, for `play.rng`: "real", "fake", "both".
 Judge = Callable[[Play, Network, PyTree, Mapping[str, jax.Array], str], Any]
 
 
