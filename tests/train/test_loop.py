@@ -285,8 +285,13 @@ def test_the_second_signal_acts_at_once(tmp_path, send, monkeypatch):
     send(signal.SIGINT, 7)
     monkeypatch.setattr(Checkpoints, "save", lambda *args: signal.raise_signal(signal.SIGINT))
     options = dataclasses.replace(QUICK, checkpoint_every=100)
-    with pytest.raises(KeyboardInterrupt):
-        train(counting_game(), SOURCE, tmp_path, options, say=quietly)
+    # A process that a shell starts in the background ignores Ctrl-C.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            train(counting_game(), SOURCE, tmp_path, options, say=quietly)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def nan_at(step, value=jnp.nan):
