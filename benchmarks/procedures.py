@@ -31,7 +31,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
     import numpy as np
 
     from jaxgan import config, data
-    from jaxgan.game import Engine
+    from jaxgan.engine import Engine
 
     cfg = config.load(name, args.set)
     source = config.open_data(cfg)

@@ -40,7 +40,8 @@ def turns(args: argparse.Namespace) -> tuple[dict, dict]:
     import jax
     import numpy as np
 
-    from jaxgan.game import DataSpec, Engine
+    from jaxgan.engine import Engine
+    from jaxgan.game import DataSpec
     from jaxgan.models import stylegan2
 
     options = stylegan2.Options(

@@ -29,7 +29,8 @@ from ml_collections import ConfigDict
 
 from jaxgan import data, models
 from jaxgan import train as training
-from jaxgan.game import DataSpec, Engine, Game, State
+from jaxgan.engine import Engine
+from jaxgan.game import DataSpec, Game, State
 from jaxgan.metrics import protocols
 
 SECTIONS = ("model", "data", "train")

@@ -43,15 +43,18 @@ class Program(NamedTuple):
 
     Attributes:
       stage: its index.
-      name: of the turn; or "init", "enter" (a stage), "close" (a round).
-      plays: how often it runs in an average round of the stage; 0 if only once.
+      name: of the turn or output; or "init", "enter" (a stage), "close" (a round).
+      plays: how often it runs in an average round of the stage; 0 if not in every round.
       lower: () -> `jax.stages.Lowered`.
+      shards: into how many the work is divided before it is lowered: 1 for a turn, whose lowered program states all of its
+        work; the number of devices for an output, whose lowered program states the work of one.
     """
 
     stage: int
     name: str
     plays: float
     lower: Callable[[], Any]
+    shards: int = 1
 
 
 class Chunk(NamedTuple):
@@ -265,6 +268,8 @@ class Engine:
                 lower = partial(self.program(index, turn).lower, state, batch, key, play)
                 yield Program(index, turn.name, turn.repeat / turn.every, lower)
             yield Program(index, "close", 1, partial(self._close(index, stage).lower, state))
+        for name in self.game.outputs:
+            yield Program(0, name, 0, partial(self.lower_output, name), self.mesh.size)
 
     def cached(self, name, make: Callable[[], Any]):
         """The program called `name`, a jitted function: what `make()` returned when it was first asked for."""

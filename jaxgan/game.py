@@ -274,6 +274,12 @@ class Game:
                 if self.players[name].optimizer is None:
                     raise ValueError(f"turn '{turn.name}' moves '{name}', which has no optimizer.")
 
+    @property
+    def num_classes(self) -> int | None:
+        """Classes of a conditional game, whose outputs need a label; None for an unconditional one."""
+        conditional = any("label" in output.needs for output in self.outputs.values())
+        return self.spec.num_classes if conditional else None
+
     def stage_at(self, step: int) -> tuple[int, int]:
         """The index of the stage that round `step` belongs to, and the round at which it starts."""
         start = 0

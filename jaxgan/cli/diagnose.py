@@ -271,5 +271,6 @@ def batch_statistics(trained, engine, state, source, step: int, ema: bool) -> li
     pipeline = data.Pipeline(source, trained.config.seed, resolution=stage.resolution)
     batches = (pipeline.batch(draw, stage.batch_size) for draw in range(BATCHES))
     fresh = fresh_statistics(engine, state, step, "generator", batches, ema)
-    running = running_statistics(state, "generator", ema) if fresh else {}
+    networks = trained.game.networks(state, ema)
+    running = running_statistics(networks["generator"]) if fresh else {}
     return [statistics_drift(running, fresh)]

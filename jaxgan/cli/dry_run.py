@@ -11,7 +11,7 @@ from rich.table import Table
 
 from jaxgan.config import Run
 from jaxgan.data import Source
-from jaxgan.game import Engine, Program
+from jaxgan.engine import Engine, Program
 
 MEASURED = 3  # stages, whose programs are compiled; of more, only the first and the last
 
@@ -55,7 +55,7 @@ def _measured(stages: int) -> set[int]:
 def _players(engine: Engine) -> Table:
     state = engine.state_shape
     players = Table(title="players")
-    for column in ("player", "parameters", "state", "optimiser", "EMA half-life"):
+    for column in ("player", "parameters", "state", "optimiser", "average"):
         players.add_column(column, justify="left" if column == "player" else "right")
     for name, player in engine.game.players.items():
         players.add_row(
@@ -63,7 +63,7 @@ def _players(engine: Engine) -> Table:
             f"{_count(state.params[name]):,}",
             f"{_count(state.variables[name]):,}",
             "none: frozen" if player.optimizer is None else _size(_bytes(state.opt_state[name])),
-            f"{player.ema_half_life_kimg:g} kimg" if name in state.ema else "-",
+            "-" if player.average is None else str(player.average),
         )
     return players
 

@@ -79,8 +79,7 @@ def measure_run(args):
     )
     base = train.evaluation.protocol_of(trained.game, args.protocol or "", args.of or "")
     protocol = chosen_protocol(args, base)
-    options = trained.game.options if protocol.of == "samples" else {}
-    options = tools.complete(args.named["options"], options)
+    options = tools.complete(args.named["options"], trained.game.outputs[protocol.of].options)
     if args.real:
         source = open_set(args.real, args, protocol)
     else:

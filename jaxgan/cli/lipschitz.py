@@ -81,15 +81,14 @@ def look(args):
     import numpy as np
 
     from jaxgan import config, data
-    from jaxgan.adversarial import decode
     from jaxgan.nets.spectral import kernels
 
     if args.num < 1:
         raise ValueError(f"--num is {args.num}; the ascent needs at least one real example.")
     run = config.reopen(args.workdir)
     players = run.game.players
-    if args.player not in players or players[args.player].apply is None:
-        names = ", ".join(name for name, player in players.items() if player.apply is not None)
+    if args.player not in players or players[args.player].score is None:
+        names = ", ".join(name for name, player in players.items() if player.score is not None)
         raise ValueError(
             f"--player is '{args.player}', but this run has {f'only {names}' if names else 'no player'} to look into."
         )
@@ -103,12 +102,13 @@ def look(args):
         options = dataclasses.replace(options, path=args.data)
     source = data.open_source(options)
     run, _, step, state = config.restore(args.workdir, args.step)
-    samples = decode(jnp.asarray(source.images(min(args.num, len(source)))))
-    network = jax.tree.map(np.asarray, state.networks(ema=False)[args.player])
-    apply = run.game.players[args.player].apply
+    images = jnp.asarray(source.images(min(args.num, len(source))))
+    samples = run.spec.decode({"image": images})["image"]
+    network = jax.tree.map(np.asarray, run.game.networks(state, ema=False)[args.player])
+    score = run.game.players[args.player].score
 
     def critic(x: jax.Array) -> jax.Array:
         label = None if classes is None else jnp.full(x.shape[:1], args.label, jnp.int32)
-        return apply(network, x, label)
+        return score(network, x, label)
 
     return run, step, critic, samples, kernels(lambda: critic(samples[:1]))

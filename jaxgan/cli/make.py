@@ -48,8 +48,8 @@ def run(args) -> int:
         _, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         game = engine.game
         channels = train.made.find(game, args.tool).channels
-        if not channels and len(game.sample_shape) == 3:
-            channels = game.sample_shape[-1]
+        if not channels and len(game.spec.shape) == 3:
+            channels = game.spec.shape[-1]
         made = train.make(
             engine,
             state,
@@ -98,6 +98,6 @@ def show(trained, workdir: str) -> None:
 
 def advice(game, workdir: str) -> str:
     """What to run instead of a tool."""
-    if game.generate is not None:
+    if "samples" in game.outputs:
         return f"draw samples: jaxgan sample --workdir {workdir}"
     return f"look at {workdir}/transforms.png, or measure: jaxgan evaluate --workdir {workdir}"

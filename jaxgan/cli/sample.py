@@ -48,8 +48,7 @@ def run(args) -> int:
         check_folder(out)
         trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         check_generates(trained, args.workdir)
-        options = tools.complete(args.named["options"], trained.game.options)
-        # The game itself refuses values that it cannot take.
+        options = tools.complete(args.named["options"], trained.game.outputs["samples"].options)
         samples = train.sample(engine, state, args.num, args.seed, not args.no_ema, **options)
     arrays = {"images": samples["image"]}
     if "label" in samples:
@@ -75,7 +74,7 @@ def check_folder(out) -> None:
 
 def check_generates(trained, workdir: str) -> None:
     """Raises, with what to do instead, unless the run's game makes something without data."""
-    if trained.game.generate is None:
+    if "samples" not in trained.game.outputs:
         raise ValueError(
             f"{trained.config.model.name} makes pictures from pictures, and no samples; see what it can do with"
             f" yours: jaxgan make list --workdir {workdir}"

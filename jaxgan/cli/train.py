@@ -97,16 +97,16 @@ def ending(game, examples: int, step: int, workdir) -> str:
     from jaxgan import train
 
     shown, commands = [], []
-    if game.generate is not None:
+    if "samples" in game.outputs:
         shown.append(f"Samples: {workdir}/samples.png")
         commands.append(f"jaxgan sample --workdir {workdir} --num 64 --out samples.png")
-    if game.transform is not None:
+    if "transforms" in game.outputs:
         shown.append(f"Transforms: {workdir}/transforms.png")
     if game.tools:
         commands.append(f"jaxgan make list --workdir {workdir}")
     single = " --protocol single_image" if examples == 1 else ""
     commands.append(f"jaxgan evaluate --workdir {workdir}{single}")
-    if game.generate is not None and examples > 1:
+    if "samples" in game.outputs and examples > 1:
         commands.append(f"jaxgan diagnose --workdir {workdir}")
     commands.append(f"tensorboard --logdir {workdir}")
     shown += [f"losses: {workdir}/losses.png", f"numbers: {workdir}/{train.report.METRICS_FILE}"]

@@ -27,15 +27,10 @@ from jaxgan.tools import Option
 Given = Callable[[np.ndarray], Batch]  # row numbers -> the fields of these rows
 
 
-def classes(game: Game) -> int | None:
-    """Number of classes that samples are drawn of; None if they have no label."""
-    return game.spec.num_classes if "label" in game.outputs[SAMPLES].needs else None
-
-
 def balanced(game: Game) -> Given:
-    """For samples: labels 0, 1, ... in turn, or nothing for a game without."""
-    number = classes(game)
-    return lambda rows: {} if number is None else {"label": (rows % number).astype(np.int32)}
+    """For samples: labels 0, 1, ... in turn, or nothing for an unconditional game."""
+    classes = game.num_classes
+    return lambda rows: {} if classes is None else {"label": (rows % classes).astype(np.int32)}
 
 
 def examples(source: Source, num: int) -> Given:

@@ -20,7 +20,7 @@ from PIL import Image
 from jaxgan import adversarial, config
 from jaxgan.cli.examples import open_examples
 from jaxgan.cli.main import main, parser
-from jaxgan.game import Engine
+from jaxgan.engine import Engine
 from jaxgan.train import Checkpoints, read_metrics
 
 # One device: several virtual ones compile more slowly and gain nothing.
@@ -49,7 +49,7 @@ def nothing_compiles(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("something was compiled before the input was checked")
 
-    for name in ("init", "_program", "sample", "round"):
+    for name in ("init", "_program", "make", "round"):
         monkeypatch.setattr(Engine, name, fail)
 
 
