@@ -46,8 +46,8 @@ class Program(NamedTuple):
       name: of the turn or output; or "init", "enter" (a stage), "close" (a round).
       plays: how often it runs in an average round of the stage; 0 if not in every round.
       lower: () -> `jax.stages.Lowered`.
-      shards: into how many the work is divided before it is lowered: 1 for a turn, whose lowered program states all of its
-        work; the number of devices for an output, whose lowered program states the work of one.
+      shards: into how many the work is divided before it is lowered: 1 for a turn, whose lowered program states all of
+        its work; the number of devices for an output, whose lowered program states the work of one.
     """
 
     stage: int

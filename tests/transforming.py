@@ -1,4 +1,4 @@
-"""A model that learns one number, with samples, transforms and tools: for tests of what shows, saves and measures them."""
+"""A model that learns one number, with samples, transforms and tools: for tests of what shows and measures them."""
 
 import dataclasses
 from types import SimpleNamespace
