@@ -32,6 +32,7 @@ import optax
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgan import averaging, draws, tools
+from jaxgan.options import Option, OptionError
 
 PyTree = Any
 Batch = Mapping[str, Any]
@@ -163,7 +164,7 @@ class Game:
         None. None for a game that makes nothing without data.
       sample_shape: shape of one sample.
       num_classes: classes of a conditional game; None for an unconditional one.
-      options: {name: default} of what `generate` takes beside (truncation, temperature, ...).
+      options: {name: what is declared of it} of what `generate` takes beside (truncation, temperature, ...).
       transform: (networks, key, batch) -> pictures [B, ...] in [-1, 1]: what the game makes of examples of the data,
         a translation or a reconstruction. None for a game that only generates.
       tools: {name: tool}, what else can be made with the trained networks, see `jaxgan.tools`; none is called "list".
@@ -174,7 +175,7 @@ class Game:
     generate: Callable[..., jax.Array] | None
     sample_shape: tuple[int, ...]
     num_classes: int | None = None
-    options: Mapping[str, tools.Option] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     transform: Callable[[Variables, jax.Array, Batch], jax.Array] | None = None
     tools: Mapping[str, tools.Tool] = dataclasses.field(default_factory=dict)
 
@@ -343,27 +344,33 @@ class Engine:
 
     def check_batches(self) -> None:
         """Raises unless the devices can share every stage's batch; whoever trains calls it before anything compiles."""
-        devices = self.mesh.size
         sizes = {stage.batch_size for stage in self.game.stages}
         for index, stage in enumerate(self.game.stages):
-            if stage.batch_size < 1:
-                raise ValueError(
-                    f"a batch of {stage.batch_size} images teaches nothing; give 1 or more (--config.model.batch_size)."
+            self._check_batch(
+                f"the batch of stage {index}" if len(sizes) > 1 else "the batch", stage, sizes
+            )
+
+    def _check_batch(self, what: str, stage: Stage, sizes: set[int]) -> None:
+        size, devices = stage.batch_size, self.mesh.size
+        if size < 1:
+            raise OptionError(
+                "model.batch_size", size, "it must be at least 1", {"model.batch_size": 1}
+            )
+        for of, parts in (
+            ("devices", devices),
+            ("devices times micro-batches", devices * self.accumulate),
+        ):
+            if size % parts:
+                common, fixes = math.gcd(*sizes), []
+                if len(sizes) == 1:
+                    fixes.append({"model.batch_size": max(1, round(size / parts)) * parts})
+                if parts == devices:
+                    fixes.append({"train.devices": math.gcd(devices, common)})
+                else:
+                    fixes.append({"train.accumulate": math.gcd(self.accumulate, common // devices)})
+                raise OptionError(
+                    None, None, f"{what} of {size} cannot be split evenly over {parts} {of}", *fixes
                 )
-            for what, parts in (
-                ("devices", devices),
-                ("devices times micro-batches", devices * self.accumulate),
-            ):
-                if stage.batch_size % parts:
-                    fits = max(1, round(stage.batch_size / parts)) * parts
-                    mend = f"set --config.model.batch_size={fits}"
-                    if len(sizes) > 1:
-                        mend = f"give stage {index} (--config.model.*batch_size) one of {fits}"
-                    if parts == devices:
-                        mend += f" or --config.train.devices={math.gcd(devices, *sizes)}"
-                    raise ValueError(
-                        f"a batch of {stage.batch_size} cannot be split evenly over {parts} {what}; {mend}."
-                    )
 
     # State ------------------------------------------------------------------------------------------------
 

@@ -17,7 +17,17 @@ import pytest
 ROOT = Path(__file__).parents[1] / "jaxgan"
 
 LAYERS = (
-    {"draws", "losses", "penalties", "spectral", "divergences", "averaging", "resample", "augment"},
+    {
+        "options",
+        "draws",
+        "losses",
+        "penalties",
+        "spectral",
+        "divergences",
+        "averaging",
+        "resample",
+        "augment",
+    },
     {"nets", "weights", "game", "tools", "adversarial"},
     {"models", "metrics", "data"},
     {"train"},

@@ -10,7 +10,7 @@ import numpy as np
 
 from jaxgan.game import Engine, Game, State
 from jaxgan.metrics.images import to_uint8
-from jaxgan.tools import Option
+from jaxgan.tools import Value
 
 BATCH = 100  # samples at a time, of up to 128x128 pixels
 
@@ -25,7 +25,7 @@ def batch_of(game: Game) -> int:
 
 
 def iterate_samples(
-    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Option
+    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
 ) -> Iterator[dict[str, np.ndarray]]:
     """Batches {"image", "label" if conditional} of together `num` samples, with balanced labels.
 
@@ -47,7 +47,7 @@ def iterate_samples(
 
 
 def sample(
-    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Option
+    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
 ) -> dict[str, np.ndarray]:
     """{"image": [num, ...], "label": [num] if conditional}: `iterate_samples` in one piece."""
     batches = list(iterate_samples(engine, state, num, seed, ema, **options))
