@@ -26,7 +26,7 @@ def refusal(*args):
 
 def test_a_config_is_complete_and_locked():
     cfg = config.load("sngan_digits")
-    assert (cfg.model.name, cfg.data.name, cfg.seed) == ("sngan", "digits", 0)
+    assert (cfg.model_name, cfg.data_name, cfg.seed) == ("sngan", "digits", 0)
     assert set(cfg.model) == {"name"} | {
         f.name for f in dataclasses.fields(models.load("sngan").Options)
     }
@@ -40,7 +40,7 @@ def test_a_config_is_complete_and_locked():
 def test_every_config_that_comes_along_loads_and_describes_itself():
     assert "sngan_digits" in config.names()
     for name in config.names():
-        assert config.load(name).model.name in models.names()
+        assert config.load(name).model_name in models.names()
         assert config.describe(name).endswith(".")
 
 
@@ -81,7 +81,7 @@ def test_a_config_of_ones_own(tmp_path):
     text = 'def get_config():\n    return {"model": {"name": "gan", "depth": 1}, "seed": 5}\n'
     path = own(tmp_path, text)
     cfg = config.load(path, ["model.depth=2"])
-    assert (cfg.model.name, cfg.model.depth, cfg.seed, cfg.data.name) == ("gan", 2, 5, "digits")
+    assert (cfg.model_name, cfg.model.depth, cfg.seed, cfg.data_name) == ("gan", 2, 5, "digits")
     assert config.load(path).model.depth == 1
 
 

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import DataOptions, Pipeline, encoded, open_source
+from jaxgan.data import Pipeline, encoded, open_source
 
 
 def folder(path, **options):
-    return open_source(DataOptions(name="folder", path=str(path), **options))
+    return open_source("folder", path=str(path), **options)
 
 
 def contents(source):

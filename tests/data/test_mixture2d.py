@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from jaxgan.data import DataOptions, open_source
+from jaxgan.data import open_source
 
 
 def mixture(**options):
-    return open_source(DataOptions(name="mixture2d", **options))
+    return open_source("mixture2d", **options)
 
 
 @pytest.mark.parametrize(

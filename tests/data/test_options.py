@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from jaxgan.data import SOURCES, ArraySource, DataOptions, open_source
+from jaxgan.data import SOURCES, ArraySource, open_source
 
 
 @pytest.mark.parametrize("name", SOURCES)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import DataOptions, Pipeline, open_source
+from jaxgan.data import Pipeline, open_source
 from jaxgan.data.pairs import colours
 
 RANDOM = np.random.default_rng(0)
@@ -19,7 +19,7 @@ MAPS = RANDOM.integers(0, 12, (5, 6, 8)).astype(np.uint8)
 
 
 def pairs(path="", **options):
-    return open_source(DataOptions(name="pairs", path=str(path), **options))
+    return open_source("pairs", path=str(path), **options)
 
 
 def save(root, **pictures):

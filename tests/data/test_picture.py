@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import DataOptions, open_source
+from jaxgan.data import open_source
 from jaxgan.game import DataSpec
 
 
 def picture(**options):
-    return open_source(DataOptions(name="picture", **options))
+    return open_source("picture", **options)
 
 
 @pytest.mark.parametrize("path", ["", "china.jpg", "flower.jpg"])

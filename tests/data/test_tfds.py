@@ -13,7 +13,7 @@ import threading
 import numpy as np
 import pytest
 
-from jaxgan.data import DataOptions, Pipeline, open_source, prepare, tfds
+from jaxgan.data import Pipeline, open_source, prepare, tfds
 
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer"]
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def open_tfds(name, data_dir, **options):
-    return open_source(DataOptions(name="tfds", tfds_name=name, data_dir=str(data_dir), **options))
+    return open_source("tfds", tfds_name=name, data_dir=str(data_dir), **options)
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ class TestCifar10:
     def test_training_does_not_import_tensorflow(self, prepared_cifar10):
         code = f"""
 import sys
-from jaxgan.data import DataOptions, Pipeline, open_source
+from jaxgan.data import Pipeline, open_source
 options = DataOptions(name="tfds", tfds_name="cifar10", data_dir={str(prepared_cifar10)!r})
 batches = Pipeline(open_source(options), seed=0, flip=True).iterate(0, 16)
 assert next(batches)["image"].shape == (16, 32, 32, 3)

@@ -78,7 +78,7 @@ def test_golden_parameter_counts(case):
 
 def test_every_model_has_golden_counts_a_source_and_configs():
     counted = {name for name, _, _ in GOLDEN}
-    used = {config.load(name).model.name for name in config.names()}
+    used = {config.load(name).model_name for name in config.names()}
     for name in models.names():
         docstring = models.load(name).__doc__
         assert name in counted, f"add {name} to GOLDEN"

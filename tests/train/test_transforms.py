@@ -18,7 +18,7 @@ from jaxgan.metrics.summary import IMAGE, Wanted
 from jaxgan.train import loop, report, transforms
 from jaxgan.train.transforms import summarise_transforms
 
-DIGITS = data.open_source(data.DataOptions(name="digits"))
+DIGITS = data.open_source("digits")
 PROTOCOL = Protocol(
     "custom", ("psnr", "l1", "fd"), "random_conv", num_fake=230, num_real=230, of="transforms"
 )
