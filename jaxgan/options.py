@@ -220,10 +220,10 @@ class Option:
         for leaf in leaves:
             if isinstance(leaf, float) and not math.isfinite(leaf):
                 raise OptionError(name, value, "it must be finite", {name: self.default})
-        wrong = [leaf for leaf in leaves if not self._allows(leaf)]
-        if wrong:
-            fix = self.default if isinstance(value, tuple) else self._nearest(value)
-            raise OptionError(name, value, f"it must be {self.allowed}", {name: fix})
+        if not all(map(self._allows, leaves)):
+            raise OptionError(
+                name, value, f"it must be {self.allowed}", {name: self._nearest(value)}
+            )
 
     def _allows(self, value: Any) -> bool:
         if self.choices:
@@ -239,6 +239,11 @@ class Option:
 
     def _nearest(self, value: Any) -> Any:
         """The allowed value that was probably meant."""
+        if isinstance(value, tuple):
+            near = tuple(map(self._nearest, value))
+            return near if all(map(self._allows, _leaves_of(near))) else self.default
+        if self._allows(value):
+            return value
         if self.choices and isinstance(value, str):
             names = [choice for choice in self.choices if isinstance(choice, str)]
             close = difflib.get_close_matches(value, names, 1)

@@ -9,18 +9,19 @@ import numpy as np
 import optax
 
 from jaxgan.game import Game, Loss, Player, Stage, Turn
+from jaxgan.options import Option, option
 from jaxgan.tools import Made, Tool
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    batch_size: int = 8
-    learning_rate: float = 0.5
-    generates: bool = True
-    transforms: bool = True
-    has_tools: bool = True
-    stages: int = 1  # all but the last at half resolution, two rounds each
-    noise: float = 0.1  # of the transforms, like that of dropout
+    batch_size: int = option(8, "real images of one step", least=1)
+    learning_rate: float = option(0.5, "learning rate", least=0)
+    generates: bool = option(True, "has samples")
+    transforms: bool = option(True, "has transforms")
+    has_tools: bool = option(True, "has tools")
+    stages: int = option(1, "stages, all but the last at half resolution, two rounds each", least=1)
+    noise: float = option(0.1, "of the transforms, like that of dropout", least=0)
 
 
 def game(options, spec):
@@ -35,8 +36,6 @@ def game(options, spec):
         return Loss(value, {}, {"gain": params["generator"]["gain"]})
 
     def generate(networks, key, num, labels, *, brightness, grey):
-        if not -1 <= brightness <= 1:
-            raise ValueError(f"--options.brightness is {brightness:g}; give -1 to 1.")
         noise = jax.random.uniform(key, (num, *spec.shape), minval=-0.5, maxval=0.5)
         return jnp.clip((0.0 if grey else 1.0) * noise + brightness, -1, 1)
 
@@ -60,8 +59,21 @@ def game(options, spec):
         return Made(-image[None])
 
     made = {
-        "fade": Tool(fade, "A film that grows bright.", {"frames": 3, "start": -1.0}),
-        "mix": Tool(mix, "The mean of two.", {"share": 0.5}, ("image",), ("other",)),
+        "fade": Tool(
+            fade,
+            "A film that grows bright.",
+            {
+                "frames": Option(3, "frames of the film", least=1),
+                "start": Option(-1.0, "brightness of the first frame"),
+            },
+        ),
+        "mix": Tool(
+            mix,
+            "The mean of two.",
+            {"share": Option(0.5, "share of the image", least=0, most=1)},
+            ("image",),
+            ("other",),
+        ),
         "negative": Tool(negative, "Of a colour picture.", pictures=("image",), channels=3),
     }
     frozen = Player(lambda key: {"params": {"unused": jnp.zeros(3)}}, None)
@@ -79,7 +91,12 @@ def game(options, spec):
         (*early, last),
         generate if options.generates else None,
         spec.shape,
-        options={"brightness": 0.0, "grey": False} if options.generates else {},
+        options={
+            "brightness": Option(0.0, "added to every pixel", least=-1, most=1),
+            "grey": Option(False, "without noise"),
+        }
+        if options.generates
+        else {},
         transform=transform if options.transforms else None,
         tools=made if options.has_tools else {},
     )

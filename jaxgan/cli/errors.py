@@ -9,8 +9,9 @@ import shlex
 
 from jaxgan.options import SECTIONS, Flag, OptionError
 
-# The flags of commands that work on a trained run, for what else its config says.
-_OF_A_RUN = {
+# The words of commands that take no config, for the options that they set.
+_WORDS = {
+    "prepare": {"tfds_name": "NAME", "data_dir": "--data_dir"},
     "evaluate": {
         "data.path": "--data",
         "data.split": "--split",
@@ -41,11 +42,11 @@ def flags(command: str) -> Flag:
         section = name.partition(".")[0]
         if section == "pictures":
             return f"--{name}" if command in _WITH_PICTURES else None
-        if section not in SECTIONS:
-            return f"--options.{name}" if command in _WITH_OPTIONS else None
-        if command == "train":
+        if section not in SECTIONS and command in _WITH_OPTIONS:
+            return f"--options.{name}"
+        if section in SECTIONS and command == "train":
             return f"--config.{name}"
-        return _OF_A_RUN.get(command, {}).get(name)
+        return _WORDS.get(command, {}).get(name)
 
     return flag
 

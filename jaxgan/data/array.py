@@ -182,7 +182,7 @@ def _check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
     if labels.shape != (count,) or not whole or labels.min() < 0:
         raise BadData(
             f"{where}: labels must be {count:,} whole numbers from 0, one for each picture, not "
-            f"{labels.dtype} of shape {list(labels.shape)}",
+            f"{labels.dtype} of shape {list(labels.shape)}; they can be left out",
             {"labels": False},
         )
     return labels

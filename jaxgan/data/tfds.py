@@ -155,13 +155,15 @@ def _builder(name: str, data_dir: str, **how: Any) -> Any:
         close = difflib.get_close_matches(
             base, tfds.list_builders(with_community_datasets=False), n=1
         )
-        problem = "TFDS knows no such set; see https://www.tensorflow.org/datasets"
+        problem = "TFDS (https://www.tensorflow.org/datasets) knows no such set"
         raise OptionError(
             "tfds_name", name, problem, *({"tfds_name": known} for known in close)
         ) from error
     except (ValueError, AssertionError) as error:
         reason = " ".join(str(error).rpartition('}": ')[2].partition(" Here are ")[0].split())
-        raise OptionError("tfds_name", name, f"TFDS cannot make that set: {reason}") from error
+        raise OptionError(
+            "tfds_name", name, f"TFDS cannot make that set: {reason.rstrip('.')}"
+        ) from error
 
 
 def _prepared_formats(builder: Any) -> set[str]:

@@ -84,7 +84,7 @@ def read(workdir: str | Path) -> dict:
         ) from None
     if not isinstance(record, dict) or not {"config", "spec"} <= record.keys():
         raise ValueError(f"{path} is no record of a run; restore it or train into another workdir.")
-    return record
+    return {**record, "config": migrate(record["config"])}
 
 
 def migrate(config: dict) -> dict:

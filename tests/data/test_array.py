@@ -105,7 +105,7 @@ class TestImages:
         text = (
             "array: labels must be 6 whole numbers from 0, one for each picture, "
             f"not {labels.dtype} of shape {list(labels.shape)}; "
-            "--config.data.labels=False ignores them"
+            "they can be left out: set labels=false."
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             array_source(IMAGES, labels)
@@ -113,12 +113,12 @@ class TestImages:
 
 class TestFile:
     def test_missing(self, tmp_path):
-        text = f"array {tmp_path}/a.npy does not exist (--config.data.path)"
-        with pytest.raises(FileNotFoundError, match=re.escape(text)):
+        text = f"path is '{tmp_path}/a.npy', but there is no such file."
+        with pytest.raises(ValueError, match=re.escape(text)):
             open_source("array", path=str(tmp_path / "a.npy"))
 
     def test_a_folder(self, tmp_path):
-        text = f"{tmp_path} is a folder, not a .npy or .npz file: add --config.data.name=folder"
+        text = f"path is '{tmp_path}', but a folder is neither a .npy nor a .npz file: set data.name=folder."
         with pytest.raises(ValueError, match=re.escape(text)):
             open_source("array", path=str(tmp_path))
 
@@ -142,7 +142,7 @@ class TestFile:
             load()
 
     def test_split(self, load):
-        text = "--config.data.split=test: an array file has no splits; give the file with the"
+        text = "split is 'test', but it must be one of train, all: set split=train."
         with pytest.raises(ValueError, match=re.escape(text)):
             load(IMAGES, options={"split": "test"}.items())
 

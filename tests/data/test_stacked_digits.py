@@ -44,8 +44,8 @@ def test_splits_stack_different_digits(source):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"channels": 1}, "--config.data.channels=1: a stack of three digits has 3 channels"),
-        ({"split": "all"}, "unknown split of stacked_digits 'all'"),
+        ({"channels": 1}, "there is no option channels; there are split, "),
+        ({"split": "all"}, "split is 'all', but it must be one of train, test"),
     ],
 )
 def test_wrong_options_are_named(options, text):
