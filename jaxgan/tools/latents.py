@@ -174,6 +174,22 @@ def interpolation(
     return Tool(make, "a walk between random latents, as a film", _with_label(options, num_classes))
 
 
+PROJECTION = {
+    "steps": Option(1000, "steps of the search", least=1),
+    "learning_rate": Option(0.1, "largest learning rate of the search", above=0),
+    "every_layer": Option(False, "search a w for each layer and not one for all"),
+    "noise": Option(True, "search the noise maps as well"),
+    "noise_weight": Option(1e5, "weight of the noise maps' correlations", least=0),
+    "distance": Option(
+        "pixels",
+        "what is made small: the mean squared error of pixels, or LPIPS",
+        choices=("pixels", *(f"lpips_{backbone}" for backbone in lpips.BACKBONES)),
+    ),
+    "weights": Option("", "file with the weights of LPIPS's network; empty fetches them"),
+    "heads": Option("", "file with the weights of LPIPS's heads; empty fetches them"),
+}
+
+
 def style_tools(styles: Styles) -> dict[str, Tool]:
     """truncation, mixing, interpolation and projection of a style generator."""
     cut = truncation_options(0.7, styles.num_styles)
@@ -233,22 +249,7 @@ def style_tools(styles: Styles) -> dict[str, Tool]:
         "projection": Tool(
             lambda networks, key, **given: _projection(styles, networks, key, **given),
             "the latent whose picture is most like the given one",
-            {
-                "steps": Option(1000, "steps of the search", least=1),
-                "learning_rate": Option(0.1, "largest learning rate of the search", above=0),
-                "every_layer": Option(False, "search a w for each layer and not one for all"),
-                "noise": Option(True, "search the noise maps as well"),
-                "noise_weight": Option(1e5, "weight of the noise maps' correlations", least=0),
-                "distance": Option(
-                    "pixels",
-                    "what is made small: the mean squared error of pixels, or LPIPS",
-                    choices=("pixels", *(f"lpips_{backbone}" for backbone in lpips.BACKBONES)),
-                ),
-                "weights": Option(
-                    "", "file with the weights of LPIPS's network; empty fetches them"
-                ),
-                "heads": Option("", "file with the weights of LPIPS's heads; empty fetches them"),
-            },
+            PROJECTION,
             pictures=("image",),
         ),
     }

@@ -93,7 +93,49 @@ def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
             film.append(np.asarray(picture[0]))
         return Made(np.stack(film), film=True)
 
-    middle, share = max(1, top // 2), max(ladder.shape[:2]) / 250
+    options = tool_options(ladder.shape, top)
+    return {
+        "sample": Tool(
+            sample,
+            "random pictures of any size: height and width are factors of the learnt picture's",
+            options["sample"],
+        ),
+        "super_resolution": Tool(
+            super_resolution,
+            "the learnt picture (or yours, of the same kind) enlarged, with detail from the finest scale",
+            options["super_resolution"],
+            optional_pictures=("picture",),
+        ),
+        "harmonisation": Tool(
+            repaint,
+            "an object pasted into the learnt picture, in its manner; the mask is white where the object is",
+            options["harmonisation"],
+            pictures=("picture", "mask"),
+        ),
+        "editing": Tool(
+            repaint,
+            "the learnt picture with parts moved about, made natural; the mask is white where it was edited",
+            options["editing"],
+            pictures=("picture",),
+            optional_pictures=("mask",),
+        ),
+        "paint_to_image": Tool(
+            repaint,
+            "a photograph from a painting; palette=true first puts it in the colours of the learnt picture",
+            options["paint_to_image"],
+            pictures=("picture",),
+        ),
+        "animation": Tool(
+            animation,
+            "a film of the learnt picture moving: a random walk of the noise from scale `start` on",
+            options["animation"],
+        ),
+    }
+
+
+def tool_options(shape: tuple[int, ...], top: int) -> dict[str, dict[str, Option]]:
+    """The options of each tool, for a learnt picture of that shape and the finest scale `top`."""
+    middle, share = max(1, top // 2), max(shape[:2]) / 250
     noise = noise_option()
     scale = Option(
         middle,
@@ -106,67 +148,40 @@ def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
     masked = {**injected, "blur": blur}
     grow = Option(round(7 * share), "pixels by which the mask is enlarged", least=0)
     factor = "of the pictures, as a factor of the learnt picture's"
+
     return {
-        "sample": Tool(
-            sample,
-            "random pictures of any size: height and width are factors of the learnt picture's",
-            {
-                "num": Option(16, "pictures", least=1),
-                "height": Option(1.0, f"height {factor}", above=0),
-                "width": Option(1.0, f"width {factor}", above=0),
-                "noise": noise,
-            },
-        ),
-        "super_resolution": Tool(
-            super_resolution,
-            "the learnt picture (or yours, of the same kind) enlarged, with detail from the finest scale",
-            {"factor": Option(4.0, "how many times as large", above=1), "noise": noise},
-            optional_pictures=("picture",),
-        ),
-        "harmonisation": Tool(
-            repaint,
-            "an object pasted into the learnt picture, in its manner; the mask is white where the object is",
-            {**masked, "grow": grow},
-            pictures=("picture", "mask"),
-        ),
-        "editing": Tool(
-            repaint,
-            "the learnt picture with parts moved about, made natural; the mask is white where it was edited",
-            {**masked, "grow": dataclasses.replace(grow, default=round(20 * share))},
-            pictures=("picture",),
-            optional_pictures=("mask",),
-        ),
-        "paint_to_image": Tool(
-            repaint,
-            "a photograph from a painting; palette=true first puts it in the colours of the learnt picture",
-            {
-                **injected,
-                "scale": dataclasses.replace(scale, default=1),
-                "palette": Option(
-                    False, "reduce the painting to the colours of the learnt picture"
-                ),
-            },
-            pictures=("picture",),
-        ),
-        "animation": Tool(
-            animation,
-            "a film of the learnt picture moving: a random walk of the noise from scale `start` on",
-            {
-                "frames": Option(100, "frames of the film", least=1),
-                "start": Option(
-                    top // 4,
-                    "scale from which the noise moves; the higher, the less",
-                    least=0,
-                    most=top,
-                ),
-                "alpha": Option(
-                    0.1, "share of the learnt picture's noise in each frame", least=0, most=1
-                ),
-                "beta": Option(
-                    0.9, "share of the last frame's motion in the next one", least=0, most=1
-                ),
-            },
-        ),
+        "sample": {
+            "num": Option(16, "pictures", least=1),
+            "height": Option(1.0, f"height {factor}", above=0),
+            "width": Option(1.0, f"width {factor}", above=0),
+            "noise": noise,
+        },
+        "super_resolution": {
+            "factor": Option(4.0, "how many times as large", above=1),
+            "noise": noise,
+        },
+        "harmonisation": {**masked, "grow": grow},
+        "editing": {**masked, "grow": dataclasses.replace(grow, default=round(20 * share))},
+        "paint_to_image": {
+            **injected,
+            "scale": dataclasses.replace(scale, default=1),
+            "palette": Option(False, "reduce the painting to the colours of the learnt picture"),
+        },
+        "animation": {
+            "frames": Option(100, "frames of the film", least=1),
+            "start": Option(
+                top // 4,
+                "scale from which the noise moves; the higher, the less",
+                least=0,
+                most=top,
+            ),
+            "alpha": Option(
+                0.1, "share of the learnt picture's noise in each frame", least=0, most=1
+            ),
+            "beta": Option(
+                0.9, "share of the last frame's motion in the next one", least=0, most=1
+            ),
+        },
     }
 
 
