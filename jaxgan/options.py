@@ -130,7 +130,7 @@ def _nearest(name: str, known: list[str]) -> str | None:
     same = [k for k in known if k.rpartition(".")[2] == last]
     inside = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}
     close = [inside[k] for k in difflib.get_close_matches(last, inside, 1)]
-    close = same or close or difflib.get_close_matches(name, known, 1, 0.8)
+    close = same or close or ([] if inside else difflib.get_close_matches(name, known, 1))
     return close[0] if close else None
 
 

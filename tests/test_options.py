@@ -106,7 +106,7 @@ def test_python_values_are_held_to_their_type(value):
         ("augmentation.xyzzy", "there are augmentation.p, augmentation.kinds."),
         ("xyzzy", "there are batch_size, width, "),
         ("p", "did you mean augmentation.p?"),
-        ("augmentation", "did you mean augmentation.p?"),
+        ("augmentation", "there are batch_size, width, "),
         ("width.x", "did you mean width?"),
     ],
 )

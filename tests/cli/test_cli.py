@@ -5,6 +5,7 @@ import gc
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -282,6 +283,31 @@ def test_bad_arguments_of_train(refused, tmp_path, monkeypatch, arguments, sente
     monkeypatch.chdir(tmp_path)
     assert refused("train", *arguments).startswith(sentence)
     assert list(tmp_path.iterdir()) == []  # not even a workdir
+
+
+@pytest.mark.parametrize(
+    ("wrong", "ways"),
+    [
+        (["--config.model.batch_size=12", "--config.train.devices=8"], 2),
+        (["--config.model.batch_size=8", "--config.train.devices=4", "--config.train.accumulate=4"], 2),
+        (["--config.train.fsdp=3"], 1),
+        (["--config.train.devices=9"], 1),
+        (["--config.data.resolution=20"], 1),
+        (["--config.data.channels=2"], 1),
+        (["--config.data.name=mixture2d", "--config.data.modes=24"], 3),
+        (["--config=vqgan_digits", "--config.model.channel_multiples=1,2,2,2,2,2"], 2),
+        (["--config=progressive_digits", "--config.model.batch_size=(8,16)"], 1),
+    ],
+)  # fmt: skip
+def test_the_way_out_works_in_the_command_that_names_it(refused, monkeypatch, wrong, ways):
+    text = refused("train", *wrong)
+    fixes = shlex.split(text[text.index(": set ") + 6 :].removesuffix("."))
+    fixes = " ".join(shlex.quote(word) for word in fixes).split(" or ")
+    assert len(fixes) == ways
+    monkeypatch.setattr(dry_run, "show", lambda *_: None)
+    for fix in fixes:
+        words = [word for word in shlex.split(fix) if word != "and"]
+        assert main(["train", "--dry_run", *wrong, *words]) == 0, fix
 
 
 def test_scores_that_no_data_of_this_size_have_are_refused_before_anything_is_written(
