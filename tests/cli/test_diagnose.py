@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import train
+from jaxgan import data, train
 from jaxgan.cli import diagnose, diagnosis_page
 from jaxgan.cli.main import main
 from jaxgan.data import open_source
@@ -165,7 +165,8 @@ def test_rows_are_those_of_the_spread_in_any_order():
 
 
 def test_which_split_is_held_out(tmp_path):
-    def splits(held_out=None, **options):
+    def splits(held_out=None, name="digits", **changes):
+        options = data.options_of(name)(**changes)
         trained = types.SimpleNamespace(config=types.SimpleNamespace(data=options))
         return diagnose.open_splits(trained, None, held_out)[1:]
 
@@ -207,7 +208,10 @@ def test_names_from_outside_are_escaped():
         (["--num", 99], "--num is 99; a diagnosis needs at least 100 examples."),
         (["--num_train", 5], "--num_train is 5; a diagnosis needs at least 100 examples."),
         (["--held_out", "train"], "--held_out is train, which the run was trained on;"),
-        (["--held_out", "tset"], "unknown split of digits 'tset'"),
+        (
+            ["--held_out", "tset"],
+            "--held_out is 'tset', but it must be one of train, test, all: set --held_out=test.",
+        ),
         (["--features", "vgg"], "no features are called 'vgg'; did you mean 'vgg16'"),
         (["--step", 3], "RUN/checkpoints has no checkpoint of step 3"),
         (["--out", "nowhere/page.html"], "there is no folder nowhere to put page.html into"),
