@@ -241,7 +241,7 @@ def ways_out(name: str, changes: list[str]) -> str:
 
     model = config.load(name, changes).model
     recompute = ""
-    if "remat" in model and not model.remat:
+    if hasattr(model, "remat") and not model.remat:
         recompute = "Recompute activations (--set model.remat=true). "
     return (
         f"{recompute}Split the batch (--set train.accumulate=2), give a smaller one (--set model.batch_size=...),"

@@ -29,7 +29,7 @@ def open_spec(name: str, cfg) -> DataSpec:
     """What one example of a config's data looks like; a ValueError says which data is neither here nor in SPECS."""
     if name in SPECS:
         return SPECS[name]
-    if cfg.data.name == "tfds" and cfg.data.tfds_name == "cifar10":
+    if cfg.data_name == "tfds" and cfg.data.tfds_name == "cifar10":
         return CIFAR10
     return config.open_data(cfg).spec
 

@@ -16,7 +16,7 @@ def get_config():
             "latent_dim": 64,
             "channel_base": 512,
             "channel_max": 64,
-            "batch_size": "32",
+            "batch_size": 32,
             "fade_kimg": 16.0,
             "stable_kimg": 16.0,
             "ema_half_life_kimg": 5.0,

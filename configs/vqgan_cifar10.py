@@ -14,9 +14,9 @@ def get_config():
         "model": {
             "name": "vqgan",
             "channels": 32,
-            "channel_multiples": "1,2,2",
+            "channel_multiples": (1, 2, 2),
             "blocks": 1,
-            "attention_resolutions": "",
+            "attention_resolutions": (),
             "groups": 8,
             "latent_channels": 64,
             "codes": 256,

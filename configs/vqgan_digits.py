@@ -15,9 +15,9 @@ def get_config():
         "model": {
             "name": "vqgan",
             "channels": 32,
-            "channel_multiples": "1,2",
+            "channel_multiples": (1, 2),
             "blocks": 1,
-            "attention_resolutions": "",
+            "attention_resolutions": (),
             "groups": 8,
             "latent_channels": 32,
             "codes": 64,

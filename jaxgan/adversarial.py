@@ -14,7 +14,6 @@ What moves when:
 from __future__ import annotations
 
 import dataclasses
-import math
 from functools import partial
 
 import flax.linen as nn
@@ -25,55 +24,52 @@ import optax
 from jaxgan import draws, losses, turns
 from jaxgan.game import DataSpec, Game, Output, Play, Player
 from jaxgan.network import Network
+from jaxgan.options import OptionError, option
 from jaxgan.schedules import Ema
+
+DTYPES = ("float32", "bfloat16")
+OPTIMIZERS = {
+    "adam": lambda options: optax.scale_by_adam(options.beta1, options.beta2),
+    # PyTorch's and the WGAN paper's: decay 0.99, epsilon outside the root.
+    "rmsprop": lambda options: optax.scale_by_rms(decay=0.99, eps=1e-8, eps_in_sqrt=False),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     """What every two-player model lets its user set; each model overrides the defaults with its paper's."""
 
-    latent_dim: int = 128
-    conditional: bool = False  # on labels, with the model's own way of conditioning
-    batch_size: int = 64  # real images of one critic step
-    critic_steps: int = 5  # per generator step
-    generator_batch_multiple: int = 1  # the generator's batch, in critic batches
-    optimizer: str = "adam"  # adam | rmsprop
-    critic_learning_rate: float = 2e-4
-    generator_learning_rate: float = 2e-4
-    beta1: float = 0.0
-    beta2: float = 0.9
-    decay_steps: int = 0  # learning rates fall linearly to 0 over so many rounds; 0 keeps them
-    ema_half_life_kimg: float = 0.0  # of the averaged generator; 0 keeps none
-    ema_ramp_up: float = 0.05  # the half-life is at most this share of the images seen
-    dequantise: bool = False  # add U(0, 1/128) to real pictures, which have 256 levels
-    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
+    latent_dim: int = option(128, "components of the latent vector", least=1)
+    conditional: bool = option(False, "condition both networks on the labels of the data")
+    batch_size: int = option(64, "real images of one critic step", least=1)
+    critic_steps: int = option(5, "critic steps per generator step", least=1)
+    generator_batch_multiple: int = option(
+        1, "images of a generator step, as a multiple of batch_size", least=1
+    )
+    optimizer: str = option("adam", "optimiser of both networks", choices=tuple(OPTIMIZERS))
+    critic_learning_rate: float = option(2e-4, "learning rate of the critic", least=0)
+    generator_learning_rate: float = option(2e-4, "learning rate of the generator", least=0)
+    beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.9, "decay of Adam's mean of squared gradients", least=0, below=1)
+    decay_steps: int = option(
+        0, "rounds over which the learning rates fall linearly to 0; 0 keeps them constant", least=0
+    )
+    ema_half_life_kimg: float = option(
+        0.0,
+        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
+        least=0,
+    )
+    ema_ramp_up: float = option(
+        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
+    )
+    dequantise: bool = option(
+        False, "add uniform noise from [0, 1/128) to real pictures, which have 256 levels"
+    )
+    dtype: str = option("float32", "type of the networks' arithmetic", choices=DTYPES)
 
 
 def compute_dtype(options: Options) -> jnp.dtype:
-    if options.dtype not in ("float32", "bfloat16"):
-        raise ValueError(
-            f"config.model.dtype is '{options.dtype}'; the networks compute in 'float32' or 'bfloat16'."
-        )
     return jnp.dtype(options.dtype)
-
-
-def check_counts(options, *names: str) -> None:
-    """Raises for the first of these options that is below 1: widths, layers, batches, rounds."""
-    for name in names:
-        value = getattr(options, name)
-        if value < 1:
-            raise ValueError(f"--config.model.{name} is {value}, but it must be at least 1.")
-
-
-def check_range(options, least: float, most: float, *names: str) -> None:
-    """Raises for the first of these options that is no finite number from `least` to `most`, which may be infinite."""
-    for name in names:
-        value = getattr(options, name)
-        if not (least <= value <= most and math.isfinite(value)):
-            limits = f"at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
-            raise ValueError(
-                f"--config.model.{name} is {value:g}, but it must be a number {limits}."
-            )
 
 
 def classes(options: Options, spec: DataSpec) -> int | None:
@@ -81,24 +77,13 @@ def classes(options: Options, spec: DataSpec) -> int | None:
     if not options.conditional:
         return None
     if spec.num_classes is None:
-        raise ValueError(
-            "config.model.conditional is on, but the data has no labels; set --config.model.conditional=false, or"
-            " bring labelled data (--config.data.labels=true reads folders as classes)."
-        )
+        raise OptionError("conditional", True, "the data gives no labels", {"conditional": False})
     return spec.num_classes
 
 
 def optimizer(options: Options, learning_rate: float) -> optax.GradientTransformation:
     """Adam or RMSProp with the linear decay counted in rounds, the same for both players."""
-    if options.optimizer == "adam":
-        scale = optax.scale_by_adam(options.beta1, options.beta2)
-    elif options.optimizer == "rmsprop":
-        # PyTorch's and the WGAN paper's: decay 0.99, epsilon outside the root.
-        scale = optax.scale_by_rms(decay=0.99, eps=1e-8, eps_in_sqrt=False)
-    else:
-        raise ValueError(
-            f"config.model.optimizer is '{options.optimizer}'; it is 'adam' or 'rmsprop'."
-        )
+    scale = OPTIMIZERS[options.optimizer](options)
     schedule = (
         optax.linear_schedule(learning_rate, 0.0, options.decay_steps)
         if options.decay_steps

@@ -33,6 +33,7 @@ from jaxgan.game import (
     purpose_key,
 )
 from jaxgan.network import Collections, Network, PyTree
+from jaxgan.options import OptionError
 
 # Rows of an output that a device makes at a time: fewer of larger pictures, for the memory.
 MOST_ROWS, MOST_PIXELS, FEWEST_ROWS = 100, 2**19, 4
@@ -117,27 +118,33 @@ class Engine:
 
     def check_batches(self) -> None:
         """Raises unless the devices can share every stage's batch; whoever trains calls it before anything compiles."""
-        devices = self.mesh.size
         sizes = {stage.batch_size for stage in self.game.stages}
         for index, stage in enumerate(self.game.stages):
-            if stage.batch_size < 1:
-                raise ValueError(
-                    f"a batch has {stage.batch_size} images; give 1 or more (--config.model.batch_size)."
+            self._check_batch(
+                f"the batch of stage {index}" if len(sizes) > 1 else "the batch", stage, sizes
+            )
+
+    def _check_batch(self, what: str, stage: Stage, sizes: set[int]) -> None:
+        size, devices = stage.batch_size, self.mesh.size
+        if size < 1:
+            raise OptionError(
+                "model.batch_size", size, "it must be at least 1", {"model.batch_size": 1}
+            )
+        for of, parts in (
+            ("devices", devices),
+            ("devices times micro-batches", devices * self.accumulate),
+        ):
+            if size % parts:
+                common, fixes = math.gcd(*sizes), []
+                if len(sizes) == 1:
+                    fixes.append({"model.batch_size": max(1, round(size / parts)) * parts})
+                if parts == devices:
+                    fixes.append({"train.devices": math.gcd(devices, common)})
+                else:
+                    fixes.append({"train.accumulate": math.gcd(self.accumulate, common // devices)})
+                raise OptionError(
+                    None, None, f"{what} of {size} cannot be split evenly over {parts} {of}", *fixes
                 )
-            for what, parts in (
-                ("devices", devices),
-                ("devices times micro-batches", devices * self.accumulate),
-            ):
-                if stage.batch_size % parts:
-                    fits = max(1, round(stage.batch_size / parts)) * parts
-                    mend = f"set --config.model.batch_size={fits}"
-                    if len(sizes) > 1:
-                        mend = f"give stage {index} (--config.model.*batch_size) one of {fits}"
-                    if parts == devices:
-                        mend += f" or --config.train.devices={math.gcd(devices, *sizes)}"
-                    raise ValueError(
-                        f"a batch of {stage.batch_size} cannot be split evenly over {parts} {what}; {mend}."
-                    )
 
     # State ------------------------------------------------------------------------------------------------
 
@@ -425,7 +432,7 @@ class Engine:
         given: Callable[[np.ndarray], Batch] | None = None,
         *,
         ema: bool = True,
-        **options: tools.Option,
+        **options: tools.Value,
     ) -> Iterator[np.ndarray]:
         """Yields arrays of rows of an output, in order and together `num`, on every process.
 
@@ -457,7 +464,7 @@ class Engine:
         ema: bool = True,
         then: Callable[[jax.Array, Batch, PyTree], PyTree] | None = None,
         weights: PyTree = (),
-        **options: tools.Option,
+        **options: tools.Value,
     ) -> Iterator[Chunk]:
         """Yields the chunks of an output that this process's devices make, seen through `then`.
 
@@ -483,7 +490,7 @@ class Engine:
         pixels = math.prod(self.game.outputs[output].shape[:-1])  # 1 for points
         return max(FEWEST_ROWS, min(MOST_ROWS, MOST_PIXELS // pixels))
 
-    def lower_output(self, output: str, **options: tools.Option):
+    def lower_output(self, output: str, **options: tools.Value):
         """The program of an output, lowered from shapes alone: the devices of the mesh need not exist."""
         found = self.game.outputs[output]
         program, traced = self._output_program(
@@ -539,7 +546,7 @@ class Engine:
             shape, self.batch_sharding, lambda index: values[_slot(index, rows)]
         )
 
-    def _output_program(self, name: str, then, ema: bool, options: Mapping[str, tools.Option]):
+    def _output_program(self, name: str, then, ema: bool, options: Mapping[str, tools.Value]):
         """(the program of a chunk on each device, the traced options)."""
         output, rows = self.game.outputs[name], self.chunk_rows(name)
         traced, static = _split_options(options)
@@ -561,7 +568,7 @@ class Engine:
 
         return self.cached(("make", name, then, ema, *sorted(static.items())), program), traced
 
-    def _prepare_program(self, name: str, options: Mapping[str, tools.Option]):
+    def _prepare_program(self, name: str, options: Mapping[str, tools.Value]):
         output, static = self.game.outputs[name], _split_options(options)[1]
 
         def prepare(networks: Mapping[str, Network], step, key, traced):
@@ -661,7 +668,7 @@ def _rows_given(
     return batch
 
 
-def _split_options(options: Mapping[str, tools.Option]):
+def _split_options(options: Mapping[str, tools.Value]):
     """(those that are traced, those that are static): a new value of a float compiles nothing."""
     traced = {k: np.float32(v) for k, v in options.items() if isinstance(v, float)}
     return traced, {k: v for k, v in options.items() if k not in traced}

@@ -28,6 +28,7 @@ import optax
 
 from jaxgan import tools
 from jaxgan.network import BATCH_STATS, Collections, Moving, Network, PyTree
+from jaxgan.options import Option
 from jaxgan.schedules import Clock
 
 Batch = Mapping[str, Any]
@@ -211,14 +212,14 @@ class Output:
       make: (play, **options) -> [num, *shape]; pictures as float in [-1, 1]. `play.batch` holds the fields it needs.
       shape: of one row.
       needs: fields that are given, one row for each row to make.
-      options: {name: default}. A float is traced, so that a new value compiles nothing; others are static.
+      options: {name: what is declared of it}. A float is traced: a new value compiles nothing. Others are static.
       prepare: (play, **options) -> {player: Network}, run once before the first row: standing statistics, say.
     """
 
     make: Callable[..., jax.Array]
     shape: tuple[int, ...]
     needs: tuple[str, ...] = ()
-    options: Mapping[str, tools.Option] = dataclasses.field(default_factory=dict)
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     prepare: Callable[..., Mapping[str, Network]] | None = None
 
 

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[1] / "jaxgan"
 
 LAYERS = (
     {
+        "options",
         "draws",
         "losses",
         "penalties",

@@ -10,18 +10,19 @@ import numpy as np
 import optax
 
 from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.options import Option, option
 from jaxgan.tools import Made, Tool
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    batch_size: int = 8
-    learning_rate: float = 0.5
-    generates: bool = True
-    transforms: bool = True
-    has_tools: bool = True
-    stages: int = 1  # all but the last at half resolution, two rounds each
-    noise: float = 0.1  # of the transforms, like that of dropout
+    batch_size: int = option(8, "real images of one step", least=1)
+    learning_rate: float = option(0.5, "learning rate", least=0)
+    generates: bool = option(True, "has samples")
+    transforms: bool = option(True, "has transforms")
+    has_tools: bool = option(True, "has tools")
+    stages: int = option(1, "stages, all but the last at half resolution, two rounds each", least=1)
+    noise: float = option(0.1, "of the transforms, like that of dropout", least=0)
 
 
 class Gain(nn.Module):
@@ -67,13 +68,33 @@ def game(options, spec):
         return Made(-image[None])
 
     made = {
-        "fade": Tool(fade, "A film that grows bright.", {"frames": 3, "start": -1.0}),
-        "mix": Tool(mix, "The mean of two.", {"share": 0.5}, ("image",), ("other",)),
+        "fade": Tool(
+            fade,
+            "A film that grows bright.",
+            {
+                "frames": Option(3, "frames of the film", least=1),
+                "start": Option(-1.0, "brightness of the first frame"),
+            },
+        ),
+        "mix": Tool(
+            mix,
+            "The mean of two.",
+            {"share": Option(0.5, "share of the image", least=0, most=1)},
+            ("image",),
+            ("other",),
+        ),
         "negative": Tool(negative, "Of a colour picture.", pictures=("image",), channels=3),
     }
     outputs = {}
     if options.generates:
-        outputs["samples"] = Output(samples, spec.shape, options={"brightness": 0.0, "grey": False})
+        outputs["samples"] = Output(
+            samples,
+            spec.shape,
+            options={
+                "brightness": Option(0.0, "added to every pixel", least=-1, most=1),
+                "grey": Option(False, "without noise"),
+            },
+        )
     if options.transforms:
         outputs["transforms"] = Output(transforms, spec.shape, ("image",))
     pictures = jnp.zeros((1, *spec.shape))

@@ -20,7 +20,7 @@ def run(args) -> int:
 
     from jaxgan.metrics.compare import compare
 
-    with user_errors():
+    with user_errors("compare"):
         a, b = read_result(args.a), read_result(args.b)
         rows = compare(a, b)
     console = Console()

@@ -54,7 +54,7 @@ def run(args) -> int:
 
     workdir = Path(args.workdir)
     out = Path(args.out) if args.out else workdir / PAGE
-    with user_errors():
+    with user_errors("diagnose"):
         check_arguments(args)
         trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         check_generates(trained, args.workdir)
@@ -75,7 +75,7 @@ def run(args) -> int:
     unseen = None
     if held_out is not None:
         unseen, _ = look_at(held_out, min(args.num_train, len(held_out)), extractor, "held-out")
-    with user_errors():
+    with user_errors("diagnose"):
         found = diagnose(
             real,
             features_of([samples["image"]], args.num, extractor, "fake"),
@@ -106,7 +106,7 @@ def run(args) -> int:
         "labels": "none" if trained.game.num_classes is None else "balanced",
         "jaxgan": __version__,
     }
-    title = f"{trained.config.model.name}, step {step:,}"
+    title = f"{trained.config.model_name}, step {step:,}"
     nearest = nearest_pairs(found[0], samples["image"], source, num_train)
     page = diagnosis_page.page(title, found, nearest, protocol)
     train.report.replace_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
@@ -155,25 +155,21 @@ def show(title: str, found: list) -> None:
 
 def open_splits(trained, path: str | None, held_out: str | None):
     """(what the run was trained on, its held-out split or None, that split's name or None)."""
-    import dataclasses
+    from jaxgan import config
 
-    from jaxgan import data
-
-    options = data.DataOptions(**trained.config.data)
-    if path:
-        options = dataclasses.replace(options, path=path)
-    source = data.open_source(options)
-    if held_out == "none" or (held_out is None and options.split == "all"):
+    changes, trained_on = {"path": path} if path else {}, trained.config.data.split
+    source = config.open_data(trained.config, **changes)
+    if held_out == "none" or (held_out is None and trained_on == "all"):
         return source, None, None
-    if held_out == options.split:
+    if held_out == trained_on:
         raise ValueError(
             f"--held_out is {held_out}, which the run was trained on; name another split, or none."
         )
     for split in (held_out,) if held_out else HELD_OUT:
-        if split == options.split:
+        if split == trained_on:
             continue
         try:
-            other = data.open_source(dataclasses.replace(options, split=split))
+            other = config.open_data(trained.config, split=split, **changes)
         except (ValueError, OSError):
             if held_out:
                 raise

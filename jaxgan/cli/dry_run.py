@@ -6,6 +6,7 @@ import math
 import shlex
 
 import jax
+import yaml
 from rich.console import Console
 from rich.table import Table
 
@@ -22,16 +23,27 @@ def compile_command(name: str, overrides: list[str]) -> str:
     return f"python benchmarks/compile_for.py {name} --platform tpu --topology v5e:2x2{changes}"
 
 
+def as_yaml(config: dict) -> str:
+    """A config as YAML: a line for each option, lists on one line."""
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    Dumper.add_representer(
+        list,
+        lambda dumper, x: dumper.represent_sequence("tag:yaml.org,2002:seq", x, flow_style=True),
+    )
+    return yaml.dump(config, Dumper=Dumper, sort_keys=False, width=math.inf, allow_unicode=True)
+
+
 def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
     """Prints config, data, players, stages, turns, floating-point operations of a round, and memory.
 
     `elsewhere` is the command that tells what the config costs on devices that are not here.
     """
     console = Console()
-    console.print(
-        run.config.to_yaml().strip() if hasattr(run.config, "to_yaml") else str(run.config)
-    )
-    console.print(f"\ndata: {source.summary}")
+    print(as_yaml(run.config.to_dict()))
+    console.print(f"data: {source.summary}")
     count, kind = engine.mesh.size, engine.mesh.devices.flat[0].device_kind
     console.print(f"devices: {count} x {kind}\n")
     console.print(_players(engine))

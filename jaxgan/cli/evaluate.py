@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.examples import FORMS
-from jaxgan.cli.sample import add_run_arguments
+from jaxgan.cli.sample import add_run_arguments, sampling
 
 
 def add_arguments(parser) -> None:
@@ -39,12 +39,21 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--data", help="where the data lies now (config.data.path), if it has moved since training"
     )
-    parser.epilog = "Options of a run's sampling (truncation, temperature, ...) are set as --options.NAME=VALUE."
+    parser.epilog = (
+        "Options of a run's sampling (truncation, temperature, ...) are set as --options.NAME=VALUE;"
+        " with --workdir, they are listed below."
+    )
     parser.add_argument(
         "--distributed",
         action="store_true",
         help="one of several hosts that measure together: calls jax.distributed.initialize() first",
     )
+
+
+def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
+    """The options of a run's sampling."""
+    del name, named
+    return sampling(workdir, "evaluate")
 
 
 def run(args) -> int:
@@ -54,7 +63,7 @@ def run(args) -> int:
         return show_protocols()
     if args.distributed:
         jax.distributed.initialize()
-    with user_errors():
+    with user_errors("evaluate"):
         result, title = (measure_run if args.workdir else measure_set)(args)
     if jax.process_index() == 0:
         show(result, title)
@@ -63,11 +72,9 @@ def run(args) -> int:
 
 def measure_run(args):
     """(result, title) of a trained run; the result joins those in its folder."""
-    import dataclasses
-
     import jax
 
-    from jaxgan import config, data, tools, train
+    from jaxgan import config, tools, train
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics import protocols
     from jaxgan.train.evaluation import append_evaluation
@@ -83,9 +90,8 @@ def measure_run(args):
     if args.real:
         source = open_set(args.real, args, protocol)
     else:
-        given = data.DataOptions(**trained.config.data)
         changes = {"split": protocol.split} | ({"path": args.data} if args.data else {})
-        source = data.open_source(dataclasses.replace(given, **changes))
+        source = config.open_data(trained.config, **changes)
     if source.spec.shape != trained.spec.shape:
         raise ValueError(
             f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
@@ -106,13 +112,13 @@ def measure_run(args):
         seed=args.seed,
         ema=not args.no_ema,
         options=options,
-        measured={"model": trained.config.model.name} | ({"best": True} if args.best else {}),
+        measured={"model": trained.config.model_name} | ({"best": True} if args.best else {}),
     )
     result = evaluator(engine, state, step)
     result |= modes(source, engine, state, args.seed, evaluator.ema)
     if jax.process_index() == 0:
         append_evaluation(args.workdir, result)
-    return result, f"{trained.config.model.name}, step {step:,}"
+    return result, f"{trained.config.model_name}, step {step:,}"
 
 
 def measure_set(args):

@@ -34,11 +34,11 @@ def run(args) -> int:
 
     from jaxgan.spectral.certificate import COLUMNS, lipschitz_certificate
 
-    with user_errors():
+    with user_errors("lipschitz"):
         trained, step, critic, samples, kernels = look(args)
         found = lipschitz_certificate(critic, samples, jax.random.key(args.seed), kernels=kernels)
     label = "" if trained.game.num_classes is None else f", label {args.label}"
-    table = Table(title=f"{trained.config.model.name}, step {step:,}, {args.player}{label}")
+    table = Table(title=f"{trained.config.model_name}, step {step:,}, {args.player}{label}")
     for i, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if i < 3 else "right", overflow="fold")
     for row in found.rows():
@@ -74,13 +74,11 @@ def run(args) -> int:
 
 def look(args):
     """(run, step, critic as a closure of samples, real samples, the kernels of its layers) of a workdir."""
-    import dataclasses
-
     import jax
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxgan import config, data
+    from jaxgan import config
     from jaxgan.nets.spectral import kernels
 
     if args.num < 1:
@@ -97,10 +95,7 @@ def look(args):
         raise ValueError(
             f"--label is {args.label}, but the labels of this run go from 0 to {classes - 1}."
         )
-    options = data.DataOptions(**run.config.data)
-    if args.data:
-        options = dataclasses.replace(options, path=args.data)
-    source = data.open_source(options)
+    source = config.open_data(run.config, **({"path": args.data} if args.data else {}))
     run, _, step, state = config.restore(args.workdir, args.step)
     images = jnp.asarray(source.images(min(args.num, len(source))))
     samples = run.spec.decode({"image": images})["image"]

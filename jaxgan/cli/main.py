@@ -31,12 +31,17 @@ BAD_INPUT = 2
 
 
 def parser() -> argparse.ArgumentParser:
+    return _parsers()[0]
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of command lines, and those of the commands."""
     top = argparse.ArgumentParser(prog="jaxgan", description="The GAN canon in JAX and Flax.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         importlib.import_module(f"jaxgan.cli.{name}").add_arguments(sub)
-    return top
+    return top, commands.choices
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
@@ -49,6 +54,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
     {'options': {'truncation': '0.7'}}
     """
     taken, rest = _take_named(argv)
+    if rest and rest[0] in NAMED and {"-h", "--help"} & set(rest):
+        show_help(rest, {f"{kind}.{name}": value for _, kind, name, value in taken})
+        raise SystemExit(0)
     args, unknown = parser().parse_known_args(rest)
     args.named = {kind: {} for kind in NAMED.get(args.command, ())}
     for word, kind, name, value in taken:
@@ -63,6 +71,22 @@ def parse(argv: list[str]) -> argparse.Namespace:
             f"{args.command} has no argument '{unknown[0]}'; see jaxgan {args.command} --help."
         )
     return args
+
+
+def show_help(words: list[str], named: dict[str, str | None]) -> None:
+    """Prints the usage of a command, and the options of the config or run that its other words name.
+
+    Not by argparse alone, which prints the help before it has seen what stands behind `--help`, and asks for arguments
+    that are required.
+    """
+    print(_parsers()[1][words[0]].format_help())
+    about = argparse.ArgumentParser(prog=f"jaxgan {words[0]}", add_help=False, allow_abbrev=False)
+    about.add_argument("--config")
+    about.add_argument("--workdir")
+    given = about.parse_known_args(words)[0]
+    module = importlib.import_module(f"jaxgan.cli.{words[0]}")
+    for line in module.explain(given.config, given.workdir, named):
+        print(line)
 
 
 def _take_named(argv: list[str]) -> tuple[list[tuple[str, str, str, str | None]], list[str]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jaxgan.cli.errors import user_errors
+from jaxgan.cli.errors import flags, user_errors
+from jaxgan.cli.explain import lines
 from jaxgan.cli.sample import add_run_arguments, check_folder
 
 LIST = "list"
@@ -20,8 +21,19 @@ def add_arguments(parser) -> None:
     parser.add_argument("--fps", type=int, default=25, help="of a film, frames a second (25)")
     parser.epilog = (
         "What a tool takes beside is set as --options.NAME=VALUE, and pictures that it is to look at are given as"
-        " --pictures.NAME=FILE."
+        " --pictures.NAME=FILE. With --workdir, the tools of the run and their options are listed below."
     )
+
+
+def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
+    """The tools of a run, each with a command that runs it and its options."""
+    from jaxgan import config
+
+    del name, named
+    if workdir is None:
+        return []
+    with user_errors("make"):
+        return listed(config.reopen(workdir), workdir)
 
 
 def run(args) -> int:
@@ -32,10 +44,10 @@ def run(args) -> int:
     from jaxgan import config, train
 
     if args.tool == LIST:
-        with user_errors():
-            show(config.reopen(args.workdir), args.workdir)
+        with user_errors("make"):
+            print("\n".join(listed(config.reopen(args.workdir), args.workdir)))
         return 0
-    with user_errors():
+    with user_errors("make"):
         out = Path(args.out) if args.out else None
         arrays = Path(args.arrays) if args.arrays else None
         train.made.check_path(out or f"{args.tool}.gif", args.fps)
@@ -64,13 +76,13 @@ def run(args) -> int:
         )
     if out is None:
         out = Path(f"{args.tool}.{'gif' if made.film else 'png'}")
-    with user_errors():
+    with user_errors("make"):
         train.save_made(out, made, args.fps)
     print(f"{args.tool} of step {step:,} in {out}")
     for name, value in made.numbers.items():
         print(f"{name}: {float(value):,.6g}")
     if arrays is not None:
-        with user_errors():
+        with user_errors("make"):
             if not made.arrays:
                 raise ValueError(f"{args.tool} makes no arrays, so there is no {arrays}.")
             named = {name: np.asarray(array) for name, array in made.arrays.items()}
@@ -79,21 +91,20 @@ def run(args) -> int:
     return 0
 
 
-def show(trained, workdir: str) -> None:
-    """The tools of a run, each with a command that runs it."""
-    from rich.console import Console
+def listed(trained, workdir: str) -> list[str]:
+    """The tools of a run, each with a command that runs it and its options."""
+    from jaxgan import options
 
-    game, console = trained.game, Console(soft_wrap=True, highlight=False, markup=False)
+    game, found = trained.game, []
     if not game.tools:
-        console.print(f"{trained.config.model.name} has no tools; {advice(game, workdir)}")
-        return
+        return [f"{trained.config.model_name} has no tools; {advice(game, workdir)}"]
     for name, tool in game.tools.items():
         command = [f"jaxgan make {name} --workdir {workdir}"]
         command += [f"--pictures.{picture}=FILE" for picture in tool.pictures]
         command += [f"[--pictures.{picture}=FILE]" for picture in tool.optional_pictures]
-        console.print(f"{name}: {tool.help}\n  {' '.join(command)}")
-        for option, default in tool.options.items():
-            console.print(f"    --options.{option}={default}")
+        found += [f"{name}: {tool.help}", f"  {' '.join(command)}"]
+        found += lines(options.describe(tool.options), flags("make"), "    ")
+    return found
 
 
 def advice(game, workdir: str) -> str:

@@ -15,7 +15,7 @@ def add_arguments(parser) -> None:
 def run(args) -> int:
     from jaxgan import data
 
-    with user_errors():
+    with user_errors("prepare"):
         data.prepare(args.name, args.data_dir)
     where = f" --config.data.data_dir={args.data_dir}" if args.data_dir else ""
     print(

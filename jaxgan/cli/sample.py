@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from jaxgan.cli.errors import seed, user_errors
+from jaxgan.cli.errors import flags, seed, user_errors
+from jaxgan.cli.explain import lines
 
 
 def add_run_arguments(parser, required: bool = True) -> None:
@@ -30,8 +31,30 @@ def add_arguments(parser) -> None:
     )
     parser.epilog = (
         "Where a model has options of sampling (truncation, temperature, ...), they are set as"
-        " --options.NAME=VALUE."
+        " --options.NAME=VALUE; with --workdir, those of the run are listed below."
     )
+
+
+def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
+    """The options of a run's sampling."""
+    del name, named
+    return sampling(workdir, "sample")
+
+
+def sampling(workdir: str | None, command: str) -> list[str]:
+    """The options of a run's outputs, as a command takes them."""
+    from jaxgan import config, options
+
+    if workdir is None:
+        return []
+    with user_errors(command):
+        outputs = config.reopen(workdir).game.outputs
+    found = []
+    for name, output in outputs.items():
+        rows = options.describe(output.options)
+        if rows:
+            found += [f"options of the {name} of {workdir}:", *lines(rows, flags(command))]
+    return found or [f"the outputs of {workdir} have no options."]
 
 
 def run(args) -> int:
@@ -40,7 +63,7 @@ def run(args) -> int:
     from jaxgan import config, tools, train
 
     out = Path(args.out)
-    with user_errors():
+    with user_errors("sample"):
         if out.suffix not in (".png", ".npz"):
             raise ValueError(f"--out is {out}; it must end in .png (a grid) or .npz (arrays).")
         if args.num < 1:
@@ -53,7 +76,7 @@ def run(args) -> int:
     arrays = {"images": samples["image"]}
     if "label" in samples:
         arrays["labels"] = samples["label"]
-    with user_errors():
+    with user_errors("sample"):
         if out.suffix == ".png":
             train.save_grid(out, samples["image"], trained.game.num_classes or 0)
         else:
@@ -76,6 +99,6 @@ def check_generates(trained, workdir: str) -> None:
     """Raises, with what to do instead, unless the run's game makes something without data."""
     if "samples" not in trained.game.outputs:
         raise ValueError(
-            f"{trained.config.model.name} makes pictures from pictures, and no samples; see what it can do with"
+            f"{trained.config.model_name} makes pictures from pictures, and no samples; see what it can do with"
             f" yours: jaxgan make list --workdir {workdir}"
         )

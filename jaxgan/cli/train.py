@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from jaxgan.cli.errors import user_errors
+from jaxgan.cli.errors import flags, sentence, user_errors
+from jaxgan.cli.explain import lines
 
 DEFAULT_CONFIG = "sngan_digits"
 
@@ -30,8 +31,32 @@ def add_arguments(parser) -> None:
     )
     parser.epilog = (
         "Every value of the config can be set: --config.train.steps=100 --config.model.batch_size=32"
-        " --config.data.path=pictures/. See them all with --dry_run."
+        " --config.data.path=pictures/. They are listed below for the config that --config names."
     )
+
+
+def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
+    """The options of a config, by section."""
+    from jaxgan import config, data, models, options
+
+    del workdir
+    name = name or DEFAULT_CONFIG
+    flag = flags("train")
+    with user_errors("train"):
+        chosen = {key: named.get(f"config.{key}") for key in ("model.name", "data.name")}
+        cfg = config.load(name, [f"{key}={value}" for key, value in chosen.items() if value])
+    names = {"model.name": models.name_option(), "data.name": data.NAME}
+    values = {"model.name": cfg.model_name, "data.name": cfg.data_name}
+    rows = [
+        row._replace(value=values[row.name], default=values[row.name])
+        for row in options.describe(names)
+    ]
+    rows += options.describe(cfg)
+    found = [f"options of the config {name}, which trains {cfg.model_name} on {cfg.data_name}:"]
+    for section in (*config.SECTIONS, "seed"):
+        inside = [row for row in rows if row.name.partition(".")[0] == section]
+        found += ["", f"{section}:", *lines(inside, flag)]
+    return found
 
 
 def run(args) -> int:
@@ -39,21 +64,20 @@ def run(args) -> int:
 
     import jax
 
-    from jaxgan import config, data, train
+    from jaxgan import config, data, options, train
     from jaxgan.cli import dry_run
 
     if args.distributed:
         jax.distributed.initialize()
-    with user_errors():
+    with user_errors("train"):
         overrides = [f"{k}={v}" for k, v in args.named["config"].items()]
         cfg = config.load(args.config, overrides)
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
         engine.check_batches()
-        data.Pipeline(
-            source, cfg.seed, flip=cfg.data.flip, jitter=cfg.data.jitter
-        )  # refuses what these data cannot give
+        with options.section("data"):  # refuses what these data cannot give
+            data.Pipeline(source, cfg.seed, **prepared.augmentation)
         if prepared.train_options.evaluate_every:
             _ = prepared.protocol  # refuses what this game cannot be measured by
         if args.dry_run:
@@ -66,7 +90,7 @@ def run(args) -> int:
         evaluator = prepared.evaluator(source) if measures else None
         train.workdir.claim(workdir, prepared.record)
     del engine
-    say(f"{cfg.model.name} on {source.summary}")
+    say(f"{cfg.model_name} on {source.summary}")
     say(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
     stages, steps = prepared.game.stages, prepared.train_options.steps
     reached = prepared.game.stage_at(steps - 1)[0] + 1
@@ -81,7 +105,7 @@ def run(args) -> int:
         say(f"stopped: {error}")
         return 1
     except (OSError, data.BadData) as error:
-        say(str(error))
+        say(sentence(error, "train"))
         return 2
     if result.stopped_by is not None:
         say(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")

@@ -1,5 +1,6 @@
 """An array file: pictures in a .npy or .npz, or a .npz that packs JPEG or PNG files."""
 
+import dataclasses
 import io
 import zipfile
 from pathlib import Path
@@ -7,15 +8,26 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data import pictures
-from jaxgan.data.encoded import CACHE_BYTES, Encoded, open_encoded
-from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.encoded import CACHE_BYTES, BadData, Encoded, open_encoded
+from jaxgan.data.options import FileOptions, Progress
 from jaxgan.data.source import ArraySource, Source, digest
+from jaxgan.options import OptionError, option
 
 IMAGE_KEYS = ("images", "x")
 LABEL_KEYS = ("labels", "y")
 
 
-def source(options: DataOptions, progress: Progress) -> Source:
+@dataclasses.dataclass(frozen=True)
+class Options(FileOptions):
+    path: str = option("", ".npy or .npz file of pictures")
+    split: str = option(
+        "train",
+        "an array file is not divided into splits: either is all of it",
+        choices=("train", "all"),
+    )
+
+
+def source(options: Options, progress: Progress) -> Source:
     """The pictures of `options.path`.
 
     - .npy: pictures as `array_source` takes them.
@@ -36,7 +48,7 @@ def source(options: DataOptions, progress: Progress) -> Source:
 def array_source(
     images: np.ndarray,
     labels: np.ndarray | None = None,
-    options: DataOptions = DataOptions(),  # noqa: B008 - frozen, so it can be shared.
+    options: Options = Options(),
     *,
     where: str = "array",
 ) -> ArraySource:
@@ -60,24 +72,22 @@ def array_source(
     return ArraySource(pictures.fit_array(images, options.resolution), labels, name=where)
 
 
-def load(options: DataOptions) -> tuple[str, dict[str, np.ndarray]]:
+def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
     """What to call the file of `options.path`, and its arrays by name."""
-    if options.split not in ("train", "all"):
-        raise ValueError(
-            f"--config.data.split={options.split}: an array file has no splits; "
-            "give the file with the pictures to use as --config.data.path"
-        )
     if not options.path:
-        raise ValueError(
-            "data 'array' needs the .npy or .npz file with the pictures: --config.data.path=PATH"
+        raise OptionError(
+            "path", "", "it must name a .npy or .npz file of pictures", {"path": "PATH"}
         )
     path, where = Path(options.path).expanduser(), f"array {options.path}"
     if path.is_dir():
-        raise ValueError(
-            f"{options.path} is a folder, not a .npy or .npz file: add --config.data.name=folder"
+        raise OptionError(
+            "path",
+            options.path,
+            "a folder is neither a .npy nor a .npz file",
+            {"data.name": "folder"},
         )
     if not path.exists():
-        raise FileNotFoundError(f"{where} does not exist (--config.data.path)")
+        raise OptionError("path", options.path, "there is no such file")
     try:
         if path.suffix == ".npy" and path.stat().st_size > CACHE_BYTES:
             # It stays on the disk, and the system caches what is read of it.
@@ -170,8 +180,9 @@ def _check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
     labels = np.asarray(labels)
     whole = np.issubdtype(labels.dtype, np.integer)
     if labels.shape != (count,) or not whole or labels.min() < 0:
-        raise ValueError(
+        raise BadData(
             f"{where}: labels must be {count:,} whole numbers from 0, one for each picture, not "
-            f"{labels.dtype} of shape {list(labels.shape)}; --config.data.labels=False ignores them"
+            f"{labels.dtype} of shape {list(labels.shape)}; they can be left out",
+            {"labels": False},
         )
     return labels

@@ -3,17 +3,18 @@
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from jaxgan.data import pictures
-from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.options import FileOptions, Progress
 from jaxgan.data.source import ArraySource, Batch, Broken, Source, digest, summarise
 from jaxgan.game import DataSpec
+from jaxgan.options import OptionError
 
 log = logging.getLogger("jaxgan.data")
 
@@ -56,7 +57,7 @@ class _Seen:
     reason: str = ""
 
 
-def open_encoded(files: Encoded, options: DataOptions, progress: Progress) -> Source:
+def open_encoded(files: Encoded, options: FileOptions, progress: Progress) -> Source:
     """A source over `files`: in memory where the decoded set fits, else decoding at each access.
 
     In memory, every picture is decoded here, so every broken one is found here. A larger set has
@@ -101,8 +102,11 @@ def open_encoded(files: Encoded, options: DataOptions, progress: Progress) -> So
     )
 
 
-class BadData(ValueError):
-    """What is wrong with the files themselves, whenever it is met."""
+class BadData(OptionError):
+    """What is wrong with the files themselves, whenever it is met; no option is to blame, but one may be a way out."""
+
+    def __init__(self, problem: str, *fixes: Mapping[str, Any]):
+        super().__init__(None, None, problem, *fixes)
 
 
 class SizesDiffer(BadData):
@@ -159,7 +163,7 @@ class DecodingSource(Source):
         good: np.ndarray,
         broken: Broken,
         shape: tuple[int, int, int],
-        options: DataOptions,
+        options: FileOptions,
     ):
         self._files, self._good, self._options = files, good, options
         self._labels = None if files.labels is None else files.labels[good].astype(np.int32)
@@ -196,7 +200,7 @@ class DecodingSource(Source):
     def _report(self, index: int, error: Exception) -> None:
         name = self._files.names[int(self._good[index])]
         if self._options.strict:
-            raise BadData(_refusal(self._files.where, name, reason_of(error))) from error
+            raise _refusal(self._files.where, name, reason_of(error)) from error
         if index not in self._warned:
             self._warned.add(index)
             text = "%s: picture %s is broken (%s); the next good one stands in for it"
@@ -246,7 +250,7 @@ def _sort_out(files: Encoded, seen: list[_Seen], strict: bool) -> tuple[np.ndarr
                 f"{files.where}: all of its {len(bad):,} pictures are broken, "
                 f"the first is {name} ({reason})"
             )
-        raise ValueError(_refusal(files.where, name, reason, len(bad) - 1))
+        raise _refusal(files.where, name, reason, len(bad) - 1)
     broken = tuple((files.names[i], seen[i].reason) for i in bad)
     for name, reason in broken[:MAX_NAMED]:
         log.warning("%s: skipped broken picture %s (%s)", files.where, name, reason)
@@ -264,16 +268,16 @@ def _check_sizes(
             (height, width), (other_height, other_width) = size, seen[i].size
             raise SizesDiffer(
                 f"{files.where}: its pictures differ in size ({first} is {height}x{width}, "
-                f"{files.names[i]} is {other_height}x{other_width}): "
-                "set --config.data.resolution to crop and resize all to one"
+                f"{files.names[i]} is {other_height}x{other_width}), and nothing says what size to make them",
+                {"resolution": min(size)},
             )
 
 
-def _refusal(where: str, name: str, reason: str, others: int = 0) -> str:
+def _refusal(where: str, name: str, reason: str, others: int = 0) -> BadData:
     more = f" and {others:,} more" if others else ""
-    return (
-        f"{where}: picture {name} is broken ({reason}){more}: repair or remove it, "
-        "or pass --config.data.strict=False to skip broken ones"
+    return BadData(
+        f"{where}: picture {name} is broken ({reason}){more}; repair or remove it, or skip broken ones",
+        {"strict": False},
     )
 
 

@@ -6,14 +6,16 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from jaxgan.data import array, digits, encoded, folder, pictures
 from jaxgan.data.encoded import Encoded
-from jaxgan.data.options import DataOptions, Progress, unknown
+from jaxgan.data.options import PictureOptions, Progress
 from jaxgan.data.source import Batch, Source, digest, summarise
 from jaxgan.game import DataSpec
+from jaxgan.options import check, option
 
 DIRECTIONS = ("AtoB", "BtoA")
 SIDES = ("A", "B")
@@ -22,7 +24,21 @@ CHUNK = 64  # pairs read between two reports of progress
 Pair = tuple[np.ndarray, np.ndarray]  # A and B, uint8 [H, W, 1 or 3]
 
 
-def source(options: DataOptions, progress: Progress) -> Source:
+@dataclasses.dataclass(frozen=True)
+class Options(PictureOptions):
+    path: str = option(
+        "",
+        "folder or zip file of pairs, or a .npz file of arrays; empty for outlines of digits",
+    )
+    split: str = option(
+        "train", "folder at the top of the set, if those are called train, val, test; all for all"
+    )
+    direction: str = option(
+        "AtoB", "which picture of a pair is to become the other", choices=DIRECTIONS
+    )
+
+
+def source(options: Options, progress: Progress) -> Source:
     """The pairs of `options.path`: "condition" is A and "image" B, or with `options.direction` BtoA the reverse.
 
     - A folder or zip with folders A and B (in each of the folders train, val, test, if there are such): pictures of
@@ -34,23 +50,28 @@ def source(options: DataOptions, progress: Progress) -> Source:
 
     A broken picture is an error that names it: whoever has pairs has counted them.
     """
-    if options.direction not in DIRECTIONS:
-        raise ValueError(
-            unknown("direction", options.direction, DIRECTIONS, "--config.data.direction")
-        )
     if not options.path:
-        enlarged = dataclasses.replace(options, resolution=options.resolution or 32)
+        enlarged = digits.Options(
+            split=options.split, resolution=options.resolution or 32, channels=options.channels
+        )
+        check(enlarged)
         drawn = digits.source(enlarged, progress)
         name = f"outlines of digits ({options.split})"
         return ArrayPairs(name, outlines(drawn.images()), drawn.images(), options)
     if Path(options.path).suffix in (".npy", ".npz"):
-        return _from_arrays(*array.load(options), options, progress)
-    files = folder.files(dataclasses.replace(options, labels=False))
+        return _from_arrays(options, progress)
+    files = folder.files(folder.Options(**_shared(options), labels=False))
     sides = [_side(name) for name in files.names]
     _check_folders(files)
     separate = any(side is not None for side in sides)
     reader = _two_folders(files, sides, options) if separate else _side_by_side(files, options)
     return _open(reader, options, progress)
+
+
+def _shared(options: Options) -> dict[str, Any]:
+    """What other sources of pictures can be told as well."""
+    names = ("path", "split", "resolution", "channels")
+    return {name: getattr(options, name) for name in names}
 
 
 def outlines(images: np.ndarray) -> np.ndarray:
@@ -88,7 +109,7 @@ class ArrayPairs(Source):
 
     in_memory = True
 
-    def __init__(self, name: str, a: np.ndarray, b: np.ndarray, options: DataOptions):
+    def __init__(self, name: str, a: np.ndarray, b: np.ndarray, options: Options):
         self._conditions, self._images = (a, b) if options.direction == "AtoB" else (b, a)
         self.spec = DataSpec(self._images.shape[1:], None, len(a), self._conditions.shape[1:])
         self.summary = _summary(name, self.spec)
@@ -118,7 +139,7 @@ class DecodingPairs(Source):
     """Pairs too many for the memory, decoded at each access; `a` and `b` are their shapes."""
 
     def __init__(
-        self, reader: Reader, a: tuple[int, int, int], b: tuple[int, int, int], options: DataOptions
+        self, reader: Reader, a: tuple[int, int, int], b: tuple[int, int, int], options: Options
     ):
         self._reader, self._shapes, self._forward = reader, (a, b), options.direction == "AtoB"
         condition, image = (a, b) if self._forward else (b, a)
@@ -143,7 +164,7 @@ def _summary(name: str, spec: DataSpec) -> str:
     return f"{summarise(name, spec, 'pairs')} from {'x'.join(map(str, spec.condition))}"
 
 
-def _open(reader: Reader, options: DataOptions, progress: Progress) -> Source:
+def _open(reader: Reader, options: Options, progress: Progress) -> Source:
     """A source over `reader`: in memory where the decoded set fits, else decoding at each access.
 
     In memory, a side whose pictures are all grey has one channel; of a larger set that must be said
@@ -182,13 +203,14 @@ def _shaped(
         if picture.shape[:2] != shape[:2]:
             raise encoded.SizesDiffer(
                 f"{reader.where}: its pictures differ in size ({reader.names[0]} is {_size(shape)}, {reader.names[i]}"
-                f" is {_size(picture.shape)}): set --config.data.resolution to crop and resize all to one"
+                f" is {_size(picture.shape)}), and nothing says what size to make them",
+                {"resolution": min(shape[:2])},
             )
     shaped = tuple(pictures.to_channels(p, s[2]) for p, s in zip(pair, shapes, strict=True))
     return shaped, tuple(picture.shape[2] == 1 for picture in pair)
 
 
-def _side_by_side(files: Encoded, options: DataOptions) -> Reader:
+def _side_by_side(files: Encoded, options: Options) -> Reader:
     """Pairs in one picture each, A to the left."""
 
     def read(i: int) -> Pair:
@@ -230,7 +252,7 @@ def _side(name: str) -> tuple[str, str] | None:
 
 
 def _two_folders(
-    files: Encoded, sides: Sequence[tuple[str, str] | None], options: DataOptions
+    files: Encoded, sides: Sequence[tuple[str, str] | None], options: Options
 ) -> Reader:
     """Pairs of a picture below A and one of the same name below B."""
     found: dict[str, dict[str, int]] = {side: {} for side in SIDES}
@@ -277,10 +299,11 @@ def _two_folders(
     return Reader(files.where, keys, read, lambda i: " ".join(files.stamp(k) for k in indices[i]))
 
 
-def _from_arrays(
-    where: str, members: dict[str, np.ndarray], options: DataOptions, progress: Progress
-) -> Source:
+def _from_arrays(options: Options, progress: Progress) -> Source:
     """Pairs of an array file: A in `conditions` or as maps in `labels`, B as data "array" has it."""
+    arrays = array.Options(**_shared(options))
+    check(arrays)
+    where, members = array.load(arrays)
     packed = {"data", "offsets"} <= members.keys()
     images = next((members[key] for key in array.IMAGE_KEYS if key in members), None)
     conditions, maps = members.get("conditions"), members.get("labels")
@@ -309,9 +332,9 @@ def _from_arrays(
     if conditions is maps:
         a = colours()[_nearest(maps, options.resolution)]
     else:
-        a = array.array_source(conditions, None, options, where=where).images()
+        a = array.array_source(conditions, None, arrays, where=where).images()
     if not packed:
-        b = array.array_source(images, None, options, where=where).images()
+        b = array.array_source(images, None, arrays, where=where).images()
         return ArrayPairs(where, a, b, options)
     files = array.packed(where, members, None)
 
@@ -359,7 +382,7 @@ def _decode(files: Encoded, i: int) -> np.ndarray:
         ) from error
 
 
-def _fit(picture: np.ndarray, options: DataOptions) -> np.ndarray:
+def _fit(picture: np.ndarray, options: Options) -> np.ndarray:
     return pictures.to_channels(
         pictures.fit_array(picture[None], options.resolution)[0], options.channels
     )

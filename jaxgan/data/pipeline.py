@@ -9,6 +9,7 @@ import numpy as np
 
 from jaxgan.data import pictures
 from jaxgan.data.source import Batch, Source
+from jaxgan.options import OptionError
 
 # Batches made ahead of their use, beyond one per thread.
 AHEAD = 2
@@ -61,14 +62,15 @@ class Pipeline:
             consecutive rows of the same global batch.
         """
         if (flip or jitter) and len(source.spec.shape) != 3:
-            option, what = ("flip", "mirrors") if flip else ("jitter", "crops")
-            raise ValueError(
-                f"--config.data.{option} {what} pictures, and this has none: {source.summary}"
+            option, value, what = ("flip", flip, "mirrors") if flip else ("jitter", jitter, "crops")
+            raise OptionError(
+                option,
+                value,
+                f"it {what} pictures, and this has none: {source.summary}",
+                {option: type(value)(0)},
             )
         if jitter < 0:
-            raise ValueError(
-                f"--config.data.jitter={jitter}: give the pixels to enlarge by before cropping, or 0"
-            )
+            raise OptionError("jitter", jitter, "it must be at least 0", {"jitter": 0})
         self._factor = 1 if resolution is None else _factor(source, resolution)
         self.source, self.flip, self.jitter, self.shard = source, flip, jitter, shard
         # Independent streams from one seed.
@@ -167,9 +169,11 @@ def _permutation(key: np.ndarray, size: int, epoch: int) -> np.ndarray:
 def _factor(source: Source, resolution: int) -> int:
     shape = source.spec.shape
     if len(shape) != 3 or shape[0] != shape[1] or shape[0] % resolution:
-        raise ValueError(
-            f"a stage trains at {resolution} pixels, of which the data's size must be a multiple: "
-            f"{source.summary}; set --config.data.resolution to the last stage's"
+        raise OptionError(
+            None,
+            None,
+            f"a stage trains at {resolution} pixels, of which the data's size must be a multiple: {source.summary}",
+            {"resolution": resolution * max(1, round(shape[0] / resolution))},
         )
     return shape[0] // resolution
 

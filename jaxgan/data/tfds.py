@@ -1,5 +1,6 @@
 """Any image set of TensorFlow Datasets, read from ArrayRecord files without TensorFlow."""
 
+import dataclasses
 import difflib
 import importlib.util
 import io
@@ -9,19 +10,25 @@ from typing import Any
 import numpy as np
 
 from jaxgan.data import pictures
-from jaxgan.data.encoded import CACHE_BYTES
-from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.encoded import CACHE_BYTES, BadData
+from jaxgan.data.options import LabelOptions, PictureOptions, Progress
 from jaxgan.data.source import Batch, Source, digest, summarise
 from jaxgan.game import DataSpec
+from jaxgan.options import OptionError, option
 
 
-def source(options: DataOptions, progress: Progress) -> "TFDSSource":
+@dataclasses.dataclass(frozen=True)
+class Options(PictureOptions, LabelOptions):
+    tfds_name: str = option("", "the set, such as cifar10 or imagenet_resized/64x64")
+    data_dir: str = option("", "folder where sets are prepared; empty for the default of TFDS")
+    split: str = option("train", "part of the set, in the syntax of TFDS, such as train[:90%]")
+
+
+def source(options: Options, progress: Progress) -> "TFDSSource":
     """The set `options.tfds_name`, prepared before with `prepare`."""
     if not options.tfds_name:
-        raise ValueError(
-            "data 'tfds' needs the name of a set, for example --config.data.tfds_name=cifar10"
-        )
-    builder = _builder(options.tfds_name, options.data_dir, "--config.data.tfds_name")
+        raise OptionError("tfds_name", "", "it must name a set of TFDS", {"tfds_name": "cifar10"})
+    builder = _builder(options.tfds_name, options.data_dir)
     if "array_record" not in _prepared_formats(builder):
         where = f" --data_dir {options.data_dir}" if options.data_dir else ""
         raise FileNotFoundError(
@@ -50,7 +57,7 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
         )
     import tensorflow_datasets as tfds
 
-    builder = _builder(name, data_dir, "NAME")
+    builder = _builder(name, data_dir)
     formats = _prepared_formats(builder)
     if formats and "array_record" not in formats:
         raise ValueError(
@@ -59,7 +66,7 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
             "or remove that folder first"
         )
     if not formats:
-        builder = _builder(name, data_dir, "NAME", file_format="array_record")
+        builder = _builder(name, data_dir, file_format="array_record")
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**download))
     return Path(builder.data_dir)
 
@@ -67,7 +74,7 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
 class TFDSSource(Source):
     """A split of a prepared set; pictures of a set that fits into memory are decoded only once."""
 
-    def __init__(self, builder: Any, options: DataOptions):
+    def __init__(self, builder: Any, options: Options):
         import tensorflow_datasets as tfds
 
         where = f"TFDS {options.tfds_name} ({options.split})"
@@ -78,17 +85,19 @@ class TFDSSource(Source):
             self._records = builder.as_data_source(options.split, decoders=skip)
         except ValueError as error:
             splits = ", ".join(builder.info.splits)
-            raise ValueError(
-                f"{where}: --config.data.split names no part of it; it has {splits}, "
-                "and parts such as train[:90%]"
+            raise OptionError(
+                "split",
+                options.split,
+                f"it names no part of the TFDS set {options.tfds_name}, which has {splits}, and parts such as"
+                " train[:90%]",
             ) from error
         height, width, native = builder.info.features[image].shape
         if options.resolution:
             height = width = options.resolution
         if height is None or width is None:
-            raise ValueError(
-                f"{where}: its pictures differ in size: "
-                "set --config.data.resolution to crop and resize all to one"
+            raise BadData(
+                f"{where}: its pictures differ in size, and nothing says what size to make them",
+                {"resolution": 64},
             )
         channels = options.channels or (1 if native in (1, 2) else 3)
         self._image, self._label = image, label if options.labels else None
@@ -135,7 +144,7 @@ class TFDSSource(Source):
         return images, labels
 
 
-def _builder(name: str, data_dir: str, flag: str, **how: Any) -> Any:
+def _builder(name: str, data_dir: str, **how: Any) -> Any:
     """The TFDS builder of `name`, or a sentence instead of its many lines."""
     import tensorflow_datasets as tfds
 
@@ -146,11 +155,15 @@ def _builder(name: str, data_dir: str, flag: str, **how: Any) -> Any:
         close = difflib.get_close_matches(
             base, tfds.list_builders(with_community_datasets=False), n=1
         )
-        hint = f"did you mean '{close[0]}'?" if close else "see https://www.tensorflow.org/datasets"
-        raise ValueError(f"TFDS knows no set '{name}' ({flag}): {hint}") from error
+        problem = "TFDS (https://www.tensorflow.org/datasets) knows no such set"
+        raise OptionError(
+            "tfds_name", name, problem, *({"tfds_name": known} for known in close)
+        ) from error
     except (ValueError, AssertionError) as error:
         reason = " ".join(str(error).rpartition('}": ')[2].partition(" Here are ")[0].split())
-        raise ValueError(f"TFDS cannot make the set '{name}' ({flag}): {reason}") from error
+        raise OptionError(
+            "tfds_name", name, f"TFDS cannot make that set: {reason.rstrip('.')}"
+        ) from error
 
 
 def _prepared_formats(builder: Any) -> set[str]:

@@ -17,6 +17,7 @@ import dataclasses
 from jaxgan import adversarial
 from jaxgan.game import DataSpec, Game
 from jaxgan.nets import backbones
+from jaxgan.options import check
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Options(backbones.Options, adversarial.Options):
 
 
 def game(options: Options, spec: DataSpec, objective: str = "non_saturating") -> Game:
+    check(options)
     generator, critic = backbones.networks(
         options,
         spec,

@@ -17,11 +17,16 @@ import dataclasses
 from jaxgan import adversarial
 from jaxgan.game import DataSpec, Game
 from jaxgan.nets import backbones
+from jaxgan.options import check, option
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(backbones.Options, adversarial.Options):
-    objective: str = "non_saturating"  # or minimax, the true one
+    objective: str = option(
+        "non_saturating",
+        "loss of both networks; minimax is the value function of the paper's Eq. 1",
+        choices=("minimax", "non_saturating"),
+    )
     latent_dim: int = 100
     batch_size: int = 100
     critic_steps: int = 1
@@ -35,10 +40,7 @@ class Options(backbones.Options, adversarial.Options):
 
 
 def game(options: Options, spec: DataSpec) -> Game:
-    if options.objective not in ("minimax", "non_saturating"):
-        raise ValueError(
-            f"config.model.objective is '{options.objective}'; gan plays 'minimax' or 'non_saturating'."
-        )
+    check(options)
     generator, critic = backbones.networks(
         options,
         spec,

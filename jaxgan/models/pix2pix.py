@@ -32,7 +32,8 @@ from jaxgan import adversarial, losses
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
 from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
-from jaxgan.tools import Made, Tool, at_least
+from jaxgan.options import Option, OptionError, check, option
+from jaxgan.tools import Made, Tool
 
 NORMS = ("batch", "batch_running", "instance")
 PATCHES = {receptive_field(layers): layers for layers in range(7)}
@@ -41,27 +42,55 @@ MOST_DOWNS, FEWEST_DOWNS = 8, 3
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    generator_width: int = 64  # channels of the U-Net's first convolution
-    downs: int = 0  # times that the U-Net halves; 0 for as often as the sides are even, at most 8
-    skips: bool = True  # without, an encoder and a decoder that meet in the bottleneck only
-    dropout: float = 0.5  # share of the first decoder layers' features that is dropped
-    critic_width: int = 64
-    # Side in pixels of what one of the critic's logits sees: 1, 16, 34, 70, 142, 286 or 574.
-    patch: int = 70
-    conditional_critic: bool = True  # the critic sees the condition beside the picture
-    norm: str = "batch"  # batch | batch_running | instance, see above
-    objective: str = "non_saturating"  # any of jaxgan.losses, least_squares too
-    adversarial_weight: float = 1.0
-    l1_weight: float = 100.0
-    batch_size: int = 1
-    learning_rate: float = 2e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    decay_after: int = 0  # rounds with the full learning rate,
-    decay_steps: int = 0  # and those in which it then falls linearly to 0; 0 keeps it
-    ema_half_life_kimg: float = 0.0  # of the averaged generator; 0 keeps none
-    ema_ramp_up: float = 0.05  # the half-life is at most this share of the images seen
-    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
+    generator_width: int = option(64, "channels of the U-Net's first convolution", least=1)
+    downs: int = option(
+        0,
+        f"times that the U-Net halves a picture; 0 for as often as the sides are even, at most {MOST_DOWNS}",
+        least=0,
+    )
+    skips: bool = option(
+        True, "skip connections; without, encoder and decoder meet in the bottleneck only"
+    )
+    dropout: float = option(
+        0.5, "share of the first decoder layers' features that is dropped", least=0, below=1
+    )
+    critic_width: int = option(64, "channels of the critic's first convolution", least=1)
+    patch: int = option(
+        70, "side in pixels of what one of the critic's logits sees", choices=tuple(PATCHES)
+    )
+    conditional_critic: bool = option(True, "the critic sees the condition beside the picture")
+    norm: str = option(
+        "batch",
+        "normalisation of both networks: by the batch, at test time too; by running means at test time;"
+        " or of each picture alone",
+        choices=NORMS,
+    )
+    objective: str = option(
+        "non_saturating", "adversarial loss of both networks", choices=losses.NAMES
+    )
+    adversarial_weight: float = option(
+        1.0, "weight of the adversarial loss of the generator", least=0
+    )
+    l1_weight: float = option(
+        100.0, "weight of the mean absolute error of the generator's picture", least=0
+    )
+    batch_size: int = option(1, "pairs of one step", least=1)
+    learning_rate: float = option(2e-4, "learning rate of both networks", least=0)
+    beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
+    decay_after: int = option(0, "rounds with the full learning rate, before it falls", least=0)
+    decay_steps: int = option(
+        0, "rounds over which the learning rate falls linearly to 0; 0 keeps it constant", least=0
+    )
+    ema_half_life_kimg: float = option(
+        0.0,
+        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
+        least=0,
+    )
+    ema_ramp_up: float = option(
+        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
+    )
+    dtype: str = option("float32", "type of the networks' arithmetic", choices=adversarial.DTYPES)
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -139,8 +168,6 @@ def game(options: Options, spec: DataSpec) -> Game:
     def make_translations(networks, key, condition, *, samples, columns):
         condition = fit_channels(condition, spec.condition[2])
         check_sides(condition.shape, downs)
-        at_least(1, samples=samples)
-        at_least(0, columns=columns)
         made = jax.jit(at_test)(networks["generator"], np.stack([condition] * samples), key)
         channels = max(spec.shape[2], spec.condition[2])
         shown = [fit_channels(picture, channels) for picture in (condition, *np.asarray(made))]
@@ -181,7 +208,10 @@ def game(options: Options, spec: DataSpec) -> Game:
             "translate": Tool(
                 make_translations,
                 "A picture of any size beside its translations, one for each draw of the dropout.",
-                {"samples": 1, "columns": 0},
+                {
+                    "samples": Option(1, "translations, each with its own dropout", least=1),
+                    "columns": Option(0, "columns of the grid; 0 for one row", least=0),
+                },
                 pictures=("condition",),
                 channels=spec.condition[2],
             )
@@ -227,11 +257,13 @@ def check_sides(shape: tuple[int, ...], downs: int) -> None:
 
 def _check(options: Options, spec: DataSpec) -> None:
     """Raises unless there are pairs, and networks for their size."""
-    adversarial.check_counts(options, "generator_width", "critic_width", "batch_size")
+    check(options)
     if spec.condition is None:
-        raise ValueError(
-            f"pix2pix translates pictures in pairs, but the data (one example has shape {spec.shape}) has none; set"
-            " --config.data.name=pairs."
+        raise OptionError(
+            None,
+            None,
+            f"pix2pix translates pictures in pairs, but the data (one example has shape {spec.shape}) has none",
+            {"data.name": "pairs"},
         )
     height, width = spec.shape[:2]
     if spec.shape[:2] != spec.condition[:2]:
@@ -239,34 +271,33 @@ def _check(options: Options, spec: DataSpec) -> None:
             f"pix2pix keeps a picture's size, but the data pairs one of {spec.condition[0]}x{spec.condition[1]} with"
             f" one of {height}x{width}; bring both to one size."
         )
-    if options.norm not in NORMS:
-        raise ValueError(f"config.model.norm is '{options.norm}'; it is one of {', '.join(NORMS)}.")
-    if not 0 <= options.dropout < 1:
-        raise ValueError(
-            f"config.model.dropout is {options.dropout}; it must be at least 0 and less than 1."
-        )
-    if options.patch not in PATCHES:
-        raise ValueError(
-            f"config.model.patch is {options.patch}; a PatchGAN sees {', '.join(map(str, PATCHES))} pixels."
-        )
     # The last convolutions of stride 1 take two more pixels away.
     layers, side = PATCHES[options.patch], min(height, width)
     if layers and side < 3 * 2**layers:
         fits = max(size for size, n in PATCHES.items() if n == 0 or side >= 3 * 2**n)
-        raise ValueError(
-            f"a PatchGAN of {options.patch} pixels has no logits for pictures of {height}x{width}; set"
-            f" --config.model.patch={fits}."
+        raise OptionError(
+            "patch",
+            options.patch,
+            f"such a critic has no logits for pictures of {height}x{width}",
+            {"patch": fits},
         )
     most = halvings(spec.shape)
     larger = 2 ** max(5, (min(height, width) - 1).bit_length())
+    fixes = [{"downs": most}] if most >= 2 else []
     if options.downs and not 2 <= options.downs <= most:
-        mend = f"--config.model.downs={most} or another " if most >= 2 else ""
-        raise ValueError(
-            f"config.model.downs is {options.downs}, but pictures of {height}x{width} can be halved {most} times; set"
-            f" {mend}--config.data.resolution={larger}."
+        least = "it must be at least 2, and " if options.downs < 2 else ""
+        raise OptionError(
+            "downs",
+            options.downs,
+            f"{least}pictures of {height}x{width} can be halved {most} times",
+            *fixes,
+            {"downs": 0, "data.resolution": larger},
         )
     if not options.downs and most < FEWEST_DOWNS:
-        raise ValueError(
-            f"pictures of {height}x{width} can be halved {most} times, which makes no U-Net; set"
-            f" --config.data.resolution={larger}, or --config.model.downs if that is meant."
+        raise OptionError(
+            None,
+            None,
+            f"pictures of {height}x{width} can be halved {most} times, which makes a shallow U-Net",
+            {"data.resolution": larger},
+            *fixes,
         )

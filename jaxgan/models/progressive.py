@@ -37,32 +37,64 @@ import optax
 from jaxgan import adversarial, draws, losses, penalties, resample
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, State, Turn, scale_by_round
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
-from jaxgan.tools import Made, Tool, at_least
+from jaxgan.options import Option, OptionError, check, option
+from jaxgan.tools import Made, Tool
 from jaxgan.tools.latents import Space, interpolation
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    latent_dim: int = 512
-    channel_base: int = 16_384  # channels = channel_base / resolution,
-    channel_max: int = 512  # but at most so many
-    # Both by resolution, each from its own on: "16,256:14" is 16 up to 128 pixels and 14 from 256.
-    batch_size: str = "16,256:14,512:6,1024:3"  # real images of a critic step
-    learning_rate: str = "0.001"
-    fade_kimg: float = 800.0  # thousands of real images in which a level is faded in
-    stable_kimg: float = 800.0  # and in which it is then trained, as the first level is
-    critic_steps: int = 1  # per generator step
-    penalty_weight: float = 10.0  # lambda
-    penalty_target: float = 1.0  # gamma, the gradient norm that costs nothing; 750 for CIFAR-10
-    drift_weight: float = 1e-3  # of the critic's mean square on real pictures
-    beta1: float = 0.0
-    beta2: float = 0.99
-    reset_optimizer: str = "fade"  # Adam forgets as a level is added: fade | stage | never
-    ema_half_life_kimg: float = 11.1  # of the averaged generator; 0 keeps none
-    conditional: bool = False  # on labels
-    class_weight: float = 1.0  # of the labels' cross-entropy
-    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
-    remat: bool = False  # recompute activations in the backward pass: more arithmetic, less memory
+    latent_dim: int = option(512, "components of the latent vector", least=1)
+    channel_base: int = option(
+        16_384, "a layer has channel_base / resolution channels, but at most channel_max", least=1
+    )
+    channel_max: int = option(512, "most channels of a layer", least=1)
+    batch_size: int | tuple[tuple[int, int], ...] = option(
+        ((4, 16), (256, 14), (512, 6), (1024, 3)),
+        "real images of a critic step: one number, or pairs of a resolution in pixels and the number from there on",
+        least=1,
+    )
+    learning_rate: float | tuple[tuple[int, float], ...] = option(
+        0.001,
+        "learning rate of both networks: one number, or pairs of a resolution in pixels and the rate from there on",
+        above=0,
+    )
+    fade_kimg: float = option(
+        800.0, "kimg (thousands of real images) in which a level is faded in", above=0
+    )
+    stable_kimg: float = option(
+        800.0,
+        "kimg (thousands of real images) in which a level is trained once it is faded in",
+        above=0,
+    )
+    critic_steps: int = option(1, "critic steps per generator step", least=1)
+    penalty_weight: float = option(10.0, "weight of the gradient penalty, lambda", least=0)
+    penalty_target: float = option(
+        1.0, "gradient norm that costs nothing, gamma; 750 in the paper for CIFAR-10", above=0
+    )
+    drift_weight: float = option(
+        1e-3, "weight of the critic's mean square on real pictures, epsilon", least=0
+    )
+    beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.99, "decay of Adam's mean of squared gradients", least=0, below=1)
+    reset_optimizer: str = option(
+        "fade",
+        "when Adam's means are reset: as a level is added, at the start of each stage, or never",
+        choices=("fade", "stage", "never"),
+    )
+    ema_half_life_kimg: float = option(
+        11.1,
+        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
+        least=0,
+    )
+    conditional: bool = option(False, "condition on the labels of the data, as AC-GAN does")
+    class_weight: float = option(
+        1.0, "weight of the labels' cross-entropy in a conditional model", least=0
+    )
+    dtype: str = option("float32", "type of the networks' arithmetic", choices=adversarial.DTYPES)
+    remat: bool = option(
+        False, "recompute activations in the backward pass: more arithmetic, less memory"
+    )
 
 
 class Phase(NamedTuple):
@@ -78,15 +110,11 @@ class Phase(NamedTuple):
 
 def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
     """The phases in order; the last may go on for longer."""
-    adversarial.check_counts(options, "latent_dim", "channel_base", "channel_max")
-    for name in ("fade_kimg", "stable_kimg", "critic_steps", "penalty_target"):
-        if not 0 < getattr(options, name) < math.inf:
-            found = getattr(options, name)
-            raise ValueError(f"--config.model.{name} is {found:g}, but it must be more than 0.")
+    check(options)
     base, levels = _levels(spec)
     resolutions = [base << level for level in range(levels)]
-    sizes = _by_resolution("batch_size", options.batch_size, int, resolutions)
-    rates = _by_resolution("learning_rate", options.learning_rate, float, resolutions)
+    sizes = _by_resolution(options, "batch_size", resolutions)
+    rates = _by_resolution(options, "learning_rate", resolutions)
     phases = []
     for level, phase in enumerate(zip(resolutions, sizes, rates, strict=True)):
         for fading in (True, False) if level else (False,):
@@ -98,34 +126,38 @@ def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
 
 def _levels(spec: DataSpec) -> tuple[int, int]:
     """(side of the first level, number of levels): 4 to 7 pixels are doubled until they are the data's."""
-    side, hint = spec.shape[0], "it needs pictures"
+    side, fixes = spec.shape[0], []
     if len(spec.shape) == 3:
         doublings = max(0, int(math.log2(side / 4)))
         if side == spec.shape[1] and side % 2**doublings == 0 and side >= 4:
             return side >> doublings, doublings + 1
-        hint = f"set --config.data.resolution={4 << max(0, round(math.log2(side / 4)))}"
-    raise ValueError(
+        fixes = [{"data.resolution": 4 << max(0, round(math.log2(side / 4)))}]
+    raise OptionError(
+        None,
+        None,
         "progressive grows square pictures from 4, 5, 6 or 7 pixels by doubling, but one example of the data has shape"
-        f" {spec.shape}; {hint}."
+        f" {spec.shape}",
+        *fixes,
     )
 
 
-def _by_resolution(name: str, text: str, kind: type, resolutions: list[int]) -> list:
-    """The value at each resolution of "value" or "resolution:value,...", each from its resolution on."""
-    try:
-        pairs = [
-            ("0:" + entry if ":" not in entry else entry).split(":") for entry in text.split(",")
-        ]
-        table = sorted((int(resolution), kind(value)) for resolution, value in pairs)
-        starts, values = zip(*table, strict=True)
-        if not min(values) > 0 or starts[0] > resolutions[0] or len(set(starts)) < len(starts):
-            raise ValueError
-    except ValueError:
-        example = "16,256:8" if kind is int else "0.001,256:0.002"
-        raise ValueError(
-            f"--config.model.{name} is '{text}', but it must be a number above 0 for the first {resolutions[0]} pixels"
-            f" and, after commas, resolution:number for those from which another holds, such as '{example}'."
-        ) from None
+def _by_resolution(options: Options, name: str, resolutions: list[int]) -> list:
+    """The value of an option at each resolution: that of the last pair which starts there or below."""
+    value = getattr(options, name)
+    table = sorted(value) if isinstance(value, tuple) else [(resolutions[0], value)]
+    starts = [start for start, _ in table]
+    if starts[0] > resolutions[0] or len(set(starts)) < len(starts):
+        raise OptionError(
+            name,
+            value,
+            f"it must be one number, or pairs of different resolutions, the first of {resolutions[0]} pixels or fewer",
+            {
+                name: (
+                    (resolutions[0], table[0][1]),
+                    *(pair for pair in table if pair[0] > resolutions[0]),
+                )
+            },
+        )
     return [[value for start, value in table if start <= r][-1] for r in resolutions]
 
 
@@ -172,10 +204,6 @@ def critic_objective(
 
 def game(options: Options, spec: DataSpec) -> Game:
     phases = growth(options, spec)
-    if options.reset_optimizer not in ("fade", "stage", "never"):
-        raise ValueError(
-            f"--config.model.reset_optimizer is '{options.reset_optimizer}'; it is 'fade', 'stage' or 'never'."
-        )
     classes = adversarial.classes(options, spec)
     sides = sorted({phase.resolution for phase in phases})
     top = len(sides) - 1
@@ -294,7 +322,6 @@ def game(options: Options, spec: DataSpec) -> Game:
         return present(networks["generator"], *draw(key, num, labels))
 
     def growth_picture(networks, key, num):
-        at_least(1, num=num)
         network, (latent, label) = networks["generator"], draw(key, num, _in_turn(classes, num))
         reached = int(network["growth"]["level"])
         columns = [
@@ -337,7 +364,7 @@ def game(options: Options, spec: DataSpec) -> Game:
             "growth": Tool(
                 growth_picture,
                 "the same latents at every level reached, from left to right",
-                {"num": 8},
+                {"num": Option(8, "latents", least=1)},
             ),
             "interpolation": interpolation({"z": sphere}, options.latent_dim, classes),
         },

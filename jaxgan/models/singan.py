@@ -24,6 +24,7 @@ goes by the pyramid's own factor, where the reference trains another pyramid of 
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 
 import jax
@@ -31,34 +32,61 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import losses
-from jaxgan.adversarial import apply, check_counts, compute_dtype, decode
+from jaxgan.adversarial import DTYPES, apply, compute_dtype, decode
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, joined, scale_by_round
 from jaxgan.nets import singan as nets
-from jaxgan.tools.pyramid import check_scale, pyramid_tools
+from jaxgan.options import Option, OptionError, option
+from jaxgan.options import check as check_limits
+from jaxgan.tools.pyramid import noise_option, pyramid_tools
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    min_size: int = 25  # pixels, of the coarsest picture's shorter side
-    scale_factor: float = 0.75  # about, from the sides of one scale to those of the next coarser
-    features: int = 32  # channels of the coarsest networks
-    double_every: int = 4  # scales, up to `max_features` channels
-    max_features: int = 128
-    steps_per_scale: int = 2_000  # rounds; a run takes as many times the number of scales
-    critic_steps: int = 3  # per round
-    generator_steps: int = 3  # per round
-    noise_amplitude: float = 0.1  # over the RMSE of what the scales below reconstruct
-    reconstruction_weight: float = 10.0  # 100 for super-resolution
-    penalty_weight: float = 0.1
-    critic_learning_rate: float = 5e-4
-    generator_learning_rate: float = 5e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    decay_at: float = 0.8  # of a scale's rounds: from there on learning rates are a tenth
-    batch_size: int = 1  # samples of one step, each with noise of its own
-    noise_padding: bool = False  # noise and not zeros around the noise, for animation
-    paint_scale: int = 0  # scale that takes pictures of few colours, for paint_to_image; 0: none
-    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
+    min_size: int = option(
+        25,
+        "shorter side in pixels of the coarsest picture; a patch of the critic has 11",
+        least=nets.RECEPTIVE_FIELD,
+    )
+    scale_factor: float = option(
+        0.75,
+        "about, the sides of a scale as a factor of those of the next finer one",
+        least=0.1,
+        most=0.95,
+    )
+    features: int = option(32, "channels of the coarsest networks", least=1)
+    double_every: int = option(
+        4, "scales after which the channels double, up to max_features", least=1
+    )
+    max_features: int = option(128, "most channels of a network", least=1)
+    steps_per_scale: int = option(
+        2_000, "rounds of each scale; a run takes as many times the number of scales", least=1
+    )
+    critic_steps: int = option(3, "critic steps per round", least=1)
+    generator_steps: int = option(3, "generator steps per round", least=1)
+    noise_amplitude: float = option(
+        0.1,
+        "standard deviation of a scale's noise, as a factor of the RMSE of what the scales below reconstruct",
+        least=0,
+    )
+    reconstruction_weight: float = option(
+        10.0, "weight of the reconstruction's mean squared error; 100 for super-resolution", least=0
+    )
+    penalty_weight: float = option(0.1, "weight of the gradient penalty, lambda", least=0)
+    critic_learning_rate: float = option(5e-4, "learning rate of the critics", least=0)
+    generator_learning_rate: float = option(5e-4, "learning rate of the generators", least=0)
+    beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
+    decay_at: float = option(
+        0.8, "share of a scale's rounds after which the learning rates are a tenth", least=0, most=1
+    )
+    batch_size: int = option(1, "samples of one step, each with noise of its own", least=1)
+    noise_padding: bool = option(
+        False, "pad the noise with noise and not with zeros, for animation"
+    )
+    paint_scale: int = option(
+        0, "scale that learns on pictures of few colours, for paint_to_image; 0 for none", least=0
+    )
+    dtype: str = option("float32", "type of the networks' arithmetic", choices=DTYPES)
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -196,7 +224,6 @@ def game(options: Options, spec: DataSpec) -> Game:
         del labels
         image = None
         if scale_from:
-            check_scale("scale_from", scale_from, top)
             image = ladder.picture(networks)
         return ladder.samples(networks, key, num, noise=noise, start=scale_from, image=image)
 
@@ -212,7 +239,15 @@ def game(options: Options, spec: DataSpec) -> Game:
         stages=tuple(stage(n) for n in range(top + 1)),
         generate=generate,
         sample_shape=spec.shape,
-        options={"scale_from": 0, "noise": 1.0},
+        options={
+            "scale_from": Option(
+                0,
+                "scale into which the learnt picture is injected, counted from the coarsest; 0 for none",
+                least=0,
+                most=top,
+            ),
+            "noise": noise_option(),
+        },
         transform=transform,
         tools=pyramid_tools(ladder, top),
     )
@@ -222,36 +257,28 @@ def check(options: Options, spec: DataSpec) -> nets.Pyramid:
     """The pyramid of a picture, or a sentence on why there is none."""
     if len(spec.shape) != 3 or spec.size != 1:
         found = f"{spec.size:,} pictures" if len(spec.shape) == 3 else "points"
-        raise ValueError(
-            f"singan learns one picture, and the data has {found}; set --config.data.name=picture and"
-            " --config.data.path=FILE."
+        raise OptionError(
+            None,
+            None,
+            f"singan learns one picture, and the data has {found}",
+            {"data.name": "picture"},
         )
-    check_counts(options, "features", "double_every", "max_features", "batch_size")
-    check_counts(options, "critic_steps", "generator_steps")
-    if options.min_size < nets.RECEPTIVE_FIELD:
-        raise ValueError(
-            f"config.model.min_size is {options.min_size}, but a patch of the critic has {nets.RECEPTIVE_FIELD} pixels;"
-            f" set --config.model.min_size to {nets.RECEPTIVE_FIELD} or more, such as 25."
-        )
-    if min(spec.shape[:2]) < options.min_size:
-        raise ValueError(
-            f"the picture has {spec.shape[0]} x {spec.shape[1]} pixels, which is less than the coarsest scale's"
-            f" {options.min_size} (--config.model.min_size); bring a larger one or set --config.data.max_side higher."
-        )
-    if not 0.1 <= options.scale_factor <= 0.95:
-        raise ValueError(
-            f"config.model.scale_factor is {options.scale_factor:g}; each scale is that many times as large as the"
-            " next, so set --config.model.scale_factor between 0.1 and 0.95, such as 0.75."
-        )
-    if options.steps_per_scale < 1 or not 0 <= options.decay_at <= 1:
-        raise ValueError(
-            f"config.model.steps_per_scale is {options.steps_per_scale} and config.model.decay_at {options.decay_at:g};"
-            " a scale has at least one round, and learning rates fall after a share of them between 0 and 1."
+    check_limits(options)
+    side = min(spec.shape[:2])
+    if side < options.min_size:
+        raise OptionError(
+            "min_size",
+            options.min_size,
+            f"the picture has only {spec.shape[0]} x {spec.shape[1]} pixels",
+            *([{"min_size": side}] if side >= nets.RECEPTIVE_FIELD else []),
+            {"data.max_side": math.ceil(max(spec.shape[:2]) * options.min_size / side) + 1},
         )
     pyramid = nets.Pyramid.of(spec.shape[:2], options.min_size, options.scale_factor)
     if not 0 <= options.paint_scale < pyramid.scales:
-        raise ValueError(
-            f"config.model.paint_scale is {options.paint_scale}, but this pyramid has scales 0 to {pyramid.scales - 1};"
-            " set --config.model.paint_scale to one of them, or to 0 for none."
+        raise OptionError(
+            "paint_scale",
+            options.paint_scale,
+            f"the scales of this pyramid are 0 to {pyramid.scales - 1}",
+            {"paint_scale": pyramid.scales - 1},
         )
     return pyramid

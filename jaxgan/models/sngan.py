@@ -16,24 +16,29 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 
-from jaxgan import adversarial
+from jaxgan import adversarial, losses
 from jaxgan.game import DataSpec, Game
 from jaxgan.nets import backbones
 from jaxgan.nets.spectral import spectral_norm
+from jaxgan.options import check, option
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(backbones.Options, adversarial.Options):
-    objective: str = "hinge"  # any of jaxgan.losses
+    objective: str = option("hinge", "loss of both networks", choices=losses.NAMES)
     generator_batch_multiple: int = 2
     dequantise: bool = True
     decay_steps: int = 50_000
-    leak: float = 0.1  # of the CNN's and the perceptron's critic
-    # Power iterations of each kernel in a critic step, 1 in the paper; 0 finds the leading singular vector itself.
-    spectral_steps: int = 0
+    leak: float = 0.1
+    spectral_steps: int = option(
+        0,
+        "power iterations of each kernel in a critic step, 1 in the paper; 0 finds the leading singular vector itself",
+        least=0,
+    )
 
 
 def game(options: Options, spec: DataSpec) -> Game:
+    check(options)
     generator, critic = backbones.networks(
         options,
         spec,

@@ -16,7 +16,6 @@ is clamped in low precision: bfloat16 has float32's range.
 from __future__ import annotations
 
 import dataclasses
-import math
 from functools import partial
 
 import jax
@@ -26,6 +25,7 @@ import optax
 from jaxgan import adversarial, augment, draws, losses, penalties
 from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn
 from jaxgan.nets import modulated, stylegan2
+from jaxgan.options import Option, OptionError, check, option
 from jaxgan.tools import latents
 
 AUGMENTATIONS = ("adaptive", "fixed", "off")
@@ -33,41 +33,105 @@ AUGMENTATIONS = ("adaptive", "fixed", "off")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    latent_dim: int = 512  # of z
-    style_dim: int = 512  # of w
-    mapping_layers: int = 8
-    mapping_lr_multiplier: float = 0.01
-    # Of the label's mapping in a conditional critic: 8 as in ADA's code for PyTorch; 0, as in its first release, leaves
-    # the normalised embedding.
-    critic_mapping_layers: int = 8
-    channel_base: int = 32_768  # channels at resolution r are channel_base / r ...
-    channel_max: int = 512  # ... and at most these
-    critic: str = "residual"  # residual | plain
-    minibatch_std_group: int = 4  # images
-    conditional: bool = False  # on labels
-    batch_size: int = 32
-    learning_rate: float = 0.002
-    beta1: float = 0.0
-    beta2: float = 0.99
-    r1_gamma: float = 10.0  # of the whole picture's squared gradient; 0 for none
-    r1_every: int = 16  # rounds
-    # Of the squared deviation of lengths that are averaged over the layers, for noise scaled by 1 / r; 0 for none. 2 is
-    # the paper's log 2 / (r^2 (log r - log 2)) = 2 / (r^2 num_styles), which sums over layers and does not scale.
-    path_weight: float = 2.0
-    path_every: int = 4  # rounds
-    path_batch_shrink: int = 2  # its batch is smaller by this
-    path_mean_decay: float = 0.99
-    mixing: float = 0.9  # share of the images that are made of two latents
-    average_style_decay: float = 0.995  # of the mean of w, per move of the generator
-    ema_half_life_kimg: float = 10.0  # of the averaged generator; 0 keeps none
-    ema_ramp_up: float = 0.05  # half-life at most this share of the images seen; 0: no ramp
-    augmentation: str = "adaptive"  # adaptive | fixed | off
-    augmentation_groups: str = "bgc"  # of jaxgan.augment.ada
-    augmentation_p: float = 0.0  # at the start; always, if fixed
-    augmentation_target: float = 0.6  # of E sign C(x) over real pictures
-    augmentation_rise_kimg: float = 500.0  # in which p may go from 0 to 1
-    dtype: str = "float32"  # of the convolutions: float32 | bfloat16
-    remat: bool = False  # recompute activations in the backward pass: more arithmetic, less memory
+    latent_dim: int = option(512, "components of the latent vector z", least=1)
+    style_dim: int = option(512, "components of a style w", least=1)
+    mapping_layers: int = option(8, "layers of the mapping network, from z to w", least=1)
+    mapping_lr_multiplier: float = option(
+        0.01, "learning rate of the mapping network, as a factor of learning_rate", least=1e-6
+    )
+    critic_mapping_layers: int = option(
+        8,
+        "layers of the label's mapping in a conditional critic: 8 as in ADA's code for PyTorch; 0, as in its first"
+        " release, leaves the normalised embedding",
+        least=0,
+    )
+    channel_base: int = option(
+        32_768, "a layer has channel_base / resolution channels, but at most channel_max", least=1
+    )
+    channel_max: int = option(512, "most channels of a layer", least=1)
+    critic: str = option(
+        "residual", "architecture of the critic's blocks", choices=stylegan2.CRITICS
+    )
+    minibatch_std_group: int = option(
+        4, "images of a group of the minibatch standard deviation; 0 for the whole batch", least=0
+    )
+    conditional: bool = option(False, "condition both networks on the labels of the data")
+    batch_size: int = option(32, "real images of one critic step", least=1)
+    learning_rate: float = option(0.002, "learning rate of both networks", least=0)
+    beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.99, "decay of Adam's mean of squared gradients", least=0, below=1)
+    r1_gamma: float = option(
+        10.0,
+        "weight of R1, the squared gradient of the critic on real pictures; 0 for none",
+        least=0,
+    )
+    r1_every: int = option(16, "rounds between two plays of R1", least=1)
+    # 2 is the paper's log 2 / (r^2 (log r - log 2)) = 2 / (r^2 num_styles), which sums over layers and does not scale.
+    path_weight: float = option(
+        2.0,
+        "weight of the squared deviation of path lengths, averaged over the layers, for noise scaled by 1 / resolution;"
+        " 0 for none",
+        least=0,
+    )
+    path_every: int = option(
+        4, "rounds between two plays of the path length's regularisation", least=1
+    )
+    path_batch_shrink: int = option(
+        2, "batch_size as a multiple of the batch of the path length's regularisation", least=1
+    )
+    path_mean_decay: float = option(
+        0.99, "decay of the mean path length, per play", least=0, most=1
+    )
+    mixing: float = option(
+        0.9,
+        "share of the images whose layers take their styles from two latents: from one up to a random layer, from the"
+        " other after it",
+        least=0,
+        most=1,
+    )
+    average_style_decay: float = option(
+        0.995,
+        "decay of the mean of w, which truncation uses, per step of the generator",
+        least=0,
+        most=1,
+    )
+    ema_half_life_kimg: float = option(
+        10.0,
+        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
+        least=0,
+    )
+    ema_ramp_up: float = option(
+        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
+    )
+    augmentation: str = option(
+        "adaptive",
+        "augmentation of the critic's pictures: its probability p is adapted, fixed, or there is none",
+        choices=AUGMENTATIONS,
+    )
+    augmentation_groups: str = option(
+        "bgc",
+        "what is augmented: one group of transformations, or as in the paper several: blits, geometry, colours,"
+        " filters, noise and cutout by their first letters",
+        choices=tuple(augment.GROUPS),
+    )
+    augmentation_p: float = option(
+        0.0,
+        "probability p of each augmentation at the start; throughout, if fixed",
+        least=0,
+        most=1,
+    )
+    augmentation_target: float = option(
+        0.6, "mean sign of the critic's logits on real pictures that p is adapted to"
+    )
+    augmentation_rise_kimg: float = option(
+        500.0, "kimg (thousands of real images) in which p may go from 0 to 1", least=1e-6
+    )
+    dtype: str = option(
+        "float32", "type of the convolutions' arithmetic", choices=adversarial.DTYPES
+    )
+    remat: bool = option(
+        False, "recompute activations in the backward pass: more arithmetic, less memory"
+    )
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -77,8 +141,6 @@ def game(options: Options, spec: DataSpec) -> Game:
     generator_loss, path_loss = generator_losses(options, modules)
 
     def generate(networks, key, num, labels, truncation, truncation_layers, noise):
-        if noise not in modulated.NOISE:
-            raise ValueError(f"--options.noise is '{noise}'; it is 'random' or 'constant'.")
         z_key, label_key, noise_key = jax.random.split(key, 3)
         network = networks["generator"]
         if modules.num_classes is None:
@@ -133,7 +195,12 @@ def game(options: Options, spec: DataSpec) -> Game:
         generate=generate,
         sample_shape=spec.shape,
         num_classes=modules.num_classes,
-        options={"truncation": 1.0, "truncation_layers": modules.num_styles, "noise": "random"},
+        options={
+            **latents.truncation_options(1.0, modules.num_styles),
+            "noise": Option(
+                "random", "noise of each picture, or the same for all", choices=modulated.NOISE
+            ),
+        },
         tools=latents.style_tools(styles),
     )
 
@@ -323,18 +390,14 @@ def adam(options: Options, every: int) -> optax.GradientTransformation:
 
 def _check(options: Options, spec: DataSpec) -> None:
     """Raises what cannot be trained."""
-    counts = ("latent_dim", "style_dim", "mapping_layers", "channel_base", "channel_max")
-    adversarial.check_counts(options, *counts, "batch_size", "r1_every", "path_every")
-    not_negative = ("minibatch_std_group", "critic_mapping_layers", "ema_ramp_up")
-    adversarial.check_range(options, 0, math.inf, *not_negative)
-    shares = ("mixing", "augmentation_p", "path_mean_decay", "average_style_decay")
-    adversarial.check_range(options, 0, 1, *shares)
-    positive = ("mapping_lr_multiplier", "augmentation_rise_kimg")
-    adversarial.check_range(options, 1e-6, math.inf, *positive)
+    check(options)
     if options.augmentation == "fixed" and not options.augmentation_p:
-        raise ValueError(
-            "--config.model.augmentation=fixed stays at --config.model.augmentation_p, which is 0 and augments nothing;"
-            " give one like 0.2, or augmentation=off."
+        raise OptionError(
+            "augmentation_p",
+            options.augmentation_p,
+            "a fixed probability of 0 augments nothing",
+            {"augmentation_p": 0.2},
+            {"augmentation": "off"},
         )
     shape = spec.shape
     if len(shape) != 3:
@@ -344,28 +407,24 @@ def _check(options: Options, spec: DataSpec) -> None:
     if shape[0] != shape[1] or shape[0] < 8 or shape[0] & (shape[0] - 1):
         size = " x ".join(map(str, shape[:2]))
         nearest = 1 << max(3, (max(shape[:2]) - 1).bit_length())
-        raise ValueError(
-            f"stylegan2 makes square pictures of a power of two pixels, from 8; those of the data are {size}."
-            f" Set --config.data.resolution={nearest}."
+        raise OptionError(
+            None,
+            None,
+            f"stylegan2 makes square pictures of a power of two pixels, from 8; those of the data are {size}",
+            {"data.resolution": nearest},
         )
-    choices = (
-        ("critic", stylegan2.CRITICS),
-        ("augmentation", AUGMENTATIONS),
-        ("augmentation_groups", tuple(augment.GROUPS)),
-    )
-    for name, known in choices:
-        if getattr(options, name) not in known:
-            raise ValueError(
-                f"--config.model.{name} is '{getattr(options, name)}'; it is one of {', '.join(known)}."
-            )
     colours = "color" in augment.GROUPS[options.augmentation_groups]
     if options.augmentation != "off" and colours and shape[2] not in (1, 3):
-        raise ValueError(
-            f"--config.model.augmentation_groups={options.augmentation_groups} changes colours, but the data has"
-            f" {shape[2]} channels, not 1 or 3; set it to bg."
+        raise OptionError(
+            "augmentation_groups",
+            options.augmentation_groups,
+            f"it changes colours, and the data has {shape[2]} channels, not 1 or 3",
+            {"augmentation_groups": "bg"},
         )
-    if options.path_weight and not 1 <= options.path_batch_shrink <= options.batch_size:
-        raise ValueError(
-            f"--config.model.path_batch_shrink is {options.path_batch_shrink}; it divides the batch of"
-            f" {options.batch_size} and leaves at least one picture: give 1 to {options.batch_size}."
+    if options.path_weight and options.path_batch_shrink > options.batch_size:
+        raise OptionError(
+            "path_batch_shrink",
+            options.path_batch_shrink,
+            f"the batch of {options.batch_size} must leave at least one picture",
+            {"path_batch_shrink": options.batch_size},
         )

@@ -21,6 +21,7 @@ numbers of the codes. `codebook`, `codebook_init`, `revive_after` and `ema_half_
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 
 import jax
@@ -33,66 +34,112 @@ from jaxgan.nets import codebook, perceptual
 from jaxgan.nets.patchgan import PatchCritic
 from jaxgan.nets.transformer import SAMPLING, Transformer, prefixes, sample
 from jaxgan.nets.vqgan import Autoencoder, Decoder, Encoder, levels, psnr
+from jaxgan.options import OptionError, check, option
 from jaxgan.tools.codes import code_tools
-
-COUNTS = ("channels", "groups", "latent_channels", "codes", "code_dim", "critic_width")
-COUNTS += ("critic_layers", "batch_size", "layers", "heads", "width", "context")
-COUNTS += ("transformer_batch_size",)
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
     # Autoencoder.
-    channels: int = 128
-    channel_multiples: str = "1,1,2,2,4"  # of each level; each but the last halves the size
-    blocks: int = 2  # residual blocks of a level
-    attention_resolutions: str = "16"  # pixels at which attention follows a block; "" for none
-    groups: int = 32  # of group normalisation
-    latent_channels: int = 256
+    channels: int = option(128, "channels of the autoencoder's first level", least=1)
+    channel_multiples: tuple[int, ...] = option(
+        (1, 1, 2, 2, 4),
+        "channels of each level, as multiples of channels; each level but the last halves the picture",
+        least=1,
+    )
+    blocks: int = option(2, "residual blocks of a level", least=0)
+    attention_resolutions: tuple[int, ...] = option(
+        (16,), "sides in pixels at which attention follows each block", least=1, empty=True
+    )
+    groups: int = option(32, "groups of group normalisation", least=1)
+    latent_channels: int = option(256, "channels between encoder and codebook", least=1)
     # Codebook.
-    codes: int = 1024
-    code_dim: int = 256
-    codebook: str = "gradient"  # gradient | ema: what moves the codes
-    codebook_decay: float = 0.99  # of ema, for each batch
-    codebook_init: str = "uniform"  # uniform | data: latents of the first batch
-    codebook_weight: float = 1.0  # of the codes' distance to the latents; gradient only
-    commitment_weight: float = 0.25  # beta: of the latents' distance to the codes
-    revive_after: int = (
-        0  # batches unused after which a code becomes a latent of the batch; 0: never
+    codes: int = option(1024, "codes of the codebook", least=1)
+    code_dim: int = option(256, "components of a code", least=1)
+    codebook: str = option(
+        "gradient",
+        "what moves the codes: the gradient of the loss, or moving averages of their latents",
+        choices=("gradient", "ema"),
+    )
+    codebook_decay: float = option(
+        0.99, "decay of the moving averages, per batch (ema)", least=0, most=1
+    )
+    codebook_init: str = option(
+        "uniform",
+        "what the codes are at first: random, or latents of the first batch",
+        choices=("uniform", "data"),
+    )
+    codebook_weight: float = option(
+        1.0, "weight of the codes' squared distance to the latents (gradient)", least=0
+    )
+    commitment_weight: float = option(
+        0.25, "weight of the latents' squared distance to the codes, beta", least=0
+    )
+    revive_after: int = option(
+        0,
+        "batches without use after which a code becomes a latent of the batch; 0 for never",
+        least=0,
     )
     # Losses beside.
-    perceptual: str = "lpips_vgg"  # none, or one of jaxgan.nets.perceptual
-    perceptual_file: str = ""  # with its weights, "backbone,heads" of LPIPS; fetched if ""
-    perceptual_weight: float = 1.0
-    critic_width: int = 64
-    critic_layers: int = 3  # of stride 2
-    adversarial_weight: float = 0.8
-    adaptive_delta: float = 1e-6
-    batch_size: int = 12
-    learning_rate_per_image: float = 4.5e-6  # times the batch's size, autoencoder and critic
-    beta1: float = 0.5
-    beta2: float = 0.9
-    # Rounds at which stages start.
-    critic_from: int = 240_000
-    adversarial_from: int = 250_000
-    transformer_from: int = 500_000
+    perceptual: str = option(
+        "lpips_vgg", "network of the perceptual loss", choices=("none", *perceptual.NAMES)
+    )
+    perceptual_file: str = option(
+        "",
+        "file with the weights of that network, of LPIPS two, BACKBONE,HEADS; empty fetches them",
+    )
+    perceptual_weight: float = option(1.0, "weight of the perceptual loss", least=0)
+    critic_width: int = option(64, "channels of the critic's first convolution", least=1)
+    critic_layers: int = option(3, "convolutions of stride 2 in the critic", least=1)
+    adversarial_weight: float = option(
+        0.8, "weight of the adversarial loss, beside its adaptive weight", least=0
+    )
+    adaptive_delta: float = option(
+        1e-6, "added to the denominator of the adaptive weight, delta", least=0
+    )
+    batch_size: int = option(12, "real images of one step of the autoencoder", least=1)
+    learning_rate_per_image: float = option(
+        4.5e-6,
+        "learning rate of autoencoder and critic, divided by the images of a batch",
+        least=0,
+    )
+    beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.9, "decay of Adam's mean of squared gradients", least=0, below=1)
+    critic_from: int = option(240_000, "round from which the critic learns", least=0)
+    adversarial_from: int = option(
+        250_000, "round from which the adversarial loss counts; not before critic_from", least=0
+    )
+    transformer_from: int = option(
+        500_000, "round from which the transformer learns, and nothing else", least=1
+    )
     # Transformer.
-    conditional: bool = False  # on labels, as the first token
-    layers: int = 24
-    heads: int = 16
-    width: int = 1024
-    context: int = 256  # tokens it sees at once
-    dropout: float = 0.0
-    keep: float = 1.0  # share of the given codes that are true, not random (the reference's pkeep)
-    transformer_batch_size: int = 16
-    transformer_learning_rate_per_image: float = 4.5e-6
-    weight_decay: float = 0.01  # of matrices only
-    ema_half_life_kimg: float = 0.0  # of the averaged transformer; 0 keeps none
-    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
+    conditional: bool = option(False, "condition the transformer on the labels of the data")
+    layers: int = option(24, "layers of the transformer", least=1)
+    heads: int = option(16, "heads of its attention, a divisor of width", least=1)
+    width: int = option(1024, "components of its activations", least=1)
+    context: int = option(256, "codes that it sees at once", least=1)
+    dropout: float = option(0.0, "share of its activations that is dropped", least=0, below=1)
+    keep: float = option(
+        1.0,
+        "share of the given codes that are true, not random (the reference's pkeep)",
+        least=0,
+        most=1,
+    )
+    transformer_batch_size: int = option(16, "real images of one step of the transformer", least=1)
+    transformer_learning_rate_per_image: float = option(
+        4.5e-6, "learning rate of the transformer, divided by the images of a batch", least=0
+    )
+    weight_decay: float = option(0.01, "weight decay of the transformer's matrices", least=0)
+    ema_half_life_kimg: float = option(
+        0.0,
+        "half-life of the averaged transformer in kimg (thousands of real images); 0 keeps none",
+        least=0,
+    )
+    dtype: str = option("float32", "type of the networks' arithmetic", choices=adversarial.DTYPES)
 
 
 def game(options: Options, spec: DataSpec) -> Game:
-    adversarial.check_counts(options, *COUNTS)
+    check(options)
     dtype = adversarial.compute_dtype(options)
     num_classes = adversarial.classes(options, spec)
     widths, attention = levels(
@@ -334,37 +381,41 @@ def _check(options: Options, spec: DataSpec, grid: tuple[int, int]) -> None:
     """Raises, before anything is compiled, for what cannot be trained."""
     places = grid[0] * grid[1]
     codebook.check(
-        options.codebook,
         options.codebook_init,
         options.codes,
         latents=spec.size * places,
         first_latents=options.batch_size * places,
     )
     if places > options.context:
-        raise ValueError(
-            f"a picture is a sequence of {places} codes, longer than the transformer's context of {options.context};"
-            f" set --config.model.context={places}, or make codes of more pixels by one more number in"
-            " --config.model.channel_multiples, or train on smaller pictures (--config.data.resolution) and sample"
-            " larger ones with the tool sample_large."
+        raise OptionError(
+            "context",
+            options.context,
+            f"a picture is a longer sequence of {places} codes; more channel_multiples make fewer codes, and the tool"
+            " sample_large makes larger pictures than a run was trained on",
+            {"context": places},
         )
     if options.width % options.heads:
-        raise ValueError(
-            f"--config.model.width={options.width} cannot be split over --config.model.heads={options.heads}; give a"
-            " multiple."
-        )
-    if not 0 <= options.keep <= 1 or not 0 <= options.dropout < 1:
-        raise ValueError(
-            f"config.model.keep is {options.keep} and config.model.dropout {options.dropout}; they are shares from 0 to"
-            " 1."
+        raise OptionError(
+            "width",
+            options.width,
+            f"it must be a multiple of the {options.heads} heads",
+            {"width": -(-options.width // options.heads) * options.heads},
+            {"heads": math.gcd(options.width, options.heads)},
         )
     if min(spec.shape[:2]) < 3 * 2**options.critic_layers:
-        raise ValueError(
-            f"--config.model.critic_layers={options.critic_layers} needs pictures of {3 * 2**options.critic_layers}"
-            f" pixels or more, not {spec.shape[0]}x{spec.shape[1]}; give fewer layers."
+        least, most = 3 * 2**options.critic_layers, int(math.log2(max(1, min(spec.shape[:2]) / 3)))
+        raise OptionError(
+            "critic_layers",
+            options.critic_layers,
+            f"that needs pictures of {least} pixels or more, not {spec.shape[0]}x{spec.shape[1]}",
+            *([{"critic_layers": most}] if most else []),
+            {"data.resolution": least},
         )
-    if not 0 <= options.critic_from <= options.adversarial_from or options.transformer_from < 1:
-        raise ValueError(
-            f"config.model.critic_from is {options.critic_from}, adversarial_from {options.adversarial_from} and"
-            f" transformer_from {options.transformer_from}; a critic starts no later than its loss counts, and the"
-            " transformer at round 1 or later."
+    if options.critic_from > options.adversarial_from:
+        raise OptionError(
+            "critic_from",
+            options.critic_from,
+            f"the critic's loss counts from round {options.adversarial_from:,}, before the critic learns",
+            {"critic_from": options.adversarial_from},
+            {"adversarial_from": options.critic_from},
         )

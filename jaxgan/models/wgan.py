@@ -19,6 +19,7 @@ import optax
 from jaxgan import adversarial, penalties
 from jaxgan.game import DataSpec, Game
 from jaxgan.nets import backbones
+from jaxgan.options import check, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,7 +27,7 @@ class Options(backbones.Options, adversarial.Options):
     optimizer: str = "rmsprop"
     critic_learning_rate: float = 5e-5
     generator_learning_rate: float = 5e-5
-    clip: float = 0.01  # the critic's kernels stay in [-clip, clip]
+    clip: float = option(0.01, "the critic's kernels are clipped to [-clip, clip]", above=0)
     leak: float = 0.2
 
 
@@ -47,10 +48,7 @@ def clip_kernels(limit: float) -> optax.GradientTransformation:
 
 
 def game(options: Options, spec: DataSpec) -> Game:
-    if options.clip <= 0:
-        raise ValueError(
-            f"config.model.clip is {options.clip}; weights are clipped to a positive limit."
-        )
+    check(options)
     generator, critic = backbones.networks(
         options,
         spec,

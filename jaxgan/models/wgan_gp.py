@@ -17,6 +17,7 @@ import dataclasses
 from jaxgan import adversarial, turns
 from jaxgan.game import DataSpec, Game
 from jaxgan.nets import backbones
+from jaxgan.options import check, option
 
 
 @dataclasses.dataclass(frozen=True)
@@ -24,9 +25,9 @@ class Options(backbones.Options, adversarial.Options):
     generator_batch_multiple: int = 2
     dequantise: bool = True
     decay_steps: int = 100_000
-    penalty_weight: float = 10.0  # lambda
-    penalty_target: float = 1.0  # the gradient norm that costs nothing
-    one_sided: bool = False  # penalise only norms above the target
+    penalty_weight: float = option(10.0, "weight of the gradient penalty, lambda", least=0)
+    penalty_target: float = option(1.0, "gradient norm that costs nothing", least=0)
+    one_sided: bool = option(False, "penalise only norms above the target")
     leak: float = 0.2
 
 
@@ -35,6 +36,7 @@ GENERATOR_WIDTH = {32: 128}
 
 
 def game(options: Options, spec: DataSpec) -> Game:
+    check(options)
     if not options.generator_width:
         options = dataclasses.replace(
             options, generator_width=GENERATOR_WIDTH.get(spec.shape[0], 0)

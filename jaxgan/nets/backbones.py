@@ -19,6 +19,7 @@ from jaxgan.nets.convnet import ConvCritic, ConvGenerator, doublings
 from jaxgan.nets.init import glorot, normal_002
 from jaxgan.nets.mlp import MLPCritic, MLPGenerator
 from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator, plain
+from jaxgan.options import OptionError, option
 
 ARCHITECTURES = ("mlp", "conv", "resnet")
 
@@ -50,11 +51,23 @@ RESNETS = {
 class Options:
     """How a model's backbone is chosen and sized."""
 
-    architecture: str = "auto"  # mlp | conv | resnet; auto: mlp for points, the paper's if not
-    generator_width: int = 0  # of the widest layer (conv: of the narrowest); 0: the paper's
-    critic_width: int = 0
-    depth: int = 3  # hidden layers (mlp)
-    leak: float = 0.0  # negative slope of the critic's ReLU (mlp, conv)
+    architecture: str = option(
+        "auto",
+        "kind of both networks; auto is mlp for points, and the paper's for pictures",
+        choices=("auto", *ARCHITECTURES),
+    )
+    generator_width: int = option(
+        0,
+        "channels of the generator's widest layer (conv: of the narrowest); 0 for the paper's",
+        least=0,
+    )
+    critic_width: int = option(
+        0,
+        "channels of the critic's widest layer (conv: of the narrowest); 0 for the paper's",
+        least=0,
+    )
+    depth: int = option(3, "hidden layers of each network (mlp)", least=1)
+    leak: float = option(0.0, "negative slope of the critic's ReLU (mlp, conv)", least=0, most=1)
 
 
 def networks(
@@ -78,14 +91,13 @@ def networks(
     name = options.architecture
     if name == "auto":
         name = pictures if len(spec.shape) == 3 else "mlp"
-    if name not in ARCHITECTURES:
-        raise ValueError(
-            f"config.model.architecture is '{name}'; it is one of auto, {', '.join(ARCHITECTURES)}."
-        )
     if name == "mlp":
         if num_classes is not None:
-            raise ValueError(
-                f"{model} on a multi-layer perceptron has no conditional form; set --config.model.conditional=false."
+            raise OptionError(
+                None,
+                None,
+                f"{model} on a multi-layer perceptron has no conditional form",
+                {"conditional": False},
             )
         width = options.critic_width or 256
         return (
@@ -93,9 +105,15 @@ def networks(
             MLPCritic(width, options.depth, options.leak, kernel_norm, dtype),
         )
     if len(spec.shape) != 3 or spec.shape[0] != spec.shape[1]:
-        raise ValueError(
+        fixes = [{"architecture": "mlp"}]
+        if len(spec.shape) == 3:
+            fixes.append({"data.resolution": min(spec.shape[:2])})
+        raise OptionError(
+            None,
+            None,
             f"{model} with architecture '{name}' makes square pictures, but one example of the data has shape"
-            f" {spec.shape}; choose --config.model.architecture=mlp or square data."
+            f" {spec.shape}",
+            *fixes,
         )
     resolution, channels = spec.shape[0], spec.shape[2]
     if name == "conv":
@@ -128,9 +146,13 @@ def networks(
     shape = RESNETS.get(resolution)
     if shape is None:
         nearest = min(RESNETS, key=lambda r: abs(r - resolution))
-        raise ValueError(
-            f"{model}'s ResNet makes pictures of {', '.join(map(str, RESNETS))} pixels, not {resolution};"
-            f" set --config.data.resolution={nearest} or --config.model.architecture=conv."
+        conv = any(resolution == bottom << n for bottom in (4, 6) for n in range(1, 16))
+        raise OptionError(
+            None,
+            None,
+            f"{model}'s ResNet makes pictures of {', '.join(map(str, RESNETS))} pixels, not {resolution}",
+            {"data.resolution": nearest},
+            *([{"architecture": "conv"}] if conv else []),
         )
     top, widest = (
         options.generator_width or shape.generator_width,

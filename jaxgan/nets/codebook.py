@@ -24,6 +24,8 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
+from jaxgan.options import OptionError
+
 Network = dict[str, Any]
 
 # A code is in use if it was chosen in one of the last so many batches.
@@ -33,33 +35,25 @@ USAGE_BATCHES = 100
 _EPSILON = 1e-5
 
 
-def check(kind: str, start: str, num: int, latents: int, first_latents: int) -> None:
+def check(start: str, num: int, latents: int, first_latents: int) -> None:
     """Raises for a codebook that cannot be learnt.
 
     Args:
-      kind: config.model.codebook, what moves the codes.
-      start: config.model.codebook_init, what they are at first.
-      num: config.model.codes.
+      start: the option `codebook_init`, what the codes are at first.
+      num: the option `codes`.
       latents: in all of the data.
       first_latents: in the first batch.
     """
-    for name, value, known in (
-        ("codebook", kind, ("gradient", "ema")),
-        ("codebook_init", start, ("uniform", "data")),
-    ):
-        if value not in known:
-            raise ValueError(
-                f"config.model.{name} is '{value}'; it is '{known[0]}' or '{known[1]}'."
-            )
     if num > latents:
-        raise ValueError(
-            f"--config.model.codes={num} is more than the {latents:,} latents of all the pictures, so that codes must"
-            " stay without use; set it far below."
-        )
+        problem = f"the pictures have only {latents:,} latents together, so that codes would stay without use"
+        raise OptionError("codes", num, problem, {"codes": max(1, latents // 10)})
     if start == "data" and num > first_latents:
-        raise ValueError(
-            f"--config.model.codebook_init=data takes {num} codes from the {first_latents} latents of the first batch;"
-            " raise --config.model.batch_size, or set --config.model.codebook_init=uniform."
+        raise OptionError(
+            "codebook_init",
+            start,
+            f"the first batch has {first_latents} latents, too few for {num} codes",
+            {"codebook_init": "uniform"},
+            {"codes": first_latents},
         )
 
 

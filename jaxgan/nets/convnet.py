@@ -12,6 +12,7 @@ import jax.numpy as jnp
 from jaxgan.nets.conv import DoublingConv
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm
+from jaxgan.options import OptionError
 
 
 def doublings(resolution: int, bottom: int, model: str) -> int:
@@ -19,9 +20,11 @@ def doublings(resolution: int, bottom: int, model: str) -> int:
     steps = math.log2(resolution / bottom)
     if steps < 1 or steps != int(steps):
         below = bottom * 2 ** max(1, math.floor(steps))
-        raise ValueError(
-            f"{model} makes square pictures of {bottom} times a power of two pixels, not {resolution}; set"
-            f" --config.data.resolution={below}."
+        raise OptionError(
+            None,
+            None,
+            f"{model} makes square pictures of {bottom} times a power of two pixels, not {resolution}",
+            {"data.resolution": below},
         )
     return int(steps)
 

@@ -30,6 +30,7 @@ from jaxgan.nets.features import lpips, vgg
 from jaxgan.nets.features.cifar_resnet import CifarResNet
 from jaxgan.nets.features.mobilenet import MobileNetV2
 from jaxgan.nets.features.squeezenet import SqueezeNet
+from jaxgan.options import OptionError
 
 PyTree = Any
 
@@ -166,9 +167,12 @@ def _tensors(names: tuple[str, ...], file: str | None):
             return weights.load_file(file)[0]
         return weights.load(names, file)[0]
     except (OSError, ValueError) as error:
-        raise ValueError(
-            "the weights of the perceptual network cannot be had"
-            f" (--config.model.perceptual_file={file or ''}): {error}"
+        raise OptionError(
+            "perceptual_file",
+            file or "",
+            f"the weights of the perceptual network cannot be had ({str(error).rstrip('.')})",
+            {"perceptual_file": "FILE"},
+            {"perceptual": "none"},
         ) from error
 
 

@@ -20,9 +20,19 @@ import jax.numpy as jnp
 
 from jaxgan import draws
 from jaxgan.nets.init import normal_002
+from jaxgan.options import Option
 
 # What `filter_logits` lets its user choose: all codes, by their probabilities.
-SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+SAMPLING = {
+    "temperature": Option(1.0, "divides the logits; below 1 makes probable codes more so", above=0),
+    "top_k": Option(0, "draw from so many of the most probable codes; 0 for all", least=0),
+    "top_p": Option(
+        1.0,
+        "draw from the most probable codes of this joint probability; 1 for all",
+        above=0,
+        most=1,
+    ),
+}
 
 Cache = tuple[
     tuple[jax.Array, jax.Array], ...
@@ -174,19 +184,9 @@ def filter_logits(
 
 def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
     """Raises unless codes can be drawn so."""
-    if not temperature > 0:
-        raise ValueError(
-            f"--options.temperature is {temperature}; it must be above 0 (the most probable code is drawn with"
-            " --options.top_k=1)."
-        )
-    if top_k < 0:
-        raise ValueError(
-            f"--options.top_k is {top_k}; give the number of codes to draw from, or 0 for all."
-        )
-    if not 0 < top_p <= 1:
-        raise ValueError(
-            f"--options.top_p is {top_p}; it must be above 0 and at most 1, which keeps all."
-        )
+    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+    for name, value in given.items():
+        SAMPLING[name].check(value, name)
 
 
 def prefixes(

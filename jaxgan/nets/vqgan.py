@@ -7,6 +7,7 @@ blocks are those of Ho et al., Denoising Diffusion Probabilistic Models (2020), 
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Any
 
 import flax.linen as nn
@@ -15,6 +16,7 @@ import jax.numpy as jnp
 
 from jaxgan.nets import codebook
 from jaxgan.nets.conv import Conv, UpConv
+from jaxgan.options import OptionError
 
 Networks = dict[str, dict[str, Any]]
 
@@ -250,47 +252,44 @@ class GroupNorm(nn.Module):
 
 
 def levels(
-    channels: int, multiples: str, attention_resolutions: str, groups: int, shape: tuple[int, ...]
+    channels: int,
+    multiples: tuple[int, ...],
+    attention_resolutions: tuple[int, ...],
+    groups: int,
+    shape: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[bool, ...]]:
     """(widths, attention) of the levels for pictures of that shape, out of a model's options of the same names.
 
-    >>> levels(32, "1,2", "8", 8, (16, 16, 3))
+    >>> levels(32, (1, 2), (8,), 8, (16, 16, 3))
     ((32, 64), (False, True))
     """
     if len(shape) != 3:
         raise ValueError(
             f"an autoencoder of codes sees pictures [H, W, C], but one example of the data has shape {shape}."
         )
-    factors = _numbers("channel_multiples", multiples)
-    if not factors or min(factors) < 1:
-        raise ValueError(
-            f"--config.model.channel_multiples is '{multiples}'; give one number from 1 for each level, such as 1,2,2."
-        )
-    factor = 2 ** (len(factors) - 1)
+    factor = 2 ** (len(multiples) - 1)
     if any(side % factor for side in shape[:2]):
         fits = max(1, round(shape[0] / factor)) * factor
-        raise ValueError(
-            f"--config.model.channel_multiples={multiples} halves pictures {len(factors) - 1} times, so their sides"
-            f" must be multiples of {factor}, not {shape[0]}x{shape[1]}; set --config.data.resolution={fits}, or give"
-            " fewer multiples."
+        fewer = max(n for n in range(len(multiples)) if not any(side % 2**n for side in shape[:2]))
+        raise OptionError(
+            "channel_multiples",
+            multiples,
+            f"that halves pictures {len(multiples) - 1} times, so their sides must be multiples of {factor}, not"
+            f" {shape[0]}x{shape[1]}",
+            {"data.resolution": fits},
+            {"channel_multiples": multiples[: fewer + 1]},
         )
-    widths = tuple(channels * factor for factor in factors)
+    widths = tuple(channels * multiple for multiple in multiples)
     if any(width % groups for width in widths):
-        raise ValueError(
-            f"--config.model.groups={groups} does not divide the channels {widths} of the levels; give a divisor of"
-            f" --config.model.channels={channels}."
+        raise OptionError(
+            "groups",
+            groups,
+            f"it does not divide the channels {widths} of the levels",
+            {"groups": math.gcd(groups, *widths)},
         )
-    resolutions = _numbers("attention_resolutions", attention_resolutions)
-    return widths, tuple(shape[0] // 2**level in resolutions for level in range(len(widths)))
-
-
-def _numbers(name: str, value: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in value.split(",") if part.strip())
-    except ValueError:
-        raise ValueError(
-            f"--config.model.{name} is '{value}'; give whole numbers with commas between, such as 1,2,2."
-        ) from None
+    return widths, tuple(
+        shape[0] // 2**level in attention_resolutions for level in range(len(widths))
+    )
 
 
 def psnr(x: jax.Array, y: jax.Array) -> jax.Array:

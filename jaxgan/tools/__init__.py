@@ -8,14 +8,14 @@ code outside its model's. Those that models of one kind share are in `jaxgan.too
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
-Option = int | float | str | bool
+from jaxgan.options import Option, OptionError, UnknownOption, complete
+
+Value = int | float | str | bool
 
 
 class Made(NamedTuple):
@@ -45,7 +45,7 @@ class Tool:
         arguments are the options (all of them) and the pictures (those that are given), each a float32 [H, W, C] in
         [-1, 1]. It compiles what it needs itself, and is called outside of `jax.jit`.
       help: one line for the terminal.
-      options: {name: default}.
+      options: {name: what is declared of it}.
       pictures: names of the pictures that it needs.
       optional_pictures: names of those that it can do without.
       channels: of its pictures; 0 for as many as the game's samples have.
@@ -63,58 +63,17 @@ class Tool:
         play: Any,
         pictures: Mapping[str, np.ndarray] | None = None,
         /,
-        **options: Option,
+        **options: Value,
     ) -> Made:
         """Checks what is given, fills in the defaults, and makes."""
         pictures = dict(pictures or {})
         for name in self.pictures:
             if name not in pictures:
-                raise ValueError(
-                    f"there is no picture '{name}'; give it with --pictures.{name}=FILE."
+                raise OptionError(
+                    None, None, f"there is no picture '{name}'", {f"pictures.{name}": "FILE"}
                 )
-        check_names("picture", pictures, (*self.pictures, *self.optional_pictures), "--pictures.")
+        known = [f"pictures.{name}" for name in (*self.pictures, *self.optional_pictures)]
+        for name in pictures:
+            if f"pictures.{name}" not in known:
+                raise UnknownOption(f"pictures.{name}", known)
         return self.make(play, **pictures, **complete(options, self.options))
-
-
-def complete(given: Mapping[str, Any], defaults: Mapping[str, Option]) -> dict[str, Option]:
-    """The options given, each as the type of its default, and the defaults of the others.
-
-    >>> complete({"truncation": "0.7"}, {"truncation": 1.0, "columns": 4})
-    {'truncation': 0.7, 'columns': 4}
-    """
-    check_names("option", given, tuple(defaults), "--options.")
-    return {name: _as(name, given.get(name, value), value) for name, value in defaults.items()}
-
-
-def at_least(least: int, **options: int) -> None:
-    """Raises for the first option below `least`: how many pictures, rows or steps there are to be."""
-    for name, value in options.items():
-        if value < least:
-            raise ValueError(f"--options.{name} is {value}; it must be at least {least}.")
-
-
-def check_names(what: str, given: Mapping[str, Any], known: tuple[str, ...], flag: str) -> None:
-    """Raises unless all names that are given are known."""
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            listed = f"there are {', '.join(known)}" if known else "it has none"
-            hint = f"did you mean '{flag}{close[0]}'?" if close else f"{listed}."
-            raise ValueError(f"there is no {what} '{flag}{name}'; {hint}")
-
-
-def _as(name: str, value: Any, default: Option) -> Option:
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    wanted = type(default)
-    try:
-        if wanted is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
-        if wanted is int and float(value) != int(float(value)):
-            raise ValueError
-        if wanted is float and not math.isfinite(float(value)):
-            raise ValueError
-        return wanted(float(value)) if wanted is int else wanted(value)
-    except (ValueError, KeyError, TypeError, OverflowError):
-        raise ValueError(
-            f"--options.{name} is {value!r}, but it must be {words[wanted]} (such as {default!r})."
-        ) from None

@@ -17,13 +17,14 @@ import numpy as np
 from jaxgan.nets.transformer import (
     SAMPLING,
     Transformer,
-    check_sampling,
     prefixes,
     sample,
     sample_sliding,
 )
 from jaxgan.nets.vqgan import Autoencoder, psnr
-from jaxgan.tools import Made, Tool, at_least
+from jaxgan.options import Option, OptionError
+from jaxgan.tools import Made, Tool
+from jaxgan.tools.latents import label_option
 
 
 def code_tools(
@@ -35,12 +36,6 @@ def code_tools(
 
     def start(key, num, label):
         """The tokens that sequences start with."""
-        at_least(1, num=num)
-        if label >= transformer.prefixes:
-            raise ValueError(
-                f"--options.label is {label}, but this run's classes are 0 to {transformer.prefixes - 1}; give one of"
-                " them, or -1 for random ones."
-            )
         labels = None if label < 0 else jnp.full(num, label, jnp.int32)
         return prefixes(transformer, key, num, labels)
 
@@ -49,7 +44,7 @@ def code_tools(
         factor, channels = autoencoder.factor, shape[2]
         if image.shape[2] != channels or any(side % factor for side in image.shape[:2]):
             raise ValueError(
-                f"--pictures.image has shape {image.shape}; this run's codes stand for {factor}x{factor} pixels, so"
+                f"the picture 'image' has shape {image.shape}; this run's codes stand for {factor}x{factor} pixels, so"
                 f" give a picture with sides that are multiples of {factor} and {channels} channels."
             )
         return jnp.asarray(image)[None]
@@ -74,15 +69,10 @@ def code_tools(
     def complete(networks, key, image, *, rows, num, label, **sampling):
         if image.shape != shape:
             raise ValueError(
-                f"--pictures.image has shape {image.shape}, but this run's pictures are {shape}: only those can be"
+                f"the picture 'image' has shape {image.shape}, but this run's pictures are {shape}: only those can be"
                 " completed."
             )
         known = int(rows * grid[0])
-        if not 0 <= rows < 1:
-            raise ValueError(
-                f"--options.rows is {rows}; give the share of the picture's rows that is kept, from 0 to less than 1."
-            )
-        check_sampling(**sampling)
         label_key, key = jax.random.split(key)
         prefix = start(label_key, num, label)
 
@@ -97,13 +87,11 @@ def code_tools(
         return Made(np.concatenate([x, jax.jit(make)(networks, key, x)]))
 
     def sample_large(networks, key, *, height, width, num, label, **sampling):
-        size, factor = (height, width), autoencoder.factor
-        if any(side % factor or side < least for side, least in zip(size, shape[:2], strict=True)):
-            raise ValueError(
-                f"--options.height and --options.width are {height} and {width}; give multiples of {factor}, the pixels"
-                f" of a code, and at least {shape[0]} and {shape[1]}, the size that the transformer has learnt on."
-            )
-        check_sampling(**sampling)
+        factor = autoencoder.factor
+        for name, side in (("height", height), ("width", width)):
+            if side % factor:
+                problem = f"it must be a multiple of {factor}, the pixels of a code"
+                raise OptionError(name, side, problem, {name: -(-side // factor) * factor})
         label_key, key = jax.random.split(key)
         prefix = start(label_key, num, label)
 
@@ -115,14 +103,22 @@ def code_tools(
 
         return Made(np.asarray(jax.jit(make)(networks, key)))
 
-    drawing = {"num": 4, "label": -1, **SAMPLING}
-    large = {"height": 2 * shape[0], "width": 2 * shape[1]}
+    drawing = {
+        "num": Option(4, "pictures that are drawn", least=1),
+        "label": label_option(transformer.prefixes),
+        **SAMPLING,
+    }
+    rows = Option(0.5, "share of the picture's rows that is kept", least=0, below=1)
+    large = {
+        name: Option(2 * side, f"{name} of the pictures in pixels", least=side)
+        for name, side in zip(("height", "width"), shape, strict=False)
+    }
     image = ("image",)
     return {
         "reconstruct": Tool(reconstruct, "A picture beside its reconstruction.", pictures=image),
         "codes": Tool(codes, "The grid of codes of a picture, as arrays.", pictures=image),
         "complete": Tool(
-            complete, "Draws the lower part of a picture anew.", {"rows": 0.5, **drawing}, image
+            complete, "Draws the lower part of a picture anew.", {"rows": rows, **drawing}, image
         ),
         "sample_large": Tool(
             sample_large, "Pictures of any size, by a sliding window.", large | drawing

@@ -17,7 +17,8 @@ import optax
 
 from jaxgan import weights
 from jaxgan.nets.features import lpips
-from jaxgan.tools import Made, Option, Tool, at_least
+from jaxgan.options import Option, OptionError
+from jaxgan.tools import Made, Tool
 
 Networks = Mapping[str, Any]
 
@@ -144,16 +145,20 @@ def interpolation(
       spaces: by name, the default first.
       latent_dim: of z.
       num_classes: None if the generator is unconditional.
-      painting: {option: default} of what every space's `paint` takes beside.
+      painting: the options that every space's `paint` takes beside.
     """
     painting = dict(painting or {})
-    options = {"space": next(iter(spaces)), "points": 6, "frames": 24, "loop": True, **painting}
+    options = {
+        "space": Option(
+            next(iter(spaces)), "space in which the steps are equal", choices=tuple(spaces)
+        ),
+        "points": Option(6, "random latents that the walk passes", least=2),
+        "frames": Option(24, "frames from one latent to the next", least=1),
+        "loop": Option(True, "return to the first latent at the end"),
+        **painting,
+    }
 
     def make(networks, key, space, points, frames, loop, label=-1, **given):
-        if space not in spaces:
-            raise ValueError(f"--options.space is '{space}'; it is one of {', '.join(spaces)}.")
-        at_least(2, points=points)
-        at_least(1, frames=frames)
         chosen = spaces[space]
         z, labels = _latents(key, points, latent_dim, num_classes, label)
         path = walk(jax.jit(chosen.embed)(networks, z, labels), frames, loop, chosen.sphere)
@@ -169,20 +174,52 @@ def interpolation(
     return Tool(make, "a walk between random latents, as a film", _with_label(options, num_classes))
 
 
+PROJECTION = {
+    "steps": Option(1000, "steps of the search", least=1),
+    "learning_rate": Option(0.1, "largest learning rate of the search", above=0),
+    "every_layer": Option(False, "search a w for each layer and not one for all"),
+    "noise": Option(True, "search the noise maps as well"),
+    "noise_weight": Option(1e5, "weight of the noise maps' correlations", least=0),
+    "distance": Option(
+        "pixels",
+        "what is made small: the mean squared error of pixels, or LPIPS",
+        choices=("pixels", *(f"lpips_{backbone}" for backbone in lpips.BACKBONES)),
+    ),
+    "weights": Option("", "file with the weights of LPIPS's network; empty fetches them"),
+    "heads": Option("", "file with the weights of LPIPS's heads; empty fetches them"),
+}
+
+
 def style_tools(styles: Styles) -> dict[str, Tool]:
     """truncation, mixing, interpolation and projection of a style generator."""
-    cut = {"truncation": 0.7, "truncation_layers": styles.num_styles}
+    cut = truncation_options(0.7, styles.num_styles)
     half = max(1, styles.num_styles // 2)
     tools = {
         "truncation": Tool(
             lambda networks, key, **options: _truncation(styles, networks, key, **options),
             "each row a latent, each column a truncation",
-            {"rows": 4, "truncations": "0,0.25,0.5,0.75,1", "layers": styles.num_styles},
+            {
+                "rows": Option(4, "latents", least=1),
+                "truncations": Option(
+                    (0.0, 0.25, 0.5, 0.75, 1.0),
+                    "truncation of each column: 0 is the mean picture, 1 none",
+                    kind=tuple[float, ...],
+                ),
+                "layers": cut["truncation_layers"],
+            },
         ),
         "mixing": Tool(
             lambda networks, key, **options: _mixing(styles, networks, key, **options),
             "pictures of the first column with the styles of the first row in some layers",
-            {"rows": 4, "columns": 6, "layers": f"0-{half - 1}", **cut},
+            {
+                "rows": Option(4, "latents that are mixed into", least=1),
+                "columns": Option(6, "latents whose styles are taken", least=1),
+                "layers": Option(
+                    f"0-{half - 1}",
+                    f"layers whose styles are taken, from 0 to {styles.num_styles - 1}: one, or a range FIRST-LAST",
+                ),
+                **cut,
+            },
         ),
     }
     tools = {
@@ -212,24 +249,34 @@ def style_tools(styles: Styles) -> dict[str, Tool]:
         "projection": Tool(
             lambda networks, key, **given: _projection(styles, networks, key, **given),
             "the latent whose picture is most like the given one",
-            {
-                "steps": 1000,
-                "learning_rate": 0.1,
-                "every_layer": False,  # a w for each layer and not one for all
-                "noise": True,  # whether the noise maps are searched too
-                "noise_weight": 1e5,  # of their correlations
-                "distance": "pixels",
-                "weights": "",
-                "heads": "",
-            },
+            PROJECTION,
             pictures=("image",),
         ),
     }
 
 
-def _with_label(options: Mapping[str, Any], num_classes: int | None) -> dict[str, Any]:
-    """With the option "label" where there are classes: below 0, one is drawn for each latent."""
-    return {**options, "label": -1} if num_classes is not None else dict(options)
+def truncation_options(truncation: float, num_styles: int) -> dict[str, Option]:
+    """The options of `truncate`, with such a default."""
+    return {
+        "truncation": Option(
+            truncation, "share of the distance from the mean style that is kept; 1 changes nothing"
+        ),
+        "truncation_layers": Option(
+            num_styles, "layers that are truncated, from the coarsest on", least=0, most=num_styles
+        ),
+    }
+
+
+def label_option(num_classes: int) -> Option:
+    """The option of which class is made."""
+    return Option(
+        -1, "class of all pictures; -1 draws one for each", least=-1, most=num_classes - 1
+    )
+
+
+def _with_label(options: Mapping[str, Option], num_classes: int | None) -> dict[str, Option]:
+    """With the option "label" where there are classes."""
+    return dict(options) if num_classes is None else {**options, "label": label_option(num_classes)}
 
 
 def _latents(key, num, latent_dim, num_classes, label):
@@ -237,10 +284,6 @@ def _latents(key, num, latent_dim, num_classes, label):
     z = jax.random.normal(z_key, (num, latent_dim))
     if num_classes is None:
         return z, None
-    if label >= num_classes:
-        raise ValueError(
-            f"--options.label is {label}; the classes are 0 to {num_classes - 1}, and -1 draws them."
-        )
     if label >= 0:
         return z, jnp.full((num,), label, jnp.int32)
     return z, jax.random.randint(label_key, (num,), 0, num_classes)
@@ -252,15 +295,7 @@ def _paint(styles: Styles, networks: Networks, w: jax.Array) -> np.ndarray:
 
 
 def _truncation(styles, networks, key, rows, truncations, layers, label=-1) -> Made:
-    at_least(1, rows=rows)
-    try:
-        psi = [float(part) for part in truncations.split(",")]
-        if not np.isfinite(psi).all():
-            raise ValueError
-    except ValueError:
-        raise ValueError(
-            f"--options.truncations is '{truncations}'; give numbers and commas, such as 0,0.5,1."
-        ) from None
+    psi = np.asarray(truncations, np.float32)
     z, labels = _latents(key, rows, styles.latent_dim, styles.num_classes, label)
     w = jnp.repeat(jax.jit(styles.map)(networks, z, labels), len(psi), axis=0)
     w = jnp.broadcast_to(w[:, None], (w.shape[0], styles.num_styles, w.shape[1]))
@@ -271,7 +306,6 @@ def _truncation(styles, networks, key, rows, truncations, layers, label=-1) -> M
 def _mixing(
     styles, networks, key, rows, columns, layers, truncation, truncation_layers, label=-1
 ) -> Made:
-    at_least(1, rows=rows, columns=columns)
     marked = _layers(layers, styles.num_styles)
     z, labels = _latents(key, rows + columns, styles.latent_dim, styles.num_classes, label)
     w = jax.jit(styles.map)(networks, z, labels)
@@ -294,8 +328,11 @@ def _layers(text: str, num: int) -> np.ndarray:
     except ValueError:
         low, high = 1, 0
     if not 0 <= low <= high < num:
-        raise ValueError(
-            f"--options.layers is '{text}'; give a range such as 0-{num - 1}, of the layers from 0 to {num - 1}."
+        raise OptionError(
+            "layers",
+            text,
+            f"it must be a range of the layers from 0 to {num - 1}",
+            {"layers": f"0-{num - 1}"},
         )
     return (low <= np.arange(num)) & (np.arange(num) <= high)
 
@@ -322,10 +359,9 @@ def _projection(
     """
     if image.shape != tuple(styles.sample_shape):
         raise ValueError(
-            f"--pictures.image has shape {tuple(image.shape)}, but this generator makes {tuple(styles.sample_shape)};"
-            " crop or resize it first."
+            f"the picture 'image' has shape {tuple(image.shape)}, but this generator makes"
+            f" {tuple(styles.sample_shape)}; crop or resize it first."
         )
-    at_least(1, steps=steps)
     away, network = _distance(distance, weights, heads)
     target = jnp.asarray(image)[None]
     z_key, step_key = jax.random.split(key)
@@ -412,9 +448,6 @@ def _distance(name: str, file: str, heads: str):
     if name == "pixels":
         return lambda _, x, y: jnp.mean(jnp.square(x - y)), ()
     backbone = name.removeprefix("lpips_")
-    if name == backbone or backbone not in lpips.BACKBONES:
-        known = ", ".join(f"lpips_{backbone}" for backbone in lpips.BACKBONES)
-        raise ValueError(f"--options.distance is '{name}'; it is pixels, {known}.")
     tensors, lines = (
         weights.load(published, given or None)[0]
         for published, given in zip(lpips.FILES[backbone], (file, heads), strict=True)

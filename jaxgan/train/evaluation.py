@@ -25,6 +25,7 @@ from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import OF_PAIRS, SCORES
 from jaxgan.metrics.summary import BATCH_SIZE, Summary, Wanted, summarise
+from jaxgan.options import OptionError
 from jaxgan.train.outputs import balanced, examples, summarise_output
 from jaxgan.train.report import read_json_lines, replace_atomically
 from jaxgan.weights import cache_folder
@@ -42,9 +43,11 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
       of: "samples" or "transforms"; empty for what the protocol says, or else for what the game makes.
     """
     if of not in ("", *protocols.OF):
-        raise ValueError(
-            f"config.train.evaluate_of is {of!r}; it must be {' or '.join(protocols.OF)}, or empty for what the game"
-            " makes."
+        raise OptionError(
+            "train.evaluate_of",
+            of,
+            f"it must be {' or '.join(protocols.OF)}, or empty for what the game makes",
+            {"train.evaluate_of": ""},
         )
     named = protocols.by_name(name) if name else None
     if not of:
@@ -52,14 +55,19 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
         if of == SAMPLES and of not in game.outputs:
             of = TRANSFORMS
     if of == SAMPLES and of not in game.outputs:
-        raise ValueError(
-            "this game makes pictures of examples only, and no samples; measure transforms (--of transforms,"
-            " --config.train.evaluate_of=transforms)."
+        raise OptionError(
+            None,
+            None,
+            "this game makes pictures of examples only, and no samples; measure transforms",
+            {"train.evaluate_of": "transforms"},
         )
     if of == TRANSFORMS and of not in game.outputs:
-        raise ValueError(
-            "this game makes nothing of examples, so there are no transforms to measure; measure samples (--of samples,"
-            " --config.train.evaluate_of=samples) by a protocol of samples."
+        raise OptionError(
+            None,
+            None,
+            "this game makes nothing of examples, so there are no transforms to measure; measure samples by a protocol"
+            " of samples",
+            {"train.evaluate_of": "samples"},
         )
     default = protocols.DEFAULT if of == "samples" else protocols.DEFAULT_OF_TRANSFORMS
     return protocols.adapted(named or default, of=of)
@@ -132,7 +140,7 @@ class Evaluator:
     measured: dict[str, Any] = dataclasses.field(default_factory=dict)
     seed: int = 0
     ema: bool = True
-    options: dict[str, tools.Option] = dataclasses.field(default_factory=dict)
+    options: dict[str, tools.Value] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self):
         self._scores = check(self.protocol, self.extractor)
@@ -140,7 +148,7 @@ class Evaluator:
             raise ValueError(
                 f"the protocol {self.protocol.name!r} compares with {self.protocol.num_real:,} real examples, but"
                 f" {self.source.summary} has only {len(self.source):,}; choose another protocol, or ask for fewer"
-                " (--num), which makes it a protocol of its own"
+                " (`num`), which makes it a protocol of its own"
             )
         for name in set(self.protocol.scores) & set(OF_PAIRS):
             load_measure(name)  # what cannot be had is said now
@@ -148,7 +156,7 @@ class Evaluator:
         if self.protocol.of == "transforms" and self.protocol.num_fake != num_real:
             raise ValueError(
                 f"a transform is made of each real example, but the protocol {self.protocol.name!r} takes"
-                f" {self.protocol.num_fake:,} generated and {num_real:,} real ones; ask for one number of both (--num)"
+                f" {self.protocol.num_fake:,} generated and {num_real:,} real ones; ask for one number of both (`num`)"
             )
         self._real: Summary | None = None
 

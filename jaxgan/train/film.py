@@ -45,7 +45,7 @@ def check_film(path: str | Path, fps: int = FPS) -> None:
     if path.suffix.lower() not in FORMATS:
         raise ValueError(f"{path} is no film; it must end in {', '.join(FORMATS)}.")
     if not 1 <= fps <= FASTEST:
-        raise ValueError(f"--fps is {fps}; it must be from 1 to {FASTEST} frames a second.")
+        raise ValueError(f"fps is {fps}; it must be from 1 to {FASTEST} frames a second.")
     if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
         raise ImportError(
             f'{path} needs PyAV: pip install "jaxgan[video]"; or let the film end in .gif or .webp.'

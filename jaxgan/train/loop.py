@@ -21,6 +21,8 @@ from jaxgan.engine import Engine
 from jaxgan.game import SAMPLES, TRANSFORMS, Game, Metrics, State, purpose_key
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.images import to_uint8
+from jaxgan.metrics.protocols import OF, PROTOCOLS
+from jaxgan.options import check, option, section
 from jaxgan.train import report
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import (
@@ -44,24 +46,41 @@ EXAMPLES = 16  # of the data, whose transforms are shown
 class Options:
     """How long to train, and how often to write what. Everything is counted in rounds of the game (steps)."""
 
-    steps: int = 1000
-    log_every: int = 10
-    sample_every: int = 500  # grids of samples and of transforms, and the plot of the losses
-    checkpoint_every: int = 500
-    keep: int = 2  # latest checkpoints
-    keep_every: int = 0  # keep those at multiples of it for good; 0 for none
-    grid: int = 64  # samples in a grid
-    accumulate: int = 1  # micro-batches per move, for batches that do not fit
-    devices: int = 0  # use so many; 0 for all
-    fsdp: int = 1  # split parameters over so many devices
-    evaluate_every: int = 0  # measure, and keep the best state; 0 for never
-    protocol: str = "quick"  # how to measure, see `jaxgan evaluate --help`
-    evaluate_of: str = ""  # samples or transforms; empty for what protocol or game say
-    evaluate_num: int = 0  # generated examples instead of the protocol's number; 0 for that
-    weights: str = ""  # file of the feature network's weights; empty fetches them
-
-
-MAY_BE_ZERO = ("keep_every", "devices", "evaluate_every", "evaluate_num")
+    steps: int = option(1000, "rounds of the whole run", least=1)
+    log_every: int = option(10, "rounds between two lines of metrics", least=1)
+    sample_every: int = option(
+        500,
+        "rounds between two grids of samples and of transforms, and plots of the losses",
+        least=1,
+    )
+    checkpoint_every: int = option(500, "rounds between two checkpoints", least=1)
+    keep: int = option(2, "latest checkpoints that are kept", least=1)
+    keep_every: int = option(
+        0, "keep the checkpoints at multiples of so many rounds for good; 0 for none", least=0
+    )
+    grid: int = option(64, "samples in a grid", least=1)
+    accumulate: int = option(
+        1, "micro-batches of one step, for batches that do not fit the memory", least=1
+    )
+    devices: int = option(0, "devices that are used; 0 for all", least=0)
+    fsdp: int = option(1, "devices that the parameters are split over", least=1)
+    evaluate_every: int = option(
+        0, "rounds between two measurements, the best of which keeps its state; 0 for none", least=0
+    )
+    protocol: str = option(
+        "quick",
+        "how to measure; `jaxgan evaluate --protocol list` explains each",
+        choices=tuple(PROTOCOLS),
+    )
+    evaluate_of: str = option(
+        "",
+        "what is measured; empty for what the protocol says, or the game makes",
+        choices=("", *OF),
+    )
+    evaluate_num: int = option(
+        0, "generated examples that are measured; 0 for the protocol's number", least=0
+    )
+    weights: str = option("", "file with the weights of the feature network; empty fetches them")
 
 
 @dataclasses.dataclass
@@ -87,17 +106,6 @@ class Result:
 
 class Diverged(RuntimeError):
     """A quantity became NaN or infinite."""
-
-
-def check_options(options: Options) -> None:
-    for field in dataclasses.fields(options):
-        if field.type != "int":
-            continue
-        least = 0 if field.name in MAY_BE_ZERO else 1
-        if getattr(options, field.name) < least:
-            raise ValueError(
-                f"config.train.{field.name} is {getattr(options, field.name)}; it must be at least {least}."
-            )
 
 
 def make_engine(game: Game, options: Options, seed: int) -> Engine:
@@ -143,7 +151,8 @@ def train(
       The final state and the engine that can sample from it.
     """
     options = options or Options()
-    check_options(options)
+    with section("train"):
+        check(options)
     if options.evaluate_every and evaluator is None:
         protocol = protocol_of(game, options.protocol, options.evaluate_of)
         evaluator = make_evaluator(

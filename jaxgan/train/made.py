@@ -13,7 +13,7 @@ from jaxgan.data import pictures as decoding
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Play, State
 from jaxgan.metrics.images import to_uint8
-from jaxgan.tools import Made, Option, Tool
+from jaxgan.tools import Made, Tool, Value
 from jaxgan.train.film import FORMATS as FILMS
 from jaxgan.train.film import FPS, check_film, save_film
 from jaxgan.train.report import save_arrays, save_grid
@@ -29,7 +29,7 @@ def make(
     seed: int = 0,
     ema: bool = True,
     pictures: Mapping[str, np.ndarray] | None = None,
-    options: Mapping[str, Option] | None = None,
+    options: Mapping[str, Value] | None = None,
 ) -> Made:
     """What a tool of the engine's game makes with the networks of a state.
 
@@ -93,7 +93,7 @@ def check_path(path: str | Path, fps: int = FPS) -> None:
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(
-            f"--out is {path}; it must end in .png (a grid), {', '.join(FILMS)} (a film) or .npz (arrays)."
+            f"{path} must end in .png (a grid), {', '.join(FILMS)} (a film) or .npz (arrays)."
         )
     if path.suffix.lower() in FILMS:
         check_film(path, fps)

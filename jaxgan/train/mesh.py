@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -9,6 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgan.draws import BATCH_AXES
+from jaxgan.options import OptionError
 
 # Smaller arrays are cheaper to copy to every device than to gather when they are needed.
 SMALLEST_SPLIT = 2**16
@@ -22,9 +24,11 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
     available = jax.devices()
     count = devices or len(available)
     if count > len(available):
-        raise ValueError(
-            f"config.train.devices asks for {count} devices, but JAX sees {len(available)}; set"
-            " --config.train.devices=0 to use all there are."
+        raise OptionError(
+            "train.devices",
+            count,
+            f"JAX sees {len(available)}",
+            {"train.devices": len(available)},
         )
     return mesh_of(available[:count], fsdp)
 
@@ -33,8 +37,11 @@ def mesh_of(devices: Sequence[jax.Device], fsdp: int = 1) -> Mesh:
     """A mesh of axes ("data", "fsdp") over these devices, which need not exist (`jax.experimental.topologies`)."""
     count = len(devices)
     if count % fsdp:
-        raise ValueError(
-            f"config.train.fsdp={fsdp} does not divide the {count} devices; set it to a divisor of {count}."
+        raise OptionError(
+            "train.fsdp",
+            fsdp,
+            f"it must divide the {count} devices",
+            {"train.fsdp": math.gcd(fsdp, count)},
         )
     # Auto axes: under the default, Explicit ones, ordinary Linen networks fail.
     return jax.make_mesh(

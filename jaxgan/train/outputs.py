@@ -22,7 +22,7 @@ from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.paired import MEASURES
 from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.summary import IMAGE, Features, Summary, Wanted, collect, summarise
-from jaxgan.tools import Option
+from jaxgan.tools import Value
 
 Given = Callable[[np.ndarray], Batch]  # row numbers -> the fields of these rows
 
@@ -40,7 +40,7 @@ def examples(source: Source, num: int) -> Given:
 
 
 def iterate_samples(
-    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Option
+    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
 ) -> Iterator[dict[str, np.ndarray]]:
     """Batches {"image", "label" if conditional} of together `num` samples, with balanced labels.
 
@@ -56,7 +56,7 @@ def iterate_samples(
 
 
 def sample(
-    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Option
+    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
 ) -> dict[str, np.ndarray]:
     """{"image": [num, ...], "label": [num] if conditional}: `iterate_samples` in one piece."""
     batches = list(iterate_samples(engine, state, num, seed, ema, **options))
@@ -64,7 +64,7 @@ def sample(
 
 
 def transform(
-    engine: Engine, state: State, batch: Batch, key: jax.Array, ema: bool = True, **options: Option
+    engine: Engine, state: State, batch: Batch, key: jax.Array, ema: bool = True, **options: Value
 ) -> np.ndarray:
     """What the game makes of a batch of examples: float32 [N, ...], pictures in [-1, 1]."""
     return make_output(
@@ -130,7 +130,7 @@ def summarise_output(
     wanted: Wanted,
     seed: int = 0,
     ema: bool = True,
-    **options: Option,
+    **options: Value,
 ) -> Summary:
     """What is wanted of the first `num` rows of an output.
 

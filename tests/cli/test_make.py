@@ -104,11 +104,17 @@ def test_the_tools_of_a_run_are_listed_with_all_that_they_take(trained, translat
     assert out.splitlines() == [
         "fade: A film that grows bright.",
         f"  jaxgan make fade --workdir {trained}",
-        "    --options.frames=3",
-        "    --options.start=-1.0",
+        "    --options.frames",
+        "        whole number, at least 1; default 3",
+        "        frames of the film",
+        "    --options.start",
+        "        number; default -1.0",
+        "        brightness of the first frame",
         "mix: The mean of two.",
         f"  jaxgan make mix --workdir {trained} --pictures.image=FILE [--pictures.other=FILE]",
-        "    --options.share=0.5",
+        "    --options.share",
+        "        number, from 0 to 1; default 0.5",
+        "        share of the image",
         "negative: Of a colour picture.",
         f"  jaxgan make negative --workdir {trained} --pictures.image=FILE",
     ]
@@ -176,15 +182,15 @@ def test_pictures_come_in_their_own_size_and_the_channels_of_the_game(
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["fade", "--out", "a.jpg"], "--out is a.jpg; it must end in .png (a grid), .gif, .webp, .mp4 (a film) or"),
+        (["fade", "--out", "a.jpg"], "a.jpg must end in .png (a grid), .gif, .webp, .mp4 (a film) or"),
         (["fade", "--out", "no/a.png"], "there is no folder no to put a.png into; create it first."),
         (["fade", "--arrays", "a.npy"], "--arrays is a.npy; it must end in .npz."),
-        (["fade", "--fps", "0"], "--fps is 0; it must be from 1 to 100 frames a second."),
+        (["fade", "--fps", "0"], "fps is 0; it must be from 1 to 100 frames a second."),
         (["fase"], "there is no tool 'fase'; did you mean 'fade'?"),
         (["project"], "there is no tool 'project'; there are fade, mix, negative."),
-        (["fade", "--options.frame=2"], "there is no option '--options.frame'; did you mean '--options.frames'?"),
-        (["fade", "--options.frames=x"], "--options.frames is 'x', but it must be a whole number (such as 3)."),
-        (["mix"], "there is no picture 'image'; give it with --pictures.image=FILE."),
+        (["fade", "--options.frame=2"], "there is no option --options.frame; did you mean --options.frames?"),
+        (["fade", "--options.frames=x"], "--options.frames is 'x', but it must be a whole number: set --options.f"),
+        (["mix"], "there is no picture 'image': set --pictures.image=FILE."),
         (["mix", "--pictures.image=no.png"], "there is no picture no.png."),
         (["mix", "--pictures.image={config}"], "{config} cannot be read as a picture (UnidentifiedImageError: "),
         (["mix", "--pictures.image={png}", "--pictures.other={grid}"], "other is "),
@@ -222,13 +228,18 @@ def test_samples_take_the_options_of_their_game(trained, tmp_path, capsys):
     with np.load(out) as file:
         assert (file["images"] == 255).all()
     text = refused(*draw, "--options.truncation=0.7", capsys=capsys)
-    assert text == "there is no option '--options.truncation'; there are brightness, grey."
+    assert (
+        text
+        == "there is no option --options.truncation; there are --options.brightness, --options.grey."
+    )
     assert refused(*draw, "--options.grey=maybe", capsys=capsys).startswith(
         "--options.grey is 'maybe', but it must be true or false"
     )
-    # The game's own refusal, as it starts to draw.
     text = refused(*draw, "--options.brightness=2", capsys=capsys)
-    assert text == "--options.brightness is 2; give -1 to 1."
+    assert (
+        text
+        == "--options.brightness is 2.0, but it must be from -1 to 1: set --options.brightness=1.0."
+    )
 
 
 @pytest.mark.parametrize("command", ["sample", "diagnose"])
@@ -284,6 +295,34 @@ def test_a_dry_run_shows_stages_at_their_resolution_and_who_is_frozen(
     assert "Of 5 stages only the first and the last are compiled here, to know their cost." in out
     code, out, _ = run(*dry, "--config.model.stages=3", capsys=capsys)
     assert "only the first" not in out
+
+
+# Help -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "make"])
+def test_help_lists_the_options_of_a_run(trained, command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help", "--workdir", str(trained)])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert f"usage: jaxgan {command}" in out
+    if command == "make":
+        assert run("make", "list", "--workdir", trained, capsys=capsys)[1] in out
+        return
+    (_, listed) = out.split(f"options of the sampling of {trained}:")
+    assert [line.strip() for line in listed.splitlines()][1:] == [
+        *("--options.brightness", "number, from -1 to 1; default 0.0", "added to every pixel"),
+        *("--options.grey", "true or false; default false", "without noise"),
+    ]
+
+
+def test_help_needs_no_run_and_names_one_that_is_not_there(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["sample", "--help"])
+    assert "usage: jaxgan sample" in capsys.readouterr().out
+    text = refused("sample", "--workdir", tmp_path, "--help", capsys=capsys)
+    assert text.startswith(f"{tmp_path} holds no run")
 
 
 # Evaluate -------------------------------------------------------------------------------------------------
@@ -347,8 +386,8 @@ def test_either_is_measured_where_both_are_made_and_they_are_not_compared(
         ("trained", "--of transforms --protocol fid10k_test", "a transform is made of each real example, but the"),
         ("translator", "--of samples", "this game makes pictures of examples only, and no samples; measure transforms"),
         ("translator", "--protocol fid10k_train", "no protocol is called 'fid10k_train'; did you mean 'fid50k_train'"),
-        ("trained", "--options.gray=1", "there is no option '--options.gray'; did you mean '--options.grey'?"),
-        ("trained", "--of transforms --options.grey=1", "there is no option '--options.grey'; it has none."),
+        ("trained", "--options.gray=1", "there is no option --options.gray; did you mean --options.grey?"),
+        ("trained", "--of transforms --options.grey=1", "there is no option --options.grey; there are none here."),
         (None, "--fake digits --real digits --options.grey=1", "--options are of a run that samples (--workdir); two"),
         (None, "--fake digits --real digits --of transforms", "transforms are measured of a run, which makes them ("),
         (None, "--fake digits --real digits --protocol reconstruction", "transforms are measured of a run, which make"),
@@ -370,7 +409,7 @@ def test_bad_arguments_of_evaluate(
     [
         (["model.transforms=false", "train.evaluate_of=transforms"], "this game makes nothing of examples, so there"),
         (["model.generates=false", "train.evaluate_of=samples"], "this game makes pictures of examples only, and no"),
-        (["train.evaluate_of=fakes"], "config.train.evaluate_of is 'fakes'; it must be samples or transforms, or empt"),
+        (["train.evaluate_of=fakes"], "--config.train.evaluate_of is 'fakes', but it must be one of empty, samples, "),
         (["model.transforms=false", "train.protocol=reconstruction"], "this game makes nothing of examples, so there"),
     ],
 )  # fmt: skip

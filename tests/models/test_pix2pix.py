@@ -342,8 +342,8 @@ def test_channels_are_brought_to_the_games():
         (
             DataSpec((32, 32, 3), 10, 9),
             {},
-            "pix2pix translates pictures in pairs, but the data (one example has shape (32, 32, 3)) has none; set "
-            "--config.data.name=pairs.",
+            "pix2pix translates pictures in pairs, but the data (one example has shape (32, 32, 3)) has none: set "
+            "data.name=pairs.",
         ),
         (
             DataSpec((64, 64, 3), None, 9, (32, 32, 3)),
@@ -353,38 +353,36 @@ def test_channels_are_brought_to_the_games():
         (
             pairs(100),
             {},
-            "pictures of 100x100 can be halved 2 times, which makes no U-Net; set --config.data.resolution=128, or "
-            "--config.model.downs if that is meant.",
+            "pictures of 100x100 can be halved 2 times, which makes a shallow U-Net: set "
+            "data.resolution=128 or downs=2.",
         ),
         (
             pairs(96, 128),
             {"generator_width": 0},
-            "--config.model.generator_width is 0, but it must be at least 1.",
+            "generator_width is 0, but it must be at least 1: set generator_width=1.",
         ),
         (
             pairs(96, 128),
             {"downs": 6},
-            "config.model.downs is 6, but pictures of 96x128 can be halved 5 times; set --config.model.downs=5 or "
-            "another --config.data.resolution=128.",
+            "downs is 6, but pictures of 96x128 can be halved 5 times: set downs=5 or downs=0 and data.resolution=128.",
         ),
         (
             pairs(64),
             {"patch": 286},
-            "a PatchGAN of 286 pixels has no logits for pictures of 64x64; set --config.model.patch=142.",
+            "patch is 286, but such a critic has no logits for pictures of 64x64: set patch=142.",
         ),
-        (pairs(64), {"patch": 71}, "config.model.patch is 71; a PatchGAN sees 1, 16, 34, 70, 142"),
-        (pairs(64), {"norm": "layer"}, "config.model.norm is 'layer'; it is one of batch, batch_r"),
+        (pairs(64), {"patch": 71}, "patch is 71, but it must be one of 1, 16, 34, 70, 142"),
+        (pairs(64), {"norm": "layer"}, "norm is 'layer', but it must be one of batch, batch_r"),
         (
             pairs(64),
             {"dropout": 1.0},
-            "config.model.dropout is 1.0; it must be at least 0 and less",
+            "dropout is 1.0, but it must be at least 0, below 1",
         ),
-        (pairs(64), {"dtype": "float16"}, "'float32' or 'bfloat16'"),
+        (pairs(64), {"dtype": "float16"}, "one of float32, bfloat16"),
     ],
 )
 def test_what_it_cannot_play_is_refused_by_a_sentence(spec, changes, text):
-    with pytest.raises(ValueError, match=re.escape(text)):
-        pix2pix.game(pix2pix.Options(**changes), spec)
+    battery.refused(pix2pix.game, pix2pix.Options(**changes), spec, re.escape(text))
 
 
 @pytest.mark.parametrize(
@@ -399,12 +397,12 @@ def test_what_it_cannot_play_is_refused_by_a_sentence(spec, changes, text):
         (
             np.zeros((16, 16, 3), np.float32),
             {"samples": 0},
-            "--options.samples is 0; it must be at least 1.",
+            "samples is 0, but it must be at least 1: set samples=1.",
         ),
         (
             np.zeros((16, 16, 3), np.float32),
             {"columns": -1},
-            "--options.columns is -1; it must be at least 0.",
+            "columns is -1, but it must be at least 0: set columns=0.",
         ),
     ],
 )
@@ -415,7 +413,7 @@ def test_what_cannot_be_translated_is_refused_by_a_sentence(picture, options, te
 
 def test_a_batch_of_one_on_eight_devices_is_told_what_fits():
     with pytest.raises(
-        ValueError, match=r"a batch of 1 cannot be split evenly over 8 devices; set"
+        ValueError, match=r"the batch of 1 cannot be split evenly over 8 devices: set"
     ):
         train.make_engine(
             pix2pix.game(pix2pix.Options(), pairs(64)), train.Options(), seed=0

@@ -48,7 +48,7 @@ GOLDEN = {
 
 def tiny(**changes):
     """Rounds 0 and 1 train 4 x 4 pixels, 2 to 4 fade 8 x 8 in, the others train it."""
-    options = {"batch_size": "8,8:16", "fade_kimg": 0.048, "stable_kimg": 0.016} | changes
+    options = {"batch_size": ((4, 8), (8, 16)), "fade_kimg": 0.048, "stable_kimg": 0.016} | changes
     return progressive.game(progressive.Options(**dict(SMALL), **options), TINY)
 
 
@@ -366,7 +366,7 @@ def test_the_papers_schedule():
 
 
 def test_learning_rates_follow_the_resolution():
-    game = tiny(learning_rate="8:0.004,4:0.001")
+    game = tiny(learning_rate=((8, 0.004), (4, 0.001)))
     update = game.players["critic"].optimizer.update
     gradient = {"w": jnp.ones(1)}
     state = game.players["critic"].optimizer.init(gradient)
@@ -400,7 +400,7 @@ def test_tools_show_growth_and_a_film(played):
     assert film.film
     assert film.pictures.shape == (6, 8, 8, 1)
     assert len(np.unique(film.pictures, axis=0)) == 6
-    with pytest.raises(ValueError, match=r"--options\.num is 0; it must be at least 1"):
+    with pytest.raises(ValueError, match=r"^num is 0, but it must be at least 1: set num=1"):
         tools["growth"](networks, key, num=0)
 
 
@@ -410,53 +410,46 @@ def test_tools_show_growth_and_a_film(played):
         (
             DataSpec((100, 100, 3), None, 9),
             {},
-            r"from 4, 5, 6 or 7 pixels by doubling, .* shape \(100, 100, 3\); set --config.data.resolution=128",
+            r"from 4, 5, 6 or 7 pixels by doubling, .* shape \(100, 100, 3\): set data.resolution=128",
         ),
-        (DataSpec((2, 2, 3), None, 9), {}, "set --config.data.resolution=4"),
-        (DataSpec((32, 48, 3), None, 9), {}, "square pictures .* set --config.data.resolution=32"),
-        (DataSpec((2,), 25, 9), {}, r"square pictures .* shape \(2,\); it needs pictures"),
+        (DataSpec((2, 2, 3), None, 9), {}, "set data.resolution=4"),
+        (DataSpec((32, 48, 3), None, 9), {}, "square pictures .*: set data.resolution=32"),
+        (DataSpec((2,), 25, 9), {}, r"square pictures .* shape \(2,\)\.$"),
         (
             TINY,
-            {"batch_size": "16,8:x"},
-            "--config.model.batch_size is '16,8:x', but it must be a number above 0 for the first 4 pixels and",
+            {"batch_size": ((8, 16),)},
+            r"batch_size is \(\(8, 16\),\), but it must be one number, or pairs .* first of 4 pixels or fewer:"
+            r" set batch_size=\(\(4, 16\), \(8, 16\)\)",
         ),
-        (TINY, {"batch_size": "8:16"}, "'8:16', but it must be a number above 0 for the first 4"),
-        (TINY, {"batch_size": "4:0"}, "'4:0', but"),
-        (TINY, {"batch_size": "4:8,4:16"}, "'4:8,4:16', but"),
-        (TINY, {"batch_size": "4:2:1"}, "such as '16,256:8'"),
-        (TINY, {"learning_rate": ""}, "--config.model.learning_rate is '', .* '0.001,256:0.002'"),
-        (TINY, {"fade_kimg": 0.0}, "--config.model.fade_kimg is 0, but it must be more than 0"),
-        (TINY, {"stable_kimg": -1.0}, "--config.model.stable_kimg is -1, but it must"),
-        (
-            TINY,
-            {"penalty_target": 0.0},
-            "--config.model.penalty_target is 0, but it must be more",
-        ),
-        (TINY, {"critic_steps": 0}, "--config.model.critic_steps is 0, but it must be more"),
-        (TINY, {"reset_optimizer": "always"}, "is 'always'; it is 'fade', 'stage' or 'never'"),
-        (TINY, {"learning_rate": "nan"}, "learning_rate is 'nan', but it must be a number above 0"),
-        (DataSpec((8, 8, 1), None, 9), {"conditional": True}, "the data has no labels"),
-        (TINY, {"dtype": "float16"}, "'float32' or 'bfloat16'"),
+        (TINY, {"batch_size": ((4, 0),)}, r"\(\(4, 0\),\), but it must be at least 1"),
+        (TINY, {"batch_size": ((4, 8), (4, 16))}, r"\(\(4, 8\), \(4, 16\)\), but .* different"),
+        (TINY, {"batch_size": ((4, 2, 1),)}, r"a whole number or a tuple of \(whole number, wh"),
+        (TINY, {"batch_size": ()}, "it needs at least one number"),
+        (TINY, {"fade_kimg": 0.0}, "fade_kimg is 0.0, but it must be above 0: set fade_kimg=800"),
+        (TINY, {"stable_kimg": -1.0}, "stable_kimg is -1.0, but it must"),
+        (TINY, {"penalty_target": 0.0}, "penalty_target is 0.0, but it must be above 0"),
+        (TINY, {"critic_steps": 0}, "critic_steps is 0, but it must be at least 1"),
+        (TINY, {"reset_optimizer": "always"}, "is 'always', but it must be one of fade, stage, n"),
+        (TINY, {"learning_rate": float("nan")}, "learning_rate is nan, but it must be finite"),
+        (DataSpec((8, 8, 1), None, 9), {"conditional": True}, "the data gives no labels"),
+        (TINY, {"dtype": "float16"}, "one of float32, bfloat16"),
     ],
 )
 def test_what_cannot_be_grown_is_refused_by_a_sentence(spec, changes, text):
-    with pytest.raises(ValueError, match=text):
-        progressive.game(progressive.Options(**changes), spec)
+    battery.refused(progressive.game, progressive.Options(**changes), spec, text)
 
 
 @pytest.mark.parametrize("name", [n for n in config.names() if n.startswith("progressive_")])
 def test_configs_train_until_the_last_level_is_grown(name):
     cfg = config.load(name)
     side = cfg.data.resolution or 32
-    options = {key: value for key, value in cfg.model.items() if key != "name"}
-    spec = DataSpec((side, side, 3), 10, 1000)
-    phases = progressive.growth(progressive.Options(**options), spec)
+    phases = progressive.growth(cfg.model, DataSpec((side, side, 3), 10, 1000))
     assert cfg.train.steps >= sum(phase.rounds for phase in phases)
 
 
 @pytest.mark.slow
 def test_bfloat16_grows_for_500_rounds_without_nan():
-    game = tiny(dtype="bfloat16", conditional=True, fade_kimg=2.4, stable_kimg=1.6, batch_size="16")
+    game = tiny(dtype="bfloat16", conditional=True, fade_kimg=2.4, stable_kimg=1.6, batch_size=16)
     engine = Engine(game, seed=3)
     state, seen = battery.play(engine, TINY, 500)
     assert all(np.isfinite(value) for metrics in seen for value in metrics.values())

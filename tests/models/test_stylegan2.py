@@ -574,36 +574,52 @@ def test_projection_by_a_perceptual_distance(tiny, played, monkeypatch):
         (
             (24, 24, 3),
             {},
-            r"power of two pixels, from 8; .* are 24 x 24.* --config.data.resolution=32",
+            "power of two pixels, from 8; .* are 24 x 24: set data.resolution=32",
         ),
-        ((16, 32, 3), {}, r"are 16 x 32\. Set --config.data.resolution=32"),
-        ((4, 4, 1), {}, "are 4 x 4. Set --config.data.resolution=8"),
+        ((16, 32, 3), {}, "are 16 x 32: set data.resolution=32"),
+        ((4, 4, 1), {}, "are 4 x 4: set data.resolution=8"),
         ((2,), {}, r"makes pictures, but one example of the data has shape \(2,\)"),
-        ((8, 8, 3), {"augmentation": "fixed"}, "augmentation_p, which is 0 and augments nothing"),
+        (
+            (8, 8, 3),
+            {"augmentation": "fixed"},
+            "augmentation_p is 0.0, but a fixed .* augments nothing",
+        ),
         (
             (8, 8, 3),
             {"augmentation_p": 2.0},
-            "augmentation_p is 2, but it must be a number from 0 to 1",
+            "augmentation_p is 2.0, but it must be from 0 to 1",
         ),
         ((8, 8, 3), {"path_mean_decay": float("nan")}, "path_mean_decay is nan, but it must be"),
         ((8, 8, 3), {"mapping_layers": 0}, "mapping_layers is 0, but it must be at least 1"),
-        ((8, 8, 3), {"minibatch_std_group": -4}, "group is -4, but it must be a number at least 0"),
-        ((8, 8, 3), {"augmentation_rise_kimg": 0.0}, "rise_kimg is 0, but it must be a number at"),
+        ((8, 8, 3), {"minibatch_std_group": -4}, "group is -4, but it must be at least 0"),
+        ((8, 8, 3), {"augmentation_rise_kimg": 0.0}, "rise_kimg is 0.0, but it must be at"),
         (
             (8, 8, 3),
             {"critic": "skip"},
-            "--config.model.critic is 'skip'; it is one of residual, plain",
+            "critic is 'skip', but it must be one of residual, plain",
         ),
-        ((8, 8, 3), {"augmentation": "ada"}, "is 'ada'; it is one of adaptive, fixed, off"),
-        ((8, 8, 3), {"augmentation_groups": "bgz"}, "augmentation_groups is 'bgz'; it is one of"),
-        ((8, 8, 4), {}, "has 4 channels, not 1 or 3; set it to bg"),
-        ((8, 8, 3), {"path_batch_shrink": 9}, "path_batch_shrink is 9; .* give 1 to 8"),
-        ((8, 8, 3), {"dtype": "float16"}, "'float32' or 'bfloat16'"),
+        (
+            (8, 8, 3),
+            {"augmentation": "ada"},
+            "is 'ada', but it must be one of adaptive, fixed, off",
+        ),
+        (
+            (8, 8, 3),
+            {"augmentation_groups": "bgz"},
+            "augmentation_groups is 'bgz', but it must be one of",
+        ),
+        ((8, 8, 4), {}, "has 4 channels, not 1 or 3: set augmentation_groups=bg"),
+        (
+            (8, 8, 3),
+            {"path_batch_shrink": 9},
+            "path_batch_shrink is 9, .*: set path_batch_shrink=8",
+        ),
+        ((8, 8, 3), {"dtype": "float16"}, "one of float32, bfloat16"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_a_sentence(shape, changes, text):
-    with pytest.raises(ValueError, match=text):
-        make(DataSpec(shape, None, 9), **changes)
+    options = dataclasses.replace(SMALL, **changes)
+    battery.refused(stylegan2.game, options, DataSpec(shape, None, 9), text)
 
 
 @pytest.mark.parametrize(
@@ -612,20 +628,28 @@ def test_what_cannot_be_trained_is_refused_by_a_sentence(shape, changes, text):
         (
             "truncation",
             {"truncations": "0;1"},
-            "--options.truncations is '0;1'; give numbers and commas",
+            "truncations is '0;1', but it must be a tuple of numbers",
         ),
-        ("truncation", {"truncations": "nan,1e400"}, "'nan,1e400'; give numbers and commas"),
-        ("interpolation", {"truncation": float("nan")}, "--options.truncation is nan, but it must"),
-        ("truncation", {"label": 3}, "--options.label is 3; the classes are 0 to 2"),
-        ("mixing", {"layers": "2-9"}, "--options.layers is '2-9'; give a range such as 0-3"),
-        ("mixing", {"layers": "all"}, "--options.layers is 'all'"),
-        ("interpolation", {"space": "v"}, "--options.space is 'v'; it is one of w, z"),
-        ("truncation", {"rows": 0}, "--options.rows is 0; it must be at least 1"),
-        ("mixing", {"columns": 0}, "--options.columns is 0; it must be at least 1"),
-        ("interpolation", {"points": 1}, "--options.points is 1; it must be at least 2"),
-        ("interpolation", {"frames": 0}, "--options.frames is 0; it must be at least 1"),
-        ("projection", {"steps": 0}, "--options.steps is 0; it must be at least 1"),
-        ("projection", {"distance": "lpips"}, "is 'lpips'; it is pixels, lpips_vgg"),
+        (
+            "truncation",
+            {"truncations": "nan,1"},
+            r"truncations is \(nan, 1.0\), but it must be finite",
+        ),
+        ("interpolation", {"truncation": float("nan")}, "truncation is nan, but it must"),
+        ("truncation", {"label": 3}, "label is 3, but it must be from -1 to 2"),
+        ("mixing", {"layers": "2-9"}, "layers is '2-9', but .* from 0 to 3: set layers=0-3"),
+        ("mixing", {"layers": "all"}, "layers is 'all'"),
+        ("interpolation", {"space": "v"}, "space is 'v', but it must be one of w, z"),
+        ("truncation", {"rows": 0}, "rows is 0, but it must be at least 1"),
+        ("mixing", {"columns": 0}, "columns is 0, but it must be at least 1"),
+        ("interpolation", {"points": 1}, "points is 1, but it must be at least 2"),
+        ("interpolation", {"frames": 0}, "frames is 0, but it must be at least 1"),
+        ("projection", {"steps": 0}, "steps is 0, but it must be at least 1"),
+        (
+            "projection",
+            {"distance": "lpips"},
+            "is 'lpips', but it must be one of pixels, lpips_vgg",
+        ),
     ],
 )
 def test_what_a_tool_cannot_do_is_refused_by_a_sentence(tiny, played, tool, options, text):
@@ -642,6 +666,6 @@ def test_a_picture_of_another_size_and_noise_of_another_kind_are_refused(tiny, p
     ):
         tiny.tools["projection"](state.networks(), jax.random.key(0), image)
     with pytest.raises(
-        ValueError, match=r"--options.noise is 'none'; it is 'random' or 'constant'"
+        ValueError, match=r"noise is 'none', but it must be one of random, constant"
     ):
         engine.sample(state, jax.random.key(0), 2, noise="none")

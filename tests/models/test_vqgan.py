@@ -26,9 +26,9 @@ SPEC = DataSpec((16, 16, 3), 3, 100)
 
 TINY = {
     "channels": 8,
-    "channel_multiples": "1,1",
+    "channel_multiples": (1, 1),
     "blocks": 0,
-    "attention_resolutions": "",
+    "attention_resolutions": (),
     "groups": 4,
     "latent_channels": 8,
     "codes": 16,
@@ -53,7 +53,7 @@ TINY = {
     "transformer_batch_size": 8,
     "transformer_learning_rate_per_image": 1e-4,
 }
-SMALL_CIFAR = (("channel_multiples", "1,2,2"), ("context", 64), ("perceptual", "none"))
+SMALL_CIFAR = (("channel_multiples", (1, 2, 2)), ("context", 64), ("perceptual", "none"))
 
 # Of the first, encoder, decoder and critic have as many as the reference's modules (imagenet_vqgan.yaml, with the 1x1
 # convolutions), and the transformer 1,024 less than its GPT of 1,025 tokens, which predicts the start token too.
@@ -394,12 +394,17 @@ def test_tools(played):
         ),
         ("codes", (16, 16, 1), {}, "multiples of 2 and 3 channels"),
         ("complete", (32, 16, 3), {}, r"this run's pictures are \(16, 16, 3\)"),
-        ("complete", (16, 16, 3), {"rows": 1.0}, "--options.rows is 1.0; give the share"),
-        ("complete", (16, 16, 3), {"label": 3}, "--options.label is 3, .* classes are 0 to 2"),
-        ("sample_large", None, {"num": 0}, "--options.num is 0; it must be at least 1"),
-        ("sample_large", None, {"height": 17}, "17 and 32; give multiples of 2,.* at least 16 and"),
-        ("sample_large", None, {"width": 8}, "at least 16 and 16"),
-        ("sample_large", None, {"temperature": 0}, "--options.temperature is 0.0"),
+        ("complete", (16, 16, 3), {"rows": 1.0}, "rows is 1.0, but it must be at least 0, below 1"),
+        ("complete", (16, 16, 3), {"label": 3}, "label is 3, but it must be from -1 to 2"),
+        ("sample_large", None, {"num": 0}, "num is 0, but it must be at least 1"),
+        (
+            "sample_large",
+            None,
+            {"height": 17},
+            "height is 17, but .* multiple of 2, .*: set height=18",
+        ),
+        ("sample_large", None, {"width": 8}, "width is 8, but it must be at least 16"),
+        ("sample_large", None, {"temperature": 0}, "temperature is 0.0, but it must be above 0"),
     ],
 )
 def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, text):
@@ -417,56 +422,63 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
         (DataSpec((2,), 3, 100), {}, r"sees pictures \[H, W, C\], but .* shape \(2,\)"),
         (
             DataSpec((18, 18, 3), 3, 100),
-            {"channel_multiples": "1,2,2"},
-            "halves pictures 2 times, .* multiples of 4, not 18x18; set --config.data.resolution=16",
+            {"channel_multiples": (1, 2, 2)},
+            "halves pictures 2 times, .* multiples of 4, not 18x18: set data.resolution=16",
         ),
-        (SPEC, {"channel_multiples": "1;2"}, "channel_multiples is '1;2'; give whole numbers with"),
-        (SPEC, {"attention_resolutions": "low"}, "attention_resolutions is 'low'"),
-        (SPEC, {"groups": 3}, r"groups=3 does not divide the channels \(8, 8\)"),
+        (SPEC, {"channel_multiples": (1, 0)}, r"channel_multiples is \(1, 0\), but it must be at"),
+        (SPEC, {"attention_resolutions": ("low",)}, "it must be a tuple of whole numbers"),
+        (SPEC, {"groups": 3}, r"groups is 3, but it does not divide the channels \(8, 8\)"),
         (
             DataSpec((16, 16, 3), 3, 4),
             {"codes": 257},
-            "codes=257 is more than the 256 latents of all the pictures",
+            "codes is 257, but the pictures have only 256 latents",
         ),
-        (SPEC, {"codes": 513}, "takes 513 codes from the 512 latents of the first batch"),
+        (
+            SPEC,
+            {"codes": 513},
+            "codebook_init is 'data', but the first batch has 512 latents, too few for 513",
+        ),
         (
             SPEC,
             {"context": 63},
-            "a sequence of 64 codes, longer than the transformer's context of 63; set --config.model.context=64",
+            "context is 63, but a picture is a longer sequence of 64 codes; .*: set context=64",
         ),
-        (SPEC, {"heads": 0}, "--config.model.heads is 0, but it must be at least 1"),
+        (SPEC, {"heads": 0}, "heads is 0, but it must be at least 1"),
         (
             SPEC,
-            {"channel_multiples": ""},
-            "channel_multiples is ''; give one number from 1 for each",
+            {"channel_multiples": ()},
+            "it needs at least one number",
         ),
         (
             SPEC,
             {"perceptual": "lpips_alex"},
             "too small for the poolings of 'alex'; enlarge them to 32",
         ),
-        (SPEC, {"heads": 3}, "width=16 cannot be split over --config.model.heads=3"),
-        (SPEC, {"keep": 1.5}, "keep is 1.5 and .* shares from 0 to 1"),
+        (SPEC, {"heads": 3}, "width is 16, but it must be a multiple of the 3 heads: set width=18"),
+        (SPEC, {"keep": 1.5}, "keep is 1.5, but it must be from 0 to 1"),
         (
             SPEC,
             {"critic_layers": 3},
-            "critic_layers=3 needs pictures of 24 pixels or more, not 16x16",
+            "critic_layers is 3, but that needs pictures of 24 pixels or more, not 16x16",
         ),
-        (SPEC, {"critic_from": 2}, "critic_from is 2, adversarial_from 0 and transformer_from 2"),
-        (SPEC, {"codebook": "mean"}, "codebook is 'mean'; it is 'gradient' or 'ema'"),
-        (SPEC, {"codebook_init": "ones"}, "codebook_init is 'ones'; it is 'uniform' or 'data'"),
+        (SPEC, {"critic_from": 2}, "critic_from is 2, but .* from round 0"),
+        (SPEC, {"codebook": "mean"}, "codebook is 'mean', but it must be one of gradient, ema"),
+        (
+            SPEC,
+            {"codebook_init": "ones"},
+            "codebook_init is 'ones', but it must be one of uniform, data",
+        ),
         (
             SPEC,
             {"perceptual": "lpips_vg"},
-            "no perceptual network 'lpips_vg'; did you mean 'lpips_vgg'",
+            "perceptual is 'lpips_vg', .*: set perceptual=lpips_vgg",
         ),
-        (DataSpec((16, 16, 3), None, 100), {}, "the data has no labels"),
-        (SPEC, {"dtype": "float16"}, "'float32' or 'bfloat16'"),
+        (DataSpec((16, 16, 3), None, 100), {}, "the data gives no labels"),
+        (SPEC, {"dtype": "float16"}, "one of float32, bfloat16"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_a_sentence(spec, changes, text):
-    with pytest.raises(ValueError, match=text):
-        game(spec, **changes)
+    battery.refused(vqgan.game, vqgan.Options(**TINY | changes), spec, text)
 
 
 @pytest.mark.slow
@@ -475,7 +487,7 @@ def test_bfloat16_trains_without_nan():
     changes = {
         "dtype": "bfloat16",
         "blocks": 1,
-        "attention_resolutions": "8",
+        "attention_resolutions": (8,),
         "adversarial_from": 50,
         "transformer_from": 250,
     }

@@ -84,7 +84,7 @@ def test_what_is_no_film_is_refused_before_it_is_made(tmp_path, monkeypatch):
     ):
         save_film(tmp_path / "a.avi", frames)
     for fps in (0, 101):
-        with pytest.raises(ValueError, match=f"--fps is {fps}; it must be from 1 to 100 frames"):
+        with pytest.raises(ValueError, match=f"fps is {fps}; it must be from 1 to 100 frames"):
             save_film(tmp_path / "a.gif", frames, fps)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(

@@ -371,23 +371,27 @@ def test_labels_of_samples_are_balanced_and_are_what_the_generator_gets():
     assert shown.astype(int).tolist() == drawn["label"].tolist()
 
 
-def test_options_below_their_least_value_are_refused():
-    loop.check_options(Options())
+def test_options_below_their_least_value_are_refused(tmp_path):
     for name, value, least in (
         ("steps", 0, 1),
         ("log_every", 0, 1),
         ("keep", 0, 1),
         ("devices", -1, 0),
     ):
-        with pytest.raises(
-            ValueError, match=f"config.train.{name} is {value}; it must be at least {least}."
-        ):
-            loop.check_options(dataclasses.replace(Options(), **{name: value}))
+        options = dataclasses.replace(QUICK, **{name: value})
+        text = (
+            f"train.{name} is {value}, but it must be at least {least}: set train.{name}={least}."
+        )
+        with pytest.raises(ValueError, match=text):
+            train(counting_game(), SOURCE, tmp_path, options, say=quietly)
 
 
 @pytest.mark.parametrize(
     ("augment", "text"),
-    [({"flip": True}, "flip mirrors pictures"), ({"jitter": 3}, "jitter crops pictures")],
+    [
+        ({"flip": True}, "flip is true, but it mirrors pictures"),
+        ({"jitter": 3}, "jitter is 3, but it crops pictures"),
+    ],
 )
 def test_data_that_cannot_be_augmented_are_refused_before_anything_is_written(
     tmp_path, augment, text

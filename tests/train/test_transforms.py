@@ -19,7 +19,7 @@ from jaxgan.metrics.summary import IMAGE, Wanted
 from jaxgan.train import loop, report
 from jaxgan.train.outputs import examples, summarise_output
 
-DIGITS = data.open_source(data.DataOptions(name="digits"))
+DIGITS = data.open_source("digits")
 PROTOCOL = Protocol(
     "custom", ("psnr", "l1", "fd"), "random_conv", num_fake=230, num_real=230, of="transforms"
 )
