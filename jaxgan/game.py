@@ -233,6 +233,7 @@ class Game:
       outputs: by name; "samples" need no data but a label, "transforms" are made of examples of the data.
       spec: of the data.
       tools: {name: tool}, what else can be made with the trained networks, see `jaxgan.tools`; none is called "list".
+      shown: metrics ("critic/k") that the progress line and the plot show beside the losses.
     """
 
     players: Mapping[str, Player]
@@ -240,6 +241,7 @@ class Game:
     outputs: Mapping[str, Output]
     spec: DataSpec
     tools: Mapping[str, tools.Tool] = dataclasses.field(default_factory=dict)
+    shown: tuple[str, ...] = ()
 
     def __post_init__(self):
         if not self.outputs:

@@ -218,7 +218,7 @@ class _Run:
             self.metrics = report.Metrics(self.workdir, step)
         if self.evaluator is not None:
             self.evaluations = resume_evaluations(self.workdir, step, self.chief)
-        with Progress(options.steps, step) as self.progress:
+        with Progress(options.steps, step, self.engine.game.shown) as self.progress:
             if step == 0:
                 self.sample(state, 0)
             while step < options.steps and not signals.received:
@@ -317,7 +317,7 @@ class _Run:
             pairs = transform_grid(self.engine, state, self.examples)
             self.save_grid(TRANSFORMS, step, pairs, gap=4)
         if self.chief:
-            report.save_plot(self.workdir)
+            report.save_plot(self.workdir, self.engine.game.shown)
 
     def save_grid(self, name: str, step: int, pictures: np.ndarray, gap: int = 1) -> None:
         """Into the folder `name`, and as the latest."""

@@ -152,8 +152,13 @@ def _scatter(path: Path, points: np.ndarray) -> None:
     figure.savefig(path, format="png", dpi=100)
 
 
-def plot_metrics(workdir: str | Path, rows: list[dict[str, float]] | None = None):
-    """A Matplotlib figure of a run: each turn's loss, and the critics' mean logits if there are any, against kimg.
+def plot_metrics(
+    workdir: str | Path,
+    rows: list[dict[str, float]] | None = None,
+    shown: tuple[str, ...] = (),
+):
+    """A Matplotlib figure of a run: each turn's loss, the critics' mean logits if there are any, and the metrics that are
+    named in `shown`, against kimg.
 
     Where there are more names than a person can tell apart, those that differ in a number only (the critics of a
     pyramid's scales, which play one after the other) share a colour.
@@ -163,7 +168,8 @@ def plot_metrics(workdir: str | Path, rows: list[dict[str, float]] | None = None
     logits = [n for n in names if re.fullmatch(r"critic_?\d*/(real|fake)", n)]
     panels = [("loss", [n for n in names if n.endswith("/loss")])]
     panels += [("critic's logits", logits)] if logits else []
-    figure = _figure(9, 3.2)
+    panels += [(name, [name]) for name in shown if name in names]
+    figure = _figure(max(9, 4.5 * len(panels)), 3.2)
     for axes, (title, shown) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
@@ -188,7 +194,7 @@ def _plot_lines(axes, names: list[str], rows: list[dict[str, float]]) -> None:
         axes.legend(fontsize="small" if len(families) > 4 else None)
 
 
-def save_plot(workdir: Path) -> None:
-    """Writes `losses.png` into the workdir."""
-    figure = plot_metrics(workdir)
+def save_plot(workdir: Path, shown: tuple[str, ...] = ()) -> None:
+    """Writes `losses.png` into the workdir, a plot of the losses and of the metrics in `shown`."""
+    figure = plot_metrics(workdir, shown=shown)
     replace_atomically(workdir / "losses.png", lambda p: figure.savefig(p, format="png", dpi=100))
