@@ -157,8 +157,8 @@ def plot_metrics(
     rows: list[dict[str, float]] | None = None,
     shown: tuple[str, ...] = (),
 ):
-    """A Matplotlib figure of a run: each turn's loss, the critics' mean logits if there are any, and the metrics that are
-    named in `shown`, against kimg.
+    """A Matplotlib figure of a run, against kimg: each turn's loss, the critics' mean logits if there are any, and the
+    metrics named in `shown`.
 
     Where there are more names than a person can tell apart, those that differ in a number only (the critics of a
     pyramid's scales, which play one after the other) share a colour.
