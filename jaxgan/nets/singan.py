@@ -394,7 +394,7 @@ class Ladder:
 
 def level_at(clock: Clock) -> jax.Array:
     """The finest scale that has begun to train, int32: scale n trains in stage n, and begins with its first round."""
-    return jnp.maximum(clock.stage - (clock.stage_step == 0), 0)
+    return jnp.where(clock.stage_step > 0, clock.stage, jnp.maximum(clock.stage - 1, 0))
 
 
 def soften(mask: jax.Array, radius: int, deviation: float) -> jax.Array:
