@@ -1,8 +1,8 @@
-"""What a person makes with a pyramid of networks that has learnt one picture.
+"""Tools of a pyramid of networks that has learnt one picture.
 
     sample              random pictures of any size
     super_resolution    the picture enlarged, with more detail
-    harmonisation       an object pasted into it, made one with it
+    harmonisation       a pasted object adapted to the picture
     editing             the picture with parts moved about
     paint_to_image      a photograph from a painting
     animation           a film of the picture moving
@@ -20,113 +20,50 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.game import Play
 from jaxgan.nets import singan as nets
 from jaxgan.options import Option, OptionError
 from jaxgan.tools import Made, Tool
 
-MOST_PIXELS = 16_384  # of a side: more is a slip, and would fill the memory
+MOST_PIXELS = 16_384  # of a side: more is likely a mistake, and would exceed the memory
 
 
-def pyramid_tools(ladder: nets.Ladder, top: int) -> dict[str, Tool]:
-    """The tools of a game of such a pyramid, whose finest scale is `top`."""
-
-    def given(picture):
-        """A picture of the user's, [1, h, w, C]."""
-        if picture.shape[-1] != ladder.shape[2]:
-            raise ValueError(
-                f"the picture 'picture' has {picture.shape[-1]} channels and the picture that was learnt"
-                f" {ladder.shape[2]}; convert it to as many."
-            )
-        return jnp.asarray(picture)[None]
-
-    def sample(networks, key, *, num, height, width, noise):
-        size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
-        for name, factor, side in (("height", height, size[0]), ("width", width, size[1])):
-            if not 1 <= side <= MOST_PIXELS:
-                problem = f"of the learnt picture's own, that is {side:,} pixels, not 1 to {MOST_PIXELS:,}"
-                raise OptionError(name, factor, problem, {name: 1.5})
-        shapes = ladder.pyramid.shapes(size)
-        make = jax.jit(
-            lambda networks, key: ladder.samples(networks, key, num, shapes=shapes, noise=noise)
-        )
-        return Made(np.asarray(make(networks, key)))
-
-    def super_resolution(networks, key, *, factor, noise, picture=None):
-        image = ladder.picture(networks) if picture is None else given(picture)
-        if factor * max(image.shape[1:3]) > MOST_PIXELS:
-            most = MOST_PIXELS / max(image.shape[1:3])
-            problem = f"that makes more than {MOST_PIXELS:,} pixels of a side"
-            raise OptionError("factor", factor, problem, {"factor": math.floor(100 * most) / 100})
-        larger, times = ladder.enlarge(networks, key, image, factor, noise)
-        return Made(np.asarray(larger), numbers={"enlarged_times": times})
-
-    def repaint(
-        networks, key, *, picture, mask=None, scale, num, noise, grow=0, blur=0.0, palette=False
-    ):
-        if not top:
-            raise ValueError(
-                "a picture is injected above the coarsest scale, and this pyramid has no other; train one with a"
-                " smaller model.min_size."
-            )
-        image, learnt = nets.resize(given(picture), ladder.shape[:2]), ladder.picture(networks)
-        if palette:
-            image = nets.quantise(image, nets.palette(nets.resize(learnt, ladder.shapes[scale])[0]))
-        make = jax.jit(
-            lambda networks, key, image: ladder.samples(
-                networks, key, num, noise=noise, start=scale, image=image
-            )
-        )
-        made = make(networks, key, image)
-        if mask is not None:
-            mask = nets.resize(jnp.asarray(mask)[None], ladder.shape[:2])[0]
-            inside = nets.soften(jnp.mean(mask, axis=-1), grow, blur)
-            made = learnt + inside[None, :, :, None] * (made - learnt)
-        return Made(np.asarray(made))
-
-    def animation(networks, key, *, frames, start, alpha, beta):
-        begin_key, key = jax.random.split(key)
-        walk = jax.jit(ladder.begin_walk)(networks, begin_key)
-        step = jax.jit(partial(ladder.walk, start=start, alpha=alpha, beta=beta))
-        film = []
-        for t in range(frames):
-            picture, walk = step(networks, jax.random.fold_in(key, t), walk)
-            film.append(np.asarray(picture[0]))
-        return Made(np.stack(film), film=True)
-
-    options = tool_options(ladder.shape, top)
+def pyramid_tools(ladder: nets.Ladder) -> dict[str, Tool]:
+    """The tools of a game whose generators are such a ladder."""
+    make, options = PyramidTools(ladder), tool_options(ladder.shape, ladder.top)
     return {
         "sample": Tool(
-            sample,
+            make.sample,
             "random pictures of any size: height and width are factors of the learnt picture's",
             options["sample"],
         ),
         "super_resolution": Tool(
-            super_resolution,
+            make.super_resolution,
             "the learnt picture (or yours, of the same kind) enlarged, with detail from the finest scale",
             options["super_resolution"],
             optional_pictures=("picture",),
         ),
         "harmonisation": Tool(
-            repaint,
-            "an object pasted into the learnt picture, in its manner; the mask is white where the object is",
+            make.repaint,
+            "an object pasted into the learnt picture, in its style; the mask is white where the object is",
             options["harmonisation"],
             pictures=("picture", "mask"),
         ),
         "editing": Tool(
-            repaint,
+            make.repaint,
             "the learnt picture with parts moved about, made natural; the mask is white where it was edited",
             options["editing"],
             pictures=("picture",),
             optional_pictures=("mask",),
         ),
         "paint_to_image": Tool(
-            repaint,
-            "a photograph from a painting; palette=true first puts it in the colours of the learnt picture",
+            make.repaint,
+            "a photograph from a painting; palette=true first quantises it to the learnt picture's colours",
             options["paint_to_image"],
             pictures=("picture",),
         ),
         "animation": Tool(
-            animation,
+            make.animation,
             "a film of the learnt picture moving: a random walk of the noise from scale `start` on",
             options["animation"],
         ),
@@ -188,3 +125,88 @@ def tool_options(shape: tuple[int, ...], top: int) -> dict[str, dict[str, Option
 def noise_option() -> Option:
     """The option of how much noise is drawn."""
     return Option(1.0, "strength of the noise, as a factor of what it was in training", least=0)
+
+
+@dataclasses.dataclass(frozen=True)
+class PyramidTools:
+    """How each tool makes its pictures: a method (play, **options and pictures) -> Made."""
+
+    ladder: nets.Ladder
+
+    def sample(self, play: Play, *, num: int, height: float, width: float, noise: float) -> Made:
+        ladder = self.ladder
+        size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
+        for name, factor, side in (("height", height, size[0]), ("width", width, size[1])):
+            if not 1 <= side <= MOST_PIXELS:
+                problem = f"of the learnt picture's own, that is {side:,} pixels, not 1 to {MOST_PIXELS:,}"
+                raise OptionError(name, factor, problem, {name: 1.5})
+        return Made(self._samples(play, num, shapes=ladder.pyramid.shapes(size), noise=noise))
+
+    def super_resolution(self, play: Play, *, factor: float, noise: float, picture=None) -> Made:
+        image = self.ladder.picture(play.networks) if picture is None else self._given(picture)
+        if factor * max(image.shape[1:3]) > MOST_PIXELS:
+            most = MOST_PIXELS / max(image.shape[1:3])
+            problem = f"that makes more than {MOST_PIXELS:,} pixels of a side"
+            raise OptionError("factor", factor, problem, {"factor": math.floor(100 * most) / 100})
+        level = nets.level_at(play.clock)
+        larger, times = self.ladder.enlarge(play.networks, level, play.key, image, factor, noise)
+        return Made(np.asarray(larger), numbers={"enlarged_times": times})
+
+    def repaint(
+        self,
+        play: Play,
+        *,
+        picture: np.ndarray,
+        mask: np.ndarray | None = None,
+        scale: int,
+        num: int,
+        noise: float,
+        grow: int = 0,
+        blur: float = 0.0,
+        palette: bool = False,
+    ) -> Made:
+        """Injects a picture at a scale; outside of the mask, the result is the learnt picture."""
+        if not self.ladder.top:
+            raise ValueError(
+                "a picture is injected above the coarsest scale, and this pyramid has no other; train one with a"
+                " smaller model.min_size."
+            )
+        size, learnt = self.ladder.shape[:2], self.ladder.picture(play.networks)
+        image = nets.resize(self._given(picture), size)
+        if palette:
+            small = nets.resize(learnt, self.ladder.shapes[scale])[0]
+            image = nets.quantise(image, nets.palette(small))
+        made = self._samples(play, num, image, start=scale, noise=noise)
+        if mask is not None:
+            mask = nets.resize(jnp.asarray(mask)[None], size)[0]
+            inside = nets.soften(jnp.mean(mask, axis=-1), grow, blur)
+            made = learnt + inside[None, :, :, None] * (made - learnt)
+        return Made(np.asarray(made))
+
+    def animation(self, play: Play, *, frames: int, start: int, alpha: float, beta: float) -> Made:
+        begin_key, key = jax.random.split(play.key)
+        walk = jax.jit(self.ladder.begin_walk)(play.networks, begin_key)
+        step = jax.jit(partial(self.ladder.walk, start=start, alpha=alpha, beta=beta))
+        level, film = nets.level_at(play.clock), []
+        for t in range(frames):
+            picture, walk = step(play.networks, level, jax.random.fold_in(key, t), walk)
+            film.append(np.asarray(picture[0]))
+        return Made(np.stack(film), film=True)
+
+    def _samples(self, play: Play, num: int, image: jax.Array | None = None, **how) -> np.ndarray:
+        """`Ladder.samples` of a play, compiled."""
+
+        @jax.jit
+        def make(networks, level, key, image):
+            return self.ladder.samples(networks, level, key, num, image=image, **how)
+
+        return np.asarray(make(play.networks, nets.level_at(play.clock), play.key, image))
+
+    def _given(self, picture: np.ndarray) -> jax.Array:
+        """A user's picture, [1, h, w, C]."""
+        if picture.shape[-1] != self.ladder.shape[2]:
+            raise ValueError(
+                f"the picture 'picture' has {picture.shape[-1]} channels and the picture that was learnt"
+                f" {self.ladder.shape[2]}; convert it to as many."
+            )
+        return jnp.asarray(picture)[None]
