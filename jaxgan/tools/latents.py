@@ -149,13 +149,14 @@ def interpolation(
     painting = dict(painting or {})
     options = {"space": next(iter(spaces)), "points": 6, "frames": 24, "loop": True, **painting}
 
-    def make(networks, key, space, points, frames, loop, label=-1, **given):
+    def make(play, space, points, frames, loop, label=-1, **given):
         if space not in spaces:
             raise ValueError(f"--options.space is '{space}'; it is one of {', '.join(spaces)}.")
         at_least(2, points=points)
         at_least(1, frames=frames)
         chosen = spaces[space]
-        z, labels = _latents(key, points, latent_dim, num_classes, label)
+        networks = play.networks
+        z, labels = _latents(play.key, points, latent_dim, num_classes, label)
         path = walk(jax.jit(chosen.embed)(networks, z, labels), frames, loop, chosen.sphere)
         paint = jax.jit(partial(chosen.paint, **given))
         if labels is None:
