@@ -77,7 +77,10 @@ class Phase(NamedTuple):
     rounds: int
 
 
-def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
+Phases = tuple[Phase, ...]
+
+
+def growth(options: Options, spec: DataSpec) -> Phases:
     """The phases in order; the last has no end."""
     adversarial.check_counts(options, "latent_dim", "channel_base", "channel_max")
     for name in ("fade_kimg", "stable_kimg", "critic_steps", "penalty_target"):
@@ -157,9 +160,8 @@ def game(options: Options, spec: DataSpec) -> Game:
     )
 
 
-def players(
-    options: Options, spec: DataSpec, phases: tuple[Phase, ...], classes: int | None
-) -> dict[str, Player]:
+def players(options: Options, spec: DataSpec, phases: Phases, classes: int | None):
+    """{"critic": Player, "generator": Player}."""
     base, top = phases[0].resolution, phases[-1].level
     features = tuple(
         max(1, min(options.channel_max, options.channel_base // (4 << k))) for k in range(top + 1)
@@ -183,12 +185,8 @@ def players(
     }
 
 
-def stages(
-    options: Options,
-    phases: tuple[Phase, ...],
-    classes: int | None,
-    players: dict[str, Player],
-) -> tuple[Stage, ...]:
+def stages(options: Options, phases: Phases, classes: int | None, players) -> tuple[Stage, ...]:
+    """The stage of each phase."""
     ends = np.cumsum([phase.rounds for phase in phases]).tolist()
     ends[-1] = None
     found = []
@@ -221,7 +219,7 @@ def generator_input(latent: jax.Array, label: jax.Array | None, classes: int | N
 
 @dataclasses.dataclass(frozen=True)
 class PhaseLosses:
-    """The losses of one phase."""
+    """The losses of one phase, in which the level is static."""
 
     options: Options
     classes: int | None
@@ -307,7 +305,7 @@ class Pictures:
 
     options: Options
     spec: DataSpec
-    phases: tuple[Phase, ...]
+    phases: Phases
     classes: int | None
 
     def of_level(self, level: int, generator: Network, latent, label, alpha=None) -> jax.Array:
@@ -333,6 +331,7 @@ class Pictures:
         return self.current(play.clock, play.networks["generator"], latent, label)
 
     def growth(self, play: Play, num: int) -> Made:
+        """A row for each latent: its pictures of all levels up to the newest."""
         at_least(1, num=num)
         generator = play.networks["generator"]
         latent = turns.latents(play, num, self.options.latent_dim)

@@ -177,6 +177,22 @@ def test_samples_are_pictures_of_the_newest_level_in_full_size(played, step, lev
     assert (made[:, ::2] != made[:, 1::2]).any() == bool(level)
 
 
+def test_samples_have_the_labels_that_are_given():
+    game, generator = tiny(conditional=True), GrowingGenerator(4, (8, 8), 1)
+    assert game.outputs["samples"].needs == ("label",)
+    weights = {
+        "critic": params(GrowingCritic(4, (8, 8), 11), jnp.zeros((2, 8, 8, 1)), 1),
+        "generator": params(generator, jnp.zeros((2, 18)), 1),
+    }
+    networks, label = game.bind(weights, {"critic": {}, "generator": {}}), jnp.array([3, 7])
+    play = Play(networks, {"label": label}, jax.random.key(2), game.clock(3), 2)
+    made = jax.jit(lambda: game.outputs["samples"].make(play))()
+    latent = jax.random.normal(play.rng("latent"), (2, 8))
+    inputs = jnp.concatenate([latent, jnp.eye(10)[label]], axis=1)
+    expected = generator.apply({"params": weights["generator"]}, inputs, 1, 1 / 3)
+    np.testing.assert_allclose(made, jnp.clip(expected, -1, 1), atol=1e-5)
+
+
 @pytest.mark.parametrize(
     ("reset", "entered"), [("fade", [True, False]), ("stage", [True, True]), ("never", [False] * 2)]
 )
@@ -376,8 +392,10 @@ def cross_entropy(logits, label):
     return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(len(label)), label])
 
 
-@pytest.mark.parametrize("conditional", [False, True])
-@pytest.mark.parametrize(("step", "level", "alpha"), [(1, 0, None), (3, 1, 1 / 3), (6, 1, None)])
+@pytest.mark.parametrize(
+    ("step", "level", "alpha", "conditional"),
+    [(1, 0, None, True), (3, 1, 1 / 3, True), (6, 1, None, False)],
+)
 def test_losses_by_hand(step, level, alpha, conditional):
     """Both turns at options that differ from the defaults; round 3 is the second that fades 8 x 8 pixels in."""
     game = tiny(
@@ -398,6 +416,9 @@ def test_losses_by_hand(step, level, alpha, conditional):
     state = State(jnp.int32(step), weights, {}, {"critic": {}, "generator": {}}, {})
     index, _ = game.stage_at(step)
     batch = battery.batch(TINY, index, game.stages[index], 0)
+    # Every pixel random: the pictures of `battery` are the same after halving and doubling.
+    shape = batch["image"].shape
+    batch["image"] = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
     play = Engine(game).play(state, batch, jax.random.key(7))
     found = {turn.name: jax.jit(lambda t=turn: t.loss(play))() for turn in game.stages[index].turns}
 
