@@ -1,15 +1,15 @@
-"""A generator and a critic that can be played at any of their sizes, each twice as large as the one before.
+"""A generator and a critic for pictures of several sizes, each size twice the one before.
 
-Level k makes or sees pictures of `base` 2^k pixels with the blocks 0 to k. The level is static, and so a program holds
-only what it uses; parameters of all levels exist from the start. With `alpha`, the newest level is blended with the
-one below it, which its half-size picture would pass through:
+Level k uses blocks 0 to k, for pictures of `base` 2^k pixels. The level is static, so a program contains only the
+layers that it uses; the parameters of all levels exist from the start. With `alpha`, the newest level is blended with
+the one below:
 
     generator   (1 - alpha) up(rgb_{k-1}(x_{k-1})) + alpha rgb_k(x_k)
     critic      (1 - alpha) from_rgb_{k-1}(down(picture)) + alpha down(block_k(from_rgb_k(picture)))
 
-up repeats pixels and down averages 2 x 2 of them. Sources: Karras et al., Progressive Growing of GANs (2018), Figure 2
-(growth), Section 4.1 (equalised learning rates), Section 4.2 (pixel norm), Section 3 (minibatch standard deviation),
-Table 2 (layers).
+up repeats each pixel 2 x 2 times, down averages 2 x 2 pixels. Sources: Karras et al., Progressive Growing of GANs
+(2018), Figure 2 (growth), Section 4.1 (equalised learning rates), Section 4.2 (pixel norm), Section 3 (minibatch
+standard deviation), Table 2 (layers).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ def blend(old: jax.Array, new: jax.Array, alpha: jax.Array) -> jax.Array:
 
 
 class GeneratorBlock(nn.Module):
-    """[B, H, W, in] -> [B, 2H, 2W, features]: the layers of one level."""
+    """The layers of one level of the generator: [B, H, W, in] -> [B, 2H, 2W, features]."""
 
     features: int
     dtype: jnp.dtype
@@ -52,7 +52,7 @@ class GeneratorBlock(nn.Module):
 
 
 class CriticBlock(nn.Module):
-    """[B, 2H, 2W, in] -> [B, H, W, features]: the layers of one level."""
+    """The layers of one level of the critic: [B, 2H, 2W, in] -> [B, H, W, features]."""
 
     features: int
     dtype: jnp.dtype
@@ -83,9 +83,9 @@ class GrowingGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, latent: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
-        """`alpha` in [0, 1] fades level in; None is level alone, as is any alpha at level 0."""
+        """Pictures of a level; `alpha` in [0, 1] blends it with the level below, None and level 0 blend nothing."""
         base, first = self.base, self.features[0]
-        # On the hypersphere of radius sqrt(D). The first layer is a base x base convolution of one pixel, whose He
+        # Latents are scaled to length sqrt(D). The first layer is a base x base convolution of one pixel, and its He
         # constant counts base^2 D inputs.
         x = pixel_norm(latent).astype(self.dtype)
         x = EqualisedDense(
@@ -107,7 +107,7 @@ class GrowingGenerator(nn.Module):
         return blend(resample.upsample_nearest(self.rgb(below, level - 1)), picture, alpha)
 
     def grow(self, k: int, last: bool, x: jax.Array) -> jax.Array:
-        """Level k's features of those below; its picture if `last`."""
+        """The features of level k from those of the level below; its picture if `last`."""
         x = GeneratorBlock(self.features[k], self.dtype, name=f"block{k}")(x)
         return self.rgb(x, k) if last else x
 
@@ -129,7 +129,7 @@ class GrowingCritic(nn.Module):
 
     @nn.compact
     def __call__(self, picture: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
-        """`alpha` in [0, 1] fades level in; None is level alone, as is any alpha at level 0."""
+        """Outputs for pictures of a level; `alpha` is as for the generator."""
         first, picture = self.features[0], picture.astype(self.dtype)
         halve = recomputed(GrowingCritic.halve, self.remat, static=2)
         x = picture if level else self.from_rgb(picture, 0)
@@ -139,7 +139,7 @@ class GrowingCritic(nn.Module):
                 x = blend(self.from_rgb(resample.avg_pool(picture), level - 1), x, alpha)
             elif self.is_initializing():
                 self.from_rgb(picture, k - 1)
-        # At full precision from here on: differences of logits are small beside them.
+        # In float32 from here on: differences of logits are small compared with the logits.
         size = self.group_size if x.shape[0] % self.group_size == 0 else 0
         x = minibatch_std(x.astype(jnp.float32), size)
         x = activate(EqualisedConv(first, gain=HE, name="conv")(x))
@@ -148,7 +148,7 @@ class GrowingCritic(nn.Module):
         return EqualisedDense(self.outputs, name="output")(x)
 
     def halve(self, k: int, first: bool, x: jax.Array) -> jax.Array:
-        """Features below level k, of its own; of the picture if `first`."""
+        """The features of the level below k from those of level k; from the picture if `first`."""
         x = self.from_rgb(x, k) if first else x
         return CriticBlock(self.features[k - 1], self.dtype, name=f"block{k}")(x)
 

@@ -158,9 +158,10 @@ def interpolation(
         **painting,
     }
 
-    def make(networks, key, space, points, frames, loop, label=-1, **given):
+    def make(play, space, points, frames, loop, label=-1, **given):
         chosen = spaces[space]
-        z, labels = _latents(key, points, latent_dim, num_classes, label)
+        networks = play.networks
+        z, labels = _latents(play.key, points, latent_dim, num_classes, label)
         path = walk(jax.jit(chosen.embed)(networks, z, labels), frames, loop, chosen.sphere)
         paint = jax.jit(partial(chosen.paint, **given))
         if labels is None:
