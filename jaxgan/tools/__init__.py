@@ -76,14 +76,28 @@ class Tool:
         return self.make(play, **pictures, **complete(options, self.options))
 
 
+class Checked(dict):
+    """Defaults of options with a check of their values: (**options) -> None, which raises for impossible ones.
+
+    `complete` calls it, so that it sees numbers; an output is given tracers for its floats.
+    """
+
+    def __init__(self, defaults: Mapping[str, Option], check: Callable[..., None]):
+        super().__init__(defaults)
+        self.check = check
+
+
 def complete(given: Mapping[str, Any], defaults: Mapping[str, Option]) -> dict[str, Option]:
-    """The options given, each as the type of its default, and the defaults of the others.
+    """The options given, each as the type of its default, and the defaults of the others; see `Checked`.
 
     >>> complete({"truncation": "0.7"}, {"truncation": 1.0, "columns": 4})
     {'truncation': 0.7, 'columns': 4}
     """
     check_names("option", given, tuple(defaults), "--options.")
-    return {name: _as(name, given.get(name, value), value) for name, value in defaults.items()}
+    options = {name: _as(name, given.get(name, value), value) for name, value in defaults.items()}
+    if isinstance(defaults, Checked):
+        defaults.check(**options)
+    return options
 
 
 def at_least(least: int, **options: int) -> None:
