@@ -4,7 +4,7 @@ import jax
 import numpy as np
 import pytest
 
-from jaxgan.tools import Made, Tool, complete
+from jaxgan.tools import Checked, Made, Tool, complete
 
 DEFAULTS = {"frames": 8, "psi": 0.7, "loop": True, "space": "w"}
 
@@ -30,6 +30,19 @@ def test_options_come_as_the_type_of_their_default():
     assert done == {"frames": 16, "psi": 1.0, "loop": False, "space": "z"}
     assert [type(value) for value in done.values()] == [int, float, bool, str]
     assert complete({}, DEFAULTS) == DEFAULTS
+
+
+def test_completed_options_are_checked():
+    """With the defaults of those that are not given."""
+
+    def check(*, frames, psi, **others):
+        if frames * psi > 10:
+            raise ValueError(f"{frames} frames of {psi} are too many.")
+
+    defaults = Checked(DEFAULTS, check)
+    assert complete({"psi": "1"}, defaults) == {**DEFAULTS, "psi": 1.0}
+    with pytest.raises(ValueError, match=r"16 frames of 0\.7 are too many"):
+        complete({"frames": 16}, defaults)
 
 
 def test_a_tool_gets_its_pictures_and_all_of_its_options():
