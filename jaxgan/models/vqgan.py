@@ -1,4 +1,4 @@
-"""VQGAN: pictures as grids of codes, learned with a perceptual loss and a critic; then a transformer that writes codes.
+"""VQGAN: an autoencoder whose latents are codes, with a perceptual loss and a critic; then a transformer of the codes.
 
 Paper: Esser et al., Taming Transformers for High-Resolution Image Synthesis (2021), Sections 3.1 and 3.2.
 Reference implementation: CompVis/taming-transformers (PyTorch).
@@ -7,15 +7,15 @@ Reference implementation: CompVis/taming-transformers (PyTorch).
         + adversarial_weight w L_G
 
 with z = E(x), e the nearest codes, y = D(e), and w = |dL_rec / dW| / (|dL_G / dW| + delta), W the kernel of the
-decoder's last layer. Four stages: the autoencoder alone; from `critic_from` on a critic learns beside it; from
-`adversarial_from` on its loss counts; from `transformer_from` on all of this rests and the transformer learns.
+decoder's last layer. There are four stages: the autoencoder alone; from `critic_from` on also the critic; from
+`adversarial_from` on the autoencoder's loss includes the critic's; from `transformer_from` on only the transformer.
 
-Intended differences: the critic learns before its loss counts; the reference's starts from nothing when it does. beta
-weighs the commitment, as in the paper, where the reference weighs the other term by it ("legacy": that is
-`codebook_weight=0.25, commitment_weight=1`). `adaptive_delta` is the paper's, the reference has 1e-4. The critic's
-running statistics, which only evaluation reads, move in its own turn; its gains start at 1; all biases start at 0.
-LPIPS's heads have no dropout. Prefixes are tokens of their own, which are not predicted; the reference's share the
-numbers of the codes. `codebook`, `codebook_init`, `revive_after` and `ema_half_life_kimg` are additions, off at first.
+Intended differences: the critic trains before its loss counts; in the reference it starts at the same time. beta weighs
+the commitment, as in the paper; the reference weighs the other term by it ("legacy", which is
+`codebook_weight=0.25, commitment_weight=1`). `adaptive_delta` is the paper's; the reference has 1e-4. The critic's
+running statistics, which only evaluation uses, are updated in its own turn only; its gains start at 1; all biases start
+at 0. LPIPS's heads have no dropout. Prefixes are tokens of their own, which are not predicted; those of the reference
+are numbers of codes. `codebook`, `codebook_init`, `revive_after` and `ema_half_life_kimg` are additions, off at first.
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import adversarial, draws, losses
-from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, joined
+from jaxgan.game import DataSpec, Game, Loss, Output, Play, Player, Stage, State, Turn
 from jaxgan.nets import codebook, perceptual
+from jaxgan.nets.codebook import Codebook
 from jaxgan.nets.patchgan import PatchCritic
-from jaxgan.nets.transformer import SAMPLING, Transformer, prefixes, sample
-from jaxgan.nets.vqgan import Autoencoder, Decoder, Encoder, levels, psnr
+from jaxgan.nets.transformer import SAMPLING, Transformer, sample
+from jaxgan.nets.vqgan import Decoder, Encoder, decode, encode, levels, psnr, reconstruct
+from jaxgan.network import Network
 from jaxgan.options import OptionError, check, option
 from jaxgan.tools.codes import code_tools
 
@@ -140,89 +142,24 @@ class Options:
 
 def game(options: Options, spec: DataSpec) -> Game:
     check(options)
-    dtype = adversarial.compute_dtype(options)
-    num_classes = adversarial.classes(options, spec)
-    widths, attention = levels(
-        options.channels,
-        options.channel_multiples,
-        options.attention_resolutions,
-        options.groups,
-        spec.shape,
-    )
-    shape = {"widths": widths, "attention": attention, "blocks": options.blocks}
-    shape |= {"groups": options.groups, "dtype": dtype}
-    autoencoder = Autoencoder(
-        Encoder(**shape, latent_channels=options.latent_channels, code_dim=options.code_dim),
-        Decoder(**shape, latent_channels=options.latent_channels, channels=spec.shape[2]),
-    )
-    grid = tuple(side // autoencoder.factor for side in spec.shape[:2])
+    modules = _modules(options, spec)
+    encoder, transformer = modules["encoder"], modules["transformer"]
+    grid = tuple(side // encoder.factor for side in spec.shape[:2])
     _check(options, spec, grid)
-    critic = PatchCritic(options.critic_width, options.critic_layers, dtype=dtype)
-    transformer = Transformer(
-        codes=options.codes,
-        prefixes=num_classes or 1,
-        context=options.context,
-        layers=options.layers,
-        heads=options.heads,
-        width=options.width,
-        dropout=options.dropout,
-        dtype=dtype,
-    )
-    seen = None
-    if options.perceptual != "none":
-        seen = perceptual.by_name(options.perceptual, options.perceptual_file)
-        images = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
-        jax.eval_shape(seen.distance, seen.shapes, images, images)  # pictures may be too small
-
-    picture, latent = jnp.zeros((1, *spec.shape)), jnp.zeros((1, *grid, options.code_dim))
-    learning_rate = options.learning_rate_per_image * options.batch_size
-    adam = optax.adam(learning_rate, options.beta1, options.beta2)
-    averaged = options.codebook == "ema"
-    players = {
-        "encoder": Player(lambda key: autoencoder.encoder.init(key, picture), adam),
-        "codebook": Player(
-            lambda key: codebook.init(key, options.codes, options.code_dim, averaged),
-            None if averaged else adam,
-        ),
-        "decoder": Player(lambda key: autoencoder.decoder.init(key, latent), adam),
-        "critic": Player(
-            lambda key: critic.init(key, picture),
-            adam,
-            apply=lambda network, x, label: critic.apply(network, x, train=False),
-        ),
-        "transformer": Player(
-            lambda key: transformer.init(key, jnp.zeros((1, 1), jnp.int32)),
-            _transformer_optimizer(options),
-            options.ema_half_life_kimg,
-        ),
-    }
-    if seen:
-        players["perceptual"] = Player(seen.init, None)
-
-    def generate(networks, key, num, labels, **sampling):
-        label_key, key = jax.random.split(key)
-        prefix = prefixes(transformer, label_key, num, labels if num_classes else None)
-        length = grid[0] * grid[1]
-        codes = sample(transformer, networks["transformer"], prefix, length, key, **sampling)
-        return autoencoder.decode(networks, codes.reshape(num, *grid))
-
-    def transform(networks, key, batch):
-        del key
-        return autoencoder.reconstruct(networks, adversarial.decode(batch["image"]))
-
+    if "perceptual" in modules:
+        seen, images = modules["perceptual"], jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
+        jax.eval_shape(seen.distance, seen.shapes, images, images)  # raises for too small pictures
+    procedure = Procedure(options, grid)
+    needs = ("label",) if options.conditional else ()
     return Game(
-        players=players,
-        stages=_stages(
-            options,
-            *first_phase(options, autoencoder, critic, seen),
-            second_phase(options, autoencoder, transformer, num_classes),
-        ),
-        generate=generate,
-        sample_shape=spec.shape,
-        num_classes=num_classes,
-        options=SAMPLING,
-        transform=transform,
-        tools=code_tools(autoencoder, transformer, spec.shape),
+        players=_players(options, spec, modules, grid),
+        stages=_stages(options, procedure),
+        outputs={
+            "samples": Output(procedure.samples, spec.shape, needs, SAMPLING),
+            "transforms": Output(procedure.transforms, spec.shape, ("image",)),
+        },
+        spec=spec,
+        tools=code_tools(encoder, transformer, spec.shape),
     )
 
 
@@ -232,118 +169,215 @@ def prepare(options: Options) -> None:
         perceptual.by_name(options.perceptual, options.perceptual_file).load()
 
 
-def first_phase(
-    options: Options,
-    autoencoder: Autoencoder,
-    critic: PatchCritic,
-    seen: perceptual.Perceptual | None,
-):
-    """(the autoencoder's loss for a critic that counts or does not, the critic's loss, how the codebook starts)."""
+@dataclasses.dataclass(frozen=True)
+class Procedure:
+    """The losses and the outputs.
 
-    def autoencoder_loss(params, variables, batch, key, *, adversary):
-        networks = joined(params, variables)
-        x = adversarial.decode(batch["image"])
-        z, indices, e = autoencoder.encode(networks, x)
-        trunk = autoencoder.trunk(networks, codebook.straight_through(z, e))
-        y = autoencoder.output(networks, trunk)
+    Attributes:
+      options: see `Options`.
+      grid: rows and columns of the codes of a picture.
+    """
 
-        def reconstruction(y):
-            l1 = jnp.mean(jnp.abs(x - y))
-            far = seen.distance(params["perceptual"], x, y) if seen else jnp.float32(0.0)
-            return l1 + options.perceptual_weight * far, {"l1": l1, "perceptual": far}
+    options: Options
+    grid: tuple[int, int]
 
-        def deception(y):
-            logits, _ = adversarial.apply(critic, networks["critic"], y, train=True)
-            return losses.hinge.generator(logits)
+    # The autoencoder --------------------------------------------------------------------------------------
 
-        # Each loss's gradient by the picture, weighed and added, goes back through the decoder and the encoder once.
-        fixed = jax.lax.stop_gradient(y)
-        (value, metrics), slope = jax.value_and_grad(reconstruction, has_aux=True)(fixed)
-        metrics["psnr"] = psnr(x, fixed)
-        if adversary:
-            fooled, push = jax.value_and_grad(deception)(fixed)
-            ratio = adaptive_weight(
-                lambda kernel: autoencoder.output(networks, trunk, kernel),
-                networks["decoder"]["params"]["conv_out"]["kernel"],
-                (slope, push),
-                options.adaptive_delta,
-            )
-            weight = options.adversarial_weight * ratio
-            value, slope = value + weight * fooled, slope + weight * push
-            metrics |= {"deception": fooled, "adaptive_weight": weight}
-        along = jnp.sum(y * jax.lax.stop_gradient(slope))
-        value = jax.lax.stop_gradient(value - along) + along
-
+    def autoencoder_loss(self, play: Play, adversary: bool) -> Loss:
+        """L of the module's docstring, with L_G if `adversary`."""
+        networks, options = play.networks, self.options
+        z, indices, e = encode(networks, play.batch["image"])
+        trunk = networks["decoder"](codebook.straight_through(z, e), method="trunk")
+        value, metrics = self._picture_loss(play, trunk, adversary)
         metrics["commitment"] = losses.vq_commitment(z, e)
         value = value + options.commitment_weight * metrics["commitment"]
         if options.codebook == "gradient":
             value = value + options.codebook_weight * losses.vq_codebook(z, e)
         codes = codebook.advance(
-            networks["codebook"], z, indices, key, options.codebook_decay, options.revive_after
+            networks["codebook"],
+            z,
+            indices,
+            play.rng("revive"),
+            options.codebook_decay,
+            options.revive_after,
+            micro_batches=play.batch_size // play.num,
         )
+        play.moving("codebook").set(codes=codes)
         metrics["perplexity"] = codebook.perplexity(codebook.counts(indices, options.codes))
         metrics["usage"] = codebook.usage(codes)
-        return Loss(value, {"codebook": {"codes": codes}}, metrics)
+        return Loss(value, metrics)
 
-    def critic_loss(params, variables, batch, key):
-        del key
-        networks, moving = joined(params, variables), ("batch_stats",)
-        x = adversarial.decode(batch["image"])
-        y = autoencoder.decoder.apply(networks["decoder"], autoencoder.encode(networks, x)[2])
-        network = networks["critic"]
-        real, state = adversarial.apply(critic, network, x, train=True, advance=moving)
-        network = {**network, **state}
-        fake, state = adversarial.apply(critic, network, y, train=True, advance=moving)
+    def _picture_loss(self, play: Play, trunk: jax.Array, adversary: bool):
+        """(the part of the loss that depends on the decoded pictures y, metrics).
+
+        The gradients of both losses with respect to y are needed for the adaptive weight. Their weighted sum is passed
+        back, so that there is one backward pass through the decoder and the encoder.
+        """
+        decoder, options = play.networks["decoder"], self.options
+        y = decoder(trunk, method="output")
+        fixed = jax.lax.stop_gradient(y)
+        (value, metrics), slope = jax.value_and_grad(
+            partial(self._reconstruction, play), has_aux=True
+        )(fixed)
+        if adversary:
+            fooled, push = jax.value_and_grad(partial(self._deception, play))(fixed)
+            ratio = adaptive_weight(decoder, trunk, (slope, push), options.adaptive_delta)
+            weight = options.adversarial_weight * ratio
+            value, slope = value + weight * fooled, slope + weight * push
+            metrics |= {"deception": fooled, "adaptive_weight": weight}
+        linear = jnp.sum(y * jax.lax.stop_gradient(slope))
+        return jax.lax.stop_gradient(value - linear) + linear, metrics
+
+    def _reconstruction(self, play: Play, y: jax.Array):
+        """L_rec, metrics."""
+        x, far = play.batch["image"], jnp.float32(0.0)
+        if "perceptual" in play.networks:
+            far = play.networks["perceptual"](x, y)
+        l1 = jnp.mean(jnp.abs(x - y))
+        metrics = {"l1": l1, "perceptual": far, "psnr": psnr(x, y)}
+        return l1 + self.options.perceptual_weight * far, metrics
+
+    def _deception(self, play: Play, y: jax.Array) -> jax.Array:
+        """L_G."""
+        return losses.hinge.generator(play.networks["critic"](y, train=True))
+
+    def critic_loss(self, play: Play) -> Loss:
+        """Half the hinge loss; pictures and reconstructions are normalised separately."""
+        x, critic = play.batch["image"], play.moving("critic")
+        y = play.networks["decoder"](encode(play.networks, x)[2])
+        real, fake = critic(x, train=True), critic(y, train=True)
         metrics = {"real": jnp.mean(real), "fake": jnp.mean(fake)}
-        return Loss(0.5 * losses.hinge.critic(real, fake), {"critic": state}, metrics)
+        return Loss(0.5 * losses.hinge.critic(real, fake), metrics)
 
-    def start_on_data(state, batch, key):
-        x, encoder = adversarial.decode(batch["image"]), {"params": state.params["encoder"]}
-        like = {"params": state.params["codebook"], **state.variables["codebook"]}
-        born = codebook.init_from(key, autoencoder.encoder.apply(encoder, x), like)
+    def start_on_data(self, state: State, play: Play) -> State:
+        """Codes are latents of the first batch."""
+        latents = play.networks["encoder"](play.batch["image"])
+        book = codebook.init_from(play.key, latents, play.networks["codebook"])
         return state.replace(
-            params={**state.params, "codebook": born["params"]},
-            variables={**state.variables, "codebook": {"codes": born["codes"]}},
+            params={**state.params, "codebook": book.params},
+            variables={**state.variables, "codebook": book.state},
         )
 
-    return autoencoder_loss, critic_loss, start_on_data
+    # The transformer --------------------------------------------------------------------------------------
+
+    def transformer_loss(self, play: Play) -> Loss:
+        """E -log p(code | prefix and codes before it), of which a share 1 - `keep` is replaced by random codes."""
+        options, network = self.options, play.networks["transformer"]
+        _, indices, _ = encode(play.networks, play.batch["image"])
+        target = indices.reshape(play.num, -1)
+        noise = draws.randint(play.rng("noise"), target.shape, 0, options.codes)
+        kept = draws.bernoulli(play.rng("keep"), options.keep, target.shape)
+        given = jnp.where(kept, target, noise)[:, :-1]
+        tokens = jnp.concatenate([options.codes + self._prefix(play)[:, None], given], axis=1)
+        logits = network(tokens, train=True, rngs={"dropout": play.rng("dropout")})
+        value = losses.auxiliary_classifier(logits.reshape(-1, options.codes), target.reshape(-1))
+        right = jnp.mean(jnp.argmax(logits, axis=-1) == target, dtype=jnp.float32)
+        return Loss(value, {"accuracy": right})
+
+    def _prefix(self, play: Play) -> jax.Array:
+        """int32 [num]: labels, or the start token."""
+        if self.options.conditional:
+            return play.batch["label"]
+        return jnp.zeros((play.num,), jnp.int32)
+
+    # Outputs ----------------------------------------------------------------------------------------------
+
+    def samples(self, play: Play, **sampling) -> jax.Array:
+        """Pictures of codes that the transformer draws; options of `filter_logits`."""
+        network, length = play.networks["transformer"], math.prod(self.grid)
+        codes = sample(network, self._prefix(play), length, play.rng("codes"), **sampling)
+        return decode(play.networks, codes.reshape(play.num, *self.grid))
+
+    def transforms(self, play: Play) -> jax.Array:
+        """Reconstructions."""
+        return reconstruct(play.networks, play.batch["image"])
 
 
-def adaptive_weight(last_layer, kernel, slopes, delta: float, limit: float = 1e4) -> jax.Array:
+def adaptive_weight(
+    decoder: Network,
+    trunk: jax.Array,
+    slopes: tuple[jax.Array, jax.Array],
+    delta: float,
+    limit: float = 1e4,
+) -> jax.Array:
     """|dL_rec / dW| / (|dL_G / dW| + delta), at most `limit` (the paper's Section 3.1; the limit is the reference's).
 
     Args:
-      last_layer: its kernel W -> pictures.
-      kernel: W.
-      slopes: (dL_rec / dy, dL_G / dy) by the pictures y.
+      decoder: whose last layer has the kernel W.
+      trunk: input of the last layer.
+      slopes: (dL_rec / dy, dL_G / dy) with respect to its output y.
     """
-    _, pull = jax.vjp(last_layer, jax.lax.stop_gradient(kernel))
+    layer = decoder.params["conv_out"]
+
+    def last_layer(kernel):
+        params = {**decoder.params, "conv_out": {**layer, "kernel": kernel}}
+        return decoder.replace(params=params)(trunk, method="output")
+
+    _, pull = jax.vjp(last_layer, jax.lax.stop_gradient(layer["kernel"]))
     reconstruction, deception = (optax.tree.norm(pull(slope)) for slope in slopes)
     return jnp.minimum(reconstruction / (deception + delta), limit)
 
 
-def second_phase(
-    options: Options, autoencoder: Autoencoder, transformer: Transformer, num_classes: int | None
-):
-    """The transformer's loss: E -log p(code | those before it), the paper's Section 3.2."""
+def _modules(options: Options, spec: DataSpec) -> dict:
+    """The module of each player."""
+    dtype = adversarial.compute_dtype(options)
+    classes = adversarial.classes(options, spec)
+    widths, attention = levels(
+        options.channels,
+        options.channel_multiples,
+        options.attention_resolutions,
+        options.groups,
+        spec.shape,
+    )
+    shape = {"widths": widths, "attention": attention, "blocks": options.blocks}
+    shape |= {"latent_channels": options.latent_channels, "groups": options.groups, "dtype": dtype}
+    modules = {
+        "encoder": Encoder(**shape, code_dim=options.code_dim),
+        "codebook": Codebook(options.codes, options.code_dim, options.codebook == "ema"),
+        "decoder": Decoder(**shape, channels=spec.shape[2]),
+        "critic": PatchCritic(options.critic_width, options.critic_layers, dtype=dtype),
+        "transformer": Transformer(
+            codes=options.codes,
+            prefixes=classes or 1,
+            context=options.context,
+            layers=options.layers,
+            heads=options.heads,
+            width=options.width,
+            dropout=options.dropout,
+            dtype=dtype,
+        ),
+    }
+    if options.perceptual != "none":
+        modules["perceptual"] = perceptual.by_name(options.perceptual, options.perceptual_file)
+    return modules
 
-    def transformer_loss(params, variables, batch, key):
-        keep_key, random_key, dropout_key = jax.random.split(key, 3)
-        x = adversarial.decode(batch["image"])
-        _, indices, _ = autoencoder.encode(joined(params, variables), x)
-        target = indices.reshape(x.shape[0], -1)
-        noise = draws.randint(random_key, target.shape, 0, options.codes)
-        kept = draws.bernoulli(keep_key, options.keep, target.shape)
-        given = jnp.where(kept, target, noise)
-        prefix = jnp.zeros(x.shape[0], jnp.int32) if num_classes is None else batch["label"]
-        tokens = jnp.concatenate([options.codes + prefix[:, None], given[:, :-1]], axis=1)
-        network, rngs = {"params": params["transformer"]}, {"dropout": dropout_key}
-        logits = transformer.apply(network, tokens, train=True, rngs=rngs)
-        value = losses.auxiliary_classifier(logits.reshape(-1, options.codes), target.reshape(-1))
-        right = jnp.mean(jnp.argmax(logits, axis=-1) == target, dtype=jnp.float32)
-        return Loss(value, {}, {"accuracy": right})
 
-    return transformer_loss
+def _players(options: Options, spec: DataSpec, modules: dict, grid: tuple[int, int]):
+    picture, latent = jnp.zeros((1, *spec.shape)), jnp.zeros((1, *grid, options.code_dim))
+    rate = options.learning_rate_per_image * options.batch_size
+    adam = optax.adam(rate, options.beta1, options.beta2)
+    players = {
+        "encoder": Player(modules["encoder"], (picture,), adam),
+        "codebook": Player(
+            modules["codebook"], (latent,), None if options.codebook == "ema" else adam
+        ),
+        "decoder": Player(modules["decoder"], (latent,), adam),
+        "critic": Player(
+            modules["critic"],
+            (picture,),
+            adam,
+            score=lambda network, x, label: network(x, train=False),
+        ),
+        "transformer": Player(
+            modules["transformer"],
+            (jnp.zeros((1, 1), jnp.int32),),
+            _transformer_optimizer(options),
+            adversarial.average(options),
+        ),
+    }
+    if "perceptual" in modules:
+        players["perceptual"] = Player(modules["perceptual"], ())
+    return players
 
 
 def _transformer_optimizer(options: Options) -> optax.GradientTransformation:
@@ -355,26 +389,28 @@ def _transformer_optimizer(options: Options) -> optax.GradientTransformation:
     return optax.adamw(rate, 0.9, 0.95, weight_decay=options.weight_decay, mask=matrices)
 
 
-def _stages(options, autoencoder_loss, critic_loss, start_on_data, transformer_loss):
+def _stages(options: Options, procedure: Procedure) -> tuple[Stage, ...]:
+    """The four stages, without those that would last no round."""
     movers = ("encoder", "decoder") + (("codebook",) if options.codebook == "gradient" else ())
-
-    def autoencoder(adversary):
-        return Turn(movers, partial(autoencoder_loss, adversary=adversary), name="autoencoder")
-
-    critic = Turn(("critic",), critic_loss, fresh_batch=False)
+    alone, against = (
+        Turn(movers, partial(procedure.autoencoder_loss, adversary=adversary), name="autoencoder")
+        for adversary in (False, True)
+    )
+    critic = Turn(("critic",), procedure.critic_loss, fresh_batch=False)
     stages, start = [], 0
     for turns, until in (
-        ((autoencoder(False),), options.critic_from),
-        ((autoencoder(False), critic), options.adversarial_from),
-        ((autoencoder(True), critic), options.transformer_from),
+        ((alone,), options.critic_from),
+        ((alone, critic), options.adversarial_from),
+        ((against, critic), options.transformer_from),
     ):
         until = min(until, options.transformer_from)
         if until > start:
-            enter = start_on_data if start == 0 and options.codebook_init == "data" else None
+            on_data = start == 0 and options.codebook_init == "data"
+            enter = procedure.start_on_data if on_data else None
             stages.append(Stage(turns, options.batch_size, until, enter=enter))
             start = until
-    turn = Turn(("transformer",), transformer_loss)
-    return (*stages, Stage((turn,), options.transformer_batch_size))
+    transformer = Turn(("transformer",), procedure.transformer_loss)
+    return (*stages, Stage((transformer,), options.transformer_batch_size))
 
 
 def _check(options: Options, spec: DataSpec, grid: tuple[int, int]) -> None:

@@ -1,38 +1,74 @@
-"""A codebook: K vectors, the nearest of which stands for each latent; learned by gradients or by moving averages.
+"""A codebook: K vectors, the nearest of which replaces each latent; learned by gradients or by moving averages.
 
-A codebook is a network like others, {"params": {"embedding"}, "codes": {...}}, so that an engine can keep, move and
-save it:
+The parameter is "embedding" [K, D]. The collection "codes" holds what no gradient moves:
 
-    embedding  [K, D]  what gradients move
-    offset     [K, D]  what anything else adds: code = embedding + offset
-    unused     [K]     batches since the code was last chosen
-    idle       [K]     batches since it was last chosen or set anew
-    count      [K]     with moving averages only: how often it was chosen
-    sum        [K, D]  with moving averages only: the latents it was chosen for, summed
+    offset  [K, D]  learned by gradients: code = embedding + offset
+    count   [K]     moving averages: how often the code was chosen
+    sum     [K, D]  moving averages: the sum of the latents it was chosen for; code = sum / count, smoothed
+    unused  [K]     batches since the code was last chosen
+    idle    [K]     batches since the code was last chosen or replaced
 
-The offset is what lets a code be set to a value without touching the parameters, which belong to the optimiser: a
-dead code's gradient is zero, and so, when it is set anew, are Adam's averages of it.
+The offset allows a code to be replaced without a change of the embedding, so that Adam's averages stay valid: an unused
+code has no gradient.
 
 Sources: van den Oord et al., Neural Discrete Representation Learning (2017), Eq. 1 to 3 and Appendix A.1 (moving
-averages, after whose symbols N and m are `count` and `sum`); Esser et al., Taming Transformers (2021), Eq. 2 to 4.
+averages, where N and m are `count` and `sum`); Esser et al., Taming Transformers (2021), Eq. 2 to 4.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.network import Network
 from jaxgan.options import OptionError
-
-Network = dict[str, Any]
 
 # A code is in use if it was chosen in one of the last so many batches.
 USAGE_BATCHES = 100
 
-# Laplace smoothing of the counts: no code is a quotient of zeros.
+# Laplace smoothing of the counts, so that no code is 0 / 0.
 _EPSILON = 1e-5
+
+
+class Codebook(nn.Module):
+    """Latents [..., D] to (indices of the nearest codes int32 [...], those codes float32 [..., D]).
+
+    Codes start in U(-1 / K, 1 / K)^D.
+
+    Attributes:
+      num: K.
+      dim: D.
+      averaged: codes are moving averages of latents, see `advance`; otherwise gradients move them.
+    """
+
+    num: int
+    dim: int
+    averaged: bool = False
+
+    def setup(self):
+        limit, shape = 1.0 / self.num, (self.num, self.dim)
+        uniform = partial(jax.random.uniform, shape=shape, minval=-limit, maxval=limit)
+        self.embedding = self.param("embedding", uniform)
+        for name, value in _fresh(self.embedding, self.averaged).items():
+            self.variable("codes", name, lambda value=value: value)
+
+    def vectors(self) -> jax.Array:
+        """The codes [K, D], differentiable in the embedding unless they are averages."""
+        if self.averaged:
+            return _averages(*(self.get_variable("codes", name) for name in ("count", "sum")))
+        return self.embedding + self.get_variable("codes", "offset")
+
+    def lookup(self, indices: jax.Array) -> jax.Array:
+        """The codes [..., D] of indices [...]."""
+        return self.vectors()[indices]
+
+    def __call__(self, latents: jax.Array) -> tuple[jax.Array, jax.Array]:
+        vectors = self.vectors()
+        indices = nearest(vectors, latents)
+        return indices, vectors[indices]
 
 
 def check(start: str, num: int, latents: int, first_latents: int) -> None:
@@ -57,23 +93,13 @@ def check(start: str, num: int, latents: int, first_latents: int) -> None:
         )
 
 
-def init(key: jax.Array, num: int, dim: int, averaged: bool = False) -> Network:
-    """`num` codes from U(-1 / num, 1 / num)^dim; with moving averages of them if `averaged`."""
-    embedding = jax.random.uniform(key, (num, dim), minval=-1.0 / num, maxval=1.0 / num)
-    return _fresh(embedding, averaged)
-
-
 def init_from(key: jax.Array, latents: jax.Array, like: Network) -> Network:
-    """`like`, its codes being latents [..., D] drawn without repetition (with, where there are too few)."""
-    latents = _flat(latents)
-    num = like["params"]["embedding"].shape[0]
+    """A codebook as `like`, whose codes are latents [..., D], drawn without repetition unless there are too few."""
+    latents, num = _flat(latents), like.module.num
     rows = jax.random.choice(key, latents.shape[0], (num,), replace=num > latents.shape[0])
-    return _fresh(latents[rows], "count" in like["codes"])
-
-
-def vectors(network: Network) -> jax.Array:
-    """The codes [K, D], differentiable in the embedding."""
-    return network["params"]["embedding"] + network["codes"]["offset"]
+    embedding = latents[rows]
+    codes = _fresh(embedding, like.module.averaged)
+    return like.replace(params={"embedding": embedding}, codes=codes)
 
 
 def nearest(codes: jax.Array, latents: jax.Array) -> jax.Array:
@@ -97,41 +123,45 @@ def advance(
     key: jax.Array,
     decay: float = 0.99,
     revive_after: int = 0,
-) -> Network:
+    micro_batches: int = 1,
+) -> dict[str, jax.Array]:
     """The collection "codes" after a batch of training.
 
         N_k <- decay N_k + (1 - decay) n_k,    m_k <- decay m_k + (1 - decay) sum_{i: k_i = k} z_i,    e_k = m_k / N_k
 
-    with N smoothed by (N_k + eps) / (sum N + K eps) sum N; only with moving averages. Then each code that has not been
-    chosen for `revive_after` batches becomes one of the batch's latents, drawn at random.
+    with N smoothed by (N_k + eps) / (sum N + K eps) sum N; only for moving averages. A code that none of the last
+    `revive_after` batches chose becomes a random latent of this one.
+
+    Whether this batch chooses the code does not count, so that micro-batches, each of which calls this with the same
+    network, agree on the codes to replace. For the means of their results (the smallest, of whole numbers),
+    `count` and `sum` are those of the whole batch, and a replaced code is the mean of one latent of each micro-batch.
 
     Args:
-      network: the codebook.
+      network: of a `Codebook`.
       latents: z, float32 [..., D].
       indices: of their codes, int32 [...].
       key: for what is drawn.
       decay: of the moving averages.
-      revive_after: batches; 0 revives none.
+      revive_after: batches; 0 never replaces a code.
+      micro_batches: number of micro-batches that make up the batch.
     """
-    state = dict(network["codes"])
-    embedding = jax.lax.stop_gradient(network["params"]["embedding"])
+    state, num = dict(network["codes"]), network.module.num
     latents, indices = jax.lax.stop_gradient(_flat(latents)), indices.reshape(-1)
-    chosen = counts(indices, embedding.shape[0])
-    for clock in ("unused", "idle"):
-        state[clock] = jnp.where(chosen > 0, 0, state[clock] + 1)
-    if "count" in state:
-        sums = jnp.zeros_like(embedding).at[indices].add(latents)
-        state["count"] = decay * state["count"] + (1 - decay) * chosen
-        state["sum"] = decay * state["sum"] + (1 - decay) * sums
-        state["offset"] = _averages(state["count"], state["sum"]) - embedding
+    dead, chosen = state["idle"] >= revive_after, counts(indices, num)
+    for since in ("unused", "idle"):
+        state[since] = jnp.where(chosen > 0, 0, state[since] + 1)
+    if network.module.averaged:
+        sums = jnp.zeros_like(state["sum"]).at[indices].add(latents)
+        for name, seen in (("count", chosen), ("sum", sums)):
+            state[name] = decay * state[name] + (1 - decay) * micro_batches * seen
     if revive_after:
-        dead = state["idle"] >= revive_after
-        replacement = latents[jax.random.randint(key, dead.shape, 0, latents.shape[0])]
-        state["idle"] = jnp.where(dead, 0, state["idle"])
-        state["offset"] = jnp.where(dead[:, None], replacement - embedding, state["offset"])
-        if "count" in state:
-            state["count"] = jnp.where(dead, 1.0, state["count"])
-            state["sum"] = jnp.where(dead[:, None], replacement, state["sum"])
+        replacement = latents[jax.random.randint(key, (num,), 0, latents.shape[0])]
+        embedding = jax.lax.stop_gradient(network.params["embedding"])
+        new = {"idle": 0, "count": 1.0, "sum": replacement, "offset": replacement - embedding}
+        for name, value in new.items():
+            if name in state:
+                where = dead[:, None] if state[name].ndim == 2 else dead
+                state[name] = jnp.where(where, value, state[name])
     return state
 
 
@@ -141,12 +171,12 @@ def counts(indices: jax.Array, num: int) -> jax.Array:
 
 
 def usage(codes: dict[str, jax.Array]) -> jax.Array:
-    """Share of the codes chosen in one of the last `USAGE_BATCHES` batches; being set anew is not being used."""
+    """Share of the codes that one of the last `USAGE_BATCHES` batches chose; to be replaced is not to be chosen."""
     return jnp.mean(codes["unused"] < USAGE_BATCHES, dtype=jnp.float32)
 
 
 def perplexity(chosen: jax.Array) -> jax.Array:
-    """exp(-sum_k p_k log p_k) of counts [K]: as many codes, were all chosen alike, would say as much.
+    """exp(-sum_k p_k log p_k) of counts [K]: the number of equally frequent codes with the same entropy.
 
     >>> print(perplexity(jnp.array([2.0, 2.0, 0.0, 0.0])))
     2.0
@@ -155,17 +185,16 @@ def perplexity(chosen: jax.Array) -> jax.Array:
     return jnp.exp(jnp.sum(jax.scipy.special.entr(share)))
 
 
-def _fresh(embedding: jax.Array, averaged: bool) -> Network:
+def _fresh(embedding: jax.Array, averaged: bool) -> dict[str, jax.Array]:
+    """The collection "codes" at the start, when the codes are the embedding."""
     num = embedding.shape[:1]
     codes = {
-        "offset": jnp.zeros_like(embedding),
         "unused": jnp.full(num, USAGE_BATCHES, jnp.int32),
         "idle": jnp.zeros(num, jnp.int32),
     }
     if averaged:
-        codes["count"] = jnp.ones(num, embedding.dtype)
-        codes["sum"] = jnp.copy(embedding)
-    return {"params": {"embedding": embedding}, "codes": codes}
+        return {**codes, "count": jnp.ones(num, jnp.float32), "sum": jnp.copy(embedding)}
+    return {**codes, "offset": jnp.zeros_like(embedding)}
 
 
 def _averages(count: jax.Array, total: jax.Array) -> jax.Array:

@@ -1,12 +1,12 @@
-"""Perceptual losses by name: how far apart a frozen classifier sees two pictures, and where its weights come from.
+"""Perceptual losses by name: the distance of two pictures in the features of a frozen classifier, and its weights.
 
     lpips_vgg, lpips_alex, lpips_squeeze   LPIPS, with its learned heads
     vgg16                                  mean squared difference of four of VGG-16's maps
     squeezenet1_1_notop, mobilenet_v2,     LPIPS without heads: squared difference of the maps' unit vectors, of the
     cifar10_resnet20, cifar10_resnet56     last map of each size
 
-The weights are a tree of arrays like any network's, so that a game can keep them as those of a player that never
-moves: arguments of its programs, not constants in them.
+A loss is the module of a player without optimiser: its weights are in the state as any network's, so that they are
+arguments of programs, not constants.
 
 Sources: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (2018), Eq. 1; Johnson et
 al., Perceptual Losses for Real-Time Style Transfer and Super-Resolution (2016), Eq. 2.
@@ -35,7 +35,7 @@ from jaxgan.options import OptionError
 PyTree = Any
 
 _VGG_MAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
-# Networks of `jaxgan.nets.features` that look at maps of any size (the last two: at 32 pixels).
+# Networks of `jaxgan.nets.features` that take pictures of any size (the last two: 32 pixels).
 _MODULES = {
     "squeezenet1_1_notop": SqueezeNet(),
     "mobilenet_v2": MobileNetV2(),
@@ -45,9 +45,10 @@ _MODULES = {
 NAMES = (*(f"lpips_{backbone}" for backbone in lpips.BACKBONES), "vgg16", *_MODULES)
 
 
-@dataclasses.dataclass(frozen=True)
+# Compared by identity: a module is hashed as part of a `Network`, and shapes cannot be.
+@dataclasses.dataclass(frozen=True, eq=False)
 class Perceptual:
-    """A perceptual loss.
+    """A perceptual loss, which can be a player's module: `network(x, y)` is the distance.
 
     Attributes:
       distance: (weights, x, y) -> a float32 scalar, the mean over the pairs of pictures [B, H, W, 1 or 3] in [-1, 1].
@@ -59,13 +60,20 @@ class Perceptual:
     shapes: PyTree
     load: Callable[[], PyTree]
 
-    def init(self, key: jax.Array) -> dict[str, PyTree]:
-        """{"params": weights} as a player is born: they are read when a program with this in it runs, not before.
+    def init(self, rngs: Any) -> dict[str, PyTree]:
+        """{"params": weights}. They are read when the program that contains this call runs, not when it is traced.
 
-        So a run that is restored needs no file.
+        A run that is restored from a checkpoint so needs no file.
         """
-        del key
+        del rngs
         return {"params": jax.pure_callback(self.load, self.shapes)}
+
+    def apply(
+        self, variables: dict[str, PyTree], x: jax.Array, y: jax.Array, mutable: Any = ()
+    ) -> tuple[jax.Array, dict]:
+        """(the distance, no new state), as a Linen module returns with `mutable`."""
+        del mutable
+        return self.distance(variables["params"], x, y), {}
 
 
 def by_name(name: str, file: str = "") -> Perceptual:

@@ -3,10 +3,10 @@
     Transformer            tokens to logits of the next code, all at once or one by one with a cache of keys and values
     filter_logits          temperature, top-k, top-p
     sample                 whole sequences, one token at a time with the cache
-    sample_sliding         grids larger than the transformer's context, through a window that moves along
+    sample_sliding         grids larger than the transformer's context, by a sliding window
 
-A sequence starts with one prefix token (a class, or the start token), then come the codes of a picture row by row.
-Codes are tokens 0 to K - 1, prefixes the tokens after them, which are never predicted.
+A sequence is one prefix token (a class, or the start token) and the codes of a picture row by row. Codes are tokens 0
+to K - 1, prefixes the tokens after them, which are never predicted.
 
 Sources: Radford et al., Language Models are Unsupervised Multitask Learners (2019), Section 2.3; Esser et al., Taming
 Transformers (2021), Section 3.2.
@@ -18,8 +18,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import draws
 from jaxgan.nets.init import normal_002
+from jaxgan.network import Network
 from jaxgan.options import Option
 
 # What `filter_logits` lets its user choose: all codes, by their probabilities.
@@ -153,14 +153,16 @@ def filter_logits(
 ) -> jax.Array:
     """Logits [..., K] / temperature, -inf but for the `top_k` largest, and of these the nucleus of `top_p`.
 
-    The nucleus is the smallest set of most probable codes whose probabilities sum to `top_p` or more. Equals of the
-    last that is kept are kept too.
+    The nucleus is the smallest set of most probable codes whose probabilities sum to `top_p` or more. Codes that are as
+    probable as the last of either set are kept too.
 
     Args:
       logits: float32 [..., K].
-      temperature: above 0; below 1 sharpens.
+      temperature: above 0, may be traced; below 1 sharpens.
       top_k: 0 for all.
-      top_p: in (0, 1]; 1 for all.
+      top_p: in (0, 1], may be traced; 1 for all.
+
+    Values are not checked; `SAMPLING` states which are possible.
 
     Sources: Fan et al., Hierarchical Neural Story Generation (2018) (top-k); Holtzman et al., The Curious
       Case of Neural Text Degeneration (2020), Section 3.1 (nucleus).
@@ -168,37 +170,24 @@ def filter_logits(
     >>> filter_logits(jnp.log(jnp.array([0.5, 0.3, 0.2])), top_p=0.6).tolist()[2]
     -inf
     """
-    check_sampling(temperature, top_k, top_p)
     logits = logits / temperature
     if 0 < top_k < logits.shape[-1]:
         smallest = jax.lax.top_k(logits, top_k)[0][..., -1:]
         logits = jnp.where(logits < smallest, -jnp.inf, logits)
-    if top_p < 1:
-        ordered = jnp.sort(logits, axis=-1, descending=True)
-        share = jax.nn.softmax(ordered)
-        before = jnp.cumsum(share, axis=-1) - share  # of all that are more probable
-        smallest = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), axis=-1, keepdims=True)
-        logits = jnp.where(logits < smallest, -jnp.inf, logits)
-    return logits
+    # A branch at run time: `top_p` may be traced, and without a nucleus nothing has to be sorted.
+    return jax.lax.cond(top_p < 1, _nucleus, lambda logits, top_p: logits, logits, top_p)
 
 
-def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
-    """Raises unless codes can be drawn so."""
-    given = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-    for name, value in given.items():
-        SAMPLING[name].check(value, name)
-
-
-def prefixes(
-    transformer: Transformer, key: jax.Array, num: int, labels: jax.Array | None = None
-) -> jax.Array:
-    """What `num` sequences start with: the labels, or random ones (of one start token: that)."""
-    return draws.randint(key, (num,), 0, transformer.prefixes) if labels is None else labels
+def _nucleus(logits: jax.Array, top_p: jax.Array) -> jax.Array:
+    ordered = jnp.sort(logits, axis=-1, descending=True)
+    share = jax.nn.softmax(ordered)
+    before = jnp.cumsum(share, axis=-1) - share  # of all that are more probable
+    smallest = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), axis=-1, keepdims=True)
+    return jnp.where(logits < smallest, -jnp.inf, logits)
 
 
 def sample(
-    transformer: Transformer,
-    variables,
+    network: Network,
     prefix: jax.Array,
     length: int,
     key: jax.Array,
@@ -208,8 +197,8 @@ def sample(
     """Codes int32 [B, length] that follow the prefix tokens [B], drawn one at a time with the cache.
 
     Args:
-      transformer, variables: the network.
-      prefix: int32 [B], from 0 to `transformer.prefixes` - 1.
+      network: of a `Transformer`.
+      prefix: int32 [B], from 0 to its `prefixes` - 1.
       length: codes to draw; at most the context.
       key: code t is drawn with fold_in(key, t).
       given: int32 [B, n], the first codes, which are taken as they are.
@@ -221,31 +210,30 @@ def sample(
 
     def step(carry, t):
         token, cache = carry
-        logits, cache = transformer.apply(variables, token[:, None], cache=cache, position=t)
+        logits, cache = network(token[:, None], cache=cache, position=t)
         logits = filter_logits(logits[:, 0], **options)
         drawn = jax.random.categorical(jax.random.fold_in(key, t), logits).astype(jnp.int32)
         token = jnp.where(t < known, given[:, t], drawn)
         return (token, cache), token
 
-    cache = transformer.empty_cache(prefix.shape[0], length)
-    _, codes = jax.lax.scan(step, (transformer.codes + prefix, cache), jnp.arange(length))
+    cache = network.module.empty_cache(prefix.shape[0], length)
+    _, codes = jax.lax.scan(step, (network.module.codes + prefix, cache), jnp.arange(length))
     return codes.T
 
 
 def sample_sliding(
-    transformer: Transformer,
-    variables,
+    network: Network,
     prefix: jax.Array,
     grid: tuple[int, int],
     window: tuple[int, int],
     key: jax.Array,
     **options,
 ) -> jax.Array:
-    """Codes int32 [B, *grid], each drawn from the window around it: any size, by a transformer of `window`'s.
+    """Codes int32 [B, *grid] of any grid, each given those before it in a window, which a transformer has learnt.
 
-    The window is centred on the code where the grid has room for it. All codes above and to the left of it are known
-    when it is drawn, so that within the window they stand where the transformer has learnt to see them. Nothing can
-    be cached, as places in the window change with every step.
+    The window is centred on the code except at the borders of the grid. All codes above it and to its left are known
+    when it is drawn, so that the codes before it in the window are those that the transformer has learnt to use. No
+    keys or values are cached, since the position of a code in the window changes with every step.
 
     Source: Esser et al., Taming Transformers (2021), Section 3.2, "sliding attention window".
     """
@@ -260,13 +248,10 @@ def sample_sliding(
         top = jnp.clip(i - high // 2, 0, rows - high)
         left = jnp.clip(j - wide // 2, 0, columns - wide)
         seen = jax.lax.dynamic_slice(codes, (0, top, left), (codes.shape[0], high, wide))
-        tokens = jnp.concatenate(
-            [transformer.codes + prefix[:, None], seen.reshape(-1, high * wide)[:, :-1]], axis=1
-        )
-        logits = transformer.apply(variables, tokens)
-        logits = jax.lax.dynamic_index_in_dim(
-            logits, (i - top) * wide + j - left, axis=1, keepdims=False
-        )
+        given = seen.reshape(-1, high * wide)[:, :-1]
+        logits = network(jnp.concatenate([network.module.codes + prefix[:, None], given], axis=1))
+        place = (i - top) * wide + j - left
+        logits = jax.lax.dynamic_index_in_dim(logits, place, axis=1, keepdims=False)
         drawn = jax.random.categorical(jax.random.fold_in(key, n), filter_logits(logits, **options))
         return codes.at[:, i, j].set(drawn.astype(jnp.int32))
 

@@ -6,64 +6,38 @@ blocks are those of Ho et al., Denoising Diffusion Probabilistic Models (2020), 
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from typing import Any
+from collections.abc import Mapping
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.nets import codebook
 from jaxgan.nets.conv import Conv, UpConv
+from jaxgan.network import Network
 from jaxgan.options import OptionError
 
-Networks = dict[str, dict[str, Any]]
+Networks = Mapping[str, Network]  # with "encoder", "codebook" and "decoder"
 
 # U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)), PyTorch's: a residual branch starts at a third of its input's variance.
 _init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-@dataclasses.dataclass(frozen=True)
-class Autoencoder:
-    """Encoder, codebook and decoder as one: functions of `networks`, which holds those of the three by these names."""
+def encode(networks: Networks, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Pictures [B, H, W, C] to (latents z, codes int32 [B, h, w], their vectors e), z and e [B, h, w, D]."""
+    z = networks["encoder"](x)
+    return z, *networks["codebook"](z)
 
-    encoder: Encoder
-    decoder: Decoder
 
-    @property
-    def factor(self) -> int:
-        """Pixels of a code's side."""
-        return 2 ** (len(self.encoder.widths) - 1)
+def decode(networks: Networks, indices: jax.Array) -> jax.Array:
+    """Codes [B, h, w] to pictures [B, H, W, C] in [-1, 1]."""
+    e = networks["codebook"](indices, method="lookup")
+    return jnp.clip(networks["decoder"](e), -1.0, 1.0)
 
-    def encode(self, networks: Networks, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Pictures [B, H, W, C] to (latents z, codes int32 [B, h, w], their vectors e), z and e [B, h, w, D]."""
-        z = self.encoder.apply(networks["encoder"], x)
-        vectors = codebook.vectors(networks["codebook"])
-        indices = codebook.nearest(vectors, z)
-        return z, indices, vectors[indices]
 
-    def decode(self, networks: Networks, indices: jax.Array) -> jax.Array:
-        """Codes [B, h, w] to pictures [B, H, W, C] in [-1, 1]."""
-        vectors = codebook.vectors(networks["codebook"])
-        return jnp.clip(self.decoder.apply(networks["decoder"], vectors[indices]), -1.0, 1.0)
-
-    def reconstruct(self, networks: Networks, x: jax.Array) -> jax.Array:
-        """Pictures, encoded and decoded."""
-        return self.decode(networks, self.encode(networks, x)[1])
-
-    def trunk(self, networks: Networks, e: jax.Array) -> jax.Array:
-        """What the decoder's last layer is given for the vectors e."""
-        return self.decoder.apply(networks["decoder"], e, method="trunk")
-
-    def output(
-        self, networks: Networks, trunk: jax.Array, kernel: jax.Array | None = None
-    ) -> jax.Array:
-        """The decoder's last layer, with another kernel if one is given; not clipped."""
-        params = networks["decoder"]["params"]
-        if kernel is not None:
-            params = {**params, "conv_out": {**params["conv_out"], "kernel": kernel}}
-        return self.decoder.apply({"params": params}, trunk, method="output")
+def reconstruct(networks: Networks, x: jax.Array) -> jax.Array:
+    """Pictures, encoded and decoded."""
+    return decode(networks, encode(networks, x)[1])
 
 
 class Encoder(nn.Module):
@@ -86,6 +60,11 @@ class Encoder(nn.Module):
     groups: int = 32
     dtype: jnp.dtype | None = None
 
+    @property
+    def factor(self) -> int:
+        """Side in pixels of the square that a code stands for."""
+        return 2 ** (len(self.widths) - 1)
+
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         options = {"groups": self.groups, "dtype": self.dtype}
@@ -104,10 +83,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Quantised latents [B, h, w, code_dim] to float32 pictures [B, f h, f w, channels]; `output(trunk(z))`.
+    """Quantised latents [B, h, w, code_dim] to float32 pictures [B, f h, f w, channels]: `output(trunk(z))`.
 
-    Its two halves can be called alone, as the adaptive weight looks at the last layer only. Attributes as the
-    encoder's; a level has one residual block more.
+    The two methods can be called by themselves; the adaptive weight needs the last layer only. Attributes are those of
+    the encoder; a level has one more residual block.
     """
 
     widths: tuple[int, ...]
