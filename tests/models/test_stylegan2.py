@@ -299,7 +299,8 @@ def setting(tiny):
 @pytest.mark.parametrize("name", ["critic", "r1", "generator", "path"])
 def test_losses_gradients_and_state_are_those_by_hand(setting, name):
     engine, state, batch = setting
-    turn, key = turn_of(engine.game, name), jax.random.key(3)
+    # With this key 2 real and 1 generated logits are positive, so that the controller's measure is of the reals.
+    turn, key = turn_of(engine.game, name), jax.random.key(5)
     (mover,) = turn.players
 
     def by_hand(params):
@@ -684,6 +685,24 @@ def test_truncation_to_0_makes_the_picture_of_the_mean_style(tiny, played):
     cut = latents.truncate(w, other, 0.25, 1)
     np.testing.assert_array_equal(cut[:, 0], 0.25)
     np.testing.assert_array_equal(cut[:, 1:], 1.0)
+
+
+def test_samples_are_truncated_pictures_of_their_labels(played):
+    engine, state = played
+    key = jax.random.key(4)
+    options = {"truncation": 0.7, "truncation_layers": 2, "noise": "constant"}
+    made = make_output(engine, state, "samples", key, 3, labels, **options)
+    latent_key = jax.random.fold_in(jax.random.fold_in(key, 0), zlib.crc32(b"latent"))
+    z = jax.random.normal(latent_key, (engine.chunk_rows("samples"), 16))[:3]
+    averaged = {**state.variables["generator"], **state.ema["generator"]}
+    generator = nets.Generator(nets.Mapping(16, 3, num_classes=3), nets.Synthesis(8, 3, 64, 16))
+    w = generator.apply(averaged, z, jnp.arange(3), method="style")[:, None]
+    cut = averaged["average"]["style"][None, None] * 0.3 + 0.7 * w
+    w = jnp.concatenate([cut, cut, w, w], axis=1)
+    expected = jnp.clip(generator.apply(averaged, w, "constant", method="paint"), -1, 1)
+    np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-5)
+    options = {**options, "noise": "random"}
+    assert np.abs(make_output(engine, state, "samples", key, 3, labels, **options) - made).max() > 0
 
 
 def test_the_running_mean_of_styles_approaches_their_mean(tiny, played):
