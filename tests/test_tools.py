@@ -1,6 +1,5 @@
-"""Tools: what they are given is checked and completed before they make anything."""
+"""Tools: options and pictures are checked and completed before a tool runs."""
 
-import jax
 import numpy as np
 import pytest
 
@@ -16,7 +15,7 @@ DECLARED = {
 DEFAULTS = {"frames": 8, "psi": 0.7, "loop": True, "space": "w"}
 
 
-def brighten(networks, key, image, mask=None, *, gain, times):
+def brighten(play, image, mask=None, *, gain, times):
     added = 0.0 if mask is None else mask
     return Made(np.stack([image * gain + added] * times), numbers={"gain": gain})
 
@@ -40,11 +39,11 @@ def test_options_come_as_the_type_of_their_default():
 
 
 def test_a_tool_gets_its_pictures_and_all_of_its_options():
-    made = TOOL({}, jax.random.key(0), {"image": PICTURE}, times="3")
+    made = TOOL(None, {"image": PICTURE}, times="3")
     assert made.pictures.shape == (3, 2, 2, 1)
     assert float(made.pictures[0, 0, 0, 0]) == 0.5
     assert made.numbers == {"gain": 2.0}
-    made = TOOL({}, jax.random.key(0), {"image": PICTURE, "mask": 1 + 0 * PICTURE}, gain=1)
+    made = TOOL(None, {"image": PICTURE, "mask": 1 + 0 * PICTURE}, gain=1)
     assert float(made.pictures[0, 0, 0, 0]) == 1.25
 
 
@@ -69,7 +68,7 @@ def test_a_tool_gets_its_pictures_and_all_of_its_options():
 )
 def test_what_it_cannot_take_is_refused_by_a_sentence(pictures, options, text):
     with pytest.raises(ValueError, match=text):
-        TOOL({}, jax.random.key(0), pictures, **options)
+        TOOL(None, pictures, **options)
 
 
 def test_a_tool_without_options_says_that_it_has_none():

@@ -54,6 +54,7 @@ def ada_update(
     target: float | None = None,
     rise_kimg: float = 500.0,
     every: int = 4,
+    images: int | None = None,
 ) -> AdaState:
     """One step of ADA's controller: p rises while the critic overfits and falls while it does not.
 
@@ -74,6 +75,9 @@ def ada_update(
       target: of the measure; None for the paper's, 0.6 for r_t and 0.5 for r_v.
       rise_kimg: thousands of real images in which p can go from 0 to 1.
       every: steps between adjustments.
+      images: real images of the step; None for the batch of `real_logits`. With gradient accumulation, each
+        micro-batch gives those of the whole step, and the mean of the states that the micro-batches return is the
+        step's. Its p is the mean of their adjustments, which differ if their measures lie on both sides of the target.
 
     Returns:
       The next state. No gradient flows into it.
@@ -94,7 +98,9 @@ def ada_update(
             f"rise_kimg is {rise_kimg}; give the thousands of images, above 0, in which p may rise to 1."
         )
     logits = _means(real_logits, "real_logits")
-    batch = logits.shape[0]
+    batch = logits.shape[0] if images is None else images
+    if batch < 1:
+        raise ValueError(f"images is {batch}; a step has 1 or more real images.")
     if validation_logits is None:
         measure = "r_t"
         real, validation, fake = jnp.mean(jnp.sign(logits)), 0.0, 0.0
@@ -107,7 +113,7 @@ def ada_update(
         real = jnp.mean(logits)
         validation = jnp.mean(_means(validation_logits, "validation_logits"))
         fake = jnp.mean(_means(fake_logits, "fake_logits"))
-    # Weighted by the real batch, whatever the sizes of the others, so that all three are means over the same steps.
+    # Weighted by the real images, whatever the sizes of the other batches: all three are means over the same steps.
     state = state._replace(
         real=state.real + batch * real,
         validation=state.validation + batch * validation,
