@@ -1,14 +1,14 @@
-"""The two-player game that most of the canon plays: a critic against a generator.
+"""The two-player game of most classic models: a critic against a generator.
 
 A model file gives the two networks, an objective from `jaxgan.losses`, perhaps a penalty, and its paper's
 hyper-parameters; `two_player` puts them together. In one round the critic moves `critic_steps` times, each time
 on a fresh real batch, then the generator once.
 
-What moves when:
+When state changes:
   - Spectral `u` vectors advance once per critic turn, however often the critic is called in it, and never in the
     generator's turn.
-  - Each network's batch statistics advance in its own turn only. Inside the other's turn it still normalises by
-    the statistics of the batch, but the running ones stand still.
+  - Each network's running batch statistics advance in its own turn only. In the other's turn it also normalises by the
+    statistics of the batch, but its running ones do not change.
 """
 
 from __future__ import annotations

@@ -3,8 +3,8 @@
 Paper: Mao et al. 2017, "Least Squares Generative Adversarial Networks", Eq. 2 with targets 0, 1, 1 and the factor 1/2.
 Reference implementations: xudonmao/LSGAN; at 32x32 POSTECH-CVLab/PyTorch-StudioGAN.
 
-At 32x32 the published runs diverge late (best checkpoint long before the last); `lsgan_cifar10` lets the learning rates
-fall to zero for that reason.
+At 32x32 the published runs diverge late (the best checkpoint is long before the last); `lsgan_cifar10` therefore decays
+the learning rates to zero.
 
 Intended differences: the backbone, as in `jaxgan.models.dcgan`; two critic steps a round, as the published 32x32 runs.
 """

@@ -1,4 +1,4 @@
-"""pix2pix: pictures translated into others, learnt from pairs, by a U-Net against a critic of patches.
+"""pix2pix: a U-Net translates pictures, trained on pairs against a critic of patches.
 
 Paper: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks". Reference implementations:
 phillipi/pix2pix (Torch), the authors', and junyanz/pytorch-CycleGAN-and-pix2pix, theirs for PyTorch.
@@ -6,17 +6,18 @@ phillipi/pix2pix (Torch), the authors', and junyanz/pytorch-CycleGAN-and-pix2pix
     critic     1/2 E[-log D(x, y)] + 1/2 E[-log(1 - D(x, G(x)))]            one logit per patch of x and y side by side
     generator  E[-log D(x, G(x))] + l1_weight * E|y - G(x)|                 x the condition, y the picture
 
-The generator's only noise is the dropout in its decoder, in training and after it. At test time, batch normalisation
-goes by the test batch and not by running means, and that batch is one picture, as in both test programs: so what
-becomes of a picture depends on it and its noise alone. `norm="batch_running"` uses the running means instead, and
-`norm="instance"` treats each picture alone in training as well, as "batch" does if `batch_size=1` (but the critic then
-has no gains); it is the one to take for larger batches, of which single pictures are no samples.
+The generator's only noise is the dropout in its decoder, which is active in training and at test time. At test time,
+batch normalisation uses the statistics of the test batch, not running means, and that batch is one picture, as in both
+test programs. The translation of a picture therefore depends on the picture and its noise only. `norm="batch_running"`
+uses the running means instead. `norm="instance"` normalises each picture by itself in training too, as "batch" does
+with `batch_size=1` (but the critic then has no gains); choose it for larger batches, whose statistics differ from those
+of single pictures.
 
-Intended differences: no normalisation of the bottleneck, as in the code that was released, while the experiments of the
-paper had one, which for a batch of one leaves only zeros of it (its errata). Dropout in the decoder's first three
-layers, as in the paper; the PyTorch code has it in the second to fourth. Convolutions in front of a normalisation have
-no bias (Torch's is set to zero before each move), gains start at 1 and not at N(1, 0.02), and the generator's turn
-draws its dropout anew, where the references move both players on the same translation.
+Intended differences: no normalisation of the bottleneck, as in the released code; the experiments of the paper had one,
+which sets the bottleneck of a batch of one to zero (its errata). Dropout in the decoder's first three layers, as in the
+paper; the PyTorch code has it in the second to fourth. Convolutions in front of a normalisation have no bias (Torch's
+is set to zero before each move), gains start at 1 and not at N(1, 0.02), and the generator's turn draws new dropout,
+where the references move both players on the same translation.
 """
 
 from __future__ import annotations
@@ -28,11 +29,13 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import adversarial, losses
-from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
+from jaxgan import adversarial, losses, turns
+from jaxgan.game import TRANSFORMS, DataSpec, Game, Output, Play, Player, Stage
 from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
+from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
+from jaxgan.schedules import Ramp
 from jaxgan.tools import Made, Tool
 
 NORMS = ("batch", "batch_running", "instance")
@@ -95,139 +98,131 @@ class Options:
 
 def game(options: Options, spec: DataSpec) -> Game:
     _check(options, spec)
-    objective = losses.by_name(options.objective)
-    dtype = adversarial.compute_dtype(options)
-    norm = "instance" if options.norm == "instance" else "batch"
-    downs = options.downs or halvings(spec.shape)
-    generator = UNet(
-        spec.shape[2],
-        options.generator_width,
-        downs,
-        norm,
-        options.dropout,
-        options.skips,
-        dtype=dtype,
-    )
-    critic = PatchCritic(options.critic_width, PATCHES[options.patch], norm, dtype=dtype)
+    return Pix2Pix(options, spec, options.downs or halvings(spec.shape)).game()
 
-    def translate(network, condition, key, train, advance=()):
-        """(pictures, the generator's collections), the dropout being drawn from the key."""
-        rngs = {"dropout": key}
-        return adversarial.apply(
-            generator, network, condition, train=train, advance=advance, rngs=rngs
+
+@dataclasses.dataclass(frozen=True)
+class Pix2Pix:
+    """The losses and outputs of one game."""
+
+    options: Options
+    spec: DataSpec
+    downs: int
+
+    def game(self) -> Game:
+        options, spec = self.options, self.spec
+        generator, critic = self.networks()
+        picture, condition = (jnp.zeros((2, *shape)) for shape in (spec.shape, spec.condition))
+        average = adversarial.average(options)
+        return Game(
+            players={
+                "critic": Player(critic, (self.shown(condition, picture),), optimizer(options)),
+                "generator": Player(generator, (condition,), optimizer(options), average),
+            },
+            stages=self.stages(),
+            outputs={TRANSFORMS: Output(self.transforms, spec.shape, ("condition",))},
+            spec=spec,
+            tools={
+                "translate": Tool(
+                    self.make_translations,
+                    "A picture of any size beside its translations, one for each draw of the dropout.",
+                    {
+                        "samples": Option(1, "translations, each with its own dropout", least=1),
+                        "columns": Option(0, "columns of the grid; 0 for one row", least=0),
+                    },
+                    pictures=("condition",),
+                    channels=spec.condition[2],
+                )
+            },
         )
 
-    def judge(network, condition, picture, advance=()):
-        """(logits [B, h, w], the critic's collections)."""
-        if options.conditional_critic:
-            picture = jnp.concatenate([condition, picture], axis=-1)
-        return adversarial.apply(critic, network, picture, train=True, advance=advance)
+    def networks(self) -> tuple[UNet, PatchCritic]:
+        options, dtype = self.options, adversarial.compute_dtype(self.options)
+        channels, width = self.spec.shape[2], options.generator_width
+        norm = "instance" if options.norm == "instance" else "batch"
+        return (
+            UNet(channels, width, self.downs, norm, options.dropout, options.skips, dtype),
+            PatchCritic(options.critic_width, PATCHES[options.patch], norm, dtype),
+        )
 
-    def critic_loss(params, variables, batch, key):
-        condition, real = (adversarial.decode(batch[name]) for name in ("condition", "image"))
-        network = {"params": params["generator"], **variables["generator"]}
-        fake = jax.lax.stop_gradient(translate(network, condition, key, train=True)[0])
-        # In two passes, each normalised by its own statistics.
-        network = {"params": params["critic"], **variables["critic"]}
-        real_logits, state = judge(network, condition, real, ("batch_stats",))
-        fake_logits, state = judge({**network, **state}, condition, fake, ("batch_stats",))
+    def stages(self) -> tuple[Stage, ...]:
+        options, objective = self.options, losses.by_name(self.options.objective)
         # Halved, "which slows down the rate at which D learns relative to G" (Section 3.3).
-        value = 0.5 * objective.critic(real_logits, fake_logits)
-        metrics = {"real": jnp.mean(real_logits), "fake": jnp.mean(fake_logits)}
-        return Loss(value, {"critic": state}, metrics)
-
-    def generator_loss(params, variables, batch, key):
-        condition, real = (adversarial.decode(batch[name]) for name in ("condition", "image"))
-        network = {"params": params["generator"], **variables["generator"]}
-        fake, state = translate(network, condition, key, train=True, advance=("batch_stats",))
-        network = {"params": params["critic"], **variables["critic"]}
-        logits = judge(network, condition, fake)[0]
-        real_logits = judge(network, condition, real)[0] if objective.compares else None
-        metrics = {
-            "adversarial": objective.generator(logits, real_logits),
-            "l1": jnp.mean(jnp.abs(real - fake)),
-        }
-        value = (
-            options.adversarial_weight * metrics["adversarial"] + options.l1_weight * metrics["l1"]
+        critic = {"adversarial": turns.weighted(0.5, turns.critic_objective(objective))}
+        unweighted = {"adversarial": turns.generator_objective(objective), "l1": l1}
+        weights = {"adversarial": options.adversarial_weight, "l1": options.l1_weight}
+        return turns.alternate(
+            turns.critic_loss(real, fake, critic, passes=2, judge=self.judge),
+            turns.generator_loss(
+                real,
+                fake,
+                {name: turns.weighted(weights[name], term) for name, term in unweighted.items()},
+                judge=self.judge,
+                after=lambda scene: {name: term(scene) for name, term in unweighted.items()},
+            ),
+            options.batch_size,
         )
-        return Loss(value, {"generator": state}, metrics)
 
-    def at_test(network, condition, key):
-        """What becomes of conditions [B, H, W, C] in [-1, 1], each normalised and drawn by itself."""
+    def judge(self, play: Play, critic: Network, pictures, given, purpose: str) -> jax.Array:
+        """The critic's logits [B, h, w]."""
+        del play, purpose
+        return critic(self.shown(given["condition"], pictures))
 
-        def single(condition, index):
-            draw = jax.random.fold_in(key, index)
-            train = options.norm != "batch_running"
-            return translate(network, condition[None], draw, train)[0][0]
+    def shown(self, condition: jax.Array, picture: jax.Array) -> jax.Array:
+        """The critic's input: the channels of both, or the picture only."""
+        if not self.options.conditional_critic:
+            return picture
+        return jnp.concatenate([condition, picture], axis=-1)
 
-        return jax.vmap(single)(condition, jnp.arange(len(condition)))
+    def transforms(self, play: Play) -> jax.Array:
+        """The output: a translation of each condition."""
+        return self.translate(
+            play.networks["generator"], play.batch["condition"], play.rng("dropout")
+        )
 
-    def transform(networks, key, batch):
-        return at_test(networks["generator"], adversarial.decode(batch["condition"]), key)
+    def translate(self, generator: Network, conditions: jax.Array, key: jax.Array) -> jax.Array:
+        """Translates conditions [N, H, W, C] at test time, each with its own dropout and normalised by itself."""
 
-    def make_translations(networks, key, condition, *, samples, columns):
-        condition = fit_channels(condition, spec.condition[2])
-        check_sides(condition.shape, downs)
-        made = jax.jit(at_test)(networks["generator"], np.stack([condition] * samples), key)
-        channels = max(spec.shape[2], spec.condition[2])
+        def single(condition, row):
+            rngs = {"dropout": jax.random.fold_in(key, row)}
+            train = self.options.norm != "batch_running"
+            return generator(condition[None], train=train, rngs=rngs)[0]
+
+        return jax.vmap(single)(conditions, jnp.arange(len(conditions)))
+
+    def make_translations(self, play: Play, condition: np.ndarray, *, samples, columns) -> Made:
+        """The tool: a condition [H, W, 1 or 3] and translations of it."""
+        condition = fit_channels(condition, self.spec.condition[2])
+        check_sides(condition.shape, self.downs)
+        generator, conditions = play.networks["generator"], np.stack([condition] * samples)
+        made = jax.jit(self.translate)(generator, conditions, play.rng("dropout"))
+        channels = max(self.spec.shape[2], self.spec.condition[2])
         shown = [fit_channels(picture, channels) for picture in (condition, *np.asarray(made))]
         return Made(np.stack(shown), columns or len(shown))
 
-    def init(module, channels):
-        def born(key):
-            params_key, dropout_key = jax.random.split(key)
-            rngs = {"params": params_key, "dropout": dropout_key}
-            return module.init(rngs, jnp.zeros((2, *spec.shape[:2], channels)), train=True)
 
-        return born
+def real(play: Play) -> turns.Examples:
+    """The pictures, each with its condition."""
+    return turns.Examples(play.batch["image"], {"condition": play.batch["condition"]})
 
-    seen = spec.shape[2] + (spec.condition[2] if options.conditional_critic else 0)
-    return Game(
-        players={
-            "critic": Player(init(critic, seen), optimizer(options)),
-            "generator": Player(
-                init(generator, spec.condition[2]),
-                optimizer(options),
-                options.ema_half_life_kimg,
-                options.ema_ramp_up or None,
-            ),
-        },
-        stages=(
-            Stage(
-                turns=(
-                    Turn(("critic",), critic_loss),
-                    Turn(("generator",), generator_loss, fresh_batch=False),
-                ),
-                batch_size=options.batch_size,
-            ),
-        ),
-        generate=None,
-        sample_shape=spec.shape,
-        transform=transform,
-        tools={
-            "translate": Tool(
-                make_translations,
-                "A picture of any size beside its translations, one for each draw of the dropout.",
-                {
-                    "samples": Option(1, "translations, each with its own dropout", least=1),
-                    "columns": Option(0, "columns of the grid; 0 for one row", least=0),
-                },
-                pictures=("condition",),
-                channels=spec.condition[2],
-            )
-        },
-    )
+
+def fake(play: Play, generator: Network, real: turns.Examples) -> turns.Examples:
+    """Translations of the conditions of `real`."""
+    rngs = {"dropout": play.rng("dropout")}
+    return turns.Examples(generator(real.given["condition"], rngs=rngs), real.given)
+
+
+def l1(scene: turns.Scene) -> jax.Array:
+    """The mean absolute error of the translations."""
+    return jnp.mean(jnp.abs(scene.real.pictures - scene.fake.pictures))
 
 
 def optimizer(options: Options) -> optax.GradientTransformation:
     """Adam, whose learning rate is constant for `decay_after` rounds and then falls to 0 over `decay_steps`."""
     rate = options.learning_rate
-    schedule = (
-        optax.linear_schedule(rate, 0.0, options.decay_steps, options.decay_after)
-        if options.decay_steps
-        else optax.constant_schedule(rate)
-    )
-    return optax.chain(optax.scale_by_adam(options.beta1, options.beta2), scale_by_round(schedule))
+    if options.decay_steps:
+        rate = Ramp(rate, 0.0, options.decay_steps, options.decay_after, "step")
+    return turns.scheduled(optax.adam, learning_rate=rate, b1=options.beta1, b2=options.beta2)
 
 
 def halvings(shape: tuple[int, ...]) -> int:

@@ -3,7 +3,7 @@
 Paper: Arjovsky, Chintala and Bottou 2017, "Wasserstein GAN", Algorithm 1: RMSProp at 5e-5, five critic steps, weights
 clipped to [-0.01, 0.01]. Reference implementation: martinarjovsky/WassersteinGAN.
 
-Only kernels are clipped: the scales of batch normalisation are no weights of the function whose slope is to be bounded.
+Only kernels are clipped, not the scales and biases of batch normalisation.
 
 Intended differences: the backbone, as in `jaxgan.models.dcgan` (a multi-layer perceptron for points, without batch
 normalisation); five critic steps throughout, not 100 at the start.

@@ -3,8 +3,8 @@
 Paper: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", Algorithm 1 and Eq. 3.
 Reference implementation: igul222/improved_wgan_training, gan_cifar_resnet.py.
 
-The critic has no batch normalisation: the penalty is on the gradient at each sample, and batch statistics would couple
-samples.
+The critic has no batch normalisation: the penalty is on the gradient at each sample, which batch statistics would make
+a function of the other samples.
 
 Intended differences: unconditional by default (the reference ships an auxiliary classifier). Convolutions in front of
 batch normalisation have no bias.
