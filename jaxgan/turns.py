@@ -156,9 +156,7 @@ def lazy(
     """
 
     def loss(play: Play) -> Loss:
-        scene = Scene(
-            play, _bound(judge, play, play.networks["critic"]), real(play), Examples(None)
-        )
+        scene = Scene(play, _bound(judge, play, play.networks[player]), real(play), Examples(None))
         value = term(scene)
         return Loss(every * value, {"penalty": value})
 
@@ -367,7 +365,7 @@ def scheduled(make: Callable[..., optax.GradientTransformation], **numbers: Sche
     return optax.GradientTransformationExtraArgs(start.init, update)
 
 
-def scale_by_clock(schedule: Schedule | optax.Schedule, unit: str = "step"):
+def scale_by_clock(schedule: optax.Schedule, unit: str = "step"):
     """Scales updates by -schedule(step), where `step` is the round and not the number of this player's moves.
 
     A critic that moves five times a round then follows the same schedule as its generator.
