@@ -116,7 +116,7 @@ def critic_loss(
         if passes == 1:
             pictures = concatenate(reals.pictures, fakes.pictures)
             both = scene.judge(pictures, concatenate(dict(reals.given), dict(fakes.given)), "both")
-            scene.real_output, scene.fake_output = halves(both)
+            scene.real_output, scene.fake_output = split(both, _rows(reals.pictures))
         means = {"real": mean_logit(scene.real_output), "fake": mean_logit(scene.fake_output)}
         means["gap"] = means["real"] - means["fake"]
         scene.judge = _bound(judge, play, critic.frozen)
@@ -415,12 +415,13 @@ def concatenate(a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
 
 
-def halves(tree: PyTree) -> tuple[PyTree, PyTree]:
-    """The first and the second half of the batch, leaf by leaf."""
-    return (
-        jax.tree.map(lambda x: jnp.split(x, 2)[0], tree),
-        jax.tree.map(lambda x: jnp.split(x, 2)[1], tree),
-    )
+def split(tree: PyTree, rows: int) -> tuple[PyTree, PyTree]:
+    """The first `rows` examples of the batch and the others, leaf by leaf."""
+    return jax.tree.map(lambda x: x[:rows], tree), jax.tree.map(lambda x: x[rows:], tree)
+
+
+def _rows(tree: PyTree) -> int:
+    return len(jax.tree.leaves(tree)[0])
 
 
 def mean_logit(output: CriticOutput) -> jax.Array:
