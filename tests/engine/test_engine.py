@@ -24,11 +24,13 @@ from engine.small import (
     same,
 )
 
-from jaxgan import draws, train
+from jaxgan import draws
 from jaxgan.data import ArraySource
+from jaxgan.data.pipeline import Pipeline
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Game, Loss, Output, Player, Stage, Turn
+from jaxgan.game import DataSpec, Loss, Output, Player, Stage, Turn
 from jaxgan.schedules import Ema
+from jaxgan.train.loop import Options, _Run
 
 
 def weights(state):
@@ -206,31 +208,21 @@ def test_resume_is_bit_exact_before_at_and_in_the_middle_of_the_second_stage():
 
 
 def test_stages_have_their_own_data_order(tmp_path):
-    """The batches of each round, kept in the state by the loss."""
-
-    def loss(play):
-        critic = play.moving("critic")
-        shown = jnp.sort(play.batch["image"][:, 0])
-        batches = critic["seen"]["batches"].at[play.clock.step].set(shown)
-        critic.set(seen={"batches": batches})
-        return Loss(critic() * 0.0)
-
-    source = ArraySource(np.arange(64, dtype=np.float32)[:, None] + np.zeros(2, np.float32))
-    player = number(collections={"seen": {"batches": jnp.zeros((4, 8))}})
-    stage = Stage((Turn(("critic",), loss),), 8)
-    game = Game(
-        {"critic": player},
-        (dataclasses.replace(stage, until=2), stage),
-        {"samples": Output(lambda play: jnp.zeros((play.num, 2)), (2,))},
-        source.spec,
-    )
-    options = train.Options(steps=4, devices=1, sample_every=100, grid=4)
-    state = train.train(game, source, tmp_path, options, say=lambda line: None).state
-    seen = np.asarray(state.variables["critic"]["seen"]["batches"])
-    assert (np.diff(seen) > 0).all()  # eight examples each time
-    assert len(set(seen[:2].ravel())) == len(set(seen[2:].ravel())) == 16  # of one epoch each
-    assert not (seen[0] == seen[2]).all()
-    assert not (seen[1] == seen[3]).all()
+    """As the training loop opens them: another order of the same examples, from the start of the stage on."""
+    source = ArraySource(np.arange(64, dtype=np.float32)[:, None])
+    stage = Stage((Turn(("critic",), adds_mean()),), 8)
+    game = make_game({"critic": number()}, (dataclasses.replace(stage, until=2), stage))
+    run = _Run(Engine(game), source, tmp_path, Options(), 0, {}, None, None)
+    orders = []
+    for step in (0, 2, 3):
+        run.open_stage(step)
+        orders.append(next(run.batches)["image"][:, 0].tolist())
+    run.close_batches()
+    assert len(set(orders[1] + orders[2])) == 16  # one epoch of the second stage
+    assert sorted(orders[0]) != sorted(orders[1])
+    np.testing.assert_array_equal(
+        orders[1], Pipeline(source, 1).batch(0, 8)["image"][:, 0]
+    )  # the run's seed and the number of the stage
 
 
 # Keys -----------------------------------------------------------------------------------------------------
@@ -580,7 +572,7 @@ def test_a_play_can_be_made_by_hand():
     engine = Engine(game)
     state, batch = engine.init(), next(normal(16))
     made = engine.play(state, batch, jax.random.key(0))
-    value, metrics = game.stages[0].turns[0].loss(made)
+    value, metrics = game.stages[0].turns[0].loss(made)  # the state before the round
     assert (made.num, made.batch_size) == (16, 16)
     assert metrics.keys() == {"mean"}
     _, found = engine.round(state, 0, iter([batch]))
