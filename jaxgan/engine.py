@@ -228,7 +228,9 @@ class Engine:
     def _enter(self, index: int, stage: Stage):
         def enter(state, batch, run_key):
             play = self.play(state, batch, purpose_key(run_key, "enter", state.step))
-            return stage.enter(state, play)
+            entered = stage.enter(state, play)
+            _check_alike(f"entering stage {index}", "", state, entered, ("before", "after it"))
+            return entered
 
         return self._program(
             (index, "enter"),
@@ -586,7 +588,7 @@ def _state_after(turn: Turn, play: Play) -> tuple[dict[str, Collections], dict[s
     advanced, assigned = {}, {}
     for name, moving in play.moved.items():
         before = play.networks[name].state
-        for collection, tree in moving.state.items():
+        for collection, tree in {**moving.state, **moving.assigned}.items():
             if collection not in before:
                 known = ", ".join(before) or "none"
                 raise ValueError(
@@ -605,7 +607,13 @@ def _state_after(turn: Turn, play: Play) -> tuple[dict[str, Collections], dict[s
     return advanced, assigned
 
 
-def _check_alike(where: str, collection: str, before: PyTree, after: PyTree) -> None:
+def _check_alike(
+    where: str,
+    collection: str,
+    before: PyTree,
+    after: PyTree,
+    when: tuple[str, str] = ("before the loss", "after it"),
+) -> None:
     """Raises, while tracing, for state that changes its structure, a shape or a dtype."""
 
     def leaves(tree):
@@ -624,7 +632,7 @@ def _check_alike(where: str, collection: str, before: PyTree, after: PyTree) -> 
             was, now = (_described(kinds.get(path)) for kinds in (old, new))
             name = "/".join(filter(None, (collection, path)))
             raise ValueError(
-                f"{where}: '{name}' is {was} before the loss and {now} after it; state keeps its structure, shapes and"
+                f"{where}: '{name}' is {was} {when[0]} and {now} {when[1]}; state keeps its structure, shapes and"
                 " dtypes."
             )
 

@@ -120,7 +120,8 @@ class Player:
         this player's own moves (see `jaxgan.turns`). None for a player that never moves.
       average: (clock, kimg of a round) -> decay of the average of its parameters and batch statistics, such as
         `schedules.Ema`; None keeps no average.
-      collections: state of the player beside the module's own: a mapping, or a function of a key.
+      collections: state of the player beside the module's own: {collection: dictionary of arrays}, or a function of a
+        key that returns one.
       score: (network, input, label or None) -> output in evaluation mode, for analyses of the network as a function of
         its input; None for players that are not such a function.
     """

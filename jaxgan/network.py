@@ -102,15 +102,15 @@ def batch_statistics(network: Network, *args, **kwargs) -> PyTree:
     from r = 1 that is (1 - m) s and m + (1 - m) s, which give m and s.
 
     Args:
-      network: in its present state.
+      network: in its present state, of which `u` vectors do not iterate.
       *args, **kwargs: of the call whose statistics are wanted.
     """
 
     def updated(fill: float) -> PyTree:
         start = jax.tree.map(lambda x: jax.numpy.full_like(x, fill), network[BATCH_STATS])
-        moving = Moving(network.module, {**network.variables, BATCH_STATS: start})
-        moving(*args, **kwargs)
-        return moving[BATCH_STATS]
+        return network.replace(batch_stats=start)._apply((BATCH_STATS,), args, kwargs)[1][
+            BATCH_STATS
+        ]
 
     return separate_momentum(updated(0.0), updated(1.0))
 

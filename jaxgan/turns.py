@@ -116,7 +116,7 @@ def critic_loss(
         if passes == 1:
             pictures = concatenate(reals.pictures, fakes.pictures)
             both = scene.judge(pictures, concatenate(dict(reals.given), dict(fakes.given)), "both")
-            scene.real_output, scene.fake_output = halves(both)
+            scene.real_output, scene.fake_output = split(both, _rows(reals.pictures))
         means = {"real": mean_logit(scene.real_output), "fake": mean_logit(scene.fake_output)}
         means["gap"] = means["real"] - means["fake"]
         scene.judge = _bound(judge, play, critic.frozen)
@@ -156,9 +156,7 @@ def lazy(
     """
 
     def loss(play: Play) -> Loss:
-        scene = Scene(
-            play, _bound(judge, play, play.networks["critic"]), real(play), Examples(None)
-        )
+        scene = Scene(play, _bound(judge, play, play.networks[player]), real(play), Examples(None))
         value = term(scene)
         return Loss(every * value, {"penalty": value})
 
@@ -367,7 +365,7 @@ def scheduled(make: Callable[..., optax.GradientTransformation], **numbers: Sche
     return optax.GradientTransformationExtraArgs(start.init, update)
 
 
-def scale_by_clock(schedule: Schedule | optax.Schedule, unit: str = "step"):
+def scale_by_clock(schedule: optax.Schedule, unit: str = "step"):
     """Scales updates by -schedule(step), where `step` is the round and not the number of this player's moves.
 
     A critic that moves five times a round then follows the same schedule as its generator.
@@ -417,12 +415,13 @@ def concatenate(a: PyTree, b: PyTree) -> PyTree:
     return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
 
 
-def halves(tree: PyTree) -> tuple[PyTree, PyTree]:
-    """The first and the second half of the batch, leaf by leaf."""
-    return (
-        jax.tree.map(lambda x: jnp.split(x, 2)[0], tree),
-        jax.tree.map(lambda x: jnp.split(x, 2)[1], tree),
-    )
+def split(tree: PyTree, rows: int) -> tuple[PyTree, PyTree]:
+    """The first `rows` examples of the batch and the others, leaf by leaf."""
+    return jax.tree.map(lambda x: x[:rows], tree), jax.tree.map(lambda x: x[rows:], tree)
+
+
+def _rows(tree: PyTree) -> int:
+    return len(jax.tree.leaves(tree)[0])
 
 
 def mean_logit(output: CriticOutput) -> jax.Array:
