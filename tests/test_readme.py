@@ -90,7 +90,9 @@ def test_extras_exist():
 def test_tables_list_every_config_and_nothing_else():
     of_a_model = rf"`((?:{'|'.join(models.names())})_\w+)`"
     listed = set(re.findall(of_a_model, "\n".join(TABLES))) - set(models.names())
-    assert sorted(listed) == sorted(config.names())
+    missing, extra = set(config.names()) - listed, listed - set(config.names())
+    assert not missing, f"add a row for {', '.join(sorted(missing))} to a table of the README"
+    assert not extra, f"there is no config for the README's {', '.join(sorted(extra))}"
 
 
 def test_published_scores_are_those_of_the_configs():

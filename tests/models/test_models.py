@@ -59,7 +59,7 @@ GOLDEN = {
 }
 for _name in models.names():
     if importlib.util.find_spec(f"models.test_{_name}"):
-        GOLDEN |= importlib.import_module(f"models.test_{_name}").GOLDEN
+        GOLDEN |= getattr(importlib.import_module(f"models.test_{_name}"), "GOLDEN", {})
 
 
 def make(name, spec, changes=()):
