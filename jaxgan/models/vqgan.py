@@ -102,10 +102,8 @@ def game(options: Options, spec: DataSpec) -> Game:
     procedure = Procedure(options, _grid(encoder, spec))
     _check(options, spec, procedure.grid)
     if "perceptual" in players:
-        seen, images = (
-            players["perceptual"].module,
-            jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32),
-        )
+        seen = players["perceptual"].module
+        images = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
         jax.eval_shape(seen.distance, seen.shapes, images, images)  # raises for too small pictures
     needs = ("label",) if options.conditional else ()
     sampling = Checked(SAMPLING, check_sampling)
