@@ -4,7 +4,7 @@
 
 What is computed from a replicated key is replicated: each device would draw the latents of the whole batch, and compute
 on with all of them. These functions draw the same numbers from the same key, and state that their first axis counts
-examples: where a mesh is in use, each device draws its own rows only. `jaxgan.game.Engine` puts its mesh in use while
+examples: where a mesh is in use, each device draws its own rows only. `jaxgan.engine.Engine` puts its mesh in use while
 it traces a turn. Without a mesh these functions are those of `jax.random`.
 
 The numbers do not depend on the devices: JAX's generator makes each from its position alone.

@@ -142,17 +142,17 @@ class Options:
 
 def game(options: Options, spec: DataSpec) -> Game:
     check(options)
-    modules = _modules(options, spec)
-    encoder, transformer = modules["encoder"], modules["transformer"]
-    grid = tuple(side // encoder.factor for side in spec.shape[:2])
-    _check(options, spec, grid)
-    if "perceptual" in modules:
-        seen, images = modules["perceptual"], jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
+    players = _players(options, spec)
+    encoder, transformer = players["encoder"].module, players["transformer"].module
+    procedure = Procedure(options, _grid(encoder, spec))
+    _check(options, spec, procedure.grid)
+    if "perceptual" in players:
+        seen = players["perceptual"].module
+        images = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
         jax.eval_shape(seen.distance, seen.shapes, images, images)  # raises for too small pictures
-    procedure = Procedure(options, grid)
     needs = ("label",) if options.conditional else ()
     return Game(
-        players=_players(options, spec, modules, grid),
+        players=players,
         stages=_stages(options, procedure),
         outputs={
             "samples": Output(procedure.samples, spec.shape, needs, SAMPLING),
@@ -318,8 +318,7 @@ def adaptive_weight(
     return jnp.minimum(reconstruction / (deception + delta), limit)
 
 
-def _modules(options: Options, spec: DataSpec) -> dict:
-    """The module of each player."""
+def _players(options: Options, spec: DataSpec) -> dict[str, Player]:
     dtype = adversarial.compute_dtype(options)
     classes = adversarial.classes(options, spec)
     widths, attention = levels(
@@ -331,62 +330,56 @@ def _modules(options: Options, spec: DataSpec) -> dict:
     )
     shape = {"widths": widths, "attention": attention, "blocks": options.blocks}
     shape |= {"latent_channels": options.latent_channels, "groups": options.groups, "dtype": dtype}
-    modules = {
-        "encoder": Encoder(**shape, code_dim=options.code_dim),
-        "codebook": Codebook(options.codes, options.code_dim, options.codebook == "ema"),
-        "decoder": Decoder(**shape, channels=spec.shape[2]),
-        "critic": PatchCritic(options.critic_width, options.critic_layers, dtype=dtype),
-        "transformer": Transformer(
-            codes=options.codes,
-            prefixes=classes or 1,
-            context=options.context,
-            layers=options.layers,
-            heads=options.heads,
-            width=options.width,
-            dropout=options.dropout,
-            dtype=dtype,
-        ),
-    }
-    if options.perceptual != "none":
-        modules["perceptual"] = perceptual.by_name(options.perceptual, options.perceptual_file)
-    return modules
+    encoder = Encoder(**shape, code_dim=options.code_dim)
+    decoder = Decoder(**shape, channels=spec.shape[2])
+    averaged = options.codebook == "ema"
+    book = Codebook(options.codes, options.code_dim, averaged)
+    critic = PatchCritic(options.critic_width, options.critic_layers, dtype=dtype)
 
+    def score(network, x, label):
+        return network(x, train=False)
 
-def _players(options: Options, spec: DataSpec, modules: dict, grid: tuple[int, int]):
-    picture, latent = jnp.zeros((1, *spec.shape)), jnp.zeros((1, *grid, options.code_dim))
     rate = options.learning_rate_per_image * options.batch_size
     adam = optax.adam(rate, options.beta1, options.beta2)
+    picture = jnp.zeros((1, *spec.shape))
+    latent = jnp.zeros((1, *_grid(encoder, spec), options.code_dim))
     players = {
-        "encoder": Player(modules["encoder"], (picture,), adam),
-        "codebook": Player(
-            modules["codebook"], (latent,), None if options.codebook == "ema" else adam
-        ),
-        "decoder": Player(modules["decoder"], (latent,), adam),
-        "critic": Player(
-            modules["critic"],
-            (picture,),
-            adam,
-            score=lambda network, x, label: network(x, train=False),
-        ),
-        "transformer": Player(
-            modules["transformer"],
-            (jnp.zeros((1, 1), jnp.int32),),
-            _transformer_optimizer(options),
-            adversarial.average(options),
-        ),
+        "encoder": Player(encoder, (picture,), adam),
+        "codebook": Player(book, (latent,), None if averaged else adam),
+        "decoder": Player(decoder, (latent,), adam),
+        "critic": Player(critic, (picture,), adam, score=score),
+        "transformer": _transformer(options, classes, dtype),
     }
-    if "perceptual" in modules:
-        players["perceptual"] = Player(modules["perceptual"], ())
+    if options.perceptual != "none":
+        seen = perceptual.by_name(options.perceptual, options.perceptual_file)
+        players["perceptual"] = Player(seen, ())
     return players
 
 
-def _transformer_optimizer(options: Options) -> optax.GradientTransformation:
+def _transformer(options: Options, classes: int | None, dtype: jnp.dtype) -> Player:
+    """Its optimiser is AdamW, with weight decay of the matrices: neither biases, gains nor embeddings."""
+    module = Transformer(
+        codes=options.codes,
+        prefixes=classes or 1,
+        context=options.context,
+        layers=options.layers,
+        heads=options.heads,
+        width=options.width,
+        dropout=options.dropout,
+        dtype=dtype,
+    )
+
     def matrices(params):
-        """Weights of linear layers; neither biases, gains nor embeddings."""
         return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key == "kernel", params)
 
     rate = options.transformer_learning_rate_per_image * options.transformer_batch_size
-    return optax.adamw(rate, 0.9, 0.95, weight_decay=options.weight_decay, mask=matrices)
+    adam = optax.adamw(rate, 0.9, 0.95, weight_decay=options.weight_decay, mask=matrices)
+    return Player(module, (jnp.zeros((1, 1), jnp.int32),), adam, adversarial.average(options))
+
+
+def _grid(encoder: Encoder, spec: DataSpec) -> tuple[int, int]:
+    """Rows and columns of the codes of a picture."""
+    return spec.shape[0] // encoder.factor, spec.shape[1] // encoder.factor
 
 
 def _stages(options: Options, procedure: Procedure) -> tuple[Stage, ...]:
