@@ -181,6 +181,19 @@ def test_batch_normalisation_is_of_one_batch_or_of_each_half(passes):
     assert far(play.moved["critic"]["batch_stats"], new["batch_stats"])[0] < 1e-6
 
 
+def test_a_term_that_judges_again_leaves_batch_statistics_alone():
+    def again(scene):
+        return turns.mean_logit(scene.judge(3 * X, {"label": LABEL})) + turns.r1(scene)
+
+    module = NormalisedCritic()
+    found = []
+    for terms in (HINGE, {**HINGE, "again": again}):
+        play = a_play(critic=init(module, X, LABEL), modules=(module, Generator()))
+        turns.critic_loss(real, fake, terms)(play)
+        found.append(play.moved["critic"].variables)
+    assert same(*found)
+
+
 def test_the_generators_loss_moves_its_own_statistics_and_nothing_of_the_critic():
     play = a_play()
     terms = {"adversarial": turns.generator_objective(losses.hinge), "two": lambda scene: 2.0}
