@@ -451,7 +451,7 @@ class Engine:
         """
         for start, made, _ in self._chunks(state, output, key, num, given, ema, None, (), options):
             everywhere = self.cached(
-                "gather", lambda: jax.jit(lambda x: x, out_shardings=self.replicated)
+                ("gather", output), lambda: jax.jit(lambda x: x, out_shardings=self.replicated)
             )
             yield np.asarray(everywhere(made))[: num - start]
 
