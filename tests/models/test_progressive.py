@@ -481,8 +481,8 @@ def test_the_papers_hyper_parameters():
         "latent_dim": 512,
         "channel_base": 16_384,  # 512 channels up to 32 pixels, 16 at 1024: Table 2
         "channel_max": 512,
-        "batch_size": "16,256:14,512:6,1024:3",
-        "learning_rate": "0.001",
+        "batch_size": ((4, 16), (256, 14), (512, 6), (1024, 3)),
+        "learning_rate": 0.001,
         "fade_kimg": 800.0,
         "stable_kimg": 800.0,
         "critic_steps": 1,
