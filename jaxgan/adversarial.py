@@ -124,28 +124,13 @@ def two_player(
       passes: see `turns.critic_loss`; 2 for a critic with batch normalisation (DCGAN).
       project_critic: a last transformation of the critic's updates (weight clipping).
     """
-    objective = losses.by_name(objective)
-    real, fake = examples(options, spec, objective.compares)
-    terms = {"adversarial": turns.critic_objective(objective)}
-    if penalty is not None:
-        terms["penalty"] = penalty
-    critic_loss = turns.critic_loss(real, partial(fake, 1), terms, passes=passes, judge=judge)
-    generator_loss = turns.generator_loss(
-        real,
-        partial(fake, options.generator_batch_multiple),
-        {"adversarial": turns.generator_objective(objective)},
-        judge=judge,
-    )
+    critic_loss, generator_loss = _losses(options, spec, objective, penalty, passes)
     critic_optimizer = optimizer(options, options.critic_learning_rate)
     if project_critic is not None:
         critic_optimizer = optax.chain(critic_optimizer, project_critic)
     num_classes = classes(options, spec)
     label = None if num_classes is None else jnp.zeros((2,), jnp.int32)
-
-    def samples(play: Play) -> jax.Array:
-        latent = turns.latents(play, play.num, options.latent_dim)
-        return play.networks["generator"](latent, play.batch.get("label"), train=False)
-
+    given = () if num_classes is None else ("label",)
     return Game(
         players={
             "critic": Player(
@@ -162,9 +147,32 @@ def two_player(
         stages=turns.alternate(
             critic_loss, generator_loss, options.batch_size, options.critic_steps
         ),
-        outputs={"samples": Output(samples, spec.shape, () if num_classes is None else ("label",))},
+        outputs={"samples": Output(partial(_samples, options.latent_dim), spec.shape, given)},
         spec=spec,
     )
+
+
+def _losses(options: Options, spec: DataSpec, name: str, penalty: turns.Term | None, passes: int):
+    """(critic's loss, generator's loss) with the objective of that name; see `two_player`."""
+    objective = losses.by_name(name)
+    real, fake = examples(options, spec, objective.compares)
+    terms = {"adversarial": turns.critic_objective(objective)}
+    if penalty is not None:
+        terms["penalty"] = penalty
+    critic_loss = turns.critic_loss(real, partial(fake, 1), terms, passes=passes, judge=judge)
+    generator_loss = turns.generator_loss(
+        real,
+        partial(fake, options.generator_batch_multiple),
+        {"adversarial": turns.generator_objective(objective)},
+        judge=judge,
+    )
+    return critic_loss, generator_loss
+
+
+def _samples(latent_dim: int, play: Play) -> jax.Array:
+    """The generator's samples in evaluation: [play.num, *spec.shape]."""
+    latent = turns.latents(play, play.num, latent_dim)
+    return play.networks["generator"](latent, play.batch.get("label"), train=False)
 
 
 def examples(options: Options, spec: DataSpec, compares: bool):
