@@ -124,18 +124,7 @@ def two_player(
       passes: see `turns.critic_loss`; 2 for a critic with batch normalisation (DCGAN).
       project_critic: a last transformation of the critic's updates (weight clipping).
     """
-    objective = losses.by_name(objective)
-    real, fake = examples(options, spec, objective.compares)
-    terms = {"adversarial": turns.critic_objective(objective)}
-    if penalty is not None:
-        terms["penalty"] = penalty
-    critic_loss = turns.critic_loss(real, partial(fake, 1), terms, passes=passes, judge=judge)
-    generator_loss = turns.generator_loss(
-        real,
-        partial(fake, options.generator_batch_multiple),
-        {"adversarial": turns.generator_objective(objective)},
-        judge=judge,
-    )
+    critic_loss, generator_loss = _losses(options, spec, objective, penalty, passes)
     critic_optimizer = optimizer(options, options.critic_learning_rate)
     if project_critic is not None:
         critic_optimizer = optax.chain(critic_optimizer, project_critic)
@@ -161,6 +150,23 @@ def two_player(
         outputs={SAMPLES: Output(partial(samples, options), spec.shape, needs)},
         spec=spec,
     )
+
+
+def _losses(options: Options, spec: DataSpec, name: str, penalty: turns.Term | None, passes: int):
+    """(critic's loss, generator's loss) with the objective of that name; see `two_player`."""
+    objective = losses.by_name(name)
+    real, fake = examples(options, spec, objective.compares)
+    terms = {"adversarial": turns.critic_objective(objective)}
+    if penalty is not None:
+        terms["penalty"] = penalty
+    critic_loss = turns.critic_loss(real, partial(fake, 1), terms, passes=passes, judge=judge)
+    generator_loss = turns.generator_loss(
+        real,
+        partial(fake, options.generator_batch_multiple),
+        {"adversarial": turns.generator_objective(objective)},
+        judge=judge,
+    )
+    return critic_loss, generator_loss
 
 
 def examples(options: Options, spec: DataSpec, compares: bool):
