@@ -101,6 +101,8 @@ def ada_update(
     batch = logits.shape[0] if images is None else images
     if batch < 1:
         raise ValueError(f"images is {batch}; a step has 1 or more real images.")
+    validation: float | jax.Array
+    fake: float | jax.Array
     if validation_logits is None:
         measure = "r_t"
         real, validation, fake = jnp.mean(jnp.sign(logits)), 0.0, 0.0

@@ -157,7 +157,7 @@ def collapse(
         for name, (a, b) in judged.items()
     }
     level = alpha / 2 / max(1, 2 * len(found))
-    sure, narrow = [], []
+    sure, narrow = list[str](), list[str]()
     for name, class_ in found.items():
         low = [class_[s] for s in ("spread", "rank") if class_[f"{s}_p"] < level and class_[s] < 1]
         if low:

@@ -97,7 +97,7 @@ def statistics_drift(running: Statistics, fresh: Sequence[Statistics]) -> Diagno
 
 def _layer(running, fresh) -> tuple[float, float, float, float]:
     means, variances = (np.stack(part).astype(np.float64) for part in zip(*fresh, strict=True))
-    ours = _deviation(*running, means.mean(axis=0), variances.mean(axis=0))
+    ours = _deviation(running[0], running[1], means.mean(axis=0), variances.mean(axis=0))
     others = len(fresh) - 1
     batches = [
         _deviation(

@@ -4,7 +4,7 @@ The Fréchet distance of a generator that copies its training set is as good as 
 the copies away is a held-out set: examples of the same kind that the generator never saw.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -178,7 +178,7 @@ def memorisation(
     distance, index = found.distance[:, 0], found.index[:, 0]
     inner = nearest(train, train, themselves=True)
     within = inner.distance[:, 0]
-    numbers = {
+    numbers: dict[str, Any] = {
         "num_train": len(train),
         "num_fake": len(fake),
         "num_held_out": 0 if held_out is None else len(held_out),
@@ -195,7 +195,7 @@ def memorisation(
         reference, independent = seen.distance[:, 0], len(held_out)
         reference_authentic = float(authentic(reference, seen.index[:, 0], within).mean())
         where = cells(train, fake, held_out, num=num_cells, seed=seed)
-        c_t = data_copying(distance, reference, *where[1:])
+        c_t = data_copying(distance, reference, where[1], where[2])
         numbers["c_t"] = None if np.isnan(c_t) else c_t  # JSON has no NaN
         numbers["c_t_one_cell"] = mann_whitney_z(distance, reference)
     numbers["reference_median_distance"] = float(np.median(reference))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -105,7 +105,7 @@ def networks(
             MLPCritic(width, options.depth, options.leak, kernel_norm, dtype),
         )
     if len(spec.shape) != 3 or spec.shape[0] != spec.shape[1]:
-        fixes = [{"architecture": "mlp"}]
+        fixes: list[dict[str, Any]] = [{"architecture": "mlp"}]
         if len(spec.shape) == 3:
             fixes.append({"data.resolution": min(spec.shape[:2])})
         raise OptionError(

@@ -10,6 +10,7 @@ subtracted again, and its gradient is zero but for rounding, which Adam would tu
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -40,7 +41,11 @@ class GeneratorBlock(nn.Module):
                 BatchNorm(self.num_classes, dtype=self.dtype, name=name)(x, label, train)
             )
 
-        conv = {"use_bias": False, "kernel_init": glorot_relu, "dtype": self.dtype}
+        conv: dict[str, Any] = {
+            "use_bias": False,
+            "kernel_init": glorot_relu,
+            "dtype": self.dtype,
+        }
         y = UpConv(self.features, (3, 3), **conv, name="conv0")(norm(x, "norm0"))
         y = Conv(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
         shortcut = Conv(

@@ -285,6 +285,7 @@ class Ladder:
             image = (
                 refined() if level is None else jax.lax.cond(n <= level, refined, lambda x=image: x)
             )
+        assert image is not None, "there is a scale to apply, or an image"
         return image
 
     def reconstruct(self, networks: Networks, level: jax.Array) -> jax.Array:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -67,7 +68,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        options = {"groups": self.groups, "dtype": self.dtype}
+        options: dict[str, Any] = {"groups": self.groups, "dtype": self.dtype}
         x = _conv(self.widths[0], "conv_in", self.dtype)(x.astype(self.dtype or x.dtype))
         for level, width in enumerate(self.widths):
             for i in range(self.blocks):
@@ -132,7 +133,7 @@ class DecoderTrunk(nn.Module):
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        options = {"groups": self.groups, "dtype": self.dtype}
+        options: dict[str, Any] = {"groups": self.groups, "dtype": self.dtype}
         z = z.astype(self.dtype or z.dtype)
         x = _conv(self.latent_channels, "post_quant", self.dtype, 1)(z)
         x = _middle(_conv(self.widths[-1], "conv_in", self.dtype)(x), options)
@@ -143,8 +144,14 @@ class DecoderTrunk(nn.Module):
                 if self.attention[level]:
                     x = AttentionBlock(**options, name=f"level{level}_attention{i}")(x)
             if level > 0:
-                conv = {"kernel_init": _init, "dtype": self.dtype}
-                x = UpConv(width, (3, 3), **conv, name=f"level{level}_upsample")(x)
+                conv = UpConv(
+                    width,
+                    (3, 3),
+                    kernel_init=_init,
+                    dtype=self.dtype,
+                    name=f"level{level}_upsample",
+                )
+                x = conv(x)
         return nn.swish(GroupNorm(**options, name="norm_out")(x))
 
 
