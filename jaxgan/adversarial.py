@@ -23,7 +23,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import draws, losses, turns
-from jaxgan.game import DataSpec, Game, Output, Play, Player
+from jaxgan.game import SAMPLES, DataSpec, Game, Output, Play, Player
 from jaxgan.network import Network
 from jaxgan.options import OptionError, option
 from jaxgan.schedules import Ema
@@ -156,11 +156,7 @@ def two_player(
         critic_optimizer = optax.chain(critic_optimizer, project_critic)
     num_classes = classes(options, spec)
     label = None if num_classes is None else jnp.zeros((2,), jnp.int32)
-
-    def samples(play: Play) -> jax.Array:
-        latent = turns.latents(play, play.num, options.latent_dim)
-        return play.networks["generator"](latent, play.batch.get("label"), train=False)
-
+    needs = () if num_classes is None else ("label",)
     return Game(
         players={
             "critic": Player(
@@ -177,7 +173,7 @@ def two_player(
         stages=turns.alternate(
             critic_loss, generator_loss, options.batch_size, options.critic_steps
         ),
-        outputs={"samples": Output(samples, spec.shape, () if num_classes is None else ("label",))},
+        outputs={SAMPLES: Output(partial(samples, options), spec.shape, needs)},
         spec=spec,
     )
 
@@ -207,6 +203,12 @@ def examples(options: Options, spec: DataSpec, compares: bool):
         return turns.Examples(pictures, {} if label is None else {"label": label})
 
     return real, fake
+
+
+def samples(options: Options, play: Play) -> jax.Array:
+    """The generator's output in evaluation mode, of the labels that are given."""
+    latent = turns.latents(play, play.num, options.latent_dim)
+    return play.networks["generator"](latent, play.batch.get("label"), train=False)
 
 
 def judge(play: Play, critic: Network, pictures, given, purpose: str):

@@ -103,7 +103,7 @@ def game(options: Options, spec: DataSpec) -> Game:
 
 @dataclasses.dataclass(frozen=True)
 class Pix2Pix:
-    """The losses and outputs of one game."""
+    """The game of some options on some data, and its parts."""
 
     options: Options
     spec: DataSpec
@@ -187,7 +187,7 @@ class Pix2Pix:
         )
 
     def translate(self, generator: Network, conditions: jax.Array, key: jax.Array) -> jax.Array:
-        """Translates conditions [N, H, W, C] at test time, each with its own dropout and normalised by itself."""
+        """Translates conditions [N, H, W, C] at test time, one by one, each with its own dropout."""
 
         def single(condition, row):
             rngs = {"dropout": jax.random.fold_in(key, row)}

@@ -81,7 +81,7 @@ class Checkpoints:
                 except (
                     Exception
                 ) as error:  # Orbax has no common type for what a damaged file can raise
-                    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
+                    reason = _reason(error)
                 gc.collect()  # of the coroutines that Orbax began; each says that nobody awaited it
             self._unreadable.append(candidate)
             warnings.warn(
@@ -101,6 +101,16 @@ class Checkpoints:
         if self._open is not None:
             self._open.close()
             self._open = None
+
+
+def _reason(error: Exception) -> str:
+    """Why Orbax could not restore a state, in a phrase."""
+    text = str(error).strip() or type(error).__name__
+    if "tree structures do not match" in text:
+        return (
+            "its state has other parts: it is of another model, or of an earlier version of jaxgan"
+        )
+    return text.splitlines()[0][:200]
 
 
 @contextlib.contextmanager

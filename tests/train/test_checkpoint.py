@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, and a damaged one costs only itself."""
 
+import dataclasses
 import gc
 import re
 import warnings
@@ -179,6 +180,18 @@ def test_a_state_of_another_shape_is_not_restored_into_this_one(saved):
         pytest.raises(OSError, match="none of the checkpoints"),
     ):
         Checkpoints(saved).restore(Engine(game(columns=65)).state_shape)
+
+
+@late_reads
+def test_a_state_of_other_parts_is_named_as_such(saved):
+    other = game()
+    critic = dataclasses.replace(other.players["critic"], collections={})
+    other = dataclasses.replace(other, players={"critic": critic})
+    with (
+        pytest.warns(UserWarning, match="its state has other parts: it is of another model, or of"),
+        pytest.raises(OSError, match="none of the checkpoints"),
+    ):
+        Checkpoints(saved).restore(Engine(other).state_shape)
 
 
 @late_reads
