@@ -211,8 +211,8 @@ def _kernels(channels: int, levels: int) -> tuple[np.ndarray, ...]:
         fan_in = 9 * inputs
         raw = np.random.PCG64([_SEED, layer]).random_raw(fan_in * _CHANNELS)
         integers = (raw >> np.uint64(40)).astype(np.int64) - 2**23  # uniform on [-2^23, 2^23)
-        weights = integers.reshape(fan_in, _CHANNELS)
-        weights = weights - weights.sum(axis=0) / fan_in
+        integers = integers.reshape(fan_in, _CHANNELS)
+        weights = integers - integers.sum(axis=0) / fan_in
         weights *= math.sqrt(6 / fan_in) / 2**23
         kernels.append(weights.astype(np.float32).reshape(3, 3, inputs, _CHANNELS))
     return tuple(kernels)

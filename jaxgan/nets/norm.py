@@ -23,7 +23,7 @@ class BatchNorm(nn.Module):
     num_classes: int | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(

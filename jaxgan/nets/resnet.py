@@ -32,7 +32,7 @@ class GeneratorBlock(nn.Module):
 
     features: int
     num_classes: int | None = None
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None, train: bool) -> jax.Array:
@@ -69,7 +69,7 @@ class CriticBlock(nn.Module):
     down: bool = False
     first: bool = False
     kernel_norm: Callable[[type], type] = plain
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -99,7 +99,7 @@ class ResNetGenerator(nn.Module):
     features: tuple[int, ...]
     channels: int
     num_classes: int | None = None
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
@@ -130,7 +130,7 @@ class ResNetCritic(nn.Module):
     mean_pool: bool = False
     output_bias: bool = True
     kernel_norm: Callable[[type], type] = plain
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):

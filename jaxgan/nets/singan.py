@@ -42,7 +42,7 @@ class PatchNet(nn.Module):
 
     features: int
     outputs: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
@@ -78,7 +78,7 @@ class Generator(nn.Module):
     """
 
     features: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, image: jax.Array, noise: jax.Array, train: bool = True) -> jax.Array:

@@ -84,7 +84,7 @@ class Synthesis(nn.Module):
     picture_channels: int
     channel_base: int
     channel_max: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
@@ -156,7 +156,7 @@ class Critic(nn.Module):
     group_size: int = 4
     num_classes: int | None = None
     mapping_layers: int = 8
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact

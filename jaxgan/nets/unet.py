@@ -36,7 +36,7 @@ class UNet(nn.Module):
     norm: str = "batch"  # batch | instance
     dropout: float = 0.5
     skips: bool = True
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:

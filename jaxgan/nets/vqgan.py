@@ -59,7 +59,7 @@ class Encoder(nn.Module):
     latent_channels: int
     code_dim: int
     groups: int = 32
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @property
     def factor(self) -> int:
@@ -96,7 +96,7 @@ class Decoder(nn.Module):
     latent_channels: int
     channels: int
     groups: int = 32
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     def setup(self):
         self.body = DecoderTrunk(
@@ -129,7 +129,7 @@ class DecoderTrunk(nn.Module):
     blocks: int
     latent_channels: int
     groups: int
-    dtype: jnp.dtype | None
+    dtype: jax.typing.DTypeLike | None
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
@@ -160,7 +160,7 @@ class ResidualBlock(nn.Module):
 
     features: int
     groups: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -177,7 +177,7 @@ class AttentionBlock(nn.Module):
     """x + project(attention of all positions of norm(x)), one head."""
 
     groups: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -195,7 +195,7 @@ class AttentionBlock(nn.Module):
 class Downsample(nn.Module):
     """A 3x3 convolution of stride 2; zeros are added below and to the right only."""
 
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -217,7 +217,7 @@ class GroupNorm(nn.Module):
     """
 
     groups: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -292,5 +292,7 @@ def _middle(x: jax.Array, options: dict) -> jax.Array:
     return ResidualBlock(width, **options, name="middle_block1")(x)
 
 
-def _conv(features: int, name: str | None, dtype: jnp.dtype | None, size: int = 3) -> nn.Module:
+def _conv(
+    features: int, name: str | None, dtype: jax.typing.DTypeLike | None, size: int = 3
+) -> nn.Module:
     return Conv(features, (size, size), kernel_init=_init, dtype=dtype, name=name)
