@@ -146,18 +146,12 @@ def train(
       evaluator: measures every `options.evaluate_every` steps, and last; one of `options.protocol` against `source`
         if None. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state of the best
         first score is kept in `best/`, as a checkpoint.
-
-    Returns:
-      The final state and the engine that can sample from it.
     """
     options = options or Options()
     with section("train"):
         check(options)
     if options.evaluate_every and evaluator is None:
-        protocol = protocol_of(game, options.protocol, options.evaluate_of)
-        evaluator = make_evaluator(
-            source, protocol, weights=options.weights or None, num=options.evaluate_num
-        )
+        evaluator = _evaluator_of(game, source, options)
     workdir = Path(workdir)
     engine = make_engine(game, options, seed)
     engine.check_batches()
@@ -178,6 +172,13 @@ def train(
             return run.play(state, step, signals, saved=step if restored else None)
     finally:
         run.close()
+
+
+def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
+    """Measures by the options' protocol against `source`."""
+    protocol = protocol_of(game, options.protocol, options.evaluate_of)
+    weights = options.weights or None
+    return make_evaluator(source, protocol, weights=weights, num=options.evaluate_num)
 
 
 class _Run:
