@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -97,6 +97,7 @@ def ada_update(
     if batch < 1:
         raise ValueError(f"images is {batch}; a step has 1 or more real images.")
     measure = "r_t" if validation_logits is None else "r_v"
+    means: tuple[Any, Any, Any]
     if measure == "r_t":
         means = jnp.mean(jnp.sign(logits)), 0.0, 0.0
     else:

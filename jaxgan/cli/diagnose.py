@@ -201,7 +201,8 @@ def open_splits(trained, path: str | None, held_out: str | None):
     """(what the run was trained on, its held-out split or None, that split's name or None)."""
     from jaxgan import config
 
-    changes, trained_on = {"path": path} if path else {}, trained.config.data.split
+    changes: dict[str, Any] = {"path": path} if path else {}
+    trained_on = trained.config.data.split
     source = config.open_data(trained.config, **changes)
     if held_out == "none" or (held_out is None and trained_on == "all"):
         return source, None, None

@@ -124,7 +124,9 @@ def _differing(sure: np.ndarray, ratio: np.ndarray, names: Sequence[str]) -> dic
     fewer = sure & (ratio < 1)
     missing, rare = fewer & (ratio < MISSING), fewer & (ratio < RARE) & (ratio >= MISSING)
     groups = {"missing": missing, "rare": rare, "different": sure & ~missing & ~rare}
-    return {group: [names[i] for i in np.flatnonzero(which)] for group, which in groups.items()}
+    return {
+        group: [names[int(i)] for i in np.flatnonzero(which)] for group, which in groups.items()
+    }
 
 
 def _chi_square(table: np.ndarray) -> tuple[float, float]:

@@ -191,7 +191,7 @@ def _compared(real, fake, real_classes, fake_classes, names: Sequence[str]):
 def _narrower(found: dict[str, dict], alpha: float) -> tuple[list[str], list[str]]:
     """The classes in which fakes are surely far narrower than reals, and surely narrower, from `diversity` of each."""
     level = alpha / max(1, 2 * len(found))
-    narrow, sure = [], []
+    narrow, sure = list[str](), list[str]()
     for name, class_ in found.items():
         low = [class_[s] for s in ("spread", "rank") if class_[f"{s}_p"] < level and class_[s] < 1]
         if low:

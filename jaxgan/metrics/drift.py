@@ -105,7 +105,7 @@ def _sentence(verdict: str, numbers: dict, worst: str) -> str:
 
 def _layer(running, fresh) -> tuple[float, float, float, float]:
     means, variances = (np.stack(part).astype(np.float64) for part in zip(*fresh, strict=True))
-    ours = _deviation(*running, means.mean(axis=0), variances.mean(axis=0))
+    ours = _deviation(running[0], running[1], means.mean(axis=0), variances.mean(axis=0))
     others = len(fresh) - 1
     batches = [
         _deviation(

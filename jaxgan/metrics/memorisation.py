@@ -7,7 +7,7 @@ Without one, the training examples' distances to each other stand in. Near copie
 training set itself has few near-duplicates; that fakes prefer the training set cannot be seen.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -240,7 +240,7 @@ def _described(
 ) -> dict:
     """The numbers that are stated and do not decide."""
     distance, index = found.distance[:, 0], found.index[:, 0]
-    numbers = {
+    numbers: dict[str, Any] = {
         "num_train": len(train),
         "num_fake": len(fake),
         "num_held_out": 0 if held_out is None else len(held_out),
@@ -251,7 +251,7 @@ def _described(
     }
     if held_out is not None:
         where = cells(train, fake, held_out, num=num_cells, seed=seed)
-        c_t = data_copying(distance, reference.distance, *where[1:])
+        c_t = data_copying(distance, reference.distance, where[1], where[2])
         numbers["c_t"] = None if np.isnan(c_t) else c_t  # JSON has no NaN
         numbers["c_t_one_cell"] = mann_whitney_z(distance, reference.distance)
     numbers["reference_median_distance"] = float(np.median(reference.distance))

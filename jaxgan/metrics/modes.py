@@ -100,7 +100,7 @@ def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
     left_out = num_modes - found
     chance = _chance_to_miss(left_out, num_modes, int(total))
     unequal = float(stats.chisquare(counts).pvalue) if total and num_modes > 1 else 1.0
-    share = counts[counts > 0] / max(total, 1)
+    share = counts[counts > 0] / max(int(total), 1)
     numbers = {
         "modes": found,
         "num_modes": num_modes,

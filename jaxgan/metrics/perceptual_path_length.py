@@ -81,7 +81,7 @@ def perceptual_path_length(
         z = jax.random.normal(keys[0], (2, batch_size, latent_dim))
         extra = () if labels is None else (labels(keys[1], batch_size),)
         t = jax.random.uniform(keys[2], (batch_size,), maxval=float(sampling == "full"))
-        ends = _ends(*z, t, epsilon, mapping, extra, space)
+        ends = _ends(z[0], z[1], t, epsilon, mapping, extra, space)
         # Two calls and not one of twice the batch: noise that the closure draws is then the same at both ends.
         return distance(*(_reduced(synthesis(w, *extra)) for w in ends)) / epsilon**2
 

@@ -82,7 +82,7 @@ def patch_sliced_wasserstein(
             for which, images in enumerate((real, fake))
         ]
         lines = np.random.default_rng([seed, level, len(descriptors)])
-        per_level[height >> level] = _sliced(*descriptors, projections, lines)
+        per_level[height >> level] = _sliced(descriptors[0], descriptors[1], projections, lines)
     return PatchDistance(float(np.mean(list(per_level.values()))), per_level)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -125,7 +125,7 @@ def _check_square(spec: DataSpec, model: str, architecture: str) -> None:
     """Raises unless the data are square pictures."""
     if len(spec.shape) == 3 and spec.shape[0] == spec.shape[1]:
         return
-    fixes = [{"architecture": "mlp"}]
+    fixes: list[dict[str, Any]] = [{"architecture": "mlp"}]
     if len(spec.shape) == 3:
         fixes.append({"data.resolution": min(spec.shape[:2])})
     raise OptionError(

@@ -129,8 +129,8 @@ def lipschitz_certificate(
     example = jax.ShapeDtypeStruct((1, *samples.shape[1:]), samples.dtype)
     program = trace(critic, example, tuple(constants or ()))
     analysis = Analysis(program, constants or {}, norm_key, n_steps, failure)
-    upper, layers = analysis.run()
-    layers = tuple(_with_kernel(layer, kernels or {}) for layer in layers)
+    upper, found = analysis.run()
+    layers = tuple(_with_kernel(layer, kernels or {}) for layer in found)
     lower = lipschitz_lower_bound(critic, samples, ascent_key, ascent_steps)
     return LipschitzCertificate(upper, float(lower), analysis.failure, layers)
 

@@ -306,8 +306,8 @@ def conv_transpose_norm(
     if padding == "CIRCULAR":
         # The transpose of the circular convolution from the larger images to the smaller.
         larger = [n * s for n, s in zip(shape, strides, strict=True)]
-        linear = _conv(kernel.swapaxes(-1, -2), strides, padding, dilation, 1)
-        return operator_norm(linear, (*larger, kernel.shape[-1]), key, n_steps)
+        circular = _conv(kernel.swapaxes(-1, -2), strides, padding, dilation, 1)
+        return operator_norm(circular, (*larger, kernel.shape[-1]), key, n_steps)
 
     def linear(x: jax.Array) -> jax.Array:
         return jax.lax.conv_transpose(

@@ -7,9 +7,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -199,7 +199,7 @@ class _Run:
             Pipeline(source, seed + index, resolution=stage.resolution, shard=shard, **augment)
             for index, stage in enumerate(engine.game.stages)
         ]
-        self.batches: Iterator | None = None
+        self.batches: Any = None  # the open iterator of this stage's batches
         self.stage = -1
         self.window = _Window()
         self.metrics: report.Metrics | None = None
@@ -335,6 +335,7 @@ class _Run:
         self.window.end(step)
         self.flush()
         self.check_finite(state, step)
+        assert self.evaluator is not None
         result = self.evaluator(self.engine, state, step)
         result["measured"]["during"] = "training"
         earlier = [r for r in self.evaluations if r["protocol"] == result["protocol"]]
@@ -410,6 +411,7 @@ class _Window:
 
     def take(self) -> tuple[int, dict[str, float], dict[str, int], int, float]:
         """(step, means, first bad steps, rounds, seconds) of the ended window; waits for the device."""
+        assert self.ended is not None, "a window is read after it was ended"
         step, running, rounds = self.ended
         self.ended = None
         metrics = {name: metric for turn in running.values() for name, metric in turn.items()}
