@@ -33,7 +33,7 @@ def assign_classes(real, labels, queries=None, *, k: int = 5) -> np.ndarray:
     found = nearest(real if themselves else queries, real, k, themselves=themselves)
     votes = labels[found.index]
     agreeing = (votes[:, :, None] == votes[:, None, :]).sum(axis=2)
-    return votes[np.arange(len(votes)), agreeing.argmax(axis=1)]  # the first maximum is the nearest neighbour
+    return votes[np.arange(len(votes)), agreeing.argmax(axis=1)]  # of equal votes the nearest
 
 
 def class_shares(

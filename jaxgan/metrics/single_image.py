@@ -46,7 +46,7 @@ def inception_maps(extractor: NetworkExtractor) -> FeatureMaps:
       extractor: `network_extractor("inception")`, which has the published weights.
     """
     if extractor.net.name != "inception":
-        raise ValueError(f"SIFID needs the features of Inception, not those of {extractor.net.name}")
+        raise ValueError(f"SIFID needs the features of Inception, not of {extractor.net.name}")
 
     def maps(pictures):
         pictures = jnp.broadcast_to(pictures, (*pictures.shape[:3], 3))

@@ -177,8 +177,8 @@ class _Kept:
         if name not in outputs or outputs[name].shape != (len(mask), size):
             found = f"an array {list(outputs[name].shape)}" if name in outputs else "none"
             raise ValueError(
-                f"the output {name!r} of features {self.extractor.name!r} must have {size} numbers per example, but"
-                f" is {found} for {len(mask)} examples"
+                f"features {self.extractor.name!r} must return {name!r} with {size} numbers per example, but"
+                f" returned {found} for {len(mask)} examples"
             )
         values = np.asarray(outputs[name], np.float32)[mask]
         if not np.isfinite(values).all():

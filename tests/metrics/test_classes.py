@@ -87,7 +87,7 @@ def test_false_alarms_are_rarer_than_alpha():
     [
         (
             {"fake_labels": np.zeros(9, int)},
-            "fake_labels are those asked for; give real_labels too",
+            "fake_labels are compared with real_labels; give real_labels too",
         ),
         ({"names": ("one",)}, "there are 2 classes, but 1 names"),
     ],
