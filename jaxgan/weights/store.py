@@ -129,7 +129,7 @@ def _fetched(entry: Published, progress: Progress | None, timeout: float) -> tup
         data = _download(entry, progress, timeout)
         # After the download, as another process may have downloaded the file in the meantime.
         remembered = _remembered(entry)
-        tensors, sha256 = _checked(entry, remembered, data, f"what {entry.url} sent")
+        tensors, sha256 = _checked(entry, remembered, data, f"the file from {entry.url}")
         with _writing(entry):
             file.write(data)
             file.flush()

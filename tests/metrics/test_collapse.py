@@ -134,7 +134,10 @@ def test_too_few_altogether_is_said():
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (np.zeros(5, int), r"real_classes must be 30 whole numbers of at least 0, .* not int64 \[5\]"),
+        (
+            np.zeros(5, int),
+            r"real_classes must be 30 whole numbers of at least 0, .* not int64 \[5\]",
+        ),
         (np.zeros(30), r"not float64 \[30\]"),
         (np.full(30, -1), "whole numbers of at least 0"),
     ],

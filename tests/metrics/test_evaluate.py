@@ -347,7 +347,9 @@ def test_refuses_an_extractor_that_breaks_its_word():
     class Wide(_Plain):
         outputs = {"features": 4}  # noqa: RUF012
 
-    with pytest.raises(ValueError, match=r"'features' with 4 numbers per example, but returned an array \[10, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"'features' with 4 numbers per example, but returned an array \[10, 3\]"
+    ):
         evaluate([_X], [_X], Wide(), _protocol(10, 10))
 
 

@@ -34,7 +34,7 @@ def test_a_copy_is_at_distance_0_and_a_near_copy_is_not(offset):
 @pytest.mark.parametrize(
     ("queries", "points", "k", "themselves", "message"),
     [
-        ((9, 2), (9, 3), 1, False, r"with the same D and N of at least 1 in each set, not queries \[9, 2\], points \[9, 3\]"),
+        ((9, 2), (9, 3), 1, False, r"at least 1 in each set, not queries \[9, 2\], points \[9, 3\]"),
         ((9,), (9, 3), 1, False, r"not queries \[9\]"),
         ((9, 2), (0, 2), 1, False, r"points \[0, 2\]"),
         ((9, 2), (4, 2), 5, False, "k = 5 .* there are 4 points"),
