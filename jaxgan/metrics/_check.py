@@ -15,7 +15,7 @@ def feature_sets(**sets) -> list[np.ndarray]:
     if any(len(shape) != 2 or 0 in shape for shape in shapes) or len({s[1] for s in shapes}) > 1:
         found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
         raise ValueError(
-            f"features must have shape [N, D] with the same D and N of at least 1 in each set, not {found}"
+            f"features must have shape [N, D], with the same D and N of at least 1 in each set, not {found}"
         )
     for name, array in arrays.items():
         finite(name, array)

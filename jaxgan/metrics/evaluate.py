@@ -130,7 +130,7 @@ def report(
     """Computes the result that `evaluate` returns, from summaries."""
     if real is not None and real.dtype != fake.dtype:
         raise ValueError(
-            f"reals are {real.dtype} and fakes are {fake.dtype}; quantise both by the same rule"
+            f"reals are {real.dtype} and fakes are {fake.dtype}: quantise both by the same rule"
         )
     statement = _statement(real, fake, extractor, protocol)
     stated = dict(stated or {})

@@ -200,6 +200,6 @@ def _fits(shape: tuple[int, ...], scales: int, shrink: bool) -> None:
     if sides[-1] < least:
         fitting = sum(of_scale >= least for of_scale in sides)
         raise ValueError(
-            f"pictures {shape[1]} x {shape[2]} hold windows of {least} at only {fitting} of {scales} scales; give "
+            f"pictures {shape[1]} x {shape[2]} hold windows of {least} at {fitting} of {scales} scales; give "
             f"larger pictures, or fewer weights (WEIGHTS[:n]), or shrink_window=True for scales below {_WINDOW}"
         )

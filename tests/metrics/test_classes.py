@@ -69,7 +69,7 @@ def test_a_poor_classifier_is_said():
     found = class_shares(guess, fake, 2, real_labels=labels, fake_labels=labels)
     assert found.verdict == "green"
     assert found.numbers["classifier_accuracy"] == (guess == labels).mean()
-    assert "tell only" in found.sentence
+    assert "classify only" in found.sentence
 
 
 def test_false_alarms_are_rarer_than_alpha():
