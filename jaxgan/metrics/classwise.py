@@ -53,7 +53,7 @@ def classwise_frechet(real, real_labels, fake, fake_labels, *, least: int = 2) -
             count = int(np.sum(of_kind == name))
             if count < least:
                 raise ValueError(
-                    f"class {name} has {count} {kind} examples; each class needs at least {least} real and fake ones"
+                    f"class {name} has {count} {kind} examples; each class needs at least {least} of each kind"
                 )
     per_class, notes = {}, []
     for name in classes:

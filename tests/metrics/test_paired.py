@@ -68,7 +68,7 @@ def test_lpips_without_its_weights_says_where_to_put_them(monkeypatch, tmp_path)
     monkeypatch.setattr(
         "jaxgan.weights.store._body", lambda *_: (_ for _ in ()).throw(OSError("no network"))
     )
-    with pytest.raises(OSError, match=r"cannot be fetched from .* put it at .*alexnet"):
+    with pytest.raises(OSError, match=r"cannot be downloaded from .* put it at .*alexnet"):
         MEASURES["lpips_alex"].load()
 
 
