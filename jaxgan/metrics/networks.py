@@ -99,14 +99,16 @@ def network_extractor(
             f"jaxgan has no download address for the weights of {name}; give their file"
             " (--weights FILE)"
         )
-    own = file is not None and weights.kind_of_file(file) in weights.UNPUBLISHED
+    kind = None if file is None else weights.kind_of_file(file)
+    own = kind in weights.UNPUBLISHED
     if own and name in DEFINED_BY_WEIGHTS:
         raise ValueError(
-            f"{file} is {weights.kind_of_file(file)}, which is not a published file of {name}; its scores"
+            f"{file} is {kind}, which is not a published file of {name}; its scores"
             f" are defined by the published weights, so give one of these files: "
             f"{', '.join(weights.PUBLISHED[published].file for published in net.files)}"
         )
     if own or not net.files:
+        assert file is not None, "without a file, the published one is loaded"
         tensors, checksum = weights.load_file(file)
     else:
         tensors, checksum = weights.load(net.files, file, progress=progress)
