@@ -189,7 +189,7 @@ def _path(name_or_file: str) -> Path:
         close = difflib.get_close_matches(name_or_file, names(), 1)
         hint = f"did you mean '{close[0]}'?" if close else "see them with: jaxgan list."
         raise ValueError(
-            f"there is no config '{name_or_file}'; {hint} (To use a file of your own, give its path with the ending .py.)"
+            f"there is no config '{name_or_file}'; {hint} (Give your own file by its path, which ends in .py.)"
         )
     return folder() / f"{name_or_file}.py"
 
