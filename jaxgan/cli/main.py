@@ -95,7 +95,9 @@ def _take_named(argv: list[str]) -> tuple[list[tuple[str, str, str, str | None]]
     They are removed before argparse parses the rest: it would treat a value after a space as a positional argument.
     """
     kinds = {f"--{kind}" for kinds in NAMED.values() for kind in kinds}
-    taken, others, rest = [], [], list(argv)
+    taken: list[tuple[str, str, str, str | None]] = []
+    others, rest = [], list(argv)
+    value: str | None
     while rest:
         word = rest.pop(0)
         flag, dot, name = word.partition(".")

@@ -86,13 +86,13 @@ def sinkhorn(
     positive("tolerance", tolerance)
     at_least("max_iterations", max_iterations, 1)
     a, b = sample_weights("a", a, cost.shape[0]), sample_weights("b", b, cost.shape[1])
-    epsilon = jnp.asarray(epsilon, jnp.float32)
+    problem = (a, b, cost, jnp.asarray(epsilon, jnp.float32))
     start, error, iterations = _iterate(
-        *(jax.lax.stop_gradient(x) for x in (a, b, cost, epsilon)), tolerance, max_iterations
+        *(jax.lax.stop_gradient(x) for x in problem), tolerance, max_iterations
     )
-    f = _at_fixed_point(start, a, b, cost, epsilon)
-    g, plan = _completed(f, a, b, cost, epsilon)
-    value = _dual_value(start, a, b, cost, epsilon)
+    f = _at_fixed_point(start, *problem)
+    g, plan = _completed(f, *problem)
+    value = _dual_value(start, *problem)
     return EntropicTransport(value, jnp.sum(plan * cost), plan, f, g, error, iterations)
 
 

@@ -130,6 +130,9 @@ def _cost_on_a_line(
     x: jax.Array, y: jax.Array, weights: tuple[jax.Array, jax.Array] | None, p: float
 ) -> jax.Array:
     """W_p^p of numbers [N] and [M]: on a line the plan that keeps the order is optimal."""
+    i: jax.Array | np.ndarray
+    j: jax.Array | np.ndarray
+    mass: jax.Array | np.ndarray
     if weights is None:
         x, y = jnp.sort(x), jnp.sort(y)
         i, j, mass = _equal_weights(x.size, y.size)
@@ -229,7 +232,8 @@ def _solve(a, b, cost) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Plan and potentials, float32, of arrays on the host."""
     a, b, cost = (np.asarray(x, np.float64) for x in (a, b, cost))
     if not all(np.isfinite(x).all() for x in (a, b, cost)):
-        return tuple(np.full(shape, np.nan, np.float32) for shape in (cost.shape, a.shape, b.shape))
+        plan, f, g = (np.full(x.shape, np.nan, np.float32) for x in (cost, a, b))
+        return plan, f, g
     a, b = a / a.sum(), b / b.sum()
     # The solver's tolerances are absolute.
     scale = np.abs(cost).max() or 1.0

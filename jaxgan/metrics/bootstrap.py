@@ -15,7 +15,7 @@ What resampling cannot say: how the score of another training run would differ. 
 0 the intervals are too wide, by up to sqrt 3, as the distance is no longer linear in the moments.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -83,9 +83,6 @@ def confidence_interval(
         bias, if it goes like 1 / N, taken out.
       seed: of the draws.
 
-    Returns:
-      An `Interval`.
-
     >>> rng = np.random.default_rng(0)
     >>> real, fake = rng.normal(size=(400, 1)), rng.normal(size=(400, 1)) + 1
     >>> found = confidence_interval(lambda r, f: f.mean() - r.mean(), real, fake)
@@ -93,36 +90,11 @@ def confidence_interval(
     (True, 0.07)
     """
     real, fake = feature_pair(real, fake)
-    for name, value, choices in (
-        ("resampled", resampled, RESAMPLED),
-        ("draw", draw, DRAWS),
-        ("target", target, TARGETS),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name} is {value!r}; it may be {', '.join(choices)}")
-    if not 0 < level < 1:
-        raise ValueError(f"level = {level} must lie between 0 and 1; 0.95 is usual")
-    at_least("resamples", resamples, 2)
-    least = 4 if draw == "halves" else 2
-    if min(len(real), len(fake)) < least:
-        raise ValueError(
-            f"{len(real)} reals and {len(fake)} fakes are too few to resample; give {least} or more of each"
-        )
-
-    rng = np.random.default_rng(seed)
-
-    def drawn(features: np.ndarray, kind: str) -> np.ndarray:
-        count = len(features)
-        if resampled not in (kind, "both"):
-            return features
-        if draw == "halves":
-            return features[rng.permutation(count)[: count // 2]]
-        return features[rng.integers(count, size=count)]
-
+    _check_options(level, resamples, resampled, draw, target)
+    _check_numbers(len(real), len(fake), draw)
     whole = float(score(real, fake))
-    values = np.array(
-        [score(drawn(real, "real"), drawn(fake, "fake")) for _ in range(resamples)], np.float64
-    )
+    pairs = _resampled_pairs(real, fake, resamples, resampled, draw, np.random.default_rng(seed))
+    values = np.array([score(*pair) for pair in pairs], np.float64)
     shift = values.mean() - whole
     centre = values.mean() if target == "same_size" else whole
     q_low, q_high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -138,6 +110,46 @@ def confidence_interval(
         draw=draw,
         target=target,
     )
+
+
+def _check_options(level: float, resamples: int, resampled: str, draw: str, target: str) -> None:
+    """Raises for an option that has no such value."""
+    for name, value, choices in (
+        ("resampled", resampled, RESAMPLED),
+        ("draw", draw, DRAWS),
+        ("target", target, TARGETS),
+    ):
+        if value not in choices:
+            raise ValueError(f"{name} is {value!r}; it may be {', '.join(choices)}")
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level} must lie between 0 and 1; 0.95 is usual")
+    at_least("resamples", resamples, 2)
+
+
+def _check_numbers(reals: int, fakes: int, draw: str) -> None:
+    """Raises where there are too few examples to resample."""
+    least = 4 if draw == "halves" else 2
+    if min(reals, fakes) < least:
+        raise ValueError(
+            f"{reals} reals and {fakes} fakes are too few to resample; give {least} or more of each"
+        )
+
+
+def _resampled_pairs(
+    real: np.ndarray, fake: np.ndarray, resamples: int, resampled: str, draw: str, rng
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The resampled (real, fake), one pair at a time; the set that is not resampled stays whole."""
+
+    def drawn(features: np.ndarray, kind: str) -> np.ndarray:
+        count = len(features)
+        if resampled not in (kind, "both"):
+            return features
+        if draw == "halves":
+            return features[rng.permutation(count)[: count // 2]]
+        return features[rng.integers(count, size=count)]
+
+    for _ in range(resamples):
+        yield drawn(real, "real"), drawn(fake, "fake")
 
 
 def frechet_interval(real, fake, *, resampled: str = "both", **how) -> Interval:

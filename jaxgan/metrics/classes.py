@@ -1,4 +1,9 @@
-"""Which classes a generator leaves out, or confuses."""
+"""Which classes a generator leaves out, or confuses.
+
+Reals and fakes are classed by the same imperfect rule (`assign_classes`, reals by the others), so its errors are on
+both sides. Of a conditional generator the classes it was asked for are known. Its shares would only repeat which labels
+were asked for, so what is compared is how many of the examples that should be of a class are.
+"""
 
 from collections.abc import Sequence
 
@@ -48,12 +53,10 @@ def class_shares(
 ) -> Diagnosis:
     """Which classes are missing, rare or confused among the fakes.
 
-    Both sets are classed by the same imperfect rule (`assign_classes`, reals by the others), so its errors
-    are on both sides. For each class Fisher's exact test compares how many fall into it ("The
-    logic of inductive inference", JRSS 1935; two-sided), at alpha over the number of classes
-    (Bonferroni). Of a conditional generator, given `real_labels` and `fake_labels`, it
-    compares how many of those that should be of a class are (one-sided): shares would only repeat
-    which labels were asked for.
+    For each class Fisher's exact test compares how many fall into it ("The logic of inductive inference",
+    JRSS 1935; two-sided), at alpha over the number of classes (Bonferroni). Of a conditional generator,
+    given `real_labels` and `fake_labels`, it compares how many of those that should be of a class are
+    (one-sided).
 
     Red if a class surely has less than half of its share among reals, amber if its share surely differs.
 
@@ -77,49 +80,53 @@ def class_shares(
     conditional = fake_labels is not None
     if conditional and real_labels is None:
         raise ValueError("fake_labels are those asked for; give real_labels too, to compare with")
-    if conditional:
-        wanted_real, wanted_fake = np.asarray(real_labels), np.asarray(fake_labels)
-        of = np.bincount(wanted_real, minlength=num_classes)
-        asked = np.bincount(wanted_fake, minlength=num_classes)
-        real = np.bincount(wanted_real[of_real == wanted_real], minlength=num_classes)
-        fake = np.bincount(wanted_fake[of_fake == wanted_fake], minlength=num_classes)
-    else:
-        real = np.bincount(of_real, minlength=num_classes)
-        fake = np.bincount(of_fake, minlength=num_classes)
-        of, asked = np.full(num_classes, len(of_real)), np.full(num_classes, len(of_fake))
+    real, reals = _counts(of_real, real_labels if conditional else None, num_classes)
+    fake, fakes = _counts(of_fake, fake_labels, num_classes)
     if max(len(real), len(fake)) > num_classes:
         raise ValueError(
             f"num_classes = {num_classes}, but the classes go up to {max(len(real), len(fake)) - 1}"
         )
-    real_share = real / np.maximum(of, 1)
-    fake_share = fake / np.maximum(asked, 1)
-
-    law = stats.hypergeom(of + asked, real + fake, asked)
-    tail = law.cdf(fake) if conditional else 2 * np.minimum(law.cdf(fake), law.sf(fake - 1))
-    sure = (tail < alpha / num_classes) & (of > 0) & (asked > 0)
-    ratio = fake_share / np.maximum(real_share, 1e-300)
-    fewer = sure & (ratio < 1)
-    missing, rare = fewer & (ratio < MISSING), fewer & (ratio < RARE) & (ratio >= MISSING)
-    verdict = RED if (missing | rare).any() else AMBER if sure.any() else GREEN
-    chi_square, p = _chi_square(np.stack([real, fake]))
-    numbers = {
-        "num_classes": num_classes,
-        "conditional": conditional,
-        "missing": [names[i] for i in np.flatnonzero(missing)],
-        "rare": [names[i] for i in np.flatnonzero(rare)],
-        "different": [names[i] for i in np.flatnonzero(sure & ~missing & ~rare)],
-        "chi_square": chi_square,
-        "chi_square_p": p,
-    }
+    real_share, fake_share = real / np.maximum(reals, 1), fake / np.maximum(fakes, 1)
+    p = _fisher_p(real, reals, fake, fakes, one_sided=conditional)
+    sure = (p < alpha / num_classes) & (reals > 0) & (fakes > 0)
+    differing = _differing(sure, fake_share / np.maximum(real_share, 1e-300), names)
+    mode_dropping = differing["missing"] or differing["rare"]
+    verdict = RED if mode_dropping else AMBER if sure.any() else GREEN
+    numbers = {"num_classes": num_classes, "conditional": conditional, **differing}
+    numbers["chi_square"], numbers["chi_square_p"] = _chi_square(np.stack([real, fake]))
     if real_labels is not None:
         numbers["classifier_accuracy"] = float((of_real == np.asarray(real_labels)).mean())
-    return Diagnosis(
-        "classes",
-        verdict,
-        numbers,
-        _sentence(verdict, numbers),
-        {"names": np.array(names), "real": real_share, "fake": fake_share, "sure": sure},
-    )
+    evidence = {"names": np.array(names), "real": real_share, "fake": fake_share, "sure": sure}
+    return Diagnosis("classes", verdict, numbers, _sentence(verdict, numbers), evidence)
+
+
+def _counts(classes: np.ndarray, labels, num_classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """(how many examples fall into each class, of how many): int [num_classes] each.
+
+    Without labels it is of all examples; with labels, of those that should be of the class.
+    """
+    if labels is None:
+        counts = np.bincount(classes, minlength=num_classes)
+        return counts, np.full(num_classes, len(classes))
+    labels = np.asarray(labels)
+    right = np.bincount(labels[classes == labels], minlength=num_classes)
+    return right, np.bincount(labels, minlength=num_classes)
+
+
+def _fisher_p(real, reals, fake, fakes, *, one_sided: bool) -> np.ndarray:
+    """Fisher's exact p for each class: `real` of `reals` against `fake` of `fakes`; one-sided for fewer fakes."""
+    law = stats.hypergeom(reals + fakes, real + fake, fakes)
+    return law.cdf(fake) if one_sided else 2 * np.minimum(law.cdf(fake), law.sf(fake - 1))
+
+
+def _differing(sure: np.ndarray, ratio: np.ndarray, names: Sequence[str]) -> dict[str, list[str]]:
+    """The classes whose share differs surely, by name, from the ratio of the share of fakes to that of reals."""
+    fewer = sure & (ratio < 1)
+    missing, rare = fewer & (ratio < MISSING), fewer & (ratio < RARE) & (ratio >= MISSING)
+    groups = {"missing": missing, "rare": rare, "different": sure & ~missing & ~rare}
+    return {
+        group: [names[int(i)] for i in np.flatnonzero(which)] for group, which in groups.items()
+    }
 
 
 def _chi_square(table: np.ndarray) -> tuple[float, float]:

@@ -139,30 +139,12 @@ def collapse(
     """
     real, fake = feature_pair(real, fake)
     rng = np.random.default_rng(seed)
-    judged, left = {}, []
-    if real_classes is not None and fake_classes is not None:
-        real_classes = check_labels("real_classes", real_classes, real)
-        fake_classes = check_labels("fake_classes", fake_classes, fake)
-        for k in range(1 + max(real_classes.max(), fake_classes.max())):
-            pair = real[real_classes == k], fake[fake_classes == k]
-            name = names[k] if len(names) else str(k)
-            if min(map(len, pair)) >= FEWEST:
-                judged[name] = pair
-            else:
-                left.append(name)
-    if not judged and min(len(real), len(fake)) >= FEWEST:
-        judged = {"all examples": (real, fake)}
+    judged, left = _compared(real, fake, real_classes, fake_classes, names)
     found = {
         name: diversity(_some_of(a, MOST, rng), _some_of(b, MOST, rng), rng)
         for name, (a, b) in judged.items()
     }
-    level = alpha / 2 / max(1, 2 * len(found))
-    sure, narrow = [], []
-    for name, class_ in found.items():
-        low = [class_[s] for s in ("spread", "rank") if class_[f"{s}_p"] < level and class_[s] < 1]
-        if low:
-            (narrow if min(low) < NARROW else sure).append(name)
-
+    narrow, sure = _narrower(found, alpha / 2)
     kept = fake if near_copies is None else fake[~np.asarray(near_copies)]
     repeats = repetition(real, kept, rng, alpha / 2)
     repeating = repeats["repeats_at_least"] > repeats["repeats_expected_at_most"]
@@ -183,6 +165,38 @@ def collapse(
         "rank": np.array([c["rank"] for c in found.values()]),
     }
     return Diagnosis("collapse", verdict, numbers, _sentence(verdict, numbers, repeating), evidence)
+
+
+def _compared(real, fake, real_classes, fake_classes, names: Sequence[str]):
+    """({class: its (real, fake)}, the classes of too few examples), both by name.
+
+    All examples are one class without classes, or where each class has too few.
+    """
+    judged, left = {}, []
+    if real_classes is not None and fake_classes is not None:
+        real_classes = check_labels("real_classes", real_classes, real)
+        fake_classes = check_labels("fake_classes", fake_classes, fake)
+        for k in range(1 + max(real_classes.max(), fake_classes.max())):
+            pair = real[real_classes == k], fake[fake_classes == k]
+            name = names[k] if len(names) else str(k)
+            if min(map(len, pair)) >= FEWEST:
+                judged[name] = pair
+            else:
+                left.append(name)
+    if not judged and min(len(real), len(fake)) >= FEWEST:
+        judged = {"all examples": (real, fake)}
+    return judged, left
+
+
+def _narrower(found: dict[str, dict], alpha: float) -> tuple[list[str], list[str]]:
+    """The classes in which fakes are surely far narrower than reals, and surely narrower, from `diversity` of each."""
+    level = alpha / max(1, 2 * len(found))
+    narrow, sure = list[str](), list[str]()
+    for name, class_ in found.items():
+        low = [class_[s] for s in ("spread", "rank") if class_[f"{s}_p"] < level and class_[s] < 1]
+        if low:
+            (narrow if min(low) < NARROW else sure).append(name)
+    return narrow, sure
 
 
 def _median(values: list[float]) -> float | None:

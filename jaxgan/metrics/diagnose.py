@@ -1,6 +1,7 @@
 """All diagnoses that features and labels allow."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +46,11 @@ def diagnose(
     """
     train, fake = np.asarray(train), np.asarray(fake)
     found = memorisation(train, fake, held_out, alpha=alpha, seed=seed)
-    how = {"near_copies": found.evidence["near_copies"], "alpha": alpha, "seed": seed}
+    how: dict[str, Any] = {
+        "near_copies": found.evidence["near_copies"],
+        "alpha": alpha,
+        "seed": seed,
+    }
     if train_labels is None:
         return [found, collapse(train, fake, **how)]
     train_labels = check_labels("train_labels", train_labels, train)

@@ -49,13 +49,7 @@ def statistics_drift(running: Statistics, fresh: Sequence[Statistics]) -> Diagno
             "The generator keeps no running batch statistics: it samples as it trains.",
             {},
         )
-    if len(fresh) < _FEWEST:
-        raise ValueError(f"fresh has {len(fresh)} batches; at least {_FEWEST} are needed")
-    for batch in fresh:
-        if batch.keys() != running.keys():
-            raise ValueError(
-                f"fresh batches have the layers {sorted(batch)}, but the running statistics {sorted(running)}"
-            )
+    _check_batches(running, fresh)
     rows = [_layer(running[name], [batch[name] for batch in fresh]) for name in running]
     mean, variance, mean_batches, variance_batches = np.array(rows).T
     drifted = (mean > mean_batches) | (variance > variance_batches)
@@ -71,20 +65,6 @@ def statistics_drift(running: Statistics, fresh: Sequence[Statistics]) -> Diagno
         "mean_deviation_largest": float(mean.max()),
         "variance_deviation_largest": float(variance.max()),
     }
-    worst = layers[size.argmax()]
-    if verdict == GREEN:
-        sentence = "Running batch statistics are those of fresh batches, as far as batches agree."
-    else:
-        sentence = (
-            f"The running batch statistics of {drifted.sum()} of {len(layers)} layers ({worst} most) differ from "
-            "those of fresh batches by more than any batch does: the generator samples otherwise than it trains. "
-        )
-        sentence += (
-            "Gather them anew with the weights held still, or lower the momentum; averaged weights need statistics "
-            "of their own."
-            if verdict == RED
-            else "The difference is small; statistics gathered with the weights held still would remove it."
-        )
     evidence = {
         "layers": layers,
         "mean": mean,
@@ -92,12 +72,40 @@ def statistics_drift(running: Statistics, fresh: Sequence[Statistics]) -> Diagno
         "mean_batches": mean_batches,
         "variance_batches": variance_batches,
     }
+    sentence = _sentence(verdict, numbers, worst=layers[size.argmax()])
     return Diagnosis("batch_statistics", verdict, numbers, sentence, evidence)
+
+
+def _check_batches(running: Statistics, fresh: Sequence[Statistics]) -> None:
+    """Raises unless there are enough fresh batches, each of the layers of the running statistics."""
+    if len(fresh) < _FEWEST:
+        raise ValueError(f"fresh has {len(fresh)} batches; at least {_FEWEST} are needed")
+    for batch in fresh:
+        if batch.keys() != running.keys():
+            raise ValueError(
+                f"fresh batches have the layers {sorted(batch)}, but the running statistics {sorted(running)}"
+            )
+
+
+def _sentence(verdict: str, numbers: dict, worst: str) -> str:
+    if verdict == GREEN:
+        return "Running batch statistics are those of fresh batches, as far as batches agree."
+    cure = (
+        "Gather them anew with the weights held still, or lower the momentum; averaged weights need statistics "
+        "of their own."
+        if verdict == RED
+        else "The difference is small; statistics gathered with the weights held still would remove it."
+    )
+    return (
+        f"The running batch statistics of {len(numbers['drifted'])} of {numbers['layers']} layers ({worst} most) "
+        "differ from those of fresh batches by more than any batch does: the generator samples otherwise than it "
+        f"trains. {cure}"
+    )
 
 
 def _layer(running, fresh) -> tuple[float, float, float, float]:
     means, variances = (np.stack(part).astype(np.float64) for part in zip(*fresh, strict=True))
-    ours = _deviation(*running, means.mean(axis=0), variances.mean(axis=0))
+    ours = _deviation(running[0], running[1], means.mean(axis=0), variances.mean(axis=0))
     others = len(fresh) - 1
     batches = [
         _deviation(

@@ -55,8 +55,8 @@ def evaluate(
     if isinstance(protocol, str):
         protocol = protocols.by_name(protocol)
     scores = check(protocol, extractor)
-    how = {"batch_size": batch_size, "sharding": sharding}
-    summaries = {"real": None, "fake": None}
+    how: dict[str, Any] = {"batch_size": batch_size, "sharding": sharding}
+    summaries: dict[str, Any] = {"real": None, "fake": None}
     for kind, examples in (("real", real), ("fake", fake)):
         needed = wanted(scores, kind)
         if needed is None:

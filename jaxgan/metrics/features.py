@@ -40,8 +40,11 @@ class Extractor(Protocol):
         score asks for them.
     """
 
-    name: str
-    outputs: Mapping[str, int]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def outputs(self) -> Mapping[str, int]: ...
 
     def __call__(self, batch) -> Mapping[str, jax.Array]:
         """uint8 pictures [B, H, W, C] or float points [B, D] to {output: float32 [B, size]}."""
@@ -98,7 +101,7 @@ def default_features(shape: tuple[int, ...]) -> str:
     return "points" if len(shape) == 1 else "random_conv"
 
 
-def points(shape: tuple[int]) -> ArrayExtractor:
+def points(shape: tuple[int, ...]) -> ArrayExtractor:
     """The examples themselves, for point sets such as mixture2d: float32 [B, D] -> [B, D]."""
     if len(shape) != 1:
         raise ValueError(f"points takes examples of shape [D], not {list(shape)}")
@@ -107,7 +110,7 @@ def points(shape: tuple[int]) -> ArrayExtractor:
     )
 
 
-def pixels(shape: tuple[int, int, int]) -> ArrayExtractor:
+def pixels(shape: tuple[int, ...]) -> ArrayExtractor:
     """Pictures averaged to at most 16 x 16: uint8 [B, H, W, C] -> [B, at most 768], in [-1, 1].
 
     Each value is the mean over an equal part of the picture, whether or not the sides divide. Sees
@@ -137,7 +140,7 @@ def _averaging(size: int, parts: int) -> np.ndarray:
     return (overlap * parts / size).astype(np.float32)
 
 
-def random_conv(shape: tuple[int, int, int]) -> ArrayExtractor:
+def random_conv(shape: tuple[int, ...]) -> ArrayExtractor:
     """Statistics of an untrained convolution pyramid: uint8 [B, H, W, C] -> [B, a few hundred].
 
     On each level two 3x3 convolutions of 32 channels, each with leaky ReLU (slope 0.2), then 2x2
@@ -190,7 +193,8 @@ def _picture(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
         raise ValueError(
             f"{name} takes pictures [H, W, C] with sides of at least {_SMALLEST}, not {list(shape)}"
         )
-    return shape
+    height, width, channels = shape
+    return height, width, channels
 
 
 @functools.cache
@@ -207,8 +211,8 @@ def _kernels(channels: int, levels: int) -> tuple[np.ndarray, ...]:
         fan_in = 9 * inputs
         raw = np.random.PCG64([_SEED, layer]).random_raw(fan_in * _CHANNELS)
         integers = (raw >> np.uint64(40)).astype(np.int64) - 2**23  # uniform on [-2^23, 2^23)
-        weights = integers.reshape(fan_in, _CHANNELS)
-        weights = weights - weights.sum(axis=0) / fan_in
+        integers = integers.reshape(fan_in, _CHANNELS)
+        weights = integers - integers.sum(axis=0) / fan_in
         weights *= math.sqrt(6 / fan_in) / 2**23
         kernels.append(weights.astype(np.float32).reshape(3, 3, inputs, _CHANNELS))
     return tuple(kernels)

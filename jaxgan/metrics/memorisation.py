@@ -2,9 +2,12 @@
 
 The Fréchet distance of a generator that copies its training set is as good as it gets. What gives
 the copies away is a held-out set: examples of the same kind that the generator never saw.
+
+Without one, the training examples' distances to each other stand in. Near copies are found all the same, if the
+training set itself has few near-duplicates; that fakes prefer the training set cannot be seen.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from scipy import stats
@@ -12,7 +15,7 @@ from scipy import stats
 from jaxgan.metrics import diagnosis
 from jaxgan.metrics._check import feature_sets
 from jaxgan.metrics.diagnosis import ALPHA, AMBER, GREEN, RED, Diagnosis
-from jaxgan.metrics.neighbours import nearest
+from jaxgan.metrics.neighbours import Neighbours, nearest
 
 LARGE = 0.05  # share of memorised fakes from which on a certain finding is red
 _FEWEST = 20
@@ -149,9 +152,8 @@ def memorisation(
     prefer the training set; amber if the preference is sure and smaller. C_T and authenticity are stated beside them
     and do not decide: blurred or collapsed fakes lie near the middle of the data, which lowers both without a copy.
 
-    Without one, the training examples' distances to each other stand in. Near copies are found all
-    the same, if the training set itself has few near-duplicates; that fakes prefer the training set cannot be
-    seen, and a low authenticity is only amber.
+    Without one, near copies are told by the training examples' distances to each other, and a low
+    authenticity is only amber.
 
     Args:
       train: float [N, D] features of what the generator was trained on, all of it.
@@ -166,62 +168,23 @@ def memorisation(
       "reference" distances of held-out examples (or of training examples among themselves), and
       "near_copies", bool [M].
     """
-    sets = {"train": train, "fake": fake} | ({} if held_out is None else {"held_out": held_out})
-    train, fake, *_ = feature_sets(**sets)
-    held_out = None if held_out is None else np.asarray(held_out)
-    for name, value in sets.items():
-        if len(value) < _FEWEST:
-            raise ValueError(
-                f"memorisation needs at least {_FEWEST} examples of each kind, but {name} has {len(value)}"
-            )
-    found = nearest(fake, train)
-    distance, index = found.distance[:, 0], found.index[:, 0]
-    inner = nearest(train, train, themselves=True)
-    within = inner.distance[:, 0]
-    numbers = {
-        "num_train": len(train),
-        "num_fake": len(fake),
-        "num_held_out": 0 if held_out is None else len(held_out),
-        "median_distance": float(np.median(distance)),
-        "exact_copies": float((distance == 0).mean()),
-        "repeated_fakes": float((nearest(fake, fake, themselves=True).distance == 0).mean()),
-        "authentic": float(authentic(distance, index, within).mean()),
-    }
-    if held_out is None:
-        reference, independent = within, len(within) // 2  # mutual neighbours share a distance
-        reference_authentic = float((within > within[inner.index[:, 0]]).mean())
-    else:
-        seen = nearest(held_out, train)
-        reference, independent = seen.distance[:, 0], len(held_out)
-        reference_authentic = float(authentic(reference, seen.index[:, 0], within).mean())
-        where = cells(train, fake, held_out, num=num_cells, seed=seed)
-        c_t = data_copying(distance, reference, *where[1:])
-        numbers["c_t"] = None if np.isnan(c_t) else c_t  # JSON has no NaN
-        numbers["c_t_one_cell"] = mann_whitney_z(distance, reference)
-    numbers["reference_median_distance"] = float(np.median(reference))
-    numbers["reference_authentic"] = reference_authentic
-
-    threshold, rank = diagnosis.near_threshold(reference)
-    rank = max(1, rank * independent // len(reference))
-    near = distance < threshold
-    rate, sure_rate = diagnosis.share_above(near, index, alpha / 4)
-    expected, most = diagnosis.share_expected(rank, independent, alpha / 4)
-    copies = sure_rate > most
-    numbers |= {
-        "near_copies": rate,
-        "near_copies_expected": expected,
-        "near_copies_at_least": sure_rate,
-        "near_copies_expected_at_most": most,
-    }
+    train, fake, held_out = _checked(train, fake, held_out)
+    found, inner = nearest(fake, train), nearest(train, train, themselves=True)
+    distance, index, within = found.distance[:, 0], found.index[:, 0], inner.distance[:, 0]
+    reference = _reference(train, held_out, inner)
+    numbers = _described(train, fake, held_out, found, within, reference, num_cells, seed)
+    near, rates = _near_copies(distance, index, reference, alpha / 4)
+    numbers |= rates
+    copies = rates["near_copies_at_least"] > rates["near_copies_expected_at_most"]
     evidence = {
         "distance": distance,
         "index": index,
-        "reference": reference,
+        "reference": reference.distance,
         "near_copies": near,
     }
     if held_out is None:
         unauthentic = ~authentic(distance, index, within)
-        close = diagnosis.share_above(unauthentic, index, alpha / 2)[1] > 1 - reference_authentic
+        close = diagnosis.share_above(unauthentic, index, alpha / 2)[1] > 1 - reference.authentic
         verdict = RED if copies else AMBER if close else GREEN
         sentence = _without_held_out(verdict, numbers)
     else:
@@ -235,6 +198,80 @@ def memorisation(
         verdict = AMBER if verdict == GREEN and sure else verdict
         sentence = _with_held_out(verdict, copies, numbers)
     return Diagnosis("memorisation", verdict, numbers, sentence, evidence)
+
+
+def _checked(train, fake, held_out) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """The three sets as arrays; raises unless they are features of one D, enough of each."""
+    sets = {"train": train, "fake": fake} | ({} if held_out is None else {"held_out": held_out})
+    train, fake, *_ = feature_sets(**sets)
+    for name, value in sets.items():
+        if len(value) < _FEWEST:
+            raise ValueError(
+                f"memorisation needs at least {_FEWEST} examples of each kind, but {name} has {len(value)}"
+            )
+    return train, fake, None if held_out is None else np.asarray(held_out)
+
+
+class _Reference(NamedTuple):
+    """What the fakes' distances to the training set are compared with.
+
+    distance: of each held-out example to its nearest training example (or of each training example to its nearest
+      other).
+    independent: how many of these distances are independent.
+    authentic: the share that is `authentic`.
+    """
+
+    distance: np.ndarray
+    independent: int
+    authentic: float
+
+
+def _reference(train, held_out, inner: Neighbours) -> _Reference:
+    found = inner if held_out is None else nearest(held_out, train)
+    distance = found.distance[:, 0]
+    share = authentic(distance, found.index[:, 0], inner.distance[:, 0]).mean()
+    # Mutual neighbours within the training set share a distance.
+    independent = len(distance) // 2 if held_out is None else len(distance)
+    return _Reference(distance, independent, float(share))
+
+
+def _described(
+    train, fake, held_out, found: Neighbours, within, reference: _Reference, num_cells, seed
+) -> dict:
+    """The numbers that are stated and do not decide."""
+    distance, index = found.distance[:, 0], found.index[:, 0]
+    numbers: dict[str, Any] = {
+        "num_train": len(train),
+        "num_fake": len(fake),
+        "num_held_out": 0 if held_out is None else len(held_out),
+        "median_distance": float(np.median(distance)),
+        "exact_copies": float((distance == 0).mean()),
+        "repeated_fakes": float((nearest(fake, fake, themselves=True).distance == 0).mean()),
+        "authentic": float(authentic(distance, index, within).mean()),
+    }
+    if held_out is not None:
+        where = cells(train, fake, held_out, num=num_cells, seed=seed)
+        c_t = data_copying(distance, reference.distance, where[1], where[2])
+        numbers["c_t"] = None if np.isnan(c_t) else c_t  # JSON has no NaN
+        numbers["c_t_one_cell"] = mann_whitney_z(distance, reference.distance)
+    numbers["reference_median_distance"] = float(np.median(reference.distance))
+    numbers["reference_authentic"] = reference.authentic
+    return numbers
+
+
+def _near_copies(distance, index, reference: _Reference, alpha: float) -> tuple[np.ndarray, dict]:
+    """(which fakes are near copies: bool [M], their rate and the expected one with bounds of chance alpha each)."""
+    threshold, rank = diagnosis.near_threshold(reference.distance)
+    rank = max(1, rank * reference.independent // len(reference.distance))
+    near = distance < threshold
+    rate, least = diagnosis.share_above(near, index, alpha)
+    expected, most = diagnosis.share_expected(rank, reference.independent, alpha)
+    return near, {
+        "near_copies": rate,
+        "near_copies_expected": expected,
+        "near_copies_at_least": least,
+        "near_copies_expected_at_most": most,
+    }
 
 
 def _with_held_out(verdict: str, copies: bool, numbers: dict) -> str:

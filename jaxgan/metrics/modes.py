@@ -100,7 +100,7 @@ def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
     left_out = num_modes - found
     chance = _chance_to_miss(left_out, num_modes, int(total))
     unequal = float(stats.chisquare(counts).pvalue) if total and num_modes > 1 else 1.0
-    share = counts[counts > 0] / max(total, 1)
+    share = counts[counts > 0] / max(int(total), 1)
     numbers = {
         "modes": found,
         "num_modes": num_modes,
@@ -111,19 +111,20 @@ def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
         "uniform_p": unequal,
     }
     verdict = RED if chance < alpha / 2 else AMBER if unequal < alpha / 2 else GREEN
-    sentence = f"{found:,} of {num_modes:,} modes are met by {len(modes):,} samples"
+    return Diagnosis("modes", verdict, numbers, _sentence(verdict, numbers), {"counts": counts})
+
+
+def _sentence(verdict: str, numbers: dict) -> str:
+    modes, num_modes = numbers["modes"], numbers["num_modes"]
+    met = f"{modes:,} of {num_modes:,} modes are met by {numbers['num_samples']:,} samples"
     if verdict == RED:
-        sentence += (
-            f"; {left_out:,} are missing. Mode dropping: try a gradient penalty or spectral normalisation, a lower "
-            "generator learning rate, larger batches, or packing."
+        return (
+            f"{met}; {num_modes - modes:,} are missing. Mode dropping: try a gradient penalty or spectral "
+            "normalisation, a lower generator learning rate, larger batches, or packing."
         )
-    elif verdict == AMBER:
-        sentence += (
-            ", but surely not equally often; longer training or a larger batch may even them out."
-        )
-    else:
-        sentence += ", about equally often."
-    return Diagnosis("modes", verdict, numbers, sentence, {"counts": counts})
+    if verdict == AMBER:
+        return f"{met}, but surely not equally often; longer training or a larger batch may even them out."
+    return f"{met}, about equally often."
 
 
 def _chance_to_miss(missing: int, num_modes: int, num_samples: int) -> float:

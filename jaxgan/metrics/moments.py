@@ -20,7 +20,7 @@ class Moments(NamedTuple):
     (3, [1.0, 1.0], [[1.0, 0.0], [0.0, 3.0]])
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # in place of a tuple's method
     mean: np.ndarray  # float64 [D]
     scatter: np.ndarray  # float64 [D, D], the sum over the set of (x - mean)(x - mean)^T
 

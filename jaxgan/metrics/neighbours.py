@@ -19,7 +19,7 @@ class Neighbours(NamedTuple):
     """distance: float64 [N, k], rising along each row; index: int [N, k], into the points."""
 
     distance: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # in place of a tuple's method
 
 
 class Points:

@@ -100,14 +100,16 @@ def network_extractor(
             f"the weights of {name} are published at no address that jaxgan knows; give their file"
             " (--weights FILE)"
         )
-    own = file is not None and weights.kind_of_file(file) in weights.UNPUBLISHED
+    kind = None if file is None else weights.kind_of_file(file)
+    own = kind in weights.UNPUBLISHED
     if own and name in DEFINED_BY_WEIGHTS:
         raise ValueError(
-            f"{file} is {weights.kind_of_file(file)}, in which nobody publishes {name}; the scores that bear its name"
+            f"{file} is {kind}, in which nobody publishes {name}; the scores that bear its name"
             f" are defined by its published weights, so give one of those files: "
             f"{', '.join(weights.PUBLISHED[published].file for published in net.files)}"
         )
     if own or not net.files:
+        assert file is not None, "without a file, what is read is published"
         tensors, checksum = weights.load_file(file)
     else:
         tensors, checksum = weights.load(net.files, file, progress=progress)

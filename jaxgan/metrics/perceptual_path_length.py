@@ -3,6 +3,10 @@
 Karras et al., "A style-based generator architecture for generative adversarial networks", 2019, Section 4.1, Eq. 2
 and 3. The number is called PPL only with LPIPS (VGG-16) as distance; the papers' numbers of faces are of
 a crop, which is left to the closure that synthesises.
+
+Where pictures are wider than 511, means over squares bring them to 256 to 511 before the distance is taken, as in the
+authors' code. Theirs interpolates z on the sphere of radius 1, this one on that of radius sqrt(latent_dim), where
+normal latents lie: the same to a mapping that normalises z, and right for a generator that does not.
 """
 
 from collections.abc import Callable
@@ -45,10 +49,6 @@ def perceptual_path_length(
         w: synthesis(lerp(mapping(z0), mapping(z1), t))
         z: synthesis(mapping(slerp(z0, z1, t))),    z0, z1 normal
 
-    Where pictures are wider than 511, means over squares bring them to 256 to 511 first, as in the authors' code.
-    Theirs interpolates z on the sphere of radius 1, this one on that of radius sqrt(latent_dim), where normal latents
-    lie: the same to a mapping that normalises z, and right for a generator that does not.
-
     Args:
       synthesis: latents [B, ...] -> pictures [B, H, W, C], as `distance` takes them. It must be smooth and the same at
         each call: any noise fixed, no dropout, statistics of batch normalisation frozen, nothing quantised.
@@ -64,9 +64,6 @@ def perceptual_path_length(
       epsilon: step.
       trim: percentiles of the lengths below and above which they are left out; None keeps all.
 
-    Returns:
-      `PathLength(mean, deviation, lengths)`.
-
     >>> sides = jnp.array([[1.0, 0.0], [0.0, 2.0]])  # linear: the length is |sides (w1 - w0)|², 2 |sides|² on average
     >>> squares = lambda a, b: jnp.square(a - b).sum((1, 2, 3))
     >>> found = perceptual_path_length(
@@ -75,6 +72,28 @@ def perceptual_path_length(
     >>> 9 < found.mean < 11
     True
     """
+    _check_arguments(mapping, space, sampling, latent_dim, num_samples, batch_size, epsilon, trim)
+    every = range(-(-num_samples // batch_size))
+
+    @jax.jit
+    def lengths_of(key):
+        keys = jax.random.split(key, 3)
+        z = jax.random.normal(keys[0], (2, batch_size, latent_dim))
+        extra = () if labels is None else (labels(keys[1], batch_size),)
+        t = jax.random.uniform(keys[2], (batch_size,), maxval=float(sampling == "full"))
+        ends = _ends(z[0], z[1], t, epsilon, mapping, extra, space)
+        # Two calls and not one of twice the batch: noise that the closure draws is then the same at both ends.
+        return distance(*(_reduced(synthesis(w, *extra)) for w in ends)) / epsilon**2
+
+    batches = [np.asarray(lengths_of(jax.random.fold_in(key, i)), np.float64) for i in every]
+    lengths = np.concatenate(batches)[:num_samples]
+    finite("path lengths", lengths)
+    return _trimmed(lengths, trim)
+
+
+def _check_arguments(
+    mapping, space, sampling, latent_dim, num_samples, batch_size, epsilon, trim
+) -> None:
     if space not in ("w", "z"):
         raise ValueError(f"space is {space!r}; it may be 'w' or 'z'")
     if sampling not in ("full", "end"):
@@ -89,29 +108,19 @@ def perceptual_path_length(
     at_least("num_samples", num_samples, 1)
     at_least("batch_size", batch_size, 1)
 
-    @jax.jit
-    def lengths_of(key):
-        keys = jax.random.split(key, 3)
-        z0, z1 = jax.random.normal(keys[0], (2, batch_size, latent_dim))
-        extra = () if labels is None else (labels(keys[1], batch_size),)
-        w_of = (lambda z: z) if mapping is None else (lambda z: mapping(z, *extra))
-        t = jax.random.uniform(keys[2], (batch_size,), maxval=float(sampling == "full"))
-        steps = (0.0, epsilon)
-        if space == "w":
-            w0, w1 = w_of(z0), w_of(z1)
-            ends = [_lerp(w0, w1, t, step) for step in steps]
-        else:
-            ends = [w_of(_slerp(z0, z1, t, step)) for step in steps]
-        # Two calls and not one of twice the batch: noise that the closure draws is then the same at both ends.
-        return distance(*(_reduced(synthesis(w, *extra)) for w in ends)) / epsilon**2
 
-    lengths = np.concatenate(
-        [
-            np.asarray(lengths_of(jax.random.fold_in(key, batch)), np.float64)
-            for batch in range(-(-num_samples // batch_size))
-        ]
-    )[:num_samples]
-    finite("path lengths", lengths)
+def _ends(z0, z1, t, epsilon: float, mapping, extra: tuple, space: str) -> list[jax.Array]:
+    """The latents w at t and at t + epsilon of the paths from z0 to z1; `extra` are the mapping's labels."""
+    w_of = (lambda z: z) if mapping is None else (lambda z: mapping(z, *extra))
+    steps = (0.0, epsilon)
+    if space == "w":
+        w0, w1 = w_of(z0), w_of(z1)
+        return [_lerp(w0, w1, t, step) for step in steps]
+    return [w_of(_slerp(z0, z1, t, step)) for step in steps]
+
+
+def _trimmed(lengths: np.ndarray, trim: tuple[float, float] | None) -> PathLength:
+    """Mean and deviation of the lengths between the two percentiles, both included."""
     kept = lengths
     if trim is not None:
         low = np.percentile(lengths, trim[0], method="lower")

@@ -7,10 +7,10 @@ of transforms of the real examples instead of samples, rFID and so on.
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from jaxgan.metrics.classification_accuracy import linear_probe_accuracy
 from jaxgan.metrics.classwise import classwise_frechet
-from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.frechet import frechet_distance_to
 from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
 from jaxgan.metrics.inception_score import inception_score
@@ -150,7 +150,10 @@ def _ms_ssim(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
 
 
 def _single_image(
-    real: Summary, fake: Summary, protocol: Protocol, extractor: Extractor
+    real: Summary,
+    fake: Summary,
+    protocol: Protocol,
+    extractor: Any,  # an `Extractor`; of Inception's features the network, whose weights are used
 ) -> dict[str, float]:
     if real.count != 1:
         raise ValueError(

@@ -5,6 +5,7 @@ generator's patches look like those of reals in appearance and variation at ever
 large structure, the finest edges and noise. The paper prints it times 1,000, of 16,384 pictures.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -66,21 +67,14 @@ def patch_sliced_wasserstein(
             f"reals and fakes must be equally many pictures of one shape and type, not {real.dtype} "
             f"{list(real.shape)} and {fake.dtype} {list(fake.shape)}"
         )
-    for name, value in (
-        ("patches", patches),
-        ("projections", projections),
-        ("batch_size", batch_size),
-    ):
-        at_least(name, value, 1)
+    at_least("patches", patches, 1)
+    at_least("projections", projections, 1)
+    at_least("batch_size", batch_size, 1)
     height, width = real.shape[1:3]
     levels = _levels(height, width)
     per_level = {}
     for level in range(levels):
-
-        @jax.jit
-        def at_level(images, level=level):
-            return laplacian_pyramid(images.astype(jnp.float32), levels)[level]
-
+        at_level = jax.jit(partial(_pyramid_level, levels=levels, level=level))
         descriptors = [
             _descriptors(
                 images, at_level, patches, batch_size, np.random.default_rng([seed, level, which])
@@ -88,7 +82,7 @@ def patch_sliced_wasserstein(
             for which, images in enumerate((real, fake))
         ]
         lines = np.random.default_rng([seed, level, len(descriptors)])
-        per_level[height >> level] = _sliced(*descriptors, projections, lines)
+        per_level[height >> level] = _sliced(descriptors[0], descriptors[1], projections, lines)
     return PatchDistance(float(np.mean(list(per_level.values()))), per_level)
 
 
@@ -106,6 +100,11 @@ def _levels(height: int, width: int) -> int:
             f"{step} divides"
         )
     return levels
+
+
+def _pyramid_level(images: jax.Array, levels: int, level: int) -> jax.Array:
+    """One level of the Laplacian pyramid, 0 the finest: [B, H >> level, W >> level, C] float32."""
+    return laplacian_pyramid(images.astype(jnp.float32), levels)[level]
 
 
 def _descriptors(images: np.ndarray, at_level, patches: int, batch_size: int, rng) -> np.ndarray:

@@ -49,7 +49,9 @@ def cached(
     if there is not None:
         has = Wanted(frozenset(there.moments), frozenset(there.arrays))
     # Processes make statistics together, so one that has them waits for none that has not.
-    if everywhere(wanted.moments <= has.moments and wanted.arrays <= has.arrays):
+    known = wanted.moments <= has.moments and wanted.arrays <= has.arrays
+    if everywhere(there is not None and known):
+        assert there is not None
         return there
     if jax.process_count() == 1:
         wanted = wanted.union(has)
@@ -76,7 +78,7 @@ def key(facts: Mapping[str, Any]) -> str:
 
 
 def _save(path: Path, facts: Mapping[str, Any], summary: Summary) -> None:
-    entries = {
+    entries: dict[str, Any] = {
         "facts": np.array(json.dumps(dict(facts), sort_keys=True)),
         "count": np.array(summary.count),
         "dtype": np.array(summary.dtype.str),

@@ -99,16 +99,16 @@ def summarise(
         position of its first one. Each returns the summary of all.
     """
 
-    batch_size = batch_size or getattr(extractor, "batch_size", BATCH_SIZE)
+    rows: int = batch_size if batch_size else getattr(extractor, "batch_size", BATCH_SIZE)
     devices = 1 if sharding is None else sharding.num_devices
-    if num is not None and num < batch_size:
-        batch_size = -(-num // devices) * devices
+    if num is not None and num < rows:
+        rows = -(-num // devices) * devices
 
     def features() -> Iterator[Features]:
         start = offset
-        for images, labels, mask in _rebatch(batches, num, kind, batch_size):
+        for images, labels, mask in _rebatch(batches, num, kind, rows):
             positions = np.arange(start, start + len(mask))
-            outputs = extractor(_place(images, sharding))
+            outputs: Mapping[str, Any] = extractor(_place(images, sharding))
             if IMAGE in wanted.arrays:
                 outputs = {**outputs, IMAGE: images}
             dtype = getattr(extractor, "dtype", images.dtype)
@@ -145,7 +145,7 @@ class _Kept:
         sizes = extractor.outputs
         self.count, self.dtype = 0, np.dtype(np.uint8)
         self.moments = {name: Moments.empty(sizes[name]) for name in wanted.moments}
-        self.arrays = {name: [] for name in wanted.arrays}
+        self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in wanted.arrays}
         self.labels: list[np.ndarray] | None = []
         self.positions: list[np.ndarray] = []
 

@@ -109,8 +109,10 @@ def migrate(config: dict) -> dict:
 
 
 # Options of data that every config held, whatever its source.
-_SHARED = ("path", "resolution", "channels", "labels", "flip", "jitter", "strict", "direction")
-_SHARED += ("modes", "layout", "std", "tfds_name", "max_side", "data_dir")
+_SHARED = (
+    *("path", "resolution", "channels", "labels", "flip", "jitter", "strict", "direction"),
+    *("modes", "layout", "std", "tfds_name", "max_side", "data_dir"),
+)
 
 
 def _by_resolution(text: str) -> Any:

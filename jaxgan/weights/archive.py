@@ -9,6 +9,7 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from typing import BinaryIO, cast
 
 
 def most_unpacked(size: int) -> int:
@@ -74,11 +75,14 @@ def member_of_tar(data: bytes, member: str) -> bytes:
     """The file called `member` in a gzipped tar archive, wherever it lies in it."""
     bounded = _Bounded(gzip.GzipFile(fileobj=io.BytesIO(data)), most_unpacked(len(data)))
     try:
-        with tarfile.open(fileobj=bounded, mode="r|") as archive:
+        # From a stream, tarfile calls nothing but `read`.
+        with tarfile.open(fileobj=cast(BinaryIO, bounded), mode="r|") as archive:
             for entry in archive:
                 # A sparse file may claim any size and needs no bytes for it.
                 if entry.isreg() and not entry.issparse() and entry.name.split("/")[-1] == member:
-                    found = archive.extractfile(entry).read()
+                    file = archive.extractfile(entry)
+                    assert file is not None, "a regular file has content"
+                    found = file.read()
                     if len(found) < entry.size:
                         raise ValueError(f"its tar archive ends inside {member}")
                     return found

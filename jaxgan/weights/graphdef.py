@@ -57,7 +57,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
-def _constant(node) -> tuple[str, memoryview | None]:
+def _constant(node) -> tuple[str, memoryview | int | None]:
     """A node's name and, if it is a constant, its TensorProto."""
     name, op, tensor = "", b"", None
     for number, value in _messages(node):

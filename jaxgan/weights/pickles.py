@@ -7,7 +7,7 @@ An instruction or a name that is not there refuses the file.
 """
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from jaxgan.weights.numbers import BFLOAT16
@@ -88,7 +88,7 @@ _BUILDERS: dict[tuple[str, str], Callable] = {
     ("torch.jit._pickle", "restore_type_tag"): _first,
 }
 
-_PUSHES = {
+_PUSHES: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
@@ -131,7 +131,8 @@ def _run(file: BinaryIO, records: bool, storages: dict[str, Storage]):
     stack: list = []
     marked: list[list] = []  # the stacks below each mark
     memo: dict[int, Any] = {}
-    for opcode, argument, _ in pickletools.genops(file):
+    operations: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(file)
+    for opcode, argument, _ in operations:
         name = opcode.name
         if name in _LITERALS:
             stack.append(argument)
@@ -155,9 +156,9 @@ def _run(file: BinaryIO, records: bool, storages: dict[str, Storage]):
             items = _pop(stack, 1 if name == "APPEND" else 2)
             _gather(f"{name}S", stack, items)
         elif name == "GLOBAL":
-            stack.append(_named(*argument.split(" ", 1), records))
+            stack.append(_named(argument.split(" ", 1), records))
         elif name == "STACK_GLOBAL":
-            stack.append(_named(*_pop(stack, 2), records))
+            stack.append(_named(_pop(stack, 2), records))
         elif name == "BINPERSID":
             storage = _storage(stack.pop())
             storages[storage.key] = storage
@@ -191,7 +192,9 @@ def _gather(name: str, stack: list, items: list) -> None:
         stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
 
-def _named(module: str, name: str, records: bool) -> _Name:
+def _named(path: list[str], records: bool) -> _Name:
+    """What [module, name] stand for."""
+    module, name = path
     if (module, name) in _BUILDERS:
         return _Name(build=_BUILDERS[module, name])
     if module in ("torch", "torch.cuda") and name in STORAGES:
@@ -215,7 +218,8 @@ def _storage(reference: tuple) -> Storage:
 
 
 def _reduce(function: _Name, arguments: tuple):
-    return function.build(*arguments)
+    build: Any = function.build  # None has no call either: `load` says that the file is damaged
+    return build(*arguments)
 
 
 def _new(name: _Name, arguments: tuple) -> Record:
@@ -231,4 +235,8 @@ def _set_state(target, state):
     return target
 
 
-_BUILD = {"REDUCE": _reduce, "NEWOBJ": _new, "BUILD": _set_state}
+_BUILD: dict[str, Callable[[Any, Any], Any]] = {
+    "REDUCE": _reduce,
+    "NEWOBJ": _new,
+    "BUILD": _set_state,
+}
