@@ -46,15 +46,15 @@ def add_arguments(parser) -> None:
 
 
 class _Opened(NamedTuple):
-    """What is diagnosed, and what with: the run at a step, its data, the features."""
+    """The subject of a diagnosis: a run at a step, its data, and the features."""
 
     trained: Any
     engine: Any
     step: int
     state: Any
     source: Any
-    held_out: Any  # None where there is none
-    split: str | None  # the name of the held-out one
+    held_out: Any  # None if there are no held-out data
+    split: str | None  # name of the held-out split
     extractor: Any
 
 
@@ -101,7 +101,7 @@ def run(args) -> int:
 
 
 def _open(args) -> _Opened:
-    """The run, its data and the features that the arguments ask for."""
+    """Opens the run, its data and the features that the arguments select."""
     from jaxgan import config
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics.features import default_features
@@ -122,7 +122,7 @@ def _open(args) -> _Opened:
 
 
 def _protocol(args, opened: _Opened, num_train: int, num_held_out: int, ema: bool) -> dict:
-    """Everything that fixes the numbers, ready for JSON."""
+    """The settings that determine the numbers, for JSON."""
     from jaxgan import __version__
     from jaxgan.metrics.diagnosis import ALPHA
 

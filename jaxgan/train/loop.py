@@ -177,7 +177,7 @@ def train(
 
 
 def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
-    """Measures by the options' protocol against `source`."""
+    """The evaluator for the protocol of the options and the examples of `source`."""
     protocol = protocol_of(game, options.protocol, options.evaluate_of)
     weights = options.weights or None
     return make_evaluator(source, protocol, weights=weights, num=options.evaluate_num)
