@@ -167,7 +167,7 @@ def measure_set(args):
             f" only {len(fake):,}; generate more, or give a smaller --num, which makes it another protocol"
         )
     needed = wanted(check(protocol, extractor), "fake")
-    assert needed is not None, "every score looks at what is generated"
+    assert needed is not None, "every score uses the generated examples"
     summary = summarise(
         fake.spread(protocol.num_fake),
         extractor,

@@ -227,7 +227,7 @@ def _side_by_side(files: Encoded, options: Options) -> Reader:
 
 
 def _check_folders(files: Encoded) -> None:
-    """Raises if folders look like the two sides but have other names: else each picture would be split in two."""
+    """Raises if folders seem to be the two sides but have other names: else each picture would be split in two."""
     for name in files.names:
         for part in PurePosixPath(name).parts[:-1]:
             if part not in SIDES and re.fullmatch(r"(train|val|test)?_?[ab]", part, re.IGNORECASE):

@@ -163,7 +163,7 @@ class Evaluator:
         """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
         ema = self.ema and bool(state.ema)
         num, needed = self.protocol.num_fake, wanted(self._scores, "fake")
-        assert needed is not None, "every score looks at what is generated"
+        assert needed is not None, "every score uses the generated examples"
         given, labels, statistics = balanced(engine.game), "balanced", BATCH_STATISTICS
         if self.protocol.of == TRANSFORMS:
             # pix2pix normalises by the statistics of each single picture, other models by running averages.
