@@ -1,7 +1,7 @@
-"""Configs: plain data that says which model plays on which data for how long.
+"""Configs: plain data that states the model, the data and how long to train.
 
-A config is a Python file whose `get_config()` returns a dict of three sections, each overriding defaults that live
-with their owner, and a seed:
+A config is a Python file whose `get_config()` returns a dict of three sections and a seed. Each section overrides the
+defaults of a class `Options`:
 
     def get_config():
         return {
@@ -11,7 +11,7 @@ with their owner, and a seed:
             "seed": 0,
         }
 
-Its docstring is the record of the experiment: paper, expected result, cost, command.
+Its docstring states paper, data, expected result, cost and command.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class Config:
         return _name(self.data)
 
     def to_dict(self) -> dict:
-        """{"model": {"name": ..., option: value}, "data": ..., "train": ..., "seed": ...}, as JSON has it."""
+        """{"model": {"name": ..., option: value}, "data": ..., "train": ..., "seed": ...}, which JSON can hold."""
         sections = options.to_dict(self)
         for section, name in (("model", self.model_name), ("data", self.data_name)):
             sections[section] = {"name": name, **sections[section]}
@@ -75,7 +75,7 @@ def _name(of: Any) -> str:
 
 @dataclasses.dataclass
 class Run:
-    """A config made real: the game it describes."""
+    """A config, and the game that it describes."""
 
     config: Config
     spec: DataSpec
@@ -88,7 +88,7 @@ class Run:
 
     @property
     def record(self) -> dict:
-        """What a workdir remembers of the run."""
+        """The record of the run that is kept in its workdir."""
         return {"config": self.config.to_dict(), "spec": self.spec._asdict()}
 
     def train(
@@ -98,9 +98,9 @@ class Run:
         say: Callable[[str], None] = print,
         evaluator: training.Evaluator | None = None,
     ) -> training.Result:
-        """Trains in `workdir`, which must be new or hold this very run, and see `jaxgan.train.train`.
+        """Trains in `workdir`, which must be new or hold this run; see `jaxgan.train.train`.
 
-        `evaluator` is the one from `self.evaluator(source)`, if that was called before.
+        `evaluator` is the result of `self.evaluator(source)`, if that was called before.
         """
         self.prepare(workdir)
         training.workdir.claim(workdir, self.record)
@@ -119,7 +119,7 @@ class Run:
 
     @property
     def augmentation(self) -> dict[str, Any]:
-        """How pictures are mirrored and cropped, as `jaxgan.data.Pipeline` takes it; nothing of points."""
+        """The arguments `flip` and `jitter` of `jaxgan.data.Pipeline`; empty for data without pictures."""
         names = ("flip", "jitter")
         return {
             name: getattr(self.config.data, name)
@@ -128,9 +128,9 @@ class Run:
         }
 
     def prepare(self, workdir: str | Path) -> None:
-        """Reads the files that the networks of a new run start from, if the model has a `prepare(options)` for that.
+        """Reads the pretrained weights that a new run needs, if the model has a function `prepare(options)`.
 
-        So what cannot be had is a ValueError or an OSError before anything is written or compiled. A run that has a
+        A missing file thus raises a ValueError or an OSError before anything is written or compiled. A run that has a
         checkpoint in `workdir` needs no such files.
         """
         model = models.load(self.config.model_name)
@@ -142,12 +142,12 @@ class Run:
 
     @property
     def protocol(self) -> protocols.Protocol:
-        """By which the run is measured as it trains."""
+        """The protocol of evaluations during training."""
         train = self.train_options
         return training.evaluation.protocol_of(self.game, train.protocol, train.evaluate_of)
 
     def evaluator(self, source: data.Source) -> training.Evaluator:
-        """What measures the run as it trains on `source`, by the protocol of its options."""
+        """The evaluator for training on `source`, by the protocol of the options."""
         train, protocol = self.train_options, self.protocol
         if protocol.split != self.config.data.split:
             source = open_data(self.config, split=protocol.split)
@@ -189,13 +189,13 @@ def _path(name_or_file: str) -> Path:
         close = difflib.get_close_matches(name_or_file, names(), 1)
         hint = f"did you mean '{close[0]}'?" if close else "see them with: jaxgan list."
         raise ValueError(
-            f"there is no config '{name_or_file}'; {hint} (A file of your own is given with its .py ending.)"
+            f"there is no config '{name_or_file}'; {hint} (Give your own file by its path, which ends in .py.)"
         )
     return folder() / f"{name_or_file}.py"
 
 
 def load(name_or_file: str, overrides: Iterable[str] = ()) -> Config:
-    """The config called so, complete with every default.
+    """The config of that name or file, with all defaults filled in.
 
     Args:
       name_or_file: a name from `names()`, or the path of a file.
@@ -232,9 +232,9 @@ def _split(override: str) -> tuple[str, str]:
 
 
 def complete(given: Mapping[str, Any], changes: Mapping[str, str], origin: str) -> Config:
-    """The config of a file, with the defaults of what it leaves out.
+    """The config of a file, with defaults for the options that it leaves out.
 
-    Where `changes` name another model or data source than the file, what the file says counts as far as both have it.
+    If `changes` select another model or data source than the file, options that only the file's one has are dropped.
 
     Args:
       given: nested, as the file holds it.
@@ -298,8 +298,8 @@ def restore(
     Args:
       workdir: of a training run.
       step: of the checkpoint; the latest if None.
-      best: the one that scored best in training, instead.
-      devices: how many the engine uses, 0 for all. One is enough for a batch of a hundred samples.
+      best: restore the checkpoint with the best score in training instead.
+      devices: number of devices of the engine, 0 for all. One is enough for a batch of a hundred samples.
     """
     run = reopen(workdir)
     engine = training.make_engine(run.game, training.Options(devices=devices), run.config.seed)
@@ -307,8 +307,8 @@ def restore(
     restored = training.Checkpoints(folder).restore(engine.state_shape, step)
     if restored is None and best:
         raise FileNotFoundError(
-            f"{workdir} keeps no best checkpoint, since it was not measured while training (train.evaluate_every is 0);"
-            " take the latest one."
+            f"{workdir} has no best checkpoint, since it was not evaluated during training (train.evaluate_every is 0);"
+            " use the latest one."
         )
     if restored is None:
         raise FileNotFoundError(f"{workdir} has no checkpoint yet; train it first.")

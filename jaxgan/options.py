@@ -1,18 +1,18 @@
-"""Options: frozen dataclasses whose fields say what they mean and which values they take.
+"""Options: frozen dataclasses whose fields declare their meaning and their allowed values.
 
     @dataclasses.dataclass(frozen=True)
     class Options:
         batch_size: int = option(64, "real images of one critic step", least=1)
-        optimizer: str = option("adam", "what moves the networks", choices=("adam", "rmsprop"))
+        optimizer: str = option("adam", "optimiser of the networks", choices=("adam", "rmsprop"))
 
 A subclass may change a default by a plain `batch_size: int = 32`; meaning and limits stay. Values may be tuples.
 A group of options is a dataclass in a field of another one; its fields have dotted names ("augmentation.p"). `check`
-holds the values to what is declared, `override` changes them by name, from text or Python values, and `describe` lists
-them for people.
+validates the values, `override` changes them by name, from text or Python values, and `describe` lists them for help
+texts.
 
-An invalid value is an `OptionError`. It speaks of options by their names, so that a command line can put its own flags
-in their place. Names are relative to the section that an option belongs to; a name that starts with one of `SECTIONS`
-("data.resolution") says which section it means.
+An invalid value raises an `OptionError`. It stores the names of options, so that a command line can replace them by
+its flags. Names are relative to the section of an option; a name that starts with one of `SECTIONS`
+("data.resolution") is complete.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ Flag = Callable[[str], str | None]
 
 
 class OptionError(ValueError):
-    """A value that an option cannot have.
+    """An invalid value of an option.
 
     Attributes:
-      option: its name; None where the values of several options, or the data, are to blame together.
-      value: the one that was found.
-      problem: what is wrong with it, which follows "OPTION is VALUE, but"; a whole clause without an option.
-      fixes: ways out, each the changes {option: value} that together are one.
-      origin: the file that the value stands in, if it comes from one.
+      option: its name; None if the error is in several options together, or in the data.
+      value: the invalid value.
+      problem: what is wrong with it. It follows "OPTION is VALUE, but"; if `option` is None, it is a whole clause.
+      fixes: alternative fixes, each a dict {option: value} of changes to make together.
+      origin: the file that the value comes from, if any.
 
     >>> str(OptionError("heads", 3, "it must divide the width of 16", {"heads": 4}, {"width": 15}))
     'heads is 3, but it must divide the width of 16: set heads=4 or width=15.'
@@ -61,9 +61,9 @@ class OptionError(ValueError):
         """The error in one sentence.
 
         Args:
-          flag: the names that the reader can use; ways out with a name that has none are left out. The options' own
-            names if None.
-          assign: "NAME=VALUE" as the reader would write it, such as with the quotation marks of a shell.
+          flag: maps an option to the flag that sets it. Fixes with an option that has no flag are left out. If None,
+            options keep their own names.
+          assign: formats "NAME=VALUE" for the reader, for example with the quotation marks of a shell.
         """
         written, flag = text if flag else _python, flag or str
         ways = [
@@ -94,7 +94,7 @@ class OptionError(ValueError):
 
 
 class UnknownOption(OptionError):
-    """A name that no option has; `known` are those that there are.
+    """The name of an option that does not exist; `known` are the names of those that do.
 
     >>> str(UnknownOption("batchsize", ["batch_size", "beta1"]))
     'there is no option batchsize; did you mean batch_size?'
@@ -128,9 +128,9 @@ def _absolute(name: str, section: str) -> str:
 
 
 def _nearest(name: str, known: list[str]) -> str | None:
-    """The known name that was probably meant."""
+    """The known name to suggest, if one is similar."""
     section, _, last = name.rpartition(".")
-    # A right name in a wrong section is the commonest slip.
+    # The most common mistake is a correct name in the wrong section.
     same = [k for k in known if k.rpartition(".")[2] == last]
     inside = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}
     close = [inside[k] for k in difflib.get_close_matches(last, inside, 1)]
@@ -140,7 +140,7 @@ def _nearest(name: str, known: list[str]) -> str | None:
 
 @contextlib.contextmanager
 def section(name: str, origin: str = "") -> Iterator[None]:
-    """Around code that speaks of a section's options by relative names: its errors leave with complete ones.
+    """Context for code that names the options of a section by relative names; completes the names in its errors.
 
     Args:
       name: of the section.
@@ -155,16 +155,16 @@ def section(name: str, origin: str = "") -> Iterator[None]:
 
 @dataclasses.dataclass(frozen=True)
 class Option:
-    """What is declared of an option.
+    """The declaration of an option.
 
     Attributes:
       default: its value unless it is set.
-      meaning: what it is, in a phrase, with its unit.
-      least, most: limits that it may reach, of every number in a tuple.
-      above, below: limits that it may not reach.
-      choices: the values that there are, if they can be listed.
+      meaning: a short description, with the unit.
+      least, most: inclusive limits, of every number in a tuple.
+      above, below: exclusive limits.
+      choices: the allowed values, if they can be listed.
       empty: whether a tuple may be empty.
-      kind: its type, an annotation; the default's if None.
+      kind: its type annotation; the type of the default if None.
     """
 
     default: Any
@@ -188,7 +188,7 @@ class Option:
 
     @property
     def allowed(self) -> str:
-        """The values that it may have, in words; "" if its type says all.
+        """The allowed values, in words; "" if the type has no further limits.
 
         >>> Option(0.5, "a share", least=0, below=1).allowed
         'at least 0, below 1'
@@ -206,7 +206,7 @@ class Option:
         return ", ".join(f"{words} {_limit(limit)}" for words, limit in limits if limit is not None)
 
     def coerce(self, value: Any, name: str) -> Any:
-        """`value`, text or what a config file holds, as a value of the option's type and within its limits."""
+        """Converts `value`, text or a value of a config file, to the option's type, and checks its limits."""
         try:
             found = _coerce(value, self.kind)
         except (ValueError, TypeError, OverflowError):
@@ -217,7 +217,7 @@ class Option:
         return found
 
     def check(self, value: Any, name: str) -> None:
-        """Raises unless the option may have this value, which is of its type."""
+        """Raises an `OptionError` unless `value`, which must be of the option's type, is allowed."""
         leaves = _leaves_of(value)
         if not leaves and not self.empty:
             raise OptionError(name, value, "it needs at least one number", {name: self.default})
@@ -242,7 +242,7 @@ class Option:
         )
 
     def _nearest(self, value: Any) -> Any:
-        """The allowed value that was probably meant."""
+        """The allowed value to suggest instead of `value`."""
         if isinstance(value, tuple):
             near = tuple(map(self._nearest, value))
             return near if all(map(self._allows, _leaves_of(near))) else self.default
@@ -268,8 +268,8 @@ def option(default: Any, meaning: str, **limits: Any) -> Any:
 
 
 def declared(cls: type) -> Mapping[str, Option]:
-    """{field: what is declared of it} of a dataclass of options: the nearest declaration among its base classes, with
-    the default of its own."""
+    """{field: its declaration} of a dataclass of options: the declaration of the nearest base class, with the default
+    of the class itself."""
     return _declared(cls)
 
 
@@ -293,7 +293,7 @@ def _declared(cls: type) -> Mapping[str, Option]:
 
 
 class Row(NamedTuple):
-    """An option as a person sees it: `value` is what it is set to, `default` its own default."""
+    """An option in a help text: `value` is its current value, `default` its own default."""
 
     name: str
     kind: str
@@ -321,7 +321,7 @@ def describe(options: Any) -> tuple[Row, ...]:
 
 
 def _walk(options: Any, own: Any = None, prefix: str = "") -> Iterator[tuple[str, Option, Any]]:
-    """(dotted name, what is declared with its default, value) of every option; `own` holds the defaults of a group."""
+    """(dotted name, declaration with its default, value) of every option; `own` holds the defaults of a group."""
     for name, found in declared(type(options)).items():
         value = getattr(options, name)
         default = found.default if own is None else getattr(own, name)
@@ -333,9 +333,9 @@ def _walk(options: Any, own: Any = None, prefix: str = "") -> Iterator[tuple[str
 
 
 def check(options: Any) -> None:
-    """Raises an `OptionError` for the first option whose value is not of its type or beyond its limits."""
+    """Raises an `OptionError` for the first option whose value has another type or is outside its limits."""
     for name, found, value in _walk(options):
-        # Python lets its user pass text for a number: here that is no other way to write it.
+        # A value that needs conversion, such as text for a number, is invalid here.
         if found.coerce(value, name) != value:
             raise OptionError(
                 name, value, f"it must be {_words(found.kind, 'a ')}", {name: found.default}
@@ -360,7 +360,7 @@ def _replaced(options: Any, path: list[str], value: Any, name: str, whole: Any) 
     first, *rest = path
     found = declared(type(options))
     group = first in found and dataclasses.is_dataclass(getattr(options, first))
-    # A group is no value, and a value has no parts.
+    # A group cannot be set as a whole, and a value has no fields.
     if first not in found or group != bool(rest):
         raise UnknownOption(name, (known for known, *_ in _walk(whole)), value)
     if not group:
@@ -370,7 +370,7 @@ def _replaced(options: Any, path: list[str], value: Any, name: str, whole: Any) 
 
 
 def complete(given: Mapping[str, Any], options: Mapping[str, Option]) -> dict[str, Any]:
-    """The values given, each as the type of its option, and the defaults of the others.
+    """The given values, converted to the types of their options, and the defaults of the other options.
 
     >>> complete({"psi": "0.7"}, {"psi": Option(1.0, "truncation"), "rows": Option(4, "rows", least=1)})
     {'psi': 0.7, 'rows': 4}
@@ -385,7 +385,7 @@ def complete(given: Mapping[str, Any], options: Mapping[str, Option]) -> dict[st
 
 
 def to_dict(options: Any) -> dict[str, Any]:
-    """Nested dicts, with lists for tuples: what JSON and YAML can hold and `override` takes back, flattened."""
+    """Nested dicts, with lists for tuples, which JSON and YAML can hold; `override` accepts them after `flatten`."""
     return {
         field.name: to_dict(value) if dataclasses.is_dataclass(value) else _listed(value)
         for field in dataclasses.fields(options)
@@ -405,7 +405,7 @@ def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def text(value: Any) -> str:
-    """A value as a command line takes it.
+    """A value as it is written on a command line.
 
     >>> text(True), text((1, 2)), text(((4, 16), (256, 14)))
     ('true', '1,2', '(4,16),(256,14)')
@@ -418,7 +418,7 @@ def text(value: Any) -> str:
 
 
 def _python(value: Any) -> str:
-    """A value as Python takes it, but for the quotation marks of text."""
+    """A value as it is written in Python, except that text has no quotation marks."""
     return repr(value) if isinstance(value, tuple) else text(value)
 
 
@@ -444,7 +444,7 @@ def _leaves_of(value: Any) -> list:
 
 
 def _coerce(value: Any, kind: Any) -> Any:
-    """`value` as `kind`; raises ValueError, TypeError or OverflowError where it is none."""
+    """`value` as `kind`; raises ValueError, TypeError or OverflowError if it cannot be converted."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
         for one in arguments:
@@ -479,7 +479,7 @@ def _coerce_tuple(value: Any, kinds: tuple) -> tuple:
             value = ast.literal_eval(f"({value},)" if value.strip() else "()")
         except (ValueError, SyntaxError):
             value = tuple(part.strip() for part in value.split(",") if part.strip())
-        # The brackets of the tuple itself may be there or not.
+        # The outer brackets of the tuple are optional.
         if len(value) == 1 and isinstance(value[0], tuple | list):
             with contextlib.suppress(ValueError, TypeError, OverflowError):
                 return _coerce_tuple(value[0], kinds)

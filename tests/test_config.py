@@ -318,7 +318,7 @@ def test_a_workdir_that_holds_no_run_or_a_broken_one_is_refused(tmp_path):
     with pytest.raises(ValueError, match="is not valid JSON"):
         config.reopen(tmp_path)
     record.write_text("{}")
-    with pytest.raises(ValueError, match="is no record of a run"):
+    with pytest.raises(ValueError, match="is not the record of a run"):
         config.reopen(tmp_path)
 
 

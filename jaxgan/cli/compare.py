@@ -10,7 +10,7 @@ def add_arguments(parser) -> None:
         parser.add_argument(
             name,
             metavar=name.upper(),
-            help="a file with results of jaxgan evaluate (its last line counts), or a run's folder",
+            help="a file with results of jaxgan evaluate (its last line is used), or the folder of a run",
         )
 
 

@@ -1,4 +1,4 @@
-"""`jaxgan diagnose`: what scores cannot see of a trained run, as a page for a person."""
+"""`jaxgan diagnose`: tests a trained run for faults that scores do not show, and writes a page of results."""
 
 from __future__ import annotations
 
@@ -10,48 +10,51 @@ from jaxgan.cli.sample import add_run_arguments, check_generates
 DIAGNOSES = "diagnoses.jsonl"
 PAGE = "diagnosis.html"
 FEWEST = 100
-BATCHES = 20  # whose statistics the running ones are compared with
-PAIRS = 24  # of a sample and its nearest training example, on the page
-# What the part of a set is called that is not trained on, in the order of preference.
+BATCHES = 20  # fresh batches whose statistics are compared with the running ones
+PAIRS = 24  # pairs of a sample and its nearest training example on the page
+# Usual names of the split that is not trained on, in order of preference.
 HELD_OUT = ("test", "validation", "valid", "val")
 
 
 def add_arguments(parser) -> None:
     add_run_arguments(parser)
-    parser.add_argument("--num", type=int, default=5000, help="how many are generated (5000)")
+    parser.add_argument(
+        "--num", type=int, default=5000, help="number of generated examples (default 5000)"
+    )
     parser.add_argument(
         "--num_train",
         type=int,
         default=50_000,
-        help="how many training examples are searched for what was copied (50000, or all there are)",
+        help="number of training examples that are searched for copies (default 50000, or all if fewer)",
     )
     parser.add_argument(
         "--held_out",
-        help="the split that was not trained on (test or validation, if there is one); none: do without",
+        help="split that was not trained on (default: test or validation, if there is one); none for no such split",
     )
     parser.add_argument(
         "--features",
-        help="random_conv (the default), pixels or a network for pictures; points for points",
+        help="for pictures: random_conv (default), pixels or the name of a network; for points: points",
     )
     parser.add_argument(
-        "--weights", help="file of the features' weights, where they cannot be fetched"
+        "--weights",
+        help="file with the weights of the feature network, if they cannot be downloaded",
     )
     parser.add_argument(
-        "--data", help="where the data lies now (config.data.path), if it has moved since training"
+        "--data", help="path of the data (config.data.path), if it has changed since training"
     )
-    parser.add_argument("--out", help=f"where the page goes (WORKDIR/{PAGE})")
+    parser.add_argument("--out", help=f"file of the page (default WORKDIR/{PAGE})")
 
 
 class _Opened(NamedTuple):
-    """What is diagnosed, and what with: the run at a step, its data, the features."""
+    """The subject of a diagnosis: a run at a step, its data, and the features."""
 
     trained: Any
     engine: Any
     step: int
     state: Any
     source: Any
-    held_out: Any  # None where there is none
-    split: str | None  # the name of the held-out one
+    held_out: Any  # None if there are no held-out data
+    split: str | None  # name of the held-out split
     extractor: Any
 
 
@@ -98,7 +101,7 @@ def run(args) -> int:
 
 
 def _open(args) -> _Opened:
-    """The run, its data and the features that the arguments ask for."""
+    """Opens the run, its data and the features that the arguments select."""
     from jaxgan import config
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics.features import default_features
@@ -119,7 +122,7 @@ def _open(args) -> _Opened:
 
 
 def _protocol(args, opened: _Opened, num_train: int, num_held_out: int, ema: bool) -> dict:
-    """Everything that fixes the numbers, ready for JSON."""
+    """The settings that determine the numbers, for JSON."""
     from jaxgan import __version__
     from jaxgan.metrics.diagnosis import ALPHA
 
@@ -169,7 +172,7 @@ def _write_row(file, found: list, protocol: dict) -> None:
 
 
 def check_arguments(args) -> None:
-    """Raises for what is wrong with the arguments by themselves."""
+    """Raises if an argument is invalid, before the run is opened."""
     from pathlib import Path
 
     for name, value in (("num", args.num), ("num_train", args.num_train)):
@@ -198,7 +201,7 @@ def show(title: str, found: list) -> None:
 
 
 def open_splits(trained, path: str | None, held_out: str | None):
-    """(what the run was trained on, its held-out split or None, that split's name or None)."""
+    """(the training data of the run, the held-out data or None, the name of the held-out split or None)."""
     from jaxgan import config
 
     changes: dict[str, Any] = {"path": path} if path else {}
@@ -248,7 +251,7 @@ def look_at(source, num: int, extractor, kind: str):
 
 
 def source_rows(source, num: int, rows):
-    """Some of the examples of `source.spread(num)`: [len(rows), ...]; no others are held."""
+    """The examples `rows` of `source.spread(num)`: [len(rows), ...]; no others are kept in memory."""
     import numpy as np
 
     taken, start = {}, 0
@@ -262,9 +265,9 @@ def source_rows(source, num: int, rows):
 
 
 def nearest_pairs(memorisation, images, source, num_train: int):
-    """The fakes nearest to a training example with these, the nearest first.
+    """The fakes with the smallest distances to a training example, each with that example, in order of distance.
 
-    One for each training example, then others: a picture that is copied often would fill the page.
+    Each training example occurs once before any repeats: otherwise one that is copied often would fill the page.
     """
     import numpy as np
 
@@ -283,7 +286,7 @@ def nearest_pairs(memorisation, images, source, num_train: int):
 
 
 def known_modes(source, samples) -> list:
-    """The modes found, of data whose modes are known: a mixture of Gaussians, or stacked digits."""
+    """The mode coverage, for data with known modes: a mixture of Gaussians, or stacked digits."""
     import numpy as np
 
     from jaxgan.metrics.classes import assign_classes
@@ -301,7 +304,7 @@ def known_modes(source, samples) -> list:
 
 
 def batch_statistics(trained, engine, state, source, step: int, ema: bool) -> list:
-    """The generator's running batch statistics against those of fresh batches."""
+    """Compares the generator's running batch statistics with those of fresh batches."""
     from jaxgan import data
     from jaxgan.metrics.drift import statistics_drift
     from jaxgan.train.batch_statistics import fresh_statistics, running_statistics

@@ -1,4 +1,4 @@
-"""`jaxgan train --dry_run`: what a config amounts to, before anything is trained."""
+"""`jaxgan train --dry_run`: prints a config, its networks, their cost and memory, without training."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxgan.config import Run
 from jaxgan.data import Source
 from jaxgan.engine import Engine, Program
 
-MEASURED = 3  # stages, whose programs are compiled; of more, only the first and the last
+MEASURED = 3  # up to this many stages are all compiled; of more, only the first and the last
 
 
 def compile_command(name: str, overrides: list[str]) -> str:
@@ -39,7 +39,7 @@ def as_yaml(config: dict) -> str:
 def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
     """Prints config, data, players, stages, turns, floating-point operations of a round, and memory.
 
-    `elsewhere` is the command that tells what the config costs on devices that are not here.
+    `elsewhere` is the command that prints the cost of the config on other devices.
     """
     console = Console()
     print(as_yaml(run.config.to_dict()))
@@ -51,12 +51,12 @@ def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
     console.print(_stages(engine, source, measured))
     if len(measured) < len(engine.game.stages):
         console.print(
-            f"Of {len(engine.game.stages)} stages only the first and the last are compiled here, to know their cost."
+            f"Only the first and the last of {len(engine.game.stages)} stages are compiled here to find their cost."
         )
     console.print(
         f"state (parameters, optimisers, averages): {_size(_bytes(engine.state_shape))} in all"
     )
-    console.print(f"on a TPU or GPU that is not here, from a checkout of jaxgan:\n  {elsewhere}")
+    console.print(f"for the cost on another TPU or GPU, from a checkout of jaxgan:\n  {elsewhere}")
 
 
 def _measured(stages: int) -> set[int]:
@@ -112,8 +112,8 @@ def _stages(engine: Engine, source: Source, measured: set[int]) -> Table:
 
 
 def _cost(program: Program) -> tuple[float, float]:
-    """(floating-point operations in an average round, bytes of temporary memory), both of one device, by XLA's own
-    counts; NaN where the backend gives none."""
+    """(floating-point operations in an average round, bytes of temporary memory), both for one device, as XLA
+    counts them; NaN if the backend reports none."""
     compiled = program.lower().compile()
     flops = (compiled.cost_analysis() or {}).get("flops", math.nan)
     memory = compiled.memory_analysis()

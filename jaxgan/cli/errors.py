@@ -1,4 +1,4 @@
-"""What the user can mend, told in one sentence, in the words of the command that was given."""
+"""Errors that the user can fix, as one sentence that names the flags of the command."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import shlex
 
 from jaxgan.options import SECTIONS, Flag, OptionError
 
-# The words of commands that take no config, for the options that they set.
+# For commands that take no config: {option: the argument that sets it}.
 _WORDS = {
     "prepare": {"tfds_name": "NAME", "data_dir": "--data_dir"},
     "evaluate": {
@@ -28,11 +28,11 @@ _WITH_OPTIONS, _WITH_PICTURES = ("sample", "make", "evaluate"), ("make",)
 
 
 class UserError(Exception):
-    """Something the user can mend; its text says what and how."""
+    """An error that the user can fix; its text states what is wrong and how to fix it."""
 
 
 def flags(command: str) -> Flag:
-    """Which flag of a command sets an option.
+    """A function from the name of an option to the flag of `command` that sets it, or None.
 
     >>> flags("train")("model.batch_size"), flags("sample")("truncation"), flags("sample")("model.batch_size")
     ('--config.model.batch_size', '--options.truncation', None)
@@ -52,7 +52,7 @@ def flags(command: str) -> Flag:
 
 
 def sentence(error: Exception, command: str) -> str:
-    """What an error says, with the flags of a command."""
+    """The text of an error, in which options are named by the flags of `command`."""
     if isinstance(error, OptionError):
         return error.sentence(flags(command), shlex.quote)
     return str(error)
@@ -60,9 +60,9 @@ def sentence(error: Exception, command: str) -> str:
 
 @contextlib.contextmanager
 def user_errors(command: str):
-    """Around code that reads what the user gave: its errors are sentences for the user, not bugs.
+    """Context for code that reads user input: raises its ValueError, OSError and ImportError as `UserError`.
 
-    The environment variable JAXGAN_TRACEBACK=1 shows where they came from.
+    With the environment variable JAXGAN_TRACEBACK=1 the original error is raised, with its traceback.
     """
     try:
         yield
@@ -73,7 +73,7 @@ def user_errors(command: str):
 
 
 def seed(text: str) -> int:
-    """The value of `--seed`: what a random key can be made of."""
+    """The value of `--seed`: a whole number that `jax.random.key` accepts."""
     if not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 0 to 2^32 - 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2^32 - 1")
     return int(text)

@@ -12,9 +12,9 @@ def open_examples(text: str, split: str = "train", size: tuple[int, int] | None 
 
     Args:
       text: one of `FORMS`.
-      split: where the text names none.
-      size, fit: what makes pictures of any size ready for features of that size; without it, all pictures of a folder
-        must have one size.
+      split: used if `text` names none.
+      size, fit: `fit` resizes a picture to `size`, the input size of the features; without `fit`, all pictures of a
+        folder must have one size.
 
     Returns:
       A `jaxgan.data.Source`.
@@ -39,7 +39,7 @@ def open_examples(text: str, split: str = "train", size: tuple[int, int] | None 
     except SizesDiffer:
         if fit is None or size is None:
             raise ValueError(
-                f"the pictures of {text} differ in size, and these features take pictures as they are; choose"
-                " features that resize, or make the pictures one size"
+                f"the pictures of {text} differ in size, and these features do not resize pictures; choose"
+                " features that do, or resize the pictures to one size"
             ) from None
         return FittedSource(folder.files(options), fit, (*size, 3))

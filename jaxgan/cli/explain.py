@@ -1,4 +1,4 @@
-"""Options as a person reads them in a terminal: flag, type, allowed values, default and meaning of each."""
+"""Options as text for a terminal: flag, type, allowed values, default and meaning of each."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Iterable
 
 from jaxgan.options import Flag, Row, text
 
-WIDEST = 100  # columns that are still read with ease
+WIDEST = 100  # columns; longer lines are hard to read
 
 
 def lines(rows: Iterable[Row], flag: Flag, indent: str = "  ") -> list[str]:
-    """Three lines or more of each option, as wide as the terminal; 80 columns where there is none."""
+    """At least three lines for each option, wrapped to the width of the terminal (80 columns if there is none)."""
     width, found = min(WIDEST, shutil.get_terminal_size((80, 24)).columns), []
     for row in rows:
-        # Choices say what type they are.
+        # A list of choices already shows the type.
         allowed = row.allowed if row.allowed.startswith("one of") else row.kind
         if row.allowed and allowed == row.kind:
             allowed += f", {row.allowed}"

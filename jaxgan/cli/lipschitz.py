@@ -1,4 +1,4 @@
-"""`jaxgan lipschitz`: how steep a trained critic is, layer by layer and as a whole."""
+"""`jaxgan lipschitz`: bounds the Lipschitz constant of a trained critic, layer by layer and as a whole."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ CERTIFICATES = "lipschitz.jsonl"
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--workdir", required=True, help="of a training run")
-    parser.add_argument("--step", type=int, help="of the checkpoint (the latest)")
-    parser.add_argument("--seed", type=seed, default=0, help="of the random starts (0)")
+    parser.add_argument("--workdir", required=True, help="folder of a training run")
+    parser.add_argument("--step", type=int, help="step of the checkpoint (default: the latest)")
+    parser.add_argument("--seed", type=seed, default=0, help="random seed (default 0)")
     parser.add_argument(
         "--num",
         type=int,
         default=64,
-        help="how many real examples the lower bound's ascent starts from (64)",
+        help="number of real examples at which gradient ascent for the lower bound starts (default 64)",
     )
-    parser.add_argument("--label", type=int, default=0, help="of a conditional critic (0)")
-    parser.add_argument("--player", default="critic", help="whose certificate is wanted (critic)")
     parser.add_argument(
-        "--data", help="where the data lies now (config.data.path), if it has moved since training"
+        "--label", type=int, default=0, help="label for a conditional critic (default 0)"
+    )
+    parser.add_argument("--player", default="critic", help="name of the critic (default critic)")
+    parser.add_argument(
+        "--data", help="path of the data (config.data.path), if it has changed since training"
     )
 
 
@@ -47,8 +49,8 @@ def run(args) -> int:
     console.print(table)
     console.print(
         f"{found.lower:.6g} <= Lipschitz constant <= {found.upper:.6g}\n"
-        f"the lower bound by ascent from {len(samples)} real examples, the upper one for all inputs, but for a"
-        f" probability of {found.failure:.1g}",
+        f"the lower bound is from gradient ascent from {len(samples)} real examples; the upper bound holds for all"
+        f" inputs, except with probability {found.failure:.1g}",
         soft_wrap=True,
     )
     result = {
@@ -88,7 +90,7 @@ def look(args):
     if args.player not in players or players[args.player].score is None:
         names = ", ".join(name for name, player in players.items() if player.score is not None)
         raise ValueError(
-            f"--player is '{args.player}', but this run has {f'only {names}' if names else 'no player'} to look into."
+            f"--player is '{args.player}', but this run has {f'only {names}' if names else 'no player'} to bound."
         )
     classes = run.game.num_classes
     if classes is not None and not 0 <= args.label < classes:

@@ -1,4 +1,4 @@
-"""`jaxgan make TOOL`: what else a trained run can make beside samples."""
+"""`jaxgan make TOOL`: runs a tool of a trained run and saves its result."""
 
 from __future__ import annotations
 
@@ -10,17 +10,23 @@ LIST = "list"
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("tool", metavar="TOOL", help=f"its name; `{LIST}` shows those of the run")
+    parser.add_argument(
+        "tool", metavar="TOOL", help=f"name of the tool; `{LIST}` shows the tools of a run"
+    )
     add_run_arguments(parser)
     parser.add_argument(
         "--out",
-        help="FILE.png: a grid; FILE.gif, .webp or .mp4: a film; FILE.npz: arrays"
-        " (TOOL.png, or TOOL.gif of what is a film)",
+        help="file to write: .png for a grid, .gif, .webp or .mp4 for a film, .npz for arrays"
+        " (default: TOOL.gif if the tool makes a film, else TOOL.png)",
     )
-    parser.add_argument("--arrays", metavar="FILE.npz", help="the tool's arrays, beside --out")
-    parser.add_argument("--fps", type=int, default=25, help="of a film, frames a second (25)")
+    parser.add_argument(
+        "--arrays", metavar="FILE.npz", help="also write the tool's arrays to this file"
+    )
+    parser.add_argument(
+        "--fps", type=int, default=25, help="frames per second of a film (default 25)"
+    )
     parser.epilog = (
-        "What a tool takes beside is set as --options.NAME=VALUE, and pictures that it is to look at are given as"
+        "Options of a tool are set as --options.NAME=VALUE, and its input pictures are given as"
         " --pictures.NAME=FILE. With --workdir, the tools of the run and their options are listed below."
     )
 
@@ -84,7 +90,7 @@ def run(args) -> int:
     if arrays is not None:
         with user_errors("make"):
             if not made.arrays:
-                raise ValueError(f"{args.tool} makes no arrays, so there is no {arrays}.")
+                raise ValueError(f"{args.tool} makes no arrays; leave out --arrays.")
             named = {name: np.asarray(array) for name, array in made.arrays.items()}
             train.report.save_arrays(arrays, named)
         print(f"{', '.join(made.arrays)} in {arrays}")
@@ -108,7 +114,7 @@ def listed(trained, workdir: str) -> list[str]:
 
 
 def advice(game, workdir: str) -> str:
-    """What to run instead of a tool."""
+    """What to do with a run that has no tools."""
     if "samples" in game.outputs:
         return f"draw samples: jaxgan sample --workdir {workdir}"
-    return f"look at {workdir}/transforms.png, or measure: jaxgan evaluate --workdir {workdir}"
+    return f"see {workdir}/transforms.png, or evaluate it: jaxgan evaluate --workdir {workdir}"

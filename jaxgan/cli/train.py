@@ -14,20 +14,21 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--config",
         default=DEFAULT_CONFIG,
-        help=f"a name from `jaxgan list` or a .py file ({DEFAULT_CONFIG})",
+        help=f"a name from `jaxgan list` or a .py file (default {DEFAULT_CONFIG})",
     )
     parser.add_argument(
-        "--workdir", help="where the run lives (runs/CONFIG); give it again to continue"
+        "--workdir",
+        help="folder of the run (default runs/CONFIG); give the same folder to continue a run",
     )
     parser.add_argument(
         "--dry_run",
         action="store_true",
-        help="show the whole config, networks, cost and memory, and stop",
+        help="print the whole config, the networks, their cost and memory, without training",
     )
     parser.add_argument(
         "--distributed",
         action="store_true",
-        help="one of several hosts that train together: calls jax.distributed.initialize() first",
+        help="for training on several hosts: call jax.distributed.initialize() first",
     )
     parser.epilog = (
         "Every value of the config can be set: --config.train.steps=100 --config.model.batch_size=32"
@@ -76,10 +77,10 @@ def run(args) -> int:
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
         engine.check_batches()
-        with options.section("data"):  # refuses what these data cannot give
+        with options.section("data"):  # raises if the data do not support an option
             data.Pipeline(source, cfg.seed, **prepared.augmentation)
         if prepared.train_options.evaluate_every:
-            _ = prepared.protocol  # refuses what this game cannot be measured by
+            _ = prepared.protocol  # raises if it cannot evaluate this game
         if args.dry_run:
             elsewhere = dry_run.compile_command(args.config, overrides)
             dry_run.show(prepared, engine, source, elsewhere)
@@ -96,8 +97,8 @@ def run(args) -> int:
     reached = prepared.game.stage_at(steps - 1)[0] + 1
     if reached < len(stages):
         say(
-            f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}, which more"
-            " --config.train.steps reach"
+            f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}: set"
+            " --config.train.steps above that to reach it"
         )
     try:
         result = prepared.train(source, workdir, say, evaluator)
@@ -117,7 +118,7 @@ def run(args) -> int:
 
 
 def ending(game, examples: int, step: int, workdir) -> str:
-    """Where everything is, and what to run next: what fits the game and the number of examples."""
+    """The last message of a run: where its files are, and which commands can follow for this game and data."""
     from jaxgan import train
 
     shown, commands = [], []
@@ -139,7 +140,7 @@ def ending(game, examples: int, step: int, workdir) -> str:
 
 
 def scored(result, protocol: str) -> list[str]:
-    """The best score on the way and the last one, where the run was measured."""
+    """A line with the best and the last score; empty if the run was not evaluated during training."""
     from jaxgan.metrics.compare import scores
     from jaxgan.metrics.protocols import by_name
     from jaxgan.train.evaluation import best_of

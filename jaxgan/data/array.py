@@ -22,7 +22,7 @@ class Options(FileOptions):
     path: str = option("", ".npy or .npz file of pictures")
     split: str = option(
         "train",
-        "an array file is not divided into splits: either is all of it",
+        "an array file has no splits: both values take all of it",
         choices=("train", "all"),
     )
 
@@ -31,8 +31,8 @@ def source(options: Options, progress: Progress) -> Source:
     """The pictures of `options.path`.
 
     - .npy: pictures as `array_source` takes them.
-    - .npz: they are its `images`, or `x`, or its first array; the labels are `labels` or `y`, if
-      there.
+    - .npz: the pictures are `images`, or `x`, or its first array; the labels are `labels` or `y`,
+      if there.
     - .npz with `data` and `offsets`: encoded pictures end to end in `data` (uint8), picture i being
       `data[offsets[i]:offsets[i + 1]]`, with `labels` [N] if there.
     """
@@ -55,12 +55,12 @@ def array_source(
     """A source from arrays in memory, converted to uint8 [N, H, W, 1 or 3].
 
     Args:
-      images: [N, H, W] or [N, H, W, C] with C = 1 (grey), 3 (RGB), 2 or 4 (with alpha, laid on
-        white). Whole numbers are taken as 0 to 255; floating-point numbers as [0, 1], or, if any is
-        negative, [-1, 1].
+      images: [N, H, W] or [N, H, W, C] with C = 1 (grey), 3 (RGB), 2 or 4 (with alpha,
+        composited on white). The range of whole numbers is 0 to 255; that of floating-point numbers
+        is [0, 1], or, if any is negative, [-1, 1].
       labels: whole numbers [N] from 0, or None.
       options: `resolution` and `channels` are used.
-      where: what messages call the set.
+      where: name of the set in messages.
 
     >>> array_source(np.zeros((4, 8, 8)), np.array([0, 1, 2, 0])).spec
     DataSpec(shape=(8, 8, 1), num_classes=3, size=4, condition=None)
@@ -73,7 +73,7 @@ def array_source(
 
 
 def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
-    """What to call the file of `options.path`, and its arrays by name."""
+    """(name of the file `options.path` in messages, its arrays by name)."""
     if not options.path:
         raise OptionError(
             "path", "", "it must name a .npy or .npz file of pictures", {"path": "PATH"}
@@ -90,7 +90,7 @@ def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
         raise OptionError("path", options.path, "there is no such file")
     try:
         if path.suffix == ".npy" and path.stat().st_size > CACHE_BYTES:
-            # It stays on the disk, and the system caches what is read of it.
+            # Memory-mapped: the operating system caches the parts that are read.
             return where, {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
@@ -99,7 +99,7 @@ def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
             members = {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{where}: is not a whole .npy or .npz file of plain numbers ({error})"
+            f"{where}: is not a complete .npy or .npz file of plain numbers ({error})"
         ) from error
     if not members:
         raise ValueError(f"{where}: holds no arrays")

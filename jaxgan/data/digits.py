@@ -1,4 +1,4 @@
-"""The handwritten digits that scikit-learn carries: real pictures with nothing to download.
+"""The handwritten digits that scikit-learn includes: real pictures without a download.
 
 1,797 digits of 13 writers, 8x8, 17 levels of grey: the test part of E. Alpaydin and C. Kaynak,
 "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.

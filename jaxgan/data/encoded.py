@@ -1,4 +1,4 @@
-"""Sets of picture files (JPEG, PNG, ...), wherever the bytes lie."""
+"""Sets of picture files (JPEG, PNG, ...), in any kind of storage."""
 
 import dataclasses
 import logging
@@ -30,10 +30,10 @@ class Encoded:
     """Picture files before they are decoded.
 
     Attributes:
-      where: what messages call the set, such as "folder pics".
+      where: name of the set in messages, such as "folder pics".
       names: of the pictures, in the order of the source.
       read: opens picture i; called from several threads at once.
-      stamp: what tells picture i from an earlier version of it, without reading it.
+      stamp: a text for picture i that differs if its file has changed; it does not read the file.
       labels: int [N], or None.
       num_classes: None without labels.
       classes: names of the classes, if they have names.
@@ -50,7 +50,7 @@ class Encoded:
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-    """What reading a picture showed: its size and whether it is grey, or why it is broken."""
+    """The result of reading a picture: its size and whether it is grey, or why it is broken."""
 
     size: tuple[int, int] = (0, 0)
     grey: bool = False
@@ -60,10 +60,10 @@ class _Seen:
 def open_encoded(files: Encoded, options: FileOptions, progress: Progress) -> Source:
     """A source over `files`: in memory where the decoded set fits, else decoding at each access.
 
-    In memory, every picture is decoded here, so every broken one is found here. A larger set has
-    only its headers read here; a picture that turns out broken later is named in the log and the
-    next good one stands in for it, so that all other positions stay as they are (or the run stops,
-    with `options.strict`).
+    A set in memory is decoded here, so every broken picture is found here. Of a larger set only the
+    headers are read here; if a picture turns out to be broken later, the log names it and the next
+    good one replaces it, so that all other positions stay the same (with `options.strict`, an error
+    is raised).
     """
     size = (options.resolution,) * 2 if options.resolution else _first_size(files)
     shape = (*size, options.channels or 3)
@@ -103,21 +103,21 @@ def open_encoded(files: Encoded, options: FileOptions, progress: Progress) -> So
 
 
 class BadData(OptionError):
-    """What is wrong with the files themselves, whenever it is met; no option is to blame, but one may be a way out."""
+    """An error in the files themselves, found at opening or later; a fix may change an option."""
 
     def __init__(self, problem: str, *fixes: Mapping[str, Any]):
         super().__init__(None, None, problem, *fixes)
 
 
 class SizesDiffer(BadData):
-    """The pictures of a set are not all of one size, and nothing says which one to make of them."""
+    """The pictures of a set differ in size, and no resolution is set."""
 
 
 class FittedSource(Source):
-    """Pictures of any sizes, each made ready by a function of the caller's, decoded at each access.
+    """Pictures of any size, decoded at each access and fitted by a given function.
 
     Args:
-      files: the pictures. A broken one is an error that names it: who fits pictures counts them.
+      files: the pictures. A broken one raises an error that names it; none is skipped.
       fit: uint8 [H, W, 3] -> an array of shape `shape`.
       shape: of what `fit` returns.
     """
@@ -155,7 +155,7 @@ class FittedSource(Source):
 
 
 class DecodingSource(Source):
-    """Pictures too many for the memory, decoded at each access."""
+    """A set of pictures too large for memory, decoded at each access."""
 
     def __init__(
         self,
@@ -186,7 +186,7 @@ class DecodingSource(Source):
         return batch
 
     def _decode(self, index: int, target: np.ndarray) -> int:
-        """Writes picture `index`, or the next good one, to `target`; returns which it was."""
+        """Writes picture `index`, or the next good one, to `target`; returns its index."""
         for candidate in (*range(index, len(self)), *range(index)):
             try:
                 with self._files.read(int(self._good[candidate])) as file:
@@ -195,7 +195,7 @@ class DecodingSource(Source):
                 return candidate
             except Exception as error:  # As above.
                 self._report(candidate, error)
-        raise BadData(f"{self._files.where}: not one of its pictures can be decoded any more")
+        raise BadData(f"{self._files.where}: none of its pictures can be decoded any more")
 
     def _report(self, index: int, error: Exception) -> None:
         name = self._files.names[int(self._good[index])]
@@ -203,7 +203,7 @@ class DecodingSource(Source):
             raise _refusal(self._files.where, name, reason_of(error)) from error
         if index not in self._warned:
             self._warned.add(index)
-            text = "%s: picture %s is broken (%s); the next good one stands in for it"
+            text = "%s: picture %s is broken (%s); the next good one replaces it"
             log.warning(text, self._files.where, name, reason_of(error))
 
 
@@ -213,7 +213,7 @@ def _first_size(files: Encoded) -> tuple[int, int]:
         try:
             with files.read(i) as file:
                 return pictures.decode(file).shape[:2]
-        except Exception:  # Named later, when all are read.
+        except Exception:  # Reported later, when all are read.
             continue
     return (1, 1)
 
@@ -235,13 +235,13 @@ def _in_threads(see: Callable[[int], _Seen], count: int, progress: Progress) -> 
             seen += future.result()
             progress(len(seen), count)
     finally:
-        # On Ctrl-C too, at once: the rest of a large set is not read first.
+        # Stops at once on Ctrl-C, without reading the rest of a large set.
         pool.shutdown(cancel_futures=True)
     return seen
 
 
 def _sort_out(files: Encoded, seen: list[_Seen], strict: bool) -> tuple[np.ndarray, Broken]:
-    """Indices of the good pictures, and names and reasons of the others; may refuse them."""
+    """(indices of the good pictures, names and reasons of the broken ones); raises if these are not allowed."""
     bad = [i for i, one in enumerate(seen) if one.reason]
     if bad and (strict or len(bad) == len(seen)):
         name, reason = files.names[bad[0]], seen[bad[0]].reason
@@ -268,7 +268,7 @@ def _check_sizes(
             (height, width), (other_height, other_width) = size, seen[i].size
             raise SizesDiffer(
                 f"{files.where}: its pictures differ in size ({first} is {height}x{width}, "
-                f"{files.names[i]} is {other_height}x{other_width}), and nothing says what size to make them",
+                f"{files.names[i]} is {other_height}x{other_width}), and no resolution is set",
                 {"resolution": min(size)},
             )
 

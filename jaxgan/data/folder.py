@@ -31,13 +31,13 @@ Parts = tuple[str, ...]
 class Options(FileOptions):
     path: str = option("", "folder or zip file of pictures")
     split: str = option(
-        "train", "folder at the top of the set, if those are called train, val, test; all for all"
+        "train", "top-level folder, if these are called train, val, test; all for all of them"
     )
-    labels: bool = option(True, "take folders of pictures as classes, and give labels to the game")
+    labels: bool = option(True, "use folders of pictures as classes, and give labels to the game")
 
 
 class Member(NamedTuple):
-    """A file of the set: how to open it, and what tells it from an earlier version of it."""
+    """A file of the set: `read` opens it, and the text of `stamp` differs if the file has changed."""
 
     read: Callable[[], BinaryIO]
     stamp: Callable[[], str]
@@ -49,10 +49,10 @@ def source(options: Options, progress: Progress) -> Source:
     - If the folders at the top are all called train, val, valid, validation or test, they are
       splits: `options.split` chooses one, "all" takes all. Otherwise there is only "train", which
       is everything.
-    - Folders that hold nothing but one folder are passed through.
-    - If then every picture lies in a folder, the top folders are the classes, in the order of their
-      names.
-    - What does not end like a picture is ignored, and so is what is hidden or left by macOS.
+    - A top-level folder that holds all pictures is skipped.
+    - If then every picture is in a folder, the top-level folders are the classes, in the order of
+      their names.
+    - Files without the suffix of a picture are ignored, and so are hidden files and `__MACOSX`.
     """
     return open_encoded(files(options), options, progress)
 
@@ -79,7 +79,7 @@ def files(options: Options) -> Encoded:
 
 
 def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
-    """What to call the set, and how to open each of its files."""
+    """(name of the set in messages, its files by path)."""
     if not options.path:
         raise OptionError(
             "path", "", "it must name a folder or zip file of pictures", {"path": "PATH"}
@@ -100,14 +100,14 @@ def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise OptionError(
-            "path", options.path, f"the file is not a whole zip of pictures ({error})"
+            "path", options.path, f"the file is not a complete zip of pictures ({error})"
         ) from error
     return f"zip {options.path}", _unzip(archive)
 
 
 def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:
     """Every file of `archive`."""
-    lock = threading.Lock()  # A ZipFile counts its open members without one.
+    lock = threading.Lock()  # ZipFile's count of open members is not thread-safe.
 
     def read(info: zipfile.ZipInfo) -> BinaryIO:
         with lock:
@@ -123,7 +123,7 @@ def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:
 
 
 def _walk(root: Path) -> dict[Parts, Member]:
-    """Every file below `root`, through links too, but through no folder twice."""
+    """Every file below `root`; links are followed, but no folder is visited twice."""
     entries: dict[Parts, Member] = {}
     visited = set()
     for folder, inner, names in os.walk(root, followlinks=True):
@@ -180,7 +180,7 @@ def _choose_split(where: str, found: list[Parts], split: str) -> dict[Parts, Par
 
 
 def _classes(paths: list[Parts]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels [N] and names of the classes; None where folders make fewer than two."""
+    """(labels [N], names of the classes); None and () if there are fewer than two classes."""
     while all(len(parts) > 1 for parts in paths):
         classes = sorted({parts[0] for parts in paths})
         if len(classes) > 1:

@@ -1,4 +1,4 @@
-"""Mixtures of Gaussians in the plane, the usual way to look at mode collapse.
+"""Mixtures of Gaussians in the plane, a common test for mode collapse.
 
 The 25-mode grid and the 8-mode ring became common through the synthetic data of Srivastava et al.,
 "VEEGAN" (NeurIPS 2017); the constants are those of Lin et al., "PacGAN" (NeurIPS 2018).

@@ -1,6 +1,6 @@
-"""What a config says about its data, and the one function that opens it.
+"""The options of data sources, and `open_source`, which opens a source.
 
-A source is a module with `Options`, a frozen dataclass of what it can be told, and `source(options, progress)`.
+A source is a module with a frozen dataclass `Options` and a function `source(options, progress)`.
 """
 
 import dataclasses
@@ -14,45 +14,45 @@ from jaxgan.options import Option, check, option, override
 
 # A name is a module: `data.name = "folder"` is `jaxgan.data.folder`, whose `source` opens it.
 SOURCES = ("digits", "stacked_digits", "mixture2d", "folder", "array", "pairs", "picture", "tfds")
-NAME = Option("digits", "where the examples come from", choices=SOURCES)
+NAME = Option("digits", "source of the examples", choices=SOURCES)
 
 Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
-    """What every source can be told."""
+    """Options of every source."""
 
     split: str = option("train", "part of the set")
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelOptions(DataOptions):
-    """Of sources that have labels."""
+    """Options of sources that have labels."""
 
-    labels: bool = option(True, "give labels to the game, where there are any")
+    labels: bool = option(True, "give labels to the game, if there are any")
 
 
 @dataclasses.dataclass(frozen=True)
 class SizeOptions(DataOptions):
-    """Of sources of pictures, whatever their channels."""
+    """Options of sources of pictures, whatever their channels."""
 
     resolution: int = option(
         0,
-        "side in pixels that pictures are cropped to the centre and resized to; 0 keeps their size",
+        "side in pixels; pictures are cropped to the central square and resized; 0 keeps their size",
         least=0,
     )
-    flip: bool = option(False, "mirror half of the pictures, drawn anew each time")
+    flip: bool = option(False, "mirror pictures with probability 1/2, drawn anew each time")
     jitter: int = option(
         0,
-        "pixels by which pictures are enlarged before they are cropped back at random, drawn anew each time",
+        "pixels by which pictures are enlarged before a random crop to their size, drawn anew each time",
         least=0,
     )
 
 
 @dataclasses.dataclass(frozen=True)
 class PictureOptions(SizeOptions):
-    """Of sources of grey or coloured pictures."""
+    """Options of sources of grey or coloured pictures."""
 
     channels: int = option(
         0, "1 for grey, 3 for RGB; 0 keeps what the pictures have", choices=(0, 1, 3)
@@ -61,9 +61,9 @@ class PictureOptions(SizeOptions):
 
 @dataclasses.dataclass(frozen=True)
 class FileOptions(PictureOptions, LabelOptions):
-    """Of sources of picture files, which may be broken."""
+    """Options of sources of picture files, which may be broken."""
 
-    strict: bool = option(False, "refuse a set with a broken picture, instead of skipping it")
+    strict: bool = option(False, "raise an error for a broken picture, instead of skipping it")
 
 
 def options_of(name: str) -> type[DataOptions]:

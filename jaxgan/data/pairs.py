@@ -1,4 +1,4 @@
-"""Pairs of pictures: A, and B, which a model learns to make of A (or A of B)."""
+"""Pairs of pictures A and B: a model learns to make B from A, or A from B."""
 
 import dataclasses
 import os
@@ -31,24 +31,24 @@ class Options(PictureOptions):
         "folder or zip file of pairs, or a .npz file of arrays; empty for outlines of digits",
     )
     split: str = option(
-        "train", "folder at the top of the set, if those are called train, val, test; all for all"
+        "train", "top-level folder, if these are called train, val, test; all for all of them"
     )
     direction: str = option(
-        "AtoB", "which picture of a pair is to become the other", choices=DIRECTIONS
+        "AtoB", "which picture of a pair is translated into which", choices=DIRECTIONS
     )
 
 
 def source(options: Options, progress: Progress) -> Source:
     """The pairs of `options.path`: "condition" is A and "image" B, or with `options.direction` BtoA the reverse.
 
-    - A folder or zip with folders A and B (in each of the folders train, val, test, if there are such): pictures of
-      the same name below the two, whatever their endings, are a pair.
+    - A folder or zip with folders A and B (in each of the folders train, val, test, if there are such): a picture in A
+      and one in B of the same name are a pair, whatever their suffixes.
     - Any other folder or zip: each picture holds A in its left half and B in its right half.
-    - .npz: A are its `conditions`, or its `labels` [N, H, W] as class maps, in which a class is a colour; B are its
-      `images` (or `x`), or the encoded pictures of its `data` and `offsets`, as data "array" takes them.
+    - .npz: A is `conditions`, or `labels` [N, H, W] as class maps, in which each class has a colour; B is `images` (or
+      `x`), or the encoded pictures of `data` and `offsets`, as in the data source "array".
     - No path: A is the outline of a handwritten digit and B the digit, 32x32; see `outlines`.
 
-    A broken picture is an error that names it: whoever has pairs has counted them.
+    A broken picture raises an error that names it; no pair is skipped.
     """
     if not options.path:
         enlarged = digits.Options(
@@ -69,16 +69,16 @@ def source(options: Options, progress: Progress) -> Source:
 
 
 def _shared(options: Options) -> dict[str, Any]:
-    """What other sources of pictures can be told as well."""
+    """The options that other sources of pictures have as well."""
     names = ("path", "split", "resolution", "channels")
     return {name: getattr(options, name) for name in names}
 
 
 def outlines(images: np.ndarray) -> np.ndarray:
-    """Where ink borders on paper: white on black, uint8 [N, H, W, 1] as the pictures are.
+    """The outlines of the ink of pictures, white on black: uint8 [N, H, W, 1], as the pictures.
 
-    Ink is what is brighter than half; its outline, the pixels of it that have a neighbour, up, down, left or right,
-    that is not.
+    Ink pixels are those above 127. The outline is the ink pixels with a neighbour above, below, left or right that is
+    not ink.
 
     >>> picture = np.zeros((1, 5, 5, 1), np.uint8)
     >>> picture[0, 1:4, 1:4] = 200
@@ -92,10 +92,10 @@ def outlines(images: np.ndarray) -> np.ndarray:
 
 
 def colours() -> np.ndarray:
-    """The colour of each class, uint8 [256, 3], as PASCAL VOC paints its label maps.
+    """The colour of each class, uint8 [256, 3], as in the label maps of PASCAL VOC.
 
     Bits 0, 3, 6 of a class are the high bits of its red, bits 1, 4, 7 of its green and bits 2, 5 of its blue, so that
-    classes of small numbers are far apart.
+    classes with small numbers have very different colours.
 
     >>> colours()[[0, 1, 2, 15]].tolist()
     [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128]]
@@ -105,7 +105,7 @@ def colours() -> np.ndarray:
 
 
 class ArrayPairs(Source):
-    """Pairs that lie in memory: `a` and `b`, uint8 [N, H, W, C] each."""
+    """Pairs in memory: `a` and `b`, uint8 [N, H, W, C] each."""
 
     in_memory = True
 
@@ -123,10 +123,10 @@ class Reader:
     """Pairs before they are decoded.
 
     Attributes:
-      where: what messages call the set.
+      where: name of the set in messages.
       names: of the pairs, in the order of the source.
-      read: A and B of pair i, of the resolution that is wanted; called from several threads at once.
-      stamp: what tells pair i from an earlier version of it, without decoding it.
+      read: A and B of pair i, at the resolution of the options; called from several threads at once.
+      stamp: a text for pair i that differs if its files have changed; it does not decode them.
     """
 
     where: str
@@ -136,7 +136,7 @@ class Reader:
 
 
 class DecodingPairs(Source):
-    """Pairs too many for the memory, decoded at each access; `a` and `b` are their shapes."""
+    """A set of pairs too large for memory, decoded at each access; `a` and `b` are the shapes of the two sides."""
 
     def __init__(self, reader: Reader, a: tuple[int, ...], b: tuple[int, ...], options: Options):
         self._reader, self._shapes, self._forward = reader, (a, b), options.direction == "AtoB"
@@ -166,8 +166,8 @@ def _summary(name: str, spec: DataSpec) -> str:
 def _open(reader: Reader, options: Options, progress: Progress) -> Source:
     """A source over `reader`: in memory where the decoded set fits, else decoding at each access.
 
-    In memory, a side whose pictures are all grey has one channel; of a larger set that must be said
-    (`options.channels`), since only its first pair is decoded here.
+    In memory, a side whose pictures are all grey gets one channel. For a larger set this must be set
+    by `options.channels`, since only its first pair is decoded here.
     """
     first, count = reader.read(0), len(reader.names)
     a, b = shapes = tuple((*picture.shape[:2], options.channels or 3) for picture in first)
@@ -202,7 +202,7 @@ def _shaped(
         if picture.shape[:2] != shape[:2]:
             raise encoded.SizesDiffer(
                 f"{reader.where}: its pictures differ in size ({reader.names[0]} is {_size(shape)}, {reader.names[i]}"
-                f" is {_size(picture.shape)}), and nothing says what size to make them",
+                f" is {_size(picture.shape)}), and no resolution is set",
                 {"resolution": min(shape[:2])},
             )
     a, b = (pictures.to_channels(p, s[2]) for p, s in zip(pair, shapes, strict=True))
@@ -227,7 +227,7 @@ def _side_by_side(files: Encoded, options: Options) -> Reader:
 
 
 def _check_folders(files: Encoded) -> None:
-    """Raises for folders that look like two sides and are not called A and B: each picture would be cut in two."""
+    """Raises if folders seem to be the two sides but have other names: else each picture would be split in two."""
     for name in files.names:
         for part in PurePosixPath(name).parts[:-1]:
             if part not in SIDES and re.fullmatch(r"(train|val|test)?_?[ab]", part, re.IGNORECASE):
@@ -238,7 +238,7 @@ def _check_folders(files: Encoded) -> None:
 
 
 def _side(name: str) -> tuple[str, str] | None:
-    """A or B, and what a picture shares with its partner: its name without that folder and without its ending.
+    """(A or B, the name that a picture shares with its partner: without the folder A or B and without the suffix).
 
     >>> _side("train/A/cat/1.png"), _side("train/1.png")
     (('A', 'train/cat/1'), None)
@@ -254,7 +254,7 @@ def _side(name: str) -> tuple[str, str] | None:
 def _two_folders(
     files: Encoded, sides: Sequence[tuple[str, str] | None], options: Options
 ) -> Reader:
-    """Pairs of a picture below A and one of the same name below B."""
+    """Pairs of a picture in A and one of the same name in B."""
     found: dict[str, dict[str, int]] = {side: {} for side in SIDES}
     for i, (name, split) in enumerate(zip(files.names, sides, strict=True)):
         if split is None:
@@ -300,7 +300,7 @@ def _two_folders(
 
 
 def _from_arrays(options: Options, progress: Progress) -> Source:
-    """Pairs of an array file: A in `conditions` or as maps in `labels`, B as data "array" has it."""
+    """Pairs of an array file: A in `conditions` or as maps in `labels`, B as in the data source "array"."""
     arrays = array.Options(**_shared(options))
     check(arrays)
     where, members = array.load(arrays)
@@ -364,7 +364,7 @@ def _check_maps(where: str, maps: np.ndarray) -> np.ndarray:
 
 
 def _nearest(maps: np.ndarray, resolution: int) -> np.ndarray:
-    """The central squares of maps [N, H, W] at `resolution`: there is no class between two classes."""
+    """The central squares of maps [N, H, W], resized to `resolution` by nearest neighbour, which keeps classes."""
     if not resolution:
         return maps
     height, width = maps.shape[1:]

@@ -1,7 +1,7 @@
-"""One picture: the whole set of a model that learns from a single one.
+"""A single picture, for models that are trained on one picture.
 
-Without a path it is one of the photographs that scikit-learn carries, china.jpg by danielbuechele and flower.jpg by
-vultilion on Flickr, both under CC BY 2.0.
+Two photographs are included with scikit-learn: china.jpg by danielbuechele, the default, and flower.jpg by vultilion.
+Both are from Flickr, under CC BY 2.0.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ class Options(PictureOptions):
     )
     split: str = option(
         "train",
-        "one picture is not divided into splits: either is all of it",
+        "one picture has no splits: both values take all of it",
         choices=("train", "all"),
     )
     max_side: int = option(
@@ -34,7 +34,7 @@ class Options(PictureOptions):
 
 
 def source(options: Options, progress: Progress) -> ArraySource:
-    """The picture as uint8 [1, H, W, C], in its own aspect unless `options.resolution` asks for a square.
+    """The picture as uint8 [1, H, W, C], in its own aspect ratio, or as a square of `options.resolution`.
 
     Its longer side is reduced to `options.max_side`, bicubic and antialiased; it is never enlarged.
     """

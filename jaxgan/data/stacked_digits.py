@@ -1,7 +1,7 @@
 """Three handwritten digits stacked as the channels of one picture: a set of 1,000 known modes.
 
-The counterpart of stacked MNIST, by which Srivastava et al., "VEEGAN" (NeurIPS 2017), and Lin et al., "PacGAN"
-(NeurIPS 2018), count the modes that a generator covers, from the digits of scikit-learn.
+Like stacked MNIST, but with the digits of scikit-learn. Srivastava et al., "VEEGAN" (NeurIPS 2017), and Lin et al.,
+"PacGAN" (NeurIPS 2018), count the modes of stacked MNIST that a generator covers.
 """
 
 import dataclasses
@@ -30,11 +30,11 @@ def source(options: Options, progress: Progress) -> "StackedDigits":
 
 
 class StackedDigits(ArraySource):
-    """uint8 [N, 8, 8, 3]; the label is the number that the channels spell, 0 to 999, all equally often.
+    """uint8 [N, 8, 8, 3]; the label is the number that the three digits form, 0 to 999, all equally often.
 
     Attributes:
       digits: the single digits that are stacked, uint8 [M, 8, 8, 1].
-      digit_labels: which they are, int32 [M].
+      digit_labels: their labels, int32 [M].
     """
 
     def __init__(self, options: Options, progress: Progress):

@@ -19,7 +19,7 @@ from jaxgan.options import OptionError, option
 
 @dataclasses.dataclass(frozen=True)
 class Options(PictureOptions, LabelOptions):
-    tfds_name: str = option("", "the set, such as cifar10 or imagenet_resized/64x64")
+    tfds_name: str = option("", "name of the set, such as cifar10 or imagenet_resized/64x64")
     data_dir: str = option("", "folder where sets are prepared; empty for the default of TFDS")
     split: str = option("train", "part of the set, in the syntax of TFDS, such as train[:90%]")
 
@@ -41,11 +41,11 @@ def source(options: Options, progress: Progress) -> "TFDSSource":
 def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
     """Downloads the TFDS set `name` and writes it as ArrayRecord.
 
-    This is the one thing here that needs TensorFlow.
+    Only this function needs TensorFlow.
 
     Args:
       name: such as "cifar10" or "imagenet_resized/64x64".
-      data_dir: where sets are kept; empty = the default of TFDS, ~/tensorflow_datasets.
+      data_dir: folder of the sets; empty for the default of TFDS, ~/tensorflow_datasets.
       **download: fields of `tfds.download.DownloadConfig`.
 
     Returns:
@@ -79,7 +79,7 @@ class TFDSSource(Source):
 
         where = f"TFDS {options.tfds_name} ({options.split})"
         image, label = _keys(builder.info, where)
-        # Encoded bytes: TFDS would ask for OpenCV, and pictures are to be the same from anywhere.
+        # Encoded bytes: TFDS would need OpenCV to decode, and all sources decode by `pictures`.
         skip = {image: tfds.decode.SkipDecoding()}
         try:
             self._records = builder.as_data_source(options.split, decoders=skip)
@@ -88,7 +88,7 @@ class TFDSSource(Source):
             raise OptionError(
                 "split",
                 options.split,
-                f"it names no part of the TFDS set {options.tfds_name}, which has {splits}, and parts such as"
+                f"the TFDS set {options.tfds_name} has no such split; it has {splits}, and parts such as"
                 " train[:90%]",
             ) from error
         height, width, native = builder.info.features[image].shape
@@ -96,7 +96,7 @@ class TFDSSource(Source):
             height = width = options.resolution
         if height is None or width is None:
             raise BadData(
-                f"{where}: its pictures differ in size, and nothing says what size to make them",
+                f"{where}: its pictures differ in size, and no resolution is set",
                 {"resolution": 64},
             )
         channels = options.channels or (1 if native in (1, 2) else 3)
@@ -108,7 +108,7 @@ class TFDSSource(Source):
         )
         self.classes = tuple(feature.names) if feature else ()
         self.summary = summarise(where, self.spec, "pictures")
-        # A prepared set never changes under its name and version.
+        # A prepared set of a given name and version never changes.
         facts = (builder.info.full_name, options.split, self.spec, self._image, self._label)
         self._fingerprint = digest([str(facts)])
         self._decoded = self._known = None
@@ -145,7 +145,7 @@ class TFDSSource(Source):
 
 
 def _builder(name: str, data_dir: str, **how: Any) -> Any:
-    """The TFDS builder of `name`, or a sentence instead of its many lines."""
+    """The TFDS builder of `name`; its long error messages are replaced by one sentence."""
     import tensorflow_datasets as tfds
 
     try:
@@ -155,7 +155,7 @@ def _builder(name: str, data_dir: str, **how: Any) -> Any:
         close = difflib.get_close_matches(
             base, tfds.list_builders(with_community_datasets=False), n=1
         )
-        problem = "TFDS (https://www.tensorflow.org/datasets) knows no such set"
+        problem = "TFDS (https://www.tensorflow.org/datasets) has no such set"
         raise OptionError(
             "tfds_name", name, problem, *({"tfds_name": known} for known in close)
         ) from error
@@ -167,7 +167,7 @@ def _builder(name: str, data_dir: str, **how: Any) -> Any:
 
 
 def _prepared_formats(builder: Any) -> set[str]:
-    """In which file formats the set lies on the disk."""
+    """The file formats in which the set is on disk."""
     if not builder.info.splits:
         return set()
     return {form.value for form in builder.info.available_file_formats()}

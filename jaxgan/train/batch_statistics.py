@@ -1,4 +1,4 @@
-"""The batch statistics of fresh batches in the mode of training, read off a game's own turns."""
+"""Batch statistics of fresh batches in training mode, computed by the turns of a game."""
 
 from __future__ import annotations
 
@@ -25,16 +25,17 @@ def running_statistics(network: Network) -> Statistics:
 def fresh_statistics(
     engine: Engine, state: State, step: int, player: str, batches: Iterable, ema: bool = True
 ) -> list[Statistics]:
-    """The statistics that each batch has by itself in a turn of `player`, with its weights held still.
+    """The statistics of each batch in a turn of `player`, with fixed weights.
 
-    In training a network normalises by the statistics of its batch, not by the running ones. Those of the batch follow
-    from what a turn makes of running statistics of 0 and of 1, whatever the layers' momentum (`separate_momentum`).
+    In training a network normalises by the statistics of its batch, not by the running ones. A turn is evaluated with
+    running statistics of 0 and of 1; its two updates of them determine the statistics of the batch, whatever the
+    momentum of the layers (`separate_momentum`).
 
     Args:
       engine, state: of a game; the state is read, not donated.
-      step: whose stage's turns are meant.
-      player: whose statistics.
-      batches: real batches, one for each set of statistics; a turn takes its size from them.
+      step: selects the stage whose turn is evaluated.
+      player: name of the player.
+      batches: real batches, one for each set of statistics; they set the batch size of the turn.
       ema: use the player's averaged weights where they are kept, as sampling does.
 
     Returns:
@@ -48,7 +49,7 @@ def fresh_statistics(
         return []
     weights = {**state.params, player: engine.game.networks(state, ema)[player].params}
 
-    # Weights are arguments: as constants, XLA would compute with them while it compiles.
+    # Weights are arguments: XLA would fold constants at compile time.
     @jax.jit
     def statistics(weights, variables, batch, key):
         def updated(fill: float):

@@ -1,4 +1,4 @@
-"""A trained state measured by a protocol."""
+"""Evaluation of a trained state by a protocol."""
 
 from __future__ import annotations
 
@@ -35,12 +35,12 @@ BATCH_STATISTICS = "running averages"
 
 
 def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
-    """The protocol by which a game is measured.
+    """The protocol by which a game is evaluated.
 
     Args:
-      game: what is measured must be something that it makes.
-      name: of the protocol; the default one where it is empty.
-      of: "samples" or "transforms"; empty for what the protocol says, or else for what the game makes.
+      game: must make the samples or transforms that are evaluated.
+      name: of the protocol; the default one if it is empty.
+      of: "samples" or "transforms"; if empty, that of the protocol, or else what the game makes.
     """
     if of not in ("", *protocols.OF):
         raise OptionError(
@@ -58,15 +58,14 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
         raise OptionError(
             None,
             None,
-            "this game makes pictures of examples only, and no samples; measure transforms",
+            "this game makes no samples, only transforms of examples; evaluate transforms",
             {"train.evaluate_of": "transforms"},
         )
     if of == TRANSFORMS and of not in game.outputs:
         raise OptionError(
             None,
             None,
-            "this game makes nothing of examples, so there are no transforms to measure; measure samples by a protocol"
-            " of samples",
+            "this game makes no transforms of examples; evaluate samples by a protocol of samples",
             {"train.evaluate_of": "samples"},
         )
     default = protocols.DEFAULT if of == "samples" else protocols.DEFAULT_OF_TRANSFORMS
@@ -89,12 +88,12 @@ def make_evaluator(
     Args:
       source: the reals, of the protocol's split.
       protocol: a name, or a `Protocol`.
-      weights: file of the feature network's weights; fetched where it is None.
-      num: generated examples instead of the protocol's number, and as many reals, or all there are. Of transforms, as
-        many of both.
-      fit: where `num` is not given, ask for no more examples than the source has, instead of refusing.
-      cache: folder for the statistics of reals; None for the user's own.
-      progress: of fetching weights, as `jaxgan.weights.load` calls it.
+      weights: file of the feature network's weights; downloaded if it is None.
+      num: number of generated examples instead of the protocol's. The number of reals is the same, or all if there are
+        fewer; for transforms the two are always equal.
+      fit: if `num` is not given, use at most as many examples as the source has, instead of raising an error.
+      cache: folder for the statistics of reals; None for the user's cache folder.
+      progress: called while weights are downloaded, as by `jaxgan.weights.load`.
       **how: further fields of `Evaluator`.
     """
     if isinstance(protocol, str):
@@ -118,18 +117,18 @@ def make_evaluator(
 
 @dataclasses.dataclass
 class Evaluator:
-    """Measures states of one run against the same reals, by the same protocol.
+    """Evaluates states of one run against the same reals, by the same protocol.
 
     Attributes:
-      protocol: what to measure.
-      extractor: through which features.
+      protocol: the protocol.
+      extractor: computes the features.
       source: the reals.
-      cache: folder in which their statistics are kept between runs; None keeps none.
-      stated: what the caller knows of the protocol beside what is known here.
-      measured: what the caller knows of the run.
+      cache: folder in which the statistics of the reals are kept between runs; None to keep none.
+      stated: further fields of the protocol in the result.
+      measured: further fields about the run in the result.
       seed: of the samples.
-      ema: whether averaged weights are measured, where they are kept.
-      options: of the output that the protocol measures; the game's defaults for the others.
+      ema: whether averaged weights are used, if they are kept.
+      options: {name: value} of the output that is evaluated; the game's defaults for the others.
     """
 
     protocol: Protocol
@@ -147,16 +146,16 @@ class Evaluator:
         if self.protocol.num_real is not None and self.protocol.num_real > len(self.source):
             raise ValueError(
                 f"the protocol {self.protocol.name!r} compares with {self.protocol.num_real:,} real examples, but"
-                f" {self.source.summary} has only {len(self.source):,}; choose another protocol, or ask for fewer"
-                " (`num`), which makes it a protocol of its own"
+                f" {self.source.summary} has only {len(self.source):,}; choose another protocol, or a smaller `num`,"
+                " which makes it another protocol"
             )
         for name in set(self.protocol.scores) & set(OF_PAIRS):
-            load_measure(name)  # what cannot be had is said now
+            load_measure(name)  # raises now if its weights are not available
         num_real = self.protocol.num_real or len(self.source)
         if self.protocol.of == "transforms" and self.protocol.num_fake != num_real:
             raise ValueError(
                 f"a transform is made of each real example, but the protocol {self.protocol.name!r} takes"
-                f" {self.protocol.num_fake:,} generated and {num_real:,} real ones; ask for one number of both (`num`)"
+                f" {self.protocol.num_fake:,} generated and {num_real:,} real ones; set both to one number by `num`"
             )
         self._real: Summary | None = None
 
@@ -164,10 +163,10 @@ class Evaluator:
         """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
         ema = self.ema and bool(state.ema)
         num, needed = self.protocol.num_fake, wanted(self._scores, "fake")
-        assert needed is not None, "every score looks at what is generated"
+        assert needed is not None, "every score uses the generated examples"
         given, labels, statistics = balanced(engine.game), "balanced", BATCH_STATISTICS
         if self.protocol.of == TRANSFORMS:
-            # pix2pix normalises by those of each single picture, others by running averages.
+            # pix2pix normalises by the statistics of each single picture, other models by running averages.
             statistics = "as the model transforms"
             given, labels = examples(self.source, num), "of the examples"
         if "label" not in given(np.zeros(1, np.int64)):
@@ -206,12 +205,12 @@ class Evaluator:
         )
 
     def _sampling(self, game: Game) -> dict[str, Any]:
-        """Statement of the options of the output, where there are any."""
+        """The options of the output, as a field of the result; empty if it has none."""
         known = game.outputs[self.protocol.of].options
         return {"options": tools.complete(self.options, known)} if known else {}
 
     def real(self) -> Summary | None:
-        """What is wanted of the reals; None where no score looks at any. Computed once."""
+        """The statistics of the reals that the scores need; None if no score uses reals. Computed once."""
         needed = wanted(self._scores, "real")
         if needed is not None and self._real is None:
             if self.cache is None:
@@ -235,7 +234,7 @@ class Evaluator:
         }
 
     def _summarise_reals(self, needed: Wanted) -> Summary:
-        """Each process takes its part, on its own devices."""
+        """Summarises the reals; each process computes its own part, on its own devices."""
         num = self.protocol.num_real or len(self.source)
         index, count = jax.process_index(), jax.process_count()
         sizes = [len(part) for part in np.array_split(np.arange(num), count)]
@@ -255,7 +254,7 @@ class Evaluator:
 
 
 def best_of(results: list[dict[str, Any]], protocol: Protocol) -> dict[str, Any]:
-    """The result with the best first score of the protocol; the earliest where several are."""
+    """The result with the best first score of the protocol; the earliest of several equal ones."""
     lower = SCORES[protocol.scores[0]].lower_is_better
 
     def value(result):
@@ -266,21 +265,21 @@ def best_of(results: list[dict[str, Any]], protocol: Protocol) -> dict[str, Any]
 
 
 def append_evaluation(workdir: str | Path, result: dict[str, Any]) -> None:
-    """Adds a result to what is known of a run."""
+    """Appends a result to the file of evaluations of a run."""
     with (Path(workdir) / EVALUATIONS).open("a") as file:
         file.write(json.dumps(result) + "\n")
 
 
 def read_evaluations(workdir: str | Path) -> list[dict[str, Any]]:
-    """All results of a run, in the order of their making; a last line that was cut off is left out."""
+    """All results of a run, in order of creation; an incomplete last line is skipped."""
     return read_json_lines(Path(workdir) / EVALUATIONS)
 
 
 def resume_evaluations(workdir: Path, step: int, write: bool) -> list[dict[str, Any]]:
-    """The results that training has made up to `step`.
+    """The results of evaluations during training up to `step`.
 
-    Those of later steps, made after the last checkpoint of a killed run, are dropped from the file (if `write`): the
-    resumed run makes them again.
+    Those of later steps, which a killed run wrote after its last checkpoint, are removed from the file (if `write`):
+    the resumed run computes them again.
     """
     there = read_evaluations(workdir)
     kept = [r for r in there if not (r["measured"].get("during") and r["measured"]["step"] > step)]

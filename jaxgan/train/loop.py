@@ -1,4 +1,4 @@
-"""The training loop: plays a game on a data source into a workdir, and picks up where a stopped run left off."""
+"""The training loop: trains a game on a data source in a workdir, and continues a stopped run."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ from jaxgan.train.outputs import balanced, make_output, transform
 from jaxgan.train.progress import Progress
 
 CHECKPOINTS = "checkpoints"
-BEST = "best"  # the checkpoint of the best score, where scores are taken
-EXAMPLES = 16  # of the data, whose transforms are shown
+BEST = "best"  # the checkpoint with the best score, if the run is evaluated during training
+EXAMPLES = 16  # number of examples whose transforms are shown
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How long to train, and how often to write what. Everything is counted in rounds of the game (steps)."""
+    """How long to train, and how often to write each output. All intervals are in rounds of the game (steps)."""
 
     steps: int = option(1000, "rounds of the whole run", least=1)
     log_every: int = option(10, "rounds between two lines of metrics", least=1)
@@ -54,33 +54,35 @@ class Options:
         least=1,
     )
     checkpoint_every: int = option(500, "rounds between two checkpoints", least=1)
-    keep: int = option(2, "latest checkpoints that are kept", least=1)
+    keep: int = option(2, "number of latest checkpoints to keep", least=1)
     keep_every: int = option(
-        0, "keep the checkpoints at multiples of so many rounds for good; 0 for none", least=0
+        0, "rounds; checkpoints at multiples of it are never deleted; 0 for none", least=0
     )
     grid: int = option(64, "samples in a grid", least=1)
     accumulate: int = option(
-        1, "micro-batches of one step, for batches that do not fit the memory", least=1
+        1, "micro-batches of one step, for batches that do not fit into memory", least=1
     )
-    devices: int = option(0, "devices that are used; 0 for all", least=0)
-    fsdp: int = option(1, "devices that the parameters are split over", least=1)
+    devices: int = option(0, "number of devices; 0 for all", least=0)
+    fsdp: int = option(1, "number of devices that parameters are split over", least=1)
     evaluate_every: int = option(
-        0, "rounds between two measurements, the best of which keeps its state; 0 for none", least=0
+        0, "rounds between two evaluations, of which the best state is kept; 0 for none", least=0
     )
     protocol: str = option(
         "quick",
-        "how to measure; `jaxgan evaluate --protocol list` explains each",
+        "protocol of the evaluations; `jaxgan evaluate --protocol list` explains each",
         choices=tuple(PROTOCOLS),
     )
     evaluate_of: str = option(
         "",
-        "what is measured; empty for what the protocol says, or the game makes",
+        "output that is evaluated; empty for that of the protocol, or what the game makes",
         choices=("", *OF),
     )
     evaluate_num: int = option(
-        0, "generated examples that are measured; 0 for the protocol's number", least=0
+        0, "number of generated examples in an evaluation; 0 for the protocol's number", least=0
     )
-    weights: str = option("", "file with the weights of the feature network; empty fetches them")
+    weights: str = option(
+        "", "file with the weights of the feature network; empty to download them"
+    )
 
 
 @dataclasses.dataclass
@@ -90,10 +92,10 @@ class Result:
     Attributes:
       state: the final one.
       step: of that state.
-      engine: can sample from it.
-      workdir: where everything is.
-      stopped_by: None after the last step, else the signal that ended it.
-      evaluations: what was measured on the way, in order, by the run's protocol.
+      engine: can sample from the state.
+      workdir: the folder of the run.
+      stopped_by: None after the last step, else the signal that ended the run.
+      evaluations: the results of evaluations during training, in order.
     """
 
     state: State
@@ -109,7 +111,7 @@ class Diverged(RuntimeError):
 
 
 def make_engine(game: Game, options: Options, seed: int) -> Engine:
-    """The engine that plays `game` on the devices that the options ask for."""
+    """The engine that plays `game` on the devices of the options."""
     mesh = make_mesh(options.devices, options.fsdp)
     return Engine(game, seed, mesh, state_sharding, options.accumulate)
 
@@ -129,10 +131,10 @@ def train(
 
     Writes into `workdir`: `checkpoints/`, `metrics.jsonl`, TensorBoard events, `losses.png`; of a game that generates,
     `samples/` (one grid per `sample_every` rounds, always of the same latents) and `samples.png` (the latest); of one
-    that transforms, `transforms/` and `transforms.png`: always the same examples beside what it makes of them.
+    that transforms, `transforms/` and `transforms.png`: always the same examples beside their transforms.
 
-    SIGTERM and Ctrl-C end the round, save a checkpoint and return. NaN or infinity in any metric raises `Diverged`,
-    which names it; checkpoints are only ever saved of states whose metrics were finite.
+    On SIGTERM or Ctrl-C the function finishes the round, saves a checkpoint and returns. NaN or infinity in any metric
+    raises `Diverged`, which names the metric; a checkpoint is saved only if the metrics and the state are finite.
 
     Args:
       game: from a model's `game(options, spec)`.
@@ -140,12 +142,12 @@ def train(
       workdir: created if missing.
       options: see `Options`.
       seed: of parameters, latents and the order of the data.
-      flip: mirror half of the pictures.
-      jitter: enlarge them by so many pixels and crop them back at random.
-      say: where sentences for the person go.
-      evaluator: measures every `options.evaluate_every` steps, and last; one of `options.protocol` against `source`
-        if None. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state of the best
-        first score is kept in `best/`, as a checkpoint.
+      flip: mirror each picture with probability 1/2.
+      jitter: enlarge pictures by this many pixels, then crop them back at random.
+      say: called with each message for the user.
+      evaluator: evaluates every `options.evaluate_every` steps and at the end; if None, one for `options.protocol` and
+        `source`. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state with the best first
+        score is kept as a checkpoint in `best/`.
     """
     options = options or Options()
     with section("train"):
@@ -156,7 +158,7 @@ def train(
     engine = make_engine(game, options, seed)
     engine.check_batches()
     checkpoints = Checkpoints(workdir / CHECKPOINTS, options.keep, options.keep_every)
-    # Refuses what the data cannot give before anything is written or compiled.
+    # Raises if the data do not support an option, before anything is written or compiled.
     augment = {"flip": flip, "jitter": jitter}
     run = _Run(engine, source, workdir, options, seed, augment, checkpoints, evaluator)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -175,7 +177,7 @@ def train(
 
 
 def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
-    """Measures by the options' protocol against `source`."""
+    """The evaluator for the protocol of the options and the examples of `source`."""
     protocol = protocol_of(game, options.protocol, options.evaluate_of)
     weights = options.weights or None
     return make_evaluator(source, protocol, weights=weights, num=options.evaluate_num)
@@ -225,11 +227,11 @@ class _Run:
             while step < options.steps and not signals.received:
                 self.open_stage(step)
                 state, metrics = self.engine.round(state, step, self.batches)
-                # One round in reserve keeps the device busy. A longer queue would only hold more batches in its memory,
-                # and XLA's CPU backend with several virtual devices deadlocks on one.
+                # One round in the queue keeps the device busy. A longer queue would only hold more batches in its
+                # memory, and would deadlock XLA's CPU backend with several virtual devices.
                 jax.block_until_ready(before)
                 before = metrics
-                # The window that ended a round ago is read only now: the device already has the next round to do.
+                # The window that ended a round ago is read only now, when the device is busy with the next round.
                 self.flush()
                 self.window.add(step, metrics)
                 step += 1
@@ -246,7 +248,7 @@ class _Run:
                 self.save(state, step)
             if step % options.sample_every:
                 self.sample(state, step)
-            # What the run ends with is reported beside the best: that one was chosen by its score.
+            # The final state is evaluated too: the best one is selected by its score, which is therefore biased.
             if options.evaluate_every and step % options.evaluate_every and step >= options.steps:
                 self.evaluate(state, step)
         return Result(state, step, self.engine, self.workdir, signals.received, self.evaluations)
@@ -293,7 +295,7 @@ class _Run:
         )
 
     def save(self, state: State, step: int) -> None:
-        """Saves, after making sure that what is saved is finite."""
+        """Saves a checkpoint, after checking that the metrics and the state are finite."""
         self.window.end(step)
         self.flush()
         self.check_finite(state, step)
@@ -301,8 +303,8 @@ class _Run:
         self.saved = step
 
     def check_finite(self, state: State, step: int) -> None:
-        """Stops the run unless everything that it has learnt is finite."""
-        # Finite metrics are no proof: they were taken before the last update of each player.
+        """Raises `Diverged` unless parameters, variables and averages are finite."""
+        # Finite metrics do not suffice: they were computed before the last update of each player.
         for path, good in jax.tree_util.tree_leaves_with_path(self.all_finite(state)):
             if not good:
                 name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -310,7 +312,7 @@ class _Run:
 
     def sample(self, state: State, step: int) -> None:
         self.window.end(step)
-        self.flush()  # the plot is to show all rows, and a diverged run is to be told as such
+        self.flush()  # so that the plot has all rows, and a diverged run raises `Diverged`
         if SAMPLES in self.engine.game.outputs:
             samples = sample_grid(self.engine, state, self.options.grid)
             self.save_grid(SAMPLES, step, samples)
@@ -321,7 +323,7 @@ class _Run:
             report.save_plot(self.workdir, self.engine.game.shown)
 
     def save_grid(self, name: str, step: int, pictures: np.ndarray, gap: int = 1) -> None:
-        """Into the folder `name`, and as the latest."""
+        """Saves a grid in the folder `name`, and a copy of it as the latest one."""
         if self.chief:
             (self.workdir / name).mkdir(exist_ok=True)
             path = self.workdir / name / f"{step:08d}.png"
@@ -331,7 +333,7 @@ class _Run:
             )
 
     def evaluate(self, state: State, step: int) -> None:
-        """Measures the state, and keeps it if its first score is the best so far."""
+        """Evaluates the state, and keeps it if its first score is the best so far."""
         self.window.end(step)
         self.flush()
         self.check_finite(state, step)
@@ -363,13 +365,13 @@ class _Run:
 
 
 def sample_grid(engine: Engine, state: State, num: int) -> np.ndarray:
-    """`num` samples, of the same latents in every step; labels of a conditional game go round its classes."""
+    """`num` samples, of the same latents at every step; the labels of a conditional game are 0, 1, ... in turn."""
     key = purpose_key(engine.run_key, "grid", 0)
     return make_output(engine, state, SAMPLES, key, num, balanced(engine.game))
 
 
 def transform_grid(engine: Engine, state: State, examples: Batch) -> np.ndarray:
-    """For a person: uint8 [N, H, W, C], of each example its condition (if it has one), itself, and its transform."""
+    """Each example's condition (if it has one), the example and its transform, side by side: uint8 [N, H, W, C]."""
     key = purpose_key(engine.run_key, "transforms", 0)
     pictures = to_uint8(transform(engine, state, examples, key))
     shown = [examples["condition"]] if "condition" in examples else []
@@ -384,16 +386,16 @@ class Running(NamedTuple):
 
 
 class _Window:
-    """The metrics since the last log, kept on the device until somebody reads them."""
+    """The metrics since the last log, kept on the device until they are read."""
 
     def __init__(self):
-        self.running: dict[str, dict[str, Running]] = {}  # by turn: a lazy turn's come less often
+        self.running: dict[str, dict[str, Running]] = {}  # by turn: lazy turns have fewer values
         self.rounds = 0
         self.ended: tuple | None = None
         self.since = time.monotonic()
 
     def add(self, step: int, metrics: dict[str, Metrics]) -> None:
-        """Takes in what round `step` returned."""
+        """Adds the metrics of round `step`."""
         for turn, values in metrics.items():
             before = self.running.get(turn)
             now = np.int32(step)
@@ -415,7 +417,7 @@ class _Window:
         step, running, rounds = self.ended
         self.ended = None
         metrics = {name: metric for turn in running.values() for name, metric in turn.items()}
-        # Not `compute()`, which divides a float by an integer: strict promotion refuses that.
+        # Not `compute()`, which divides a float by an integer: an error under strict promotion.
         means = {name: float(m.mean.total) / int(m.mean.count) for name, m in metrics.items()}
         bad = {
             name: int(metric.bad_step) for name, metric in metrics.items() if metric.bad_step >= 0
@@ -426,7 +428,7 @@ class _Window:
 
 
 def _first_bad(bad: dict[str, int]) -> str:
-    """What went wrong first: the earliest step, in it the turn played first, of that a value before its gradient."""
+    """The first bad metric: of the earliest step, in it of the turn played first, and values before gradient norms."""
     step = min(bad.values())
     names = [name for name, at in bad.items() if at == step]
     turn = names[0].split("/")[0]
@@ -460,7 +462,7 @@ def _merge(before: dict[str, Running], values: Metrics, step: jax.Array) -> dict
 
 
 class _Signals:
-    """While entered: the first SIGTERM or Ctrl-C is remembered, the second acts as it always does."""
+    """Context in which the first SIGTERM or Ctrl-C is recorded; a second one has its usual effect."""
 
     def __init__(self, say):
         self.say = say
@@ -468,7 +470,9 @@ class _Signals:
         self.handlers = {}
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # the only thread that can set handlers
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.handlers[number] = signal.signal(number, self.handle)
         return self

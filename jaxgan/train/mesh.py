@@ -1,4 +1,4 @@
-"""Meshes and shardings: data parallel over every device, parameters split as well where asked for."""
+"""Meshes and shardings: data parallel over all devices, with parameters split over some of them on request."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxgan.draws import BATCH_AXES
 from jaxgan.options import OptionError
 
-# Smaller arrays are cheaper to copy to every device than to gather when they are needed.
+# Smaller arrays are cheaper to replicate than to gather.
 SMALLEST_SPLIT = 2**16
 
 
 def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
-    """A mesh of axes ("data", "fsdp") over the first `devices` devices (0: all of all processes).
+    """A mesh of axes ("data", "fsdp") over the first `devices` devices (0: all devices of all processes).
 
     Batches are split over both axes, parameters over "fsdp" (see `state_sharding`).
     """
@@ -27,7 +27,7 @@ def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
         raise OptionError(
             "train.devices",
             count,
-            f"JAX sees {len(available)}",
+            f"JAX has {len(available)}",
             {"train.devices": len(available)},
         )
     return mesh_of(available[:count], fsdp)

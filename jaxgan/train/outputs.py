@@ -1,7 +1,7 @@
-"""What trained networks make: as arrays, and seen through features.
+"""The outputs of trained networks, as arrays and as features.
 
-Rows come from `jaxgan.engine.Engine`, which makes them on all devices; here are the fields that outputs need, and the
-forms in which rows are wanted.
+`jaxgan.engine.Engine` computes the rows of an output on all devices. This module supplies the fields that outputs need,
+such as labels, and returns the rows as arrays or as summaries of their features.
 """
 
 from __future__ import annotations
@@ -42,10 +42,10 @@ def examples(source: Source, num: int) -> Given:
 def iterate_samples(
     engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Batches {"image", "label" if conditional} of together `num` samples, with balanced labels.
+    """Batches {"image", "label" if conditional}, `num` samples in all, with balanced labels.
 
     The first n of m samples are the same as n samples. Pictures are quantised to uint8 [B, H, W, C], points are float32
-    [B, D]. `options` are of the output "samples".
+    [B, D]. `options` are those of the output "samples".
     """
     given, start = balanced(engine.game), 0
     made = engine.make(state, SAMPLES, engine.key(seed), num, given, ema=ema, **options)
@@ -58,7 +58,7 @@ def iterate_samples(
 def sample(
     engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
 ) -> dict[str, np.ndarray]:
-    """{"image": [num, ...], "label": [num] if conditional}: `iterate_samples` in one piece."""
+    """{"image": [num, ...], "label": [num] if conditional}: the batches of `iterate_samples`, concatenated."""
     batches = list(iterate_samples(engine, state, num, seed, ema, **options))
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
@@ -66,7 +66,7 @@ def sample(
 def transform(
     engine: Engine, state: State, batch: Batch, key: jax.Array, ema: bool = True, **options: Value
 ) -> np.ndarray:
-    """What the game makes of a batch of examples: float32 [N, ...], pictures in [-1, 1]."""
+    """The game's transforms of a batch of examples: float32 [N, ...], pictures in [-1, 1]."""
     return make_output(
         engine,
         state,
@@ -80,22 +80,22 @@ def transform(
 
 
 def make_output(engine: Engine, state: State, *args: Any, **kwargs: Any) -> np.ndarray:
-    """`Engine.make` in one piece."""
+    """The batches of `Engine.make`, concatenated."""
     return np.concatenate(list(engine.make(state, *args, **kwargs)))
 
 
 def stored(made):
-    """Made rows as a data source has them: pictures in uint8, points as they are."""
+    """Rows in the format of a data source: pictures as uint8, points unchanged."""
     return to_uint8(made) if made.ndim == 4 else made
 
 
 @dataclasses.dataclass(frozen=True)
 class Seen:
-    """For `Engine.chunks`: the features of made rows, and measures of each row beside the example that it was made of.
+    """For `Engine.chunks`: computes the features of rows, and measures of each pair of a row and its example.
 
     Attributes:
-      extractor: with `apply(variables, batch)`.
-      images: also keep the rows themselves.
+      extractor: has a method `apply(variables, batch)`.
+      images: also return the rows themselves.
       measures: names in `metrics.paired.MEASURES`.
     """
 
@@ -105,7 +105,7 @@ class Seen:
 
     @property
     def weights(self) -> dict[str, Any]:
-        """For `Engine.chunks`."""
+        """The argument `weights` of `Engine.chunks`."""
         measures = {name: load_measure(name) for name in self.measures}
         return {"features": self.extractor.variables, **measures}
 
@@ -114,7 +114,7 @@ class Seen:
         outputs = dict(self.extractor.apply(weights["features"], rows))
         for name in self.measures:
             outputs[name] = MEASURES[name].of(weights[name], rows, given["image"])[:, None]
-        # Quantised, a NaN would be a number like any other.
+        # Quantisation would turn NaN into a valid number.
         finite = jnp.isfinite(made).all()
         outputs = {name: jnp.where(finite, x, jnp.float32(np.nan)) for name, x in outputs.items()}
         return {**outputs, IMAGE: rows} if self.images else outputs
@@ -132,10 +132,10 @@ def summarise_output(
     ema: bool = True,
     **options: Value,
 ) -> Summary:
-    """What is wanted of the first `num` rows of an output.
+    """The requested statistics of the first `num` rows of an output.
 
-    The output, its features and what is measured of each row are one program, on all devices of the engine. Features
-    without `apply` are computed batch by batch on the host's side, for samples in a single process only.
+    The output, its features and the measures of each row are one program, on all devices of the engine. Features
+    without `apply` are computed batch by batch outside this program, for samples in a single process only.
     """
     if hasattr(extractor, "apply"):
         measures = tuple(sorted(wanted.arrays & MEASURES.keys()))
@@ -156,8 +156,8 @@ def summarise_output(
         return collect((_features(chunk, dtype) for chunk in chunks), extractor, "fake", wanted)
     if output != SAMPLES or jax.process_count() > 1:
         raise ValueError(
-            f"{extractor.name!r} has no `apply(variables, batch)`, which measuring {output} in"
-            f" {jax.process_count()} process(es) needs"
+            f"{extractor.name!r} has no `apply(variables, batch)`, which is needed to evaluate {output} in"
+            f" {jax.process_count()} process(es)"
         )
     samples = iterate_samples(engine, state, num, seed, ema, **options)
     size = engine.chunk_rows(output)

@@ -1,4 +1,4 @@
-"""The progress of a run, for a person at a terminal or a log that is read later."""
+"""The progress of a run, on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ LINE_EVERY_SECONDS = 20.0  # without a terminal
 
 
 def describe(row: dict[str, float], shown: tuple[str, ...] = ()) -> str:
-    """Losses, the metrics that a game names as `shown`, and the rate of a row of metrics, in a few words.
+    """A row of metrics as a short text: losses, the metrics that a game names as `shown`, and the rate.
 
     >>> describe({"critic/loss": 0.5, "critic/k": 0.1, "images_per_second": 90.0, "kimg": 2.0}, ("critic/k",))
     'critic 0.500 critic/k 0.100 | 90 img/s | 2.0 kimg'
@@ -25,13 +25,13 @@ def describe(row: dict[str, float], shown: tuple[str, ...] = ()) -> str:
 
 
 class Progress:
-    """A bar with rate, losses and time left where there is a terminal, else a line now and then.
+    """A bar with rate, losses and time left on a terminal, else a line every `LINE_EVERY_SECONDS`.
 
-    Time left does not count the first round, which compiles.
+    The time left is estimated without the first round, which compiles.
 
     Args:
       steps: of the whole run.
-      step: at which it starts.
+      step: at which the run starts.
       shown: metrics to show beside the losses.
     """
 
@@ -69,7 +69,7 @@ class Progress:
             self.bar.update(self.task, completed=step)
 
     def show(self, step: int, row: dict[str, float]) -> None:
-        """A row of metrics, as it is written."""
+        """Shows a row of metrics."""
         if self.bar is not None:
             self.bar.update(self.task, description=describe(row, self.shown))
             return

@@ -1,4 +1,4 @@
-"""What a run's folder says of itself: `config.json`, written once, compared whenever the run continues."""
+"""The record of a run in its folder, `config.json`: it is compared with the config whenever the run continues."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from jaxgan.train.report import replace_atomically
 
 RECORD = "config.json"
 
-# How long to train and what to write may change when a run continues; nothing else may, or it would be another run.
+# Options of train that may change when a run continues: how long to train and what to write. All others are fixed.
 FREE = (
     "steps",
     "log_every",
@@ -83,15 +83,17 @@ def read(workdir: str | Path) -> dict:
             f"{path} is not valid JSON ({error}); restore it or train into another workdir."
         ) from None
     if not isinstance(record, dict) or not {"config", "spec"} <= record.keys():
-        raise ValueError(f"{path} is no record of a run; restore it or train into another workdir.")
+        raise ValueError(
+            f"{path} is not the record of a run; restore it or train into another workdir."
+        )
     return {**record, "config": migrate(record["config"])}
 
 
 def migrate(config: dict) -> dict:
-    """A config as this version writes it, of what an earlier one may have written.
+    """Converts a config that an earlier version may have written to the format of this version.
 
-    Up to version 0.1.0 every config held the options of all data sources, and lists of numbers were text: "1,2,2", and
-    by resolution "16,256:14".
+    Up to version 0.1.0 every config held the options of all data sources, and lists of numbers were text: "1,2,2", or
+    "16,256:14" for values by resolution.
     """
     model, source = dict(config.get("model", {})), dict(config.get("data", {}))
     for name in ("batch_size", "learning_rate"):
@@ -106,7 +108,7 @@ def migrate(config: dict) -> dict:
     return {**config, "model": model, "data": source}
 
 
-# What every config said about its data, whatever its source.
+# Options of data that every config held, whatever its source.
 _SHARED = (
     *("path", "resolution", "channels", "labels", "flip", "jitter", "strict", "direction"),
     *("modes", "layout", "std", "tfds_name", "max_side", "data_dir"),
@@ -114,7 +116,7 @@ _SHARED = (
 
 
 def _by_resolution(text: str) -> Any:
-    """Text such as "16,256:14" as [[4, 16], [256, 14]], since nothing is smaller than 4 pixels; "16" as 16."""
+    """Text such as "16,256:14" as [[4, 16], [256, 14]], since 4 pixels is the smallest size; "16" as 16."""
     pairs = [part.rpartition(":")[::2] for part in text.split(",")]
     table = [[int(start or 4), ast.literal_eval(value)] for start, value in pairs]
     return table[0][1] if len(table) == 1 and table[0][0] <= 4 else table

@@ -267,7 +267,7 @@ def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
             "the batch of 8 cannot be split evenly over 16 devices times micro-batches: set "
             "--config.model.batch_size=16 or --config.train.accumulate=2.",
         ),
-        (["--config.train.devices=9"], "--config.train.devices is 9, but JAX sees 8: set --config.train.devices=8."),
+        (["--config.train.devices=9"], "--config.train.devices is 9, but JAX has 8: set --config.train.devices=8."),
         (["--config.train.fsdp=3"], "--config.train.fsdp is 3, but it must divide the 8 devices: set --config.train."),
         (["--config.data.resolution=20"], "sngan"),
         (["--config", "sngan_mixture2d", "--config.model.architecture=resnet"], "sngan"),
@@ -621,7 +621,7 @@ def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, caps
     [
         (["--num", "0"], "--num is 0; the ascent needs at least one real example."),
         (["--label", "10"], "--label is 10, but the labels of this run go from 0 to 9."),
-        (["--player", "crtic"], "--player is 'crtic', but this run has only critic, generator to look into."),
+        (["--player", "crtic"], "--player is 'crtic', but this run has only critic, generator to bound."),
         (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are [3, 6]."),
         (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it);"),
     ],
@@ -728,8 +728,8 @@ def test_pictures_of_several_sizes_need_features_that_resize(tmp_path, refused):
         Image.new("RGB", size).save(tmp_path / f"{i}.png")
     text = refused("evaluate", "--fake", tmp_path, "--real", "digits", "--num", 2, "--scores", "fd")
     assert text == (
-        f"the pictures of {tmp_path} differ in size, and these features take pictures as they are; choose features"
-        " that resize, or make the pictures one size"
+        f"the pictures of {tmp_path} differ in size, and these features do not resize pictures; choose features"
+        " that do, or resize the pictures to one size"
     )
     fitted = open_examples(str(tmp_path), size=(4, 4), fit=lambda x: x[:4, :4].astype(np.float32))
     assert fitted.images().shape == (2, 4, 4, 3)
@@ -790,7 +790,7 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
     ("arguments", "sentence"),
     [
         (["--num", "3"], "num_real = 3 is too few: the score 'pr' needs at least 4"),
-        (["--num", "0"], "--num is 0; there is nothing to measure in fewer than 1 example."),
+        (["--num", "0"], "--num is 0; it must be at least 1."),
         (["--split", "tset"], "--split is 'tset', but it must be one of train, test, all: set --split=test."),
         (["--protocol", "fid50k"], "no protocol is called 'fid50k'; did you mean 'fid50k_train'"),
         (["--features", "incption"], "no features are called 'incption'; did you mean 'inception'?"),
@@ -800,8 +800,8 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
         (["--resize", "clean"], "random_conv does not resize pictures; leave out the resize 'clean'"),
         (["--weights", "x.pth"], "random_conv has no weights; leave out the weight file"),
         (["--workdir", "nowhere"], "nowhere holds no run"),
-        (["--best"], "keeps no best checkpoint, since it was not measured while training"),
-        (["--fake", "digits"], "--workdir and --fake both say what to measure; give one of them."),
+        (["--best"], "has no best checkpoint, since it was not evaluated during training"),
+        (["--fake", "digits"], "--workdir and --fake exclude each other; give one of them."),
         (["--real", "mixture2d"], "the run was trained on examples of shape (8, 8, 1), but mixture2d"),
         (["--real", "nowhere"], "there is no nowhere; give a folder or zip of pictures, a .npz or .npy,"),
     ],
@@ -812,7 +812,7 @@ def test_bad_arguments_of_evaluate(refused, trained, arguments, sentence):
 
 def test_evaluate_asks_what_to_measure(refused):
     assert refused("evaluate").startswith(
-        "nothing says what to measure: give --workdir of a run, or --fake"
+        "there is nothing to evaluate: give --workdir (a run), or --fake"
     )
     text = refused("evaluate", "--fake", "digits", "--real", "digits", "--protocol", "fid10k_test",
                    "--features", "pixels")  # fmt: skip
@@ -848,7 +848,7 @@ def test_prepare_says_how_to_train_on_the_set(monkeypatch, tmp_path, capsys):
 def test_prepare_refuses_sets_that_tfds_does_not_know(refused, tmp_path):
     text = refused("prepare", "cifar01", "--data_dir", tmp_path)
     assert text == (
-        "NAME is 'cifar01', but TFDS (https://www.tensorflow.org/datasets) knows no such set: set NAME=cifar10."
+        "NAME is 'cifar01', but TFDS (https://www.tensorflow.org/datasets) has no such set: set NAME=cifar10."
     )
 
 
@@ -864,7 +864,7 @@ def test_unknown_commands_and_arguments_that_are_no_numbers_end_with_usage(capsy
 def test_seeds_that_make_no_key_are_refused(seed, capsys):
     with pytest.raises(SystemExit):
         main(["sample", "--workdir", "x", "--seed", seed])
-    assert f"{seed} is no whole number from 0 to 2^32 - 1" in capsys.readouterr().err
+    assert f"{seed} is not a whole number from 0 to 2^32 - 1" in capsys.readouterr().err
 
 
 def test_a_traceback_is_there_for_those_who_ask(monkeypatch):

@@ -120,7 +120,7 @@ def test_the_tools_of_a_run_are_listed_with_all_that_they_take(trained, translat
     ]
     code, out, _ = run("make", "list", "--workdir", translator, capsys=capsys)
     assert out == (
-        f"transforming has no tools; look at {translator}/transforms.png, or measure: jaxgan evaluate --workdir"
+        f"transforming has no tools; see {translator}/transforms.png, or evaluate it: jaxgan evaluate --workdir"
         f" {translator}\n"
     )
 
@@ -176,7 +176,7 @@ def test_pictures_come_in_their_own_size_and_the_channels_of_the_game(
     with np.load(out) as file:
         assert (file["pictures"][0] == 255 - colour).all()
     text = refused(*mix, "--arrays", tmp_path / "a.npz", capsys=capsys)
-    assert text == f"mix makes no arrays, so there is no {tmp_path}/a.npz."
+    assert text == "mix makes no arrays; leave out --arrays."
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_samples_take_the_options_of_their_game(trained, tmp_path, capsys):
 @pytest.mark.parametrize("command", ["sample", "diagnose"])
 def test_a_run_that_generates_nothing_says_what_to_do_instead(translator, command, capsys):
     assert refused(command, "--workdir", translator, capsys=capsys) == (
-        "transforming makes pictures from pictures, and no samples; see what it can do with yours: jaxgan make list"
+        "transforming makes no samples, only pictures from pictures; list the tools for yours: jaxgan make list"
         f" --workdir {translator}"
     )
 
@@ -292,9 +292,9 @@ def test_a_dry_run_shows_stages_at_their_resolution_and_who_is_frozen(
     ]
     assert [(row[1], row[2]) for row in rows] == expected
     assert [row[-1] != "?" for row in rows] == [True, False, False, False, True]
-    assert "Of 5 stages only the first and the last are compiled here, to know their cost." in out
+    assert "Only the first and the last of 5 stages are compiled here to find their cost." in out
     code, out, _ = run(*dry, "--config.model.stages=3", capsys=capsys)
-    assert "only the first" not in out
+    assert "Only the first" not in out
 
 
 # Help -----------------------------------------------------------------------------------------------------
@@ -384,13 +384,13 @@ def test_either_is_measured_where_both_are_made_and_they_are_not_compared(
         ("trained", "--of transforms --num 2000", "the protocol 'custom' compares with 2,000 real examples, but"),
         ("trained", "--of transforms --protocol pr50k_train", "the protocol 'custom' compares with 50,000 real exampl"),
         ("trained", "--of transforms --protocol fid10k_test", "a transform is made of each real example, but the"),
-        ("translator", "--of samples", "this game makes pictures of examples only, and no samples; measure transforms"),
+        ("translator", "--of samples", "this game makes no samples, only transforms of examples; evaluate transforms"),
         ("translator", "--protocol fid10k_train", "no protocol is called 'fid10k_train'; did you mean 'fid50k_train'"),
         ("trained", "--options.gray=1", "there is no option --options.gray; did you mean --options.grey?"),
         ("trained", "--of transforms --options.grey=1", "there is no option --options.grey; there are none here."),
-        (None, "--fake digits --real digits --options.grey=1", "--options are of a run that samples (--workdir); two"),
-        (None, "--fake digits --real digits --of transforms", "transforms are measured of a run, which makes them ("),
-        (None, "--fake digits --real digits --protocol reconstruction", "transforms are measured of a run, which make"),
+        (None, "--fake digits --real digits --options.grey=1", "--options apply to a run (--workdir), not to two set"),
+        (None, "--fake digits --real digits --of transforms", "transforms can be evaluated only for a run (--workdi"),
+        (None, "--fake digits --real digits --protocol reconstruction", "transforms can be evaluated only for a run ("),
     ],
 )  # fmt: skip
 def test_bad_arguments_of_evaluate(
@@ -407,10 +407,10 @@ def test_bad_arguments_of_evaluate(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (["model.transforms=false", "train.evaluate_of=transforms"], "this game makes nothing of examples, so there"),
-        (["model.generates=false", "train.evaluate_of=samples"], "this game makes pictures of examples only, and no"),
+        (["model.transforms=false", "train.evaluate_of=transforms"], "this game makes no transforms of examples; eva"),
+        (["model.generates=false", "train.evaluate_of=samples"], "this game makes no samples, only transforms of exa"),
         (["train.evaluate_of=fakes"], "--config.train.evaluate_of is 'fakes', but it must be one of empty, samples, "),
-        (["model.transforms=false", "train.protocol=reconstruction"], "this game makes nothing of examples, so there"),
+        (["model.transforms=false", "train.protocol=reconstruction"], "this game makes no transforms of examples; eva"),
     ],
 )  # fmt: skip
 def test_what_a_run_cannot_be_measured_by_is_said_before_it_trains(

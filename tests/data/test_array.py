@@ -124,7 +124,7 @@ class TestFile:
 
     def test_pickles_are_never_loaded(self, load):
         with pytest.raises(
-            ValueError, match=r"is not a whole \.npy or \.npz file of plain numbers"
+            ValueError, match=r"is not a complete \.npy or \.npz file of plain numbers"
         ):
             load(np.array([{"a": 1}, None], dtype=object))
 
@@ -134,7 +134,7 @@ class TestFile:
         load(IMAGES) if suffix == "npy" else load(images=IMAGES)
         path = tmp_path / f"a.{suffix}"
         path.write_bytes(path.read_bytes()[:keep])
-        with pytest.raises(ValueError, match=rf"a\.{suffix}: is not a whole"):
+        with pytest.raises(ValueError, match=rf"a\.{suffix}: is not a complete"):
             open_source("array", path=str(path))
 
     def test_empty(self, load):

@@ -127,7 +127,7 @@ class TestSizeAndChannels:
         Image.new("RGB", (20, 30)).save(root / "b.png")
         text = (
             f"folder {root}: its pictures differ in size (a.png is 12x10, b.png is 30x20), "
-            "and nothing says what size to make them: set resolution=10."
+            "and no resolution is set: set resolution=10."
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(root)
@@ -223,7 +223,7 @@ class TestBrokenAtAccess:
             "x/b.png",
             "y/d.png",
         ]
-        assert "the next good one stands in for it" in caplog.text
+        assert "the next good one replaces it" in caplog.text
 
     def test_strict_stops_the_run_by_name(self, root):
         batches = Pipeline(folder(root, strict=True), seed=0).iterate(0, 4)
@@ -235,7 +235,7 @@ class TestBrokenAtAccess:
         source = folder(root)
         for path in root.rglob("*.png"):
             path.unlink()
-        with pytest.raises(ValueError, match="not one of its pictures can be decoded any more"):
+        with pytest.raises(ValueError, match="none of its pictures can be decoded any more"):
             source[0]
 
 
@@ -263,7 +263,7 @@ class TestRefused:
 
     def test_a_file(self, tmp_path):
         (tmp_path / "a.png").write_bytes(b"picture")
-        text = f"path is '{tmp_path}/a.png', but the file is not a whole zip of pictures"
+        text = f"path is '{tmp_path}/a.png', but the file is not a complete zip of pictures"
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(tmp_path / "a.png")
 

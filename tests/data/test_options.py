@@ -83,7 +83,7 @@ class TestSource:
         ):
             assert one in part
         assert self.source.images()[:, 0].tolist() == list(range(10))
-        with pytest.raises(ValueError, match="11 images asked of a set of 10"):
+        with pytest.raises(ValueError, match="11 images requested from a set of 10"):
             self.source.images(11)
 
     def test_what_is_gathered_may_be_written_to(self):

@@ -103,7 +103,7 @@ class TestLayouts:
             tmp_path,
             **{"A/0.png": A[0], "B/0.png": B[0], "A/1.png": A[1][:4, :4], "B/1.png": B[1][:4, :4]},
         )
-        text = "differ in size (0 is 6x8, 1 is 4x4), and nothing says what size to make them: set resolution=6."
+        text = "differ in size (0 is 6x8, 1 is 4x4), and no resolution is set: set resolution=6."
         with pytest.raises(ValueError, match=re.escape(text)):
             pairs(tmp_path).gather(np.arange(2))
         batch = pairs(tmp_path, resolution=4).gather(np.arange(2))

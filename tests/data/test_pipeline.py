@@ -125,7 +125,7 @@ class TestFlip:
         points = ArraySource(np.zeros((4, 2), np.float32))
         with pytest.raises(
             ValueError,
-            match=r"flip is true, but it mirrors pictures, and this has none: .*: set flip=false",
+            match=r"flip is true, but it mirrors pictures, and the data have none: .*: set flip=false",
         ):
             Pipeline(points, 0, flip=True)
 
@@ -199,7 +199,7 @@ class TestJitter:
         points = ArraySource(np.zeros((4, 2), np.float32))
         with pytest.raises(
             ValueError,
-            match=r"jitter is 3, but it crops pictures, and this has none: .*: set jitter=0",
+            match=r"jitter is 3, but it crops pictures, and the data have none: .*: set jitter=0",
         ):
             Pipeline(points, 0, jitter=3)
         with pytest.raises(
@@ -294,6 +294,6 @@ class TestResolution:
         )
 
     def test_a_size_that_is_no_multiple_is_refused(self):
-        text = "a stage trains at 3 pixels, of which the data's size must be a multiple"
+        text = "a stage trains at 3 pixels, and the size of the data must be a multiple"
         with pytest.raises(ValueError, match=text):
             Pipeline(ArraySource(self.images), 0, resolution=3)

@@ -122,7 +122,7 @@ class TestReading:
         any_size = functools.partial(image_and_label, shape=(None, None, 3))
         root = write(any_size, [{"image": png(x), "label": 0} for x in images])
         assert open_tfds("toy", root, resolution=6).images().shape == (4, 6, 6, 3)
-        text = "TFDS toy (train): its pictures differ in size, and nothing says what size to make them: set resolution="
+        text = "TFDS toy (train): its pictures differ in size, and no resolution is set: set resolution="
         with pytest.raises(ValueError, match=re.escape(text)):
             open_tfds("toy", root)
 
@@ -155,13 +155,14 @@ class TestReading:
     def test_wrong_split(self, write, png):
         root = write(image_and_label, [{"image": png(pictures(1)[0]), "label": 0}])
         text = (
-            "split is 'test', but it names no part of the TFDS set toy, which has train, "
+            "split is 'test', but the TFDS set toy has no such split; it has train, "
             "and parts such as train[:90%]."
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             open_tfds("toy", root, split="test")
         with pytest.raises(
-            ValueError, match=re.escape("split is 'train[1:]', but it names no part")
+            ValueError,
+            match=re.escape("split is 'train[1:]', but the TFDS set toy has no such split"),
         ):
             open_tfds("toy", root, split="train[1:]")
 
@@ -176,7 +177,7 @@ class TestRefused:
             open_tfds("cifar10", tmp_path)
 
     def test_unknown_set(self, tmp_path):
-        text = "tfds_name is 'cifar1', but TFDS (https://www.tensorflow.org/datasets) knows no such set: set tfds_"
+        text = "tfds_name is 'cifar1', but TFDS (https://www.tensorflow.org/datasets) has no such set: set tfds_"
         with pytest.raises(ValueError, match=re.escape(text)):
             open_tfds("cifar1", tmp_path)
 

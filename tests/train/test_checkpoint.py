@@ -188,7 +188,7 @@ def test_a_state_of_other_parts_is_named_as_such(saved):
     critic = dataclasses.replace(other.players["critic"], collections={})
     other = dataclasses.replace(other, players={"critic": critic})
     with (
-        pytest.warns(UserWarning, match="its state has other parts: it is of another model, or of"),
+        pytest.warns(UserWarning, match="its state has another structure: it is of another model,"),
         pytest.raises(OSError, match="none of the checkpoints"),
     ):
         Checkpoints(saved).restore(Engine(other).state_shape)

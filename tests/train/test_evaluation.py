@@ -178,7 +178,7 @@ def test_a_run_without_measurements_has_no_best(tmp_path):
     run, source = prepared("train.steps=1")
     run.train(source, tmp_path / "run", quiet)
     assert not (tmp_path / "run" / "best").exists()
-    with pytest.raises(FileNotFoundError, match="keeps no best checkpoint, since it was not meas"):
+    with pytest.raises(FileNotFoundError, match="has no best checkpoint, since it was not evalua"):
         config.restore(tmp_path / "run", best=True)
 
 
