@@ -160,11 +160,11 @@ def two_player(
     return Game(
         players={
             "critic": Player(
-                critic, (jnp.zeros((2, *spec.shape)), label), critic_optimizer, score=score
+                critic, (jnp.zeros((2, *spec.shape)), label, True), critic_optimizer, score=score
             ),
             "generator": Player(
                 generator,
-                (jnp.zeros((2, options.latent_dim)), label),
+                (jnp.zeros((2, options.latent_dim)), label, True),
                 optimizer(options, options.generator_learning_rate),
                 average(options),
                 score=score,

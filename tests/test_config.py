@@ -249,7 +249,7 @@ def test_a_run_is_reopened_from_its_workdir_alone(tmp_path):
     assert again.config == run.config
     assert again.spec == run.spec
     assert again.train_options == run.train_options
-    assert again.game.sample_shape == (8, 8, 1)
+    assert again.game.outputs["samples"].shape == (8, 8, 1)
 
 
 OLD = {

@@ -11,7 +11,6 @@ import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import jax
 import numpy as np
@@ -601,12 +600,12 @@ def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, caps
     assert code == 0
     assert json.loads(out.splitlines()[-1])["protocol"]["label"] is None
 
-    def in_training(module, network, x, label):
-        return module.apply(network, x, label, train=True, mutable=["batch_stats"])[0]
+    def in_training(network, x, label):
+        return network(x, label, train=True)
 
-    def two_player(*args, critic, **kwargs):
-        game = build(*args, critic=critic, **kwargs)
-        player = dataclasses.replace(game.players["critic"], apply=partial(in_training, critic))
+    def two_player(*args, **kwargs):
+        game = build(*args, **kwargs)
+        player = dataclasses.replace(game.players["critic"], score=in_training)
         return dataclasses.replace(game, players={**game.players, "critic": player})
 
     build = adversarial.two_player

@@ -310,7 +310,7 @@ def test_help_lists_the_options_of_a_run(trained, command, capsys):
     if command == "make":
         assert run("make", "list", "--workdir", trained, capsys=capsys)[1] in out
         return
-    (_, listed) = out.split(f"options of the sampling of {trained}:")
+    (_, listed) = out.split(f"options of the samples of {trained}:")
     assert [line.strip() for line in listed.splitlines()][1:] == [
         *("--options.brightness", "number, from -1 to 1; default 0.0", "added to every pixel"),
         *("--options.grey", "true or false; default false", "without noise"),
