@@ -334,7 +334,7 @@ def test_a_run_with_a_checkpoint_needs_no_files_of_weights(tmp_path):
     gone = ["model.perceptual=vgg16", f"model.perceptual_file={tmp_path}/gone.pth"]
     cfg = config.load("vqgan_digits", gone)
     run = config.make_run(cfg, config.open_data(cfg).spec)
-    with pytest.raises(ValueError, match="weights of the perceptual network cannot be had"):
+    with pytest.raises(ValueError, match="weights of the perceptual network cannot be read"):
         run.train(config.open_data(cfg), tmp_path)
     (tmp_path / "checkpoints" / "100").mkdir(parents=True)
     run.prepare(tmp_path)

@@ -415,8 +415,8 @@ def test_the_class_is_cached_named_and_configurable(key):
             lambda: spectral_norm(partial(nn.Dense, 3)),
             r"not a partial object; wrap the class first",
         ),
-        (lambda: spectral_norm(nn.LayerNorm), r"does not know where LayerNorm keeps its kernel"),
-        (lambda: spectral_norm(nn.ConvLocal), r"does not know where ConvLocal keeps its kernel"),
+        (lambda: spectral_norm(nn.LayerNorm), r"spectral_norm does not support LayerNorm; give"),
+        (lambda: spectral_norm(nn.ConvLocal), r"spectral_norm does not support ConvLocal; give"),
         (
             lambda: spectral_norm(spectral_norm(nn.Conv)),
             r"Conv is spectrally normalised already; wrap it once",
