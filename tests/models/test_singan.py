@@ -578,9 +578,9 @@ def test_a_palette_finds_the_colours_of_a_picture():
         (
             DataSpec((16, 20, 3), None, 2),
             {},
-            "learns one picture, and the data has 2 pictures: set data.name=picture",
+            "is trained on one picture, but the data has 2 pictures: set data.name=picture",
         ),
-        (DataSpec((2,), 25, 1), {}, "learns one picture, and the data has points"),
+        (DataSpec((2,), 25, 1), {}, "is trained on one picture, but the data has points"),
         (
             SPEC,
             {"min_size": 10},

@@ -825,7 +825,7 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
         (
             SPEC,
             {"critic_layers": 3},
-            "critic_layers is 3, but that needs pictures of 24 pixels or more, not 16x16",
+            "critic_layers is 3, but this needs pictures of 24 pixels or more, not 16x16",
         ),
         (SPEC, {"critic_from": 2}, "critic_from is 2, but .* from round 0"),
         (SPEC, {"codebook": "mean"}, "codebook is 'mean', but it must be one of gradient, ema"),
