@@ -88,8 +88,8 @@ class Moving(Network):
     def set(self, **collections: PyTree) -> None:
         """Assigns new values to collections of the player, such as running means; no gradient flows into them.
 
-        They are set once per update. With gradient accumulation, each micro-batch computes a value from the state before
-        the update, and the engine stores the mean of these values (for integers, the minimum).
+        They are set once per update. With gradient accumulation, each micro-batch computes values from the state before
+        the update, and the engine stores their mean (for integers, their minimum).
         """
         collections = jax.lax.stop_gradient(collections)
         self.variables = {**self.variables, **collections}

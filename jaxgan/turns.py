@@ -227,7 +227,7 @@ def generator_objective(objective) -> Term:
 
 
 def r1(scene: Scene) -> jax.Array:
-    """`penalties.r1` at the real examples with their labels; for a list of scales, the gradient is with respect to all."""
+    """`penalties.r1` at the real examples, with their labels; for a list of scales, of all scales together."""
     return penalties.r1(_score(scene, scene.real), scene.real.pictures)
 
 
@@ -387,8 +387,8 @@ def lazy_adam(
 ) -> optax.GradientTransformation:
     """Adam for a player with a regulariser every k = `every` rounds, and so with k + 1 steps in k rounds.
 
-    Uses c lr, beta1^c and beta2^c with c = k / (k + 1), to keep the learning rate and decays per round. `every=0` is for
-    a player without a regulariser.
+    Uses c lr, beta1^c and beta2^c with c = k / (k + 1), to keep the learning rate and decays per round. `every=0` is
+    for a player without a regulariser.
 
     Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Appendix B.
     """

@@ -235,7 +235,7 @@ def test_what_a_model_cannot_make_is_refused():
 
     assert "21" in refused("seed=0", DataSpec((21, 21, 3), None, 100))
     assert "(32, 48, 3)" in refused("seed=0", DataSpec((32, 48, 3), None, 100))
-    text = "model.conditional is true, but the data gives no labels: set model.conditional=false."
+    text = "model.conditional is true, but the data has no labels: set model.conditional=false."
     assert text in refused("model.conditional=true", DataSpec((8, 8, 1), None, 100))
 
 

@@ -142,7 +142,7 @@ class CodeTools:
         factor, channels = self.encoder.factor, self.shape[2]
         if image.shape[2] != channels or any(side % factor for side in image.shape[:2]):
             raise ValueError(
-                f"the picture 'image' has shape {image.shape}; each code of this run encodes {factor}x{factor} pixels, so"
+                f"the picture 'image' has shape {image.shape}; a code of this run encodes {factor}x{factor} pixels, so"
                 f" give a picture with sides that are multiples of {factor} and {channels} channels."
             )
         return jnp.asarray(image)[None]

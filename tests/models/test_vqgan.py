@@ -839,7 +839,7 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
             {"perceptual": "lpips_vg"},
             "perceptual is 'lpips_vg', .*: set perceptual=lpips_vgg",
         ),
-        (DataSpec((16, 16, 3), None, 100), {}, "the data gives no labels"),
+        (DataSpec((16, 16, 3), None, 100), {}, "the data has no labels"),
         (SPEC, {"dtype": "float16"}, "one of float32, bfloat16"),
     ],
 )
