@@ -57,7 +57,7 @@ def as_scales(name: str, logits: Logits) -> list[jax.Array]:
     for x in scales:
         if x.ndim == 0 or x.size == 0:
             raise ValueError(
-                f"{name} has shape {x.shape}, which has no batch; "
+                f"{name} has shape {x.shape}, which holds no batch; "
                 "give logits of shape [B], [B, 1] or [B, h, w, 1] with B >= 1."
             )
     return scales

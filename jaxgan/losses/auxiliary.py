@@ -431,7 +431,7 @@ def _layers(name_a: str, a: Features, name_b: str, b: Features) -> list:
     for x, y in pairs:
         if x.ndim == 0 or y.ndim == 0 or 0 in (x.size, y.size):
             raise ValueError(
-                f"{name_a} have shape {x.shape} and {name_b} {y.shape}, which has no batch; give "
+                f"{name_a} have shape {x.shape} and {name_b} {y.shape}, which holds no batch; give "
                 "[B, ...] with B >= 1."
             )
     return pairs

@@ -156,8 +156,8 @@ def mix(one: jax.Array, other: jax.Array, layers: jax.Array) -> jax.Array:
 def walk(points: np.ndarray, frames: int, loop: bool = True, sphere: bool = False) -> np.ndarray:
     """From each point to the next (and back to the first if `loop`) in `frames` equal steps: [N, D] -> [F, D].
 
-    On straight lines, or along great circles if `sphere`: normally distributed vectors lie close to a sphere. Vectors on
-    a straight line between them are shorter than those that the generator was trained on.
+    On straight lines, or along great circles if `sphere`: normally distributed vectors lie close to a sphere. Vectors
+    on a straight line between them are shorter than those that the generator was trained on.
 
     >>> walk(np.array([[0.0], [1.0]]), 2)[:, 0].tolist()
     [0.0, 0.5, 1.0, 0.5]
