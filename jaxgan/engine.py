@@ -673,7 +673,9 @@ def _rows_given(
     batch = {} if given is None else dict(given(np.minimum(numbers, num - 1)))
     for field in output.needs:
         if field not in batch:
-            raise ValueError(f"the output '{name}' needs '{field}': give one row of it for each row to make.")
+            raise ValueError(
+                f"the output '{name}' needs '{field}': give one row of it for each row to make."
+            )
     return batch
 
 

@@ -62,7 +62,10 @@ def test_decay_is_float32_and_traceable():
         (lambda: ema_decay(64, 1.0, start_kimg=5.0), r"start_kimg needs seen_kimg"),
         (lambda: ema_decay(64, 1.0, 1.0, start_kimg=-5.0), r"start_kimg is -5.0; give 0 or more"),
         (lambda: power_gamma(0.0), r"sigma_rel is 0.0; give a number above 0, up to 0.2886"),
-        (lambda: power_decay(64, 1.0, 0.3), r"sigma_rel is 0.3; give a number above 0, up to 0.2886"),
+        (
+            lambda: power_decay(64, 1.0, 0.3),
+            r"sigma_rel is 0.3; give a number above 0, up to 0.2886",
+        ),
         (lambda: posthoc_weights([], 1.0, 0.1), r"stored is empty; give \(seen_kimg, sigma_rel\)"),
         (
             lambda: posthoc_weights([(1.0, 0.1), (1.0, 0.1)], 1.0, 0.1),

@@ -152,7 +152,7 @@ class wasserstein:
 
 
 class hinge:
-    """The hinge loss: samples beyond the margin 1 do not contribute to the critic's loss; generator as in `wasserstein`.
+    """The hinge loss: samples beyond the margin 1 do not affect the critic's loss; the generator's is Wasserstein's.
 
     Sources: Lim and Ye, Geometric GAN (2017); Miyato et al., Spectral Normalization for Generative
       Adversarial Networks (2018), Eq. 16 and 17.

@@ -51,12 +51,8 @@ class Options:
         f"number of times that the U-Net halves a picture; 0 for the largest possible number, at most {MOST_DOWNS}",
         least=0,
     )
-    skips: bool = option(
-        True, "skip connections between encoder and decoder"
-    )
-    dropout: float = option(
-        0.5, "dropout rate of the first three decoder layers", least=0, below=1
-    )
+    skips: bool = option(True, "skip connections between encoder and decoder")
+    dropout: float = option(0.5, "dropout rate of the first three decoder layers", least=0, below=1)
     critic_width: int = option(64, "channels of the critic's first convolution", least=1)
     patch: int = option(
         70, "receptive field of one logit of the critic, side in pixels", choices=tuple(PATCHES)
@@ -83,7 +79,9 @@ class Options:
     beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
     decay_after: int = option(0, "rounds at the full learning rate, before it decays", least=0)
     decay_steps: int = option(
-        0, "rounds in which the learning rate then decays linearly to 0; 0 keeps it constant", least=0
+        0,
+        "rounds in which the learning rate then decays linearly to 0; 0 keeps it constant",
+        least=0,
     )
     ema_half_life_kimg: float = option(
         0.0,

@@ -79,14 +79,17 @@ class Options:
     beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
     beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
     decay_at: float = option(
-        0.8, "share of a scale's rounds after which the learning rates are divided by 10", least=0, most=1
+        0.8,
+        "share of a scale's rounds after which the learning rates are divided by 10",
+        least=0,
+        most=1,
     )
     batch_size: int = option(1, "samples per step, each with its own noise", least=1)
-    noise_padding: bool = option(
-        False, "pad the noise with noise instead of zeros, for animation"
-    )
+    noise_padding: bool = option(False, "pad the noise with noise instead of zeros, for animation")
     paint_scale: int = option(
-        0, "scale whose input is quantised to a few colours in training, for paint_to_image; 0 for none", least=0
+        0,
+        "scale whose input is quantised to a few colours in training, for paint_to_image; 0 for none",
+        least=0,
     )
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
 

@@ -76,9 +76,7 @@ class Options:
         " 0 for none",
         least=0,
     )
-    path_every: int = option(
-        4, "interval of the path length regularisation in rounds", least=1
-    )
+    path_every: int = option(4, "interval of the path length regularisation in rounds", least=1)
     path_batch_shrink: int = option(
         2, "divisor of batch_size that gives the batch of the path length regularisation", least=1
     )
@@ -179,7 +177,9 @@ def game(options: Options, spec: DataSpec) -> Game:
 
 def sampling(num_styles: int) -> dict[str, Option]:
     """The options of samples."""
-    noise = Option("random", "noise drawn for each picture, or constant maps", choices=modulated.NOISE)
+    noise = Option(
+        "random", "noise drawn for each picture, or constant maps", choices=modulated.NOISE
+    )
     return {**latents.truncation_options(1.0, num_styles), "noise": noise}
 
 

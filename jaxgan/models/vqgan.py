@@ -150,7 +150,9 @@ def game(options: Options, spec: DataSpec) -> Game:
     if "perceptual" in players:
         seen = players["perceptual"].module
         images = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
-        jax.eval_shape(seen.distance, seen.shapes, images, images)  # raises if the pictures are too small
+        jax.eval_shape(
+            seen.distance, seen.shapes, images, images
+        )  # raises if the pictures are too small
     needs = ("label",) if options.conditional else ()
     return Game(
         players=players,

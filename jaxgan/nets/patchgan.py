@@ -70,7 +70,9 @@ class PatchCritic(nn.Module):
         x = x.astype(self.dtype or x.dtype)
         stride = 2 if self.layers else 1
         x = nn.leaky_relu(conv(x, self.features, "conv0", stride), 0.2)
-        hidden = max(self.layers, 1)  # number of convolutions with a normalisation; the last has stride 1
+        hidden = max(
+            self.layers, 1
+        )  # number of convolutions with a normalisation; the last has stride 1
         for i in range(1, hidden + 1):
             stride = 2 if i < self.layers else 1
             features = self.features * min(2**i, 8)

@@ -88,7 +88,9 @@ def spectral_norm(
             "partial(spectral_norm(nn.Conv), kernel_size=(3, 3))."
         )
     if issubclass(layer_class, _SpectralParam):
-        raise ValueError(f"{layer_class.__name__} is spectrally normalised already; wrap it only once.")
+        raise ValueError(
+            f"{layer_class.__name__} is spectrally normalised already; wrap it only once."
+        )
     if not issubclass(layer_class, _LAYERS):
         raise ValueError(
             f"spectral_norm does not support {layer_class.__name__}; give "

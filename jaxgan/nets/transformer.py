@@ -24,7 +24,9 @@ from jaxgan.options import Option
 
 # The options of `filter_logits`. The defaults draw from all codes with their probabilities.
 SAMPLING = {
-    "temperature": Option(1.0, "divisor of the logits; below 1 favours the most probable codes", above=0),
+    "temperature": Option(
+        1.0, "divisor of the logits; below 1 favours the most probable codes", above=0
+    ),
     "top_k": Option(0, "number of most probable codes to draw from; 0 for all", least=0),
     "top_p": Option(
         1.0,

@@ -137,7 +137,9 @@ def dragan(
         noise = jax.random.uniform(noise_key, x.shape, jnp.float32, minval=-1.0)
     else:
         noise = _alpha(alpha_key, x) * jax.random.uniform(noise_key, x.shape, jnp.float32)
-    size = scale * jax.lax.stop_gradient(jnp.std(x))  # the gradient of a standard deviation of 0 is NaN
+    size = scale * jax.lax.stop_gradient(
+        jnp.std(x)
+    )  # the gradient of a standard deviation of 0 is NaN
     perturbed = (x + size * noise).astype(real.dtype)
     return _norm_penalty(critic, perturbed, target, one_sided, checkpoint)
 

@@ -52,9 +52,7 @@ def code_tools(
         for name, side in zip(("height", "width"), shape, strict=False)
     }
     return {
-        "reconstruct": Tool(
-            tools.reconstruct, "A picture and its reconstruction.", pictures=image
-        ),
+        "reconstruct": Tool(tools.reconstruct, "A picture and its reconstruction.", pictures=image),
         "codes": Tool(tools.codes, "The grid of codes of a picture, as arrays.", pictures=image),
         "complete": Tool(
             tools.complete,

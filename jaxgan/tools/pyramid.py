@@ -25,7 +25,9 @@ from jaxgan.nets import singan as nets
 from jaxgan.options import Option, OptionError
 from jaxgan.tools import Made, Tool
 
-MOST_PIXELS = 16_384  # largest side of a picture: more is likely a mistake and would exceed the memory
+MOST_PIXELS = (
+    16_384  # largest side of a picture: more is likely a mistake and would exceed the memory
+)
 
 
 def pyramid_tools(ladder: nets.Ladder) -> dict[str, Tool]:
@@ -102,7 +104,9 @@ def tool_options(shape: tuple[int, ...], top: int) -> dict[str, dict[str, Option
         "paint_to_image": {
             **injected,
             "scale": dataclasses.replace(scale, default=1),
-            "palette": Option(False, "quantise the painting to the main colours of the training picture"),
+            "palette": Option(
+                False, "quantise the painting to the main colours of the training picture"
+            ),
         },
         "animation": {
             "frames": Option(100, "number of frames of the film", least=1),
@@ -116,7 +120,10 @@ def tool_options(shape: tuple[int, ...], top: int) -> dict[str, dict[str, Option
                 0.1, "weight of the training picture's noise in each frame", least=0, most=1
             ),
             "beta": Option(
-                0.9, "weight of the previous motion of the noise in the next motion", least=0, most=1
+                0.9,
+                "weight of the previous motion of the noise in the next motion",
+                least=0,
+                most=1,
             ),
         },
     }
@@ -138,7 +145,9 @@ class PyramidTools:
         size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
         for name, factor, side in (("height", height, size[0]), ("width", width, size[1])):
             if not 1 <= side <= MOST_PIXELS:
-                problem = f"that is {side:,} pixels for this training picture, not 1 to {MOST_PIXELS:,}"
+                problem = (
+                    f"that is {side:,} pixels for this training picture, not 1 to {MOST_PIXELS:,}"
+                )
                 raise OptionError(name, factor, problem, {name: 1.5})
         return Made(self._samples(play, num, shapes=ladder.pyramid.shapes(size), noise=noise))
 

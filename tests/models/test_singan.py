@@ -626,9 +626,7 @@ def test_errors_name_options_of_tools_that_do_not_fit(trained, tool):
         tool("editing", picture, num=-1)
     with pytest.raises(ValueError, match=r"height is 0.0, but it must be above 0"):
         tool("sample", height=0.0)
-    with pytest.raises(
-        ValueError, match=r"width is 1000000.0, but that is 20,000,000 pixels"
-    ):
+    with pytest.raises(ValueError, match=r"width is 1000000.0, but that is 20,000,000 pixels"):
         tool("sample", width=1e6)
     with pytest.raises(
         ValueError, match=r"factor is 1000000.0, but that makes a side of more than 16,384 pixels"

@@ -64,7 +64,9 @@ class Inception(nn.Module):
         x = Block17(128, name="Mixed_6b")(x)
         x = Block17(160, name="Mixed_6c")(x)
         x = Block17(160, name="Mixed_6d")(x)
-        spatial = x[..., :_SPATIAL_CHANNELS]  # "mixed_6/conv" of the graph is the first part of the block's output
+        spatial = x[
+            ..., :_SPATIAL_CHANNELS
+        ]  # "mixed_6/conv" of the graph is the first part of the block's output
         x = Block17(192, name="Mixed_6e")(x)
         x = Reduce17(name="Mixed_7a")(x)
         x = Block8(maximum=False, name="Mixed_7b")(x)
