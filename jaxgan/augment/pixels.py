@@ -100,7 +100,7 @@ def _shift(images, shift, axis, mode):
 
 
 def reflected(index, size: int):
-    """The pixel of an image for pixel `index` of its periodic mirror image: ..., 2, 1, 0, 1, 2, ..., size-1, size-2, ...
+    """Pixel of the image for pixel `index` of its periodic mirror image: ..., 2, 1, 0, 1, 2, ..., size-1, size-2, ...
 
     `index` is a JAX or NumPy array; the result has the same type.
     """
