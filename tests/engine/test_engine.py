@@ -526,7 +526,7 @@ def test_programs_are_lowered_from_shapes_alone():
             {"nested": {"a": {"b": jnp.float32(0), "c": jnp.int32(0)}}},
             r"'nested/a/c' is missing before the loss and int32\[\] after it",
         ),
-        ({"params": {"w": jnp.float32(0)}}, r"sets 'params' of player 'critic', which is none"),
+        ({"params": {"w": jnp.float32(0)}}, r"sets 'params' of player 'critic', which is not one"),
     ],
 )
 @pytest.mark.parametrize("accumulate", [1, 2])

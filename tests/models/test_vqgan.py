@@ -759,7 +759,7 @@ def test_tools(played):
             r"\(15, 16, 3\).* 2x2 pixels, .*multiples of 2 and 3 chan",
         ),
         ("codes", (16, 16, 1), {}, "multiples of 2 and 3 channels"),
-        ("complete", (32, 16, 3), {}, r"this run's pictures are \(16, 16, 3\)"),
+        ("complete", (32, 16, 3), {}, r"shape of the training pictures, \(16, 16, 3\)"),
         ("complete", (16, 16, 3), {"rows": 1.0}, "rows is 1.0, but it must be at least 0, below 1"),
         ("complete", (16, 16, 3), {"label": 3}, "label is 3, but it must be from -1 to 2"),
         ("sample_large", None, {"num": 0}, "num is 0, but it must be at least 1"),
@@ -785,7 +785,7 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
 @pytest.mark.parametrize(
     ("spec", "changes", "text"),
     [
-        (DataSpec((2,), 3, 100), {}, r"sees pictures \[H, W, C\], but .* shape \(2,\)"),
+        (DataSpec((2,), 3, 100), {}, r"takes pictures \[H, W, C\], but .* shape \(2,\)"),
         (
             DataSpec((18, 18, 3), 3, 100),
             {"channel_multiples": (1, 2, 2)},
@@ -797,7 +797,7 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
         (
             DataSpec((16, 16, 3), 3, 4),
             {"codes": 257},
-            "codes is 257, but the pictures have only 256 latents",
+            "codes is 257, but all pictures together have only 256 latents",
         ),
         (
             SPEC,
