@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from typing import Protocol
 
 import flax.linen as nn
 import jax
@@ -68,12 +69,26 @@ class Options:
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
 
 
-def compute_dtype(options: Options) -> jnp.dtype:
+class _HasDtype(Protocol):
+    """Options of any model that chooses the type of its arithmetic."""
+
+    @property
+    def dtype(self) -> str: ...
+
+
+class _HasConditional(Protocol):
+    """Options of any model that can condition on labels."""
+
+    @property
+    def conditional(self) -> bool: ...
+
+
+def compute_dtype(options: _HasDtype) -> jnp.dtype:
     return jnp.dtype(options.dtype)
 
 
-def classes(options: Options, spec: DataSpec) -> int | None:
-    """Number of classes on which the networks are conditioned; None for an unconditional model."""
+def classes(options: _HasConditional, spec: DataSpec) -> int | None:
+    """Number of classes the networks condition on; None for an unconditional model."""
     if not options.conditional:
         return None
     if spec.num_classes is None:
@@ -124,16 +139,16 @@ def two_player(
       passes: see `turns.critic_loss`; 2 for a critic with batch normalisation (DCGAN).
       project_critic: a final transformation of the critic's updates (weight clipping).
     """
-    objective = losses.by_name(objective)
-    real, fake = examples(options, spec, objective.compares)
-    terms = {"adversarial": turns.critic_objective(objective)}
+    chosen = losses.by_name(objective)
+    real, fake = examples(options, spec, chosen.compares)
+    terms = {"adversarial": turns.critic_objective(chosen)}
     if penalty is not None:
         terms["penalty"] = penalty
     critic_loss = turns.critic_loss(real, partial(fake, 1), terms, passes=passes, judge=judge)
     generator_loss = turns.generator_loss(
         real,
         partial(fake, options.generator_batch_multiple),
-        {"adversarial": turns.generator_objective(objective)},
+        {"adversarial": turns.generator_objective(chosen)},
         judge=judge,
     )
     critic_optimizer = optimizer(options, options.critic_learning_rate)

@@ -251,7 +251,7 @@ def posthoc_average(stored: Sequence[Any], weights: Sequence[float] | np.ndarray
         parts = (
             jnp.float32(w) * x.astype(jnp.float32) for w, x in zip(weights, leaves, strict=True)
         )
-        return sum(parts).astype(last.dtype)
+        return jnp.asarray(sum(parts)).astype(last.dtype)
 
     return jax.tree.map(combine, *stored)
 

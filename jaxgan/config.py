@@ -207,6 +207,8 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> Config:
     """
     path = _path(name_or_file)
     spec = importlib.util.spec_from_file_location(f"_jaxgan_config_{path.stem}", path)
+    assert spec is not None, "`_path` ends in .py, which Python can load"
+    assert spec.loader is not None, "likewise"
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -239,7 +241,8 @@ def complete(given: Mapping[str, Any], changes: Mapping[str, str], origin: str) 
       changes: {dotted name: value}, which take precedence.
       origin: the file, for messages.
     """
-    flat, changes, sections = options.flatten(given), dict(changes), {}
+    sections: dict[str, Any] = {}
+    flat, changes = options.flatten(given), dict(changes)
     finders = (
         ("model", "", lambda name: models.load(name).Options),
         ("data", data.NAME.default, data.options_of),

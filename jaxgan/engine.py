@@ -227,9 +227,12 @@ class Engine:
         )
 
     def _enter(self, index: int, stage: Stage):
+        start = stage.enter
+        assert start is not None
+
         def enter(state, batch, run_key):
             play = self.play(state, batch, purpose_key(run_key, "enter", state.step))
-            entered = stage.enter(state, play)
+            entered = start(state, play)
             _check_alike(f"entering stage {index}", "", state, entered, ("before", "after it"))
             return entered
 
@@ -385,7 +388,9 @@ class Engine:
         """Updates the averages and increments the step."""
         ema, clock = {}, self.game.clock(state.step)
         for name, average in state.ema.items():
-            decay = self.game.players[name].average(clock, stage.images_per_round / 1000)
+            decay_at = self.game.players[name].average
+            assert decay_at is not None, "an average is kept of players that have one"
+            decay = decay_at(clock, stage.images_per_round / 1000)
             new = averaged_part(state.params[name], state.variables[name])
             ema[name] = averaging.ema_update(average, new, decay)
         return state.replace(step=state.step + 1, ema=ema)
@@ -526,10 +531,10 @@ class Engine:
             networks = {**networks, **prepare(networks, step, key, traced)}
         weights = jax.device_put(weights, self.replicated)
         rows = self.chunk_rows(output)
-        indices = self.batch_sharding.addressable_devices_indices_map((self.mesh.size,)).values()
-        slots = sorted({_slot(index, 1) for index in indices})
+        places = self.batch_sharding.addressable_devices_indices_map((self.mesh.size,)).values()
+        slots = sorted({_slot(place, 1) for place in places})
         for start in range(0, num, rows * self.mesh.size):
-            parts = {}
+            parts: dict[int, Batch] = {}
             for slot in slots:
                 numbers = start + slot * rows + np.arange(rows)
                 parts[slot] = _rows_given(self.game.outputs[output], given, output, numbers, num)
@@ -537,8 +542,8 @@ class Engine:
                 name: self._place(rows, {slot: parts[slot][name] for slot in slots})
                 for name in parts[slots[0]]
             }
-            numbers = {slot: np.array([start // rows + slot], np.int32) for slot in slots}
-            made = program(networks, step, key, traced, weights, self._place(1, numbers), part)
+            indices = {slot: np.array([start // rows + slot], np.int32) for slot in slots}
+            made = program(networks, step, key, traced, weights, self._place(1, indices), part)
             yield start, made, parts
 
     def _place(self, rows: int, values: Mapping[int, np.ndarray]) -> jax.Array:
@@ -572,11 +577,12 @@ class Engine:
         return self.cached(("make", name, then, ema, *sorted(static.items())), program), traced
 
     def _prepare_program(self, name: str, options: Mapping[str, tools.Value]):
-        output, static = self.game.outputs[name], _split_options(options)[1]
+        make, static = self.game.outputs[name].prepare, _split_options(options)[1]
+        assert make is not None
 
         def prepare(networks: Mapping[str, Network], step, key, traced):
             play = Play(networks, {}, key, self.game.clock(step), self.chunk_rows(name))
-            return dict(output.prepare(play, **traced, **static))
+            return dict(make(play, **traced, **static))
 
         return self.cached(
             ("prepare", name, *sorted(static.items())),
@@ -685,6 +691,7 @@ def _split_options(options: Mapping[str, tools.Value]):
     return traced, {k: v for k, v in options.items() if k not in traced}
 
 
-def _slot(index: tuple[slice, ...], rows: int) -> int:
-    """The number of the device whose `rows` rows begin at `index`."""
+def _slot(index: tuple[slice, ...] | None, rows: int) -> int:
+    """Which device's share of `rows` rows begins at `index`."""
+    assert index is not None, "each of this process's devices has a share"
     return (index[0].start or 0) // rows

@@ -20,7 +20,6 @@ import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import flax.linen as nn
 import flax.struct
 import jax
 import jax.numpy as jnp
@@ -127,7 +126,7 @@ class Player:
         its input; None for players without such a function.
     """
 
-    module: nn.Module
+    module: Any
     example: tuple
     optimizer: optax.GradientTransformation | None = None
     average: Callable[[Clock, float], jax.Array] | None = None
@@ -248,16 +247,16 @@ class Game:
 
     def __post_init__(self):
         if not self.outputs:
-            raise ValueError("a game needs at least one output.")
-        starts = [0]
+            raise ValueError("a game needs at least one output, which shows what it learns.")
+        start = 0
         for i, stage in enumerate(self.stages):
-            last = i == len(self.stages) - 1
-            if not last and (stage.until is None or stage.until <= starts[-1]):
-                raise ValueError(
-                    f"stage {i} ends at until={stage.until}, but a stage before the last must end after round"
-                    f" {starts[-1]}, where it starts."
-                )
-            starts.append(stage.until)
+            if i < len(self.stages) - 1:
+                if stage.until is None or stage.until <= start:
+                    raise ValueError(
+                        f"stage {i} ends at until={stage.until}, but a stage before the last must end after round"
+                        f" {start}, where it starts."
+                    )
+                start = stage.until
             self._check_turns(i, stage)
 
     def _check_turns(self, i: int, stage: Stage):
@@ -286,13 +285,18 @@ class Game:
         conditional = any("label" in output.needs for output in self.outputs.values())
         return self.spec.num_classes if conditional else None
 
+    @property
+    def _ends(self) -> list[int]:
+        """`until` of every stage but the last."""
+        return [stage.until for stage in self.stages[:-1] if stage.until is not None]
+
     def stage_at(self, step: int) -> tuple[int, int]:
         """The index of the stage that round `step` belongs to, and the round at which it starts."""
         start = 0
-        for i, stage in enumerate(self.stages[:-1]):
-            if step < stage.until:
+        for i, end in enumerate(self._ends):
+            if step < end:
                 return i, start
-            start = stage.until
+            start = end
         return len(self.stages) - 1, start
 
     def position(self, step: int) -> tuple[int, int]:
@@ -317,7 +321,7 @@ class Game:
     def clock(self, step: int | jax.Array) -> Clock:
         """The clock before round `step`, which may be traced."""
         step = jnp.asarray(step, jnp.int32)
-        starts = [0, *(stage.until for stage in self.stages[:-1])]
+        starts = [0, *self._ends]
         kimg = []
         for start, stage in zip(starts, self.stages, strict=True):
             end = step if stage.until is None else jnp.minimum(step, stage.until)
@@ -348,11 +352,10 @@ class Game:
         }
 
 
-@flax.struct.dataclass
-class State:
-    """Everything that training changes. `variables` holds the collections other than parameters: batch statistics,
-    spectral `u` vectors, running means. `ema` holds the averaged parameters and batch statistics of the players
-    that have an average."""
+class State(flax.struct.PyTreeNode):
+    """All that training changes. `variables` is whatever is state and no parameter: batch statistics,
+    spectral `u` vectors, running means; `ema` holds the averaged parameters and batch statistics of the players
+    that keep them."""
 
     step: jax.Array
     params: dict[str, PyTree]

@@ -51,8 +51,8 @@ class Network:
         return Network(self.module, {**self.variables, **collections})
 
     def _apply(self, mutable: tuple[str, ...], args, kwargs):
-        mutable = [name for name in mutable if name in self.variables]
-        return self.module.apply(self.variables, *args, mutable=mutable, **kwargs)
+        known = [name for name in mutable if name in self.variables]
+        return self.module.apply(self.variables, *args, mutable=known, **kwargs)
 
     def tree_flatten(self):
         return (self.variables,), self.module

@@ -74,12 +74,14 @@ class OptionError(ValueError):
         fix = f": set {' or '.join(ways)}" if ways else ""
         if self.option is None:
             return f"{self.problem}{fix}."
-        return f"{self._subject(flag)} is {_shown(self.value)}, but {self.problem}{fix}."
+        return (
+            f"{self._subject(self.option, flag)} is {_shown(self.value)}, but {self.problem}{fix}."
+        )
 
-    def _subject(self, flag: Flag) -> str:
+    def _subject(self, option: str, flag: Flag) -> str:
         if self.origin:
-            return f"{self.option} in {self.origin}"
-        return flag(self.option) or self.option
+            return f"{option} in {self.origin}"
+        return flag(option) or option
 
     def move(self, section: str, origin: str = "") -> None:
         """Completes the names that are relative to a section."""
@@ -98,6 +100,8 @@ class UnknownOption(OptionError):
     'there is no option batchsize; did you mean batch_size?'
     """
 
+    option: str
+
     def __init__(self, option: str, known: Iterable[str], value: Any = None):
         super().__init__(option, value, "there is no such option")
         self.known = tuple(known)
@@ -108,10 +112,10 @@ class UnknownOption(OptionError):
         close = _nearest(self.option, names)
         group = self.option.rpartition(".")[0]
         inside = [name for name in names if group and name.rpartition(".")[0] == group]
-        listed = ", ".join(map(flag, inside or names))
+        listed = ", ".join(flag(name) or name for name in inside or names)
         hint = f"there are {listed}." if names else "there are none here."
         hint = f"did you mean {flag(close)}?" if close else hint
-        return f"there is no option {self._subject(flag)}; {hint}"
+        return f"there is no option {self._subject(self.option, flag)}; {hint}"
 
     def move(self, section: str, origin: str = "") -> None:
         super().move(section, origin)
@@ -263,10 +267,14 @@ def option(default: Any, meaning: str, **limits: Any) -> Any:
     )
 
 
-@functools.cache
 def declared(cls: type) -> Mapping[str, Option]:
     """{field: what is declared of it} of a dataclass of options: the nearest declaration among its base classes, with
     the default of its own."""
+    return _declared(cls)
+
+
+@functools.cache
+def _declared(cls: type) -> Mapping[str, Option]:
     hints, found = typing.get_type_hints(cls), {}
     for field in dataclasses.fields(cls):
         described = next(
@@ -387,7 +395,7 @@ def to_dict(options: Any) -> dict[str, Any]:
 
 def flatten(nested: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """{"train": {"steps": 3}} as {"train.steps": 3}."""
-    flat = {}
+    flat: dict[str, Any] = {}
     for key, value in nested.items():
         if isinstance(value, Mapping):
             flat |= flatten(value, f"{prefix}{key}.")

@@ -283,17 +283,20 @@ def conditioning(name: str, weight: Schedule = 1.0, classes: int = 0) -> Conditi
         return Conditioning({}, {})
     if name == "multi_hinge":
 
-        def critic(scene: Scene) -> jax.Array:
+        def hinge(scene: Scene) -> jax.Array:
             real, fake = (output.heads[name] for output in (scene.real_output, scene.fake_output))
             label = scene.real.given["label"]
             generated = jnp.full_like(scene.fake.given["label"], classes)
             return losses.multiclass_hinge(real, label) + losses.multiclass_hinge(fake, generated)
 
         generator = on_head(name, losses.multiclass_hinge, "fake")
-        return Conditioning({name: critic}, {name: generator}, replaces=True)
+        return Conditioning({name: hinge}, {name: generator}, replaces=True)
     known = {
         "acgan": (losses.auxiliary_classifier, ("real", "fake")),
-        "contrastive": (lambda head, label: losses.contrastive_2c(*head, label), ("real",)),
+        "contrastive": (
+            lambda head, label: losses.contrastive_2c(head[0], head[1], label),
+            ("real",),
+        ),
     }
     if name not in known:
         raise ValueError(
@@ -330,7 +333,7 @@ def feature_matching(scene: Scene) -> jax.Array:
     real = jax.tree.leaves(jax.lax.stop_gradient(scene.real_output.features))
     fake = jax.tree.leaves(scene.fake_output.features)
     distances = [jnp.mean(jnp.abs(r - f)) for r, f in zip(real, fake, strict=True)]
-    return sum(distances) / len(distances)
+    return _mean(distances)
 
 
 def kl(scene: Scene) -> jax.Array:
@@ -431,7 +434,11 @@ def _rows(tree: PyTree) -> int:
 def mean_logit(output: CriticOutput) -> jax.Array:
     """The mean of the logits in float32, over scales too."""
     means = [jnp.mean(x, dtype=jnp.float32) for x in jax.tree.leaves(output.logits)]
-    return sum(means) / len(means)
+    return _mean(means)
+
+
+def _mean(values: list[jax.Array]) -> jax.Array:
+    return sum(values[1:], start=values[0]) / len(values)
 
 
 # Draws ----------------------------------------------------------------------------------------------------

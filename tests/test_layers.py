@@ -5,6 +5,8 @@ L1  nets/, weights/, game.py, tools/, adversarial.py: flax and L0
 L2  models/, metrics/, data/: L0, L1, but not each other
 L3  train/: everything below but models
 L4  cli/, config.py, __main__.py: everything
+
+And the length of its functions.
 """
 
 import ast
@@ -42,6 +44,10 @@ LIBRARIES = {0: {"jax", "numpy", "optax"}, 1: {"jax", "numpy", "optax", "flax", 
 ALSO = {"weights": {"safetensors"}}
 # and inside the function that needs it, the solver of exact transport.
 LAZY = {"divergences": {"scipy"}}
+
+# Lines of a function, docstring included. The training loop alone may be longer.
+MOST_LINES = 60
+MAY_BE_LONGER = {"train/loop.py: _Run.play"}
 
 
 def imports(path: Path, root: Path):
@@ -241,3 +247,36 @@ else:
     raise AssertionError
 """
     subprocess.run([sys.executable, "-c", code], cwd=ROOT.parent, check=True)
+
+
+def long_functions(root: Path) -> list[str]:
+    """ "train/loop.py: _Run.play has 70 lines" of each function that is too long."""
+    found = []
+
+    def walk(node, here, names):
+        for child in ast.iter_child_nodes(node):
+            inside = names
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                inside = (*names, child.name)
+            if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                name, lines = f"{here}: {'.'.join(inside)}", child.end_lineno - child.lineno + 1
+                if lines > MOST_LINES and name not in MAY_BE_LONGER:
+                    found.append(f"{name} has {lines} lines")
+            walk(child, here, inside)
+
+    for path in sorted(root.rglob("*.py")):
+        walk(ast.parse(path.read_text()), path.relative_to(root).as_posix(), ())
+    return found
+
+
+def test_functions_are_short():
+    assert long_functions(ROOT) == []
+
+
+def test_a_long_function_is_named(tmp_path):
+    body = "\n".join(["        pass"] * MOST_LINES)
+    short = body.removesuffix("\n        pass")
+    code = f"class _Run:\n    def play(self):\n{body}\n    def short(self):\n{short}\n    def long(self):\n{body}\n"
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "loop.py").write_text(code)
+    assert long_functions(tmp_path) == ["train/loop.py: _Run.long has 61 lines"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -221,7 +221,9 @@ def _geometry(draws, matrix, size):
         return 1 - jnp.sqrt(1 - p)
 
     turned = draws.applied("rotate", (2,), each_half)
-    angle = draws.uniform("rotate", -math.pi, math.pi, (2,)) if turned is not None else None
+    angle: Any = None
+    if turned is not None:
+        angle = draws.uniform("rotate", -math.pi, math.pi, (2,))
     if (applied := draws.applied("scale")) is not None:
         factor = jnp.exp2(0.2 * draws.normal("scale"))
         then(applied, geometry.scaling(factor, factor))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -92,39 +92,55 @@ def ada_update(
     >>> print(state.p, state.overfitting)
     0.4 1.0
     """
+    _check_pace(every, rise_kimg)
+    logits = _means(real_logits, "real_logits")
+    batch = logits.shape[0] if images is None else images
+    if batch < 1:
+        raise ValueError(f"images is {batch}; a step has 1 or more real images.")
+    measure = "r_t" if validation_logits is None else "r_v"
+    means: tuple[Any, Any, Any]
+    if measure == "r_t":
+        means = jnp.mean(jnp.sign(logits)), 0.0, 0.0
+    else:
+        means = jnp.mean(logits), *_comparison_means(validation_logits, fake_logits)
+    state = _accumulated(state, batch, *means)
+    adjusted = _adjusted(state, measure, _TARGETS[measure] if target is None else target, rise_kimg)
+    due = state.steps >= every
+    return jax.tree.map(lambda new, old: jnp.where(due, new, old), adjusted, state)
+
+
+def _check_pace(every, rise_kimg) -> None:
+    """Raises for what is wrong with how often and how fast p is adjusted."""
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"every is {every}; p is adjusted every 1 or more steps.")
     if isinstance(rise_kimg, int | float) and not rise_kimg > 0:
         raise ValueError(
             f"rise_kimg is {rise_kimg}; give the thousands of images, above 0, in which p may rise to 1."
         )
-    logits = _means(real_logits, "real_logits")
-    batch = logits.shape[0] if images is None else images
-    if batch < 1:
-        raise ValueError(f"images is {batch}; a step has 1 or more real images.")
-    if validation_logits is None:
-        measure = "r_t"
-        real, validation, fake = jnp.mean(jnp.sign(logits)), 0.0, 0.0
-    else:
-        measure = "r_v"
-        if fake_logits is None:
-            raise ValueError(
-                "validation_logits are given without fake_logits; r_v needs both, r_t neither."
-            )
-        real = jnp.mean(logits)
-        validation = jnp.mean(_means(validation_logits, "validation_logits"))
-        fake = jnp.mean(_means(fake_logits, "fake_logits"))
-    # All three sums are weighted by the number of real images, so that their ratios are means over the same steps.
-    state = state._replace(
+
+
+def _comparison_means(validation_logits, fake_logits) -> tuple[jax.Array, jax.Array]:
+    """E C(x_v) and E C(x') of the step's batches, for r_v."""
+    if fake_logits is None:
+        raise ValueError(
+            "validation_logits are given without fake_logits; r_v needs both, r_t neither."
+        )
+    return (
+        jnp.mean(_means(validation_logits, "validation_logits")),
+        jnp.mean(_means(fake_logits, "fake_logits")),
+    )
+
+
+def _accumulated(state: AdaState, batch, real, validation, fake) -> AdaState:
+    """The state with the sums after one more step of `batch` real images, given the step's means."""
+    # Weighted by the real images, whatever the sizes of the other batches: all three are means over the same steps.
+    return state._replace(
         real=state.real + batch * real,
         validation=state.validation + batch * validation,
         fake=state.fake + batch * fake,
         images=state.images + batch,
         steps=state.steps + 1.0,
     )
-    adjusted = _adjusted(state, measure, _TARGETS[measure] if target is None else target, rise_kimg)
-    due = state.steps >= every
-    return jax.tree.map(lambda new, old: jnp.where(due, new, old), adjusted, state)
 
 
 def _means(logits, name):

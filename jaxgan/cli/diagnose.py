@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any, NamedTuple
+
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.sample import add_run_arguments, check_generates
 
@@ -40,34 +42,29 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", help=f"where the page goes (WORKDIR/{PAGE})")
 
 
+class _Opened(NamedTuple):
+    """What is diagnosed, and what with: the run at a step, its data, the features."""
+
+    trained: Any
+    engine: Any
+    step: int
+    state: Any
+    source: Any
+    held_out: Any  # None where there is none
+    split: str | None  # the name of the held-out one
+    extractor: Any
+
+
 def run(args) -> int:
-    import json
     from pathlib import Path
 
-    from jaxgan import __version__, config, train
-    from jaxgan.cli import diagnosis_page
-    from jaxgan.cli.progress import weights_progress
+    from jaxgan import train
     from jaxgan.metrics.diagnose import diagnose
-    from jaxgan.metrics.diagnosis import ALPHA
-    from jaxgan.metrics.features import default_features
-    from jaxgan.metrics.networks import open_extractor
 
-    workdir = Path(args.workdir)
-    out = Path(args.out) if args.out else workdir / PAGE
     with user_errors("diagnose"):
         check_arguments(args)
-        trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
-        check_generates(trained, args.workdir)
-        source, held_out, split = open_splits(trained, args.data, args.held_out)
-        if source.spec.shape != trained.spec.shape:
-            raise ValueError(
-                f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
-                f" {source.spec.shape}; give the data it was trained on."
-            )
-        features = args.features or default_features(source.spec.shape)
-        extractor = open_extractor(
-            features, source.spec.shape, args.weights, progress=weights_progress
-        )
+        opened = _open(args)
+    trained, engine, step, state, source, held_out, _, extractor = opened
     ema = not args.no_ema and bool(state.ema)
     samples = train.sample(engine, state, args.num, args.seed, ema)
     num_train = min(args.num_train, len(source))
@@ -88,40 +85,87 @@ def run(args) -> int:
     found += known_modes(source, samples["image"])
     found += batch_statistics(trained, engine, state, source, step, ema)
 
-    protocol = {
-        "data": source.summary,
-        "num_data": len(source),
-        "held_out": None if held_out is None else held_out.summary,
-        "held_out_split": split,
-        "num_fake": args.num,
-        "num_train": num_train,
-        "num_held_out": 0 if unseen is None else len(unseen),
-        "features": extractor.name,
-        "features_checksum": getattr(extractor, "checksum", "not stated"),
-        "alpha": ALPHA,
-        "step": step,
-        "kimg": trained.game.images(step) / 1000,
-        "seed": args.seed,
-        "ema": ema,
-        "labels": "none" if trained.game.num_classes is None else "balanced",
-        "jaxgan": __version__,
-    }
+    num_held_out = 0 if unseen is None else len(unseen)
+    protocol = _protocol(args, opened, num_train, num_held_out, ema)
     title = f"{trained.config.model_name}, step {step:,}"
     nearest = nearest_pairs(found[0], samples["image"], source, num_train)
+    out = Path(args.out) if args.out else Path(args.workdir) / PAGE
+    _write_page(out, title, found, nearest, protocol)
+    show(f"{title}, {args.num:,} generated, {num_train:,} trained on", found)
+    _write_row(Path(args.workdir) / DIAGNOSES, found, protocol)
+    print(f"the page is {out}")
+    return 0
+
+
+def _open(args) -> _Opened:
+    """The run, its data and the features that the arguments ask for."""
+    from jaxgan import config
+    from jaxgan.cli.progress import weights_progress
+    from jaxgan.metrics.features import default_features
+    from jaxgan.metrics.networks import open_extractor
+
+    trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
+    check_generates(trained, args.workdir)
+    source, held_out, split = open_splits(trained, args.data, args.held_out)
+    shape = source.spec.shape
+    if shape != trained.spec.shape:
+        raise ValueError(
+            f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
+            f" {shape}; give the data it was trained on."
+        )
+    features = args.features or default_features(shape)
+    extractor = open_extractor(features, shape, args.weights, progress=weights_progress)
+    return _Opened(trained, engine, step, state, source, held_out, split, extractor)
+
+
+def _protocol(args, opened: _Opened, num_train: int, num_held_out: int, ema: bool) -> dict:
+    """Everything that fixes the numbers, ready for JSON."""
+    from jaxgan import __version__
+    from jaxgan.metrics.diagnosis import ALPHA
+
+    game, held_out = opened.trained.game, opened.held_out
+    return {
+        "data": opened.source.summary,
+        "num_data": len(opened.source),
+        "held_out": None if held_out is None else held_out.summary,
+        "held_out_split": opened.split,
+        "num_fake": args.num,
+        "num_train": num_train,
+        "num_held_out": num_held_out,
+        "features": opened.extractor.name,
+        "features_checksum": getattr(opened.extractor, "checksum", "not stated"),
+        "alpha": ALPHA,
+        "step": opened.step,
+        "kimg": game.images(opened.step) / 1000,
+        "seed": args.seed,
+        "ema": ema,
+        "labels": "none" if game.num_classes is None else "balanced",
+        "jaxgan": __version__,
+    }
+
+
+def _write_page(out, title: str, found: list, nearest: dict, protocol: dict) -> None:
+    from jaxgan import train
+    from jaxgan.cli import diagnosis_page
+
     page = diagnosis_page.page(title, found, nearest, protocol)
     train.report.replace_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
 
-    show(f"{title}, {args.num:,} generated, {num_train:,} trained on", found)
-    result = {
-        "verdicts": {answer.name: answer.verdict for answer in found},
-        "numbers": {answer.name: answer.numbers for answer in found},
-        "protocol": protocol,
-    }
-    print(json.dumps(result))
-    with (workdir / DIAGNOSES).open("a") as file:
-        file.write(json.dumps(result) + "\n")
-    print(f"the page is {out}")
-    return 0
+
+def _write_row(file, found: list, protocol: dict) -> None:
+    """Prints verdicts, numbers and protocol as a line of JSON, and appends it to the file."""
+    import json
+
+    row = json.dumps(
+        {
+            "verdicts": {answer.name: answer.verdict for answer in found},
+            "numbers": {answer.name: answer.numbers for answer in found},
+            "protocol": protocol,
+        }
+    )
+    print(row)
+    with file.open("a") as lines:
+        lines.write(row + "\n")
 
 
 def check_arguments(args) -> None:
@@ -157,7 +201,8 @@ def open_splits(trained, path: str | None, held_out: str | None):
     """(what the run was trained on, its held-out split or None, that split's name or None)."""
     from jaxgan import config
 
-    changes, trained_on = {"path": path} if path else {}, trained.config.data.split
+    changes: dict[str, Any] = {"path": path} if path else {}
+    trained_on = trained.config.data.split
     source = config.open_data(trained.config, **changes)
     if held_out == "none" or (held_out is None and trained_on == "all"):
         return source, None, None

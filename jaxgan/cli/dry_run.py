@@ -107,7 +107,7 @@ def _stages(engine: Engine, source: Source, measured: set[int]) -> Table:
                 _size(temporary),
             )
             about = ("", "", "")
-        start = stage.until
+        start = start if stage.until is None else stage.until
     return turns
 
 

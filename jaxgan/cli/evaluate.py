@@ -161,12 +161,14 @@ def measure_set(args):
             f"the protocol {protocol.name!r} takes {protocol.num_fake:,} generated examples, but {fake.summary} has"
             f" only {len(fake):,}; generate more, or ask for fewer (--num), which makes it a protocol of its own"
         )
+    needed = wanted(check(protocol, extractor), "fake")
+    assert needed is not None, "every score looks at what is generated"
     summary = summarise(
         fake.spread(protocol.num_fake),
         extractor,
         protocol.num_fake,
         "fake",
-        wanted(check(protocol, extractor), "fake"),
+        needed,
     )
     result = evaluate(
         evaluator.real(),

@@ -37,7 +37,7 @@ def open_examples(text: str, split: str = "train", size: tuple[int, int] | None 
     try:
         return data.open_source(options)
     except SizesDiffer:
-        if fit is None:
+        if fit is None or size is None:
             raise ValueError(
                 f"the pictures of {text} differ in size, and these features take pictures as they are; choose"
                 " features that resize, or make the pictures one size"

@@ -101,6 +101,7 @@ def look(args):
     samples = run.spec.decode({"image": images})["image"]
     network = jax.tree.map(np.asarray, run.game.networks(state, ema=False)[args.player])
     score = run.game.players[args.player].score
+    assert score is not None, "as above"
 
     def critic(x: jax.Array) -> jax.Array:
         label = None if classes is None else jnp.full(x.shape[:1], args.label, jnp.int32)

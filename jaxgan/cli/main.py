@@ -95,7 +95,9 @@ def _take_named(argv: list[str]) -> tuple[list[tuple[str, str, str, str | None]]
     Taken before argparse sees them, which would hold a value that stands apart for an argument of its own.
     """
     kinds = {f"--{kind}" for kinds in NAMED.values() for kind in kinds}
-    taken, others, rest = [], [], list(argv)
+    taken: list[tuple[str, str, str, str | None]] = []
+    others, rest = [], list(argv)
+    value: str | None
     while rest:
         word = rest.pop(0)
         flag, dot, name = word.partition(".")

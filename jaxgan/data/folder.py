@@ -137,9 +137,13 @@ def _walk(root: Path) -> dict[Parts, Member]:
         for name in names:
             path = Path(folder, name)
             entries[*parts, name] = Member(
-                functools.partial(path.open, "rb"), functools.partial(_stamp, path)
+                functools.partial(_open, path), functools.partial(_stamp, path)
             )
     return entries
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def _stamp(path: Path) -> str:

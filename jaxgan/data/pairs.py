@@ -138,9 +138,7 @@ class Reader:
 class DecodingPairs(Source):
     """Pairs too many for the memory, decoded at each access; `a` and `b` are their shapes."""
 
-    def __init__(
-        self, reader: Reader, a: tuple[int, int, int], b: tuple[int, int, int], options: Options
-    ):
+    def __init__(self, reader: Reader, a: tuple[int, ...], b: tuple[int, ...], options: Options):
         self._reader, self._shapes, self._forward = reader, (a, b), options.direction == "AtoB"
         condition, image = (a, b) if self._forward else (b, a)
         self.spec = DataSpec(image, None, len(reader.names), condition)
@@ -161,6 +159,7 @@ class DecodingPairs(Source):
 
 
 def _summary(name: str, spec: DataSpec) -> str:
+    assert spec.condition is not None, "pairs have one"
     return f"{summarise(name, spec, 'pairs')} from {'x'.join(map(str, spec.condition))}"
 
 
@@ -171,9 +170,9 @@ def _open(reader: Reader, options: Options, progress: Progress) -> Source:
     (`options.channels`), since only its first pair is decoded here.
     """
     first, count = reader.read(0), len(reader.names)
-    shapes = tuple((*picture.shape[:2], options.channels or 3) for picture in first)
+    a, b = shapes = tuple((*picture.shape[:2], options.channels or 3) for picture in first)
     if sum(count * int(np.prod(shape)) for shape in shapes) > encoded.CACHE_BYTES:
-        return DecodingPairs(reader, *shapes, options)
+        return DecodingPairs(reader, a, b, options)
     stores = tuple(np.empty((count, *shape), np.uint8) for shape in shapes)
 
     def keep(i: int) -> tuple[bool, bool]:
@@ -182,16 +181,16 @@ def _open(reader: Reader, options: Options, progress: Progress) -> Source:
             store[i] = picture
         return grey
 
-    grey = []
+    grey: list[tuple[bool, bool]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, count, CHUNK):
             grey += pool.map(keep, range(start, min(start + CHUNK, count)))
             progress(len(grey), count)
-    sides = (
+    one, other = (
         np.ascontiguousarray(store[..., :1]) if not options.channels and all(greys) else store
         for store, greys in zip(stores, zip(*grey, strict=True), strict=True)
     )
-    return ArrayPairs(reader.where, *sides, options)
+    return ArrayPairs(reader.where, one, other, options)
 
 
 def _shaped(
@@ -206,8 +205,9 @@ def _shaped(
                 f" is {_size(picture.shape)}), and nothing says what size to make them",
                 {"resolution": min(shape[:2])},
             )
-    shaped = tuple(pictures.to_channels(p, s[2]) for p, s in zip(pair, shapes, strict=True))
-    return shaped, tuple(picture.shape[2] == 1 for picture in pair)
+    a, b = (pictures.to_channels(p, s[2]) for p, s in zip(pair, shapes, strict=True))
+    a_grey, b_grey = (picture.shape[2] == 1 for picture in pair)
+    return (a, b), (a_grey, b_grey)
 
 
 def _side_by_side(files: Encoded, options: Options) -> Reader:
@@ -305,7 +305,8 @@ def _from_arrays(options: Options, progress: Progress) -> Source:
     check(arrays)
     where, members = array.load(arrays)
     packed = {"data", "offsets"} <= members.keys()
-    images = next((members[key] for key in array.IMAGE_KEYS if key in members), None)
+    found = next((members[key] for key in array.IMAGE_KEYS if key in members), None)
+    images = None if packed else found
     conditions, maps = members.get("conditions"), members.get("labels")
     if (images is None and not packed) or (conditions is None and maps is None):
         raise ValueError(
@@ -317,23 +318,24 @@ def _from_arrays(options: Options, progress: Progress) -> Source:
             f"{where}: its conditions have shape {list(conditions.shape)}; give pictures [N, H, W, C]"
         )
     if conditions is None:
+        assert maps is not None
         conditions = _check_maps(where, maps)
-    count = len(members["offsets"]) - 1 if packed else len(images)
+    count = len(members["offsets"]) - 1 if images is None else len(images)
     if len(conditions) != count:
         raise ValueError(
             f"{where}: holds {len(conditions):,} conditions for {count:,} pictures; give one for each"
         )
     size = conditions.shape[1:3]
-    if not packed and images.shape[1:3] != size:
+    if images is not None and images.shape[1:3] != size:
         raise ValueError(
             f"{where}: its conditions are {_size(size)}, but its pictures {_size(images.shape[1:])}; bring both to"
             " one size"
         )
     if conditions is maps:
-        a = colours()[_nearest(maps, options.resolution)]
+        a = colours()[_nearest(conditions, options.resolution)]
     else:
         a = array.array_source(conditions, None, arrays, where=where).images()
-    if not packed:
+    if images is not None:
         b = array.array_source(images, None, arrays, where=where).images()
         return ArrayPairs(where, a, b, options)
     files = array.packed(where, members, None)

@@ -44,8 +44,8 @@ def source(options: Options, progress: Progress) -> ArraySource:
         image = pictures.fit(image, options.resolution)
     elif 0 < options.max_side < max(image.size):
         shrink = options.max_side / max(image.size)
-        size = tuple(max(1, round(side * shrink)) for side in image.size)
-        image = image.resize(size, Image.Resampling.BICUBIC)
+        width, height = (max(1, round(side * shrink)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
     pixels = np.asarray(image)
     return ArraySource(
         pixels.reshape(1, *pixels.shape[:2], -1),

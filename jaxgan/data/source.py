@@ -113,11 +113,11 @@ class ArraySource(Source):
         """
         self._images = np.asarray(images)  # Not a memmap, whose rows would be memmaps too.
         self._labels = None if labels is None else np.asarray(labels).astype(np.int32)
-        if labels is not None and num_classes is None:
+        if self._labels is None:
+            num_classes = None
+        elif num_classes is None:
             num_classes = len(classes) or int(self._labels.max()) + 1
-        self.spec = DataSpec(
-            images.shape[1:], num_classes if labels is not None else None, len(images)
-        )
+        self.spec = DataSpec(images.shape[1:], num_classes, len(images))
         self.classes, self.broken = classes, broken
         self.summary = summarise(name, self.spec, unit, broken)
 

@@ -121,7 +121,7 @@ class TFDSSource(Source):
         return self._fingerprint
 
     def gather(self, indices: np.ndarray) -> Batch:
-        if self._known is None:
+        if self._known is None or self._decoded is None:
             images, labels = self._read(indices)
         else:
             # Two threads may decode the same picture: both write the same bytes, then mark it.

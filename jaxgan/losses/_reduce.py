@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -50,10 +51,10 @@ def as_pair(real_logits: Logits, fake_logits: Logits) -> tuple[list[jax.Array], 
 
 def as_scales(name: str, logits: Logits) -> list[jax.Array]:
     """The logits as a list with one float32 array per scale."""
-    scales = list(logits) if isinstance(logits, list | tuple) else [logits]
-    if not scales:
+    given: list[Any] = list(logits) if isinstance(logits, list | tuple) else [logits]
+    if not given:
         raise ValueError(f"{name} is an empty list; give at least one array of logits.")
-    scales = [jnp.asarray(x).astype(jnp.float32) for x in scales]
+    scales = [jnp.asarray(x).astype(jnp.float32) for x in given]
     for x in scales:
         if x.ndim == 0 or x.size == 0:
             raise ValueError(
@@ -65,14 +66,13 @@ def as_scales(name: str, logits: Logits) -> list[jax.Array]:
 
 def masks(where: Mask, scales: list[jax.Array], name: str) -> list[jax.Array | None]:
     """One mask per scale, with as many axes as its logits."""
-    if not isinstance(where, list | tuple):
-        where = [where] * len(scales)
-    if len(where) != len(scales):
+    given: list[Any] = list(where) if isinstance(where, list | tuple) else [where] * len(scales)
+    if len(given) != len(scales):
         raise ValueError(
-            f"where has {len(where)} masks for {len(scales)} scales of {name}; "
+            f"where has {len(given)} masks for {len(scales)} scales of {name}; "
             "give one per scale, or a single [B] mask for all."
         )
-    return [_mask(mask, x, name) for mask, x in zip(where, scales, strict=True)]
+    return [_mask(mask, x, name) for mask, x in zip(given, scales, strict=True)]
 
 
 def _mask(mask: jax.Array | None, x: jax.Array, name: str) -> jax.Array | None:

@@ -422,12 +422,12 @@ def _codes(encoded: jax.Array, quantised: jax.Array) -> tuple[jax.Array, jax.Arr
 
 def _layers(name_a: str, a: Features, name_b: str, b: Features) -> list:
     """Pairs of float32 arrays, one per layer."""
-    a, b = (list(x) if isinstance(x, list | tuple) else [x] for x in (a, b))
-    if not a or len(a) != len(b):
+    one, other = (list(x) if isinstance(x, list | tuple) else [x] for x in (a, b))
+    if not one or len(one) != len(other):
         raise ValueError(
-            f"{name_a} have {len(a)} layers and {name_b} {len(b)}; give equally many, at least one."
+            f"{name_a} have {len(one)} layers and {name_b} {len(other)}; give equally many, at least one."
         )
-    pairs = [(_float32(x), _float32(y)) for x, y in zip(a, b, strict=True)]
+    pairs = [(_float32(x), _float32(y)) for x, y in zip(one, other, strict=True)]
     for x, y in pairs:
         if x.ndim == 0 or y.ndim == 0 or 0 in (x.size, y.size):
             raise ValueError(

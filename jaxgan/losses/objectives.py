@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +20,14 @@ from jaxgan.losses._reduce import (
     over_scales,
     pair_mean,
 )
+
+
+class Objective(Protocol):
+    """What every class of this module has: both sides of a loss, and whether the generator's looks at real samples."""
+
+    compares: bool
+    critic: Callable[..., jax.Array]
+    generator: Callable[..., jax.Array]
 
 
 class minimax:
@@ -376,7 +386,7 @@ def _compared(objective: str, real_logits: Logits | None, fake_logits: Logits):
     return as_pair(real_logits, fake_logits)
 
 
-_OBJECTIVES = {
+_OBJECTIVES: dict[str, Any] = {
     objective.__name__: objective
     for objective in (
         minimax,
@@ -393,7 +403,7 @@ _OBJECTIVES = {
 NAMES: tuple[str, ...] = tuple(_OBJECTIVES)
 
 
-def by_name(name: str) -> type:
+def by_name(name: str) -> Objective:
     """The objective called `name`, one of `NAMES`.
 
     >>> by_name("hinge") is hinge

@@ -35,7 +35,7 @@ from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
-from jaxgan.schedules import Ramp
+from jaxgan.schedules import Ramp, Schedule
 from jaxgan.tools import Made, Tool
 
 NORMS = ("batch", "batch_running", "instance")
@@ -107,10 +107,16 @@ class Pix2Pix:
     spec: DataSpec
     downs: int
 
+    @property
+    def condition(self) -> tuple[int, ...]:
+        """The shape of a condition."""
+        assert self.spec.condition is not None, "`_check` refuses data without pairs"
+        return self.spec.condition
+
     def game(self) -> Game:
         options, spec = self.options, self.spec
         generator, critic = self.networks()
-        picture, condition = (jnp.zeros((2, *shape)) for shape in (spec.shape, spec.condition))
+        picture, condition = (jnp.zeros((2, *shape)) for shape in (spec.shape, self.condition))
         average = adversarial.average(options)
         return Game(
             players={
@@ -129,7 +135,7 @@ class Pix2Pix:
                         "columns": Option(0, "columns of the grid; 0 for one row", least=0),
                     },
                     pictures=("condition",),
-                    channels=spec.condition[2],
+                    channels=self.condition[2],
                 )
             },
         )
@@ -190,11 +196,11 @@ class Pix2Pix:
 
     def make_translations(self, play: Play, condition: np.ndarray, *, samples, columns) -> Made:
         """The tool: a condition [H, W, 1 or 3] and translations of it."""
-        condition = fit_channels(condition, self.spec.condition[2])
+        condition = fit_channels(condition, self.condition[2])
         check_sides(condition.shape, self.downs)
         generator, conditions = play.networks["generator"], np.stack([condition] * samples)
         made = jax.jit(self.translate)(generator, conditions, play.rng("dropout"))
-        channels = max(self.spec.shape[2], self.spec.condition[2])
+        channels = max(self.spec.shape[2], self.condition[2])
         shown = [fit_channels(picture, channels) for picture in (condition, *np.asarray(made))]
         return Made(np.stack(shown), columns or len(shown))
 
@@ -216,10 +222,10 @@ def l1(scene: turns.Scene) -> jax.Array:
 
 
 def optimizer(options: Options) -> optax.GradientTransformation:
-    """Adam; the learning rate is constant for `decay_after` rounds, then decays to 0 over `decay_steps`."""
-    rate = options.learning_rate
+    """Adam, whose learning rate is constant for `decay_after` rounds and then falls to 0 over `decay_steps`."""
+    rate: Schedule = options.learning_rate
     if options.decay_steps:
-        rate = Ramp(rate, 0.0, options.decay_steps, options.decay_after, "step")
+        rate = Ramp(options.learning_rate, 0.0, options.decay_steps, options.decay_after, "step")
     return turns.scheduled(optax.adam, learning_rate=rate, b1=options.beta1, b2=options.beta2)
 
 
@@ -233,7 +239,7 @@ def fit_channels(picture: np.ndarray, channels: int) -> np.ndarray:
     if picture.shape[2] == channels:
         return picture
     if channels == 1:
-        return (picture @ np.float32([0.299, 0.587, 0.114]))[..., None]
+        return (picture @ np.array([0.299, 0.587, 0.114], np.float32))[..., None]
     return np.repeat(picture, channels, axis=2)
 
 

@@ -26,7 +26,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -194,7 +194,7 @@ def players(options: Options, spec: DataSpec, phases: Phases, classes: int | Non
     features = tuple(
         max(1, min(options.channel_max, options.channel_base // (4 << k))) for k in range(top + 1)
     )
-    shared = {"dtype": adversarial.compute_dtype(options), "remat": options.remat}
+    shared: dict[str, Any] = {"dtype": adversarial.compute_dtype(options), "remat": options.remat}
     critic = GrowingCritic(base, features, 1 + (classes or 0), **shared)
     generator = GrowingGenerator(base, features, spec.shape[-1], **shared)
     picture = jnp.zeros((2, *spec.shape))
@@ -291,7 +291,7 @@ class PhaseLosses:
         return turns.Examples(pictures, self.given(label))
 
     def given(self, label: jax.Array | None) -> dict[str, jax.Array]:
-        return {} if self.classes is None else {"label": label}
+        return {} if self.classes is None or label is None else {"label": label}
 
     def judge(self, play: Play, critic: Network, pictures, given, purpose) -> turns.CriticOutput:
         """The critic's logits; in a conditional model also class logits [B, classes] as the head "acgan"."""
@@ -376,6 +376,7 @@ class Pictures:
 
         def walk(clock: Clock | None) -> Tool:
             def paint(networks, latent, label):
+                assert clock is not None, "nothing is painted before the tool runs"
                 return self.current(clock, networks["generator"], latent, label)
 
             sphere = Space(lambda networks, latent, label: latent, paint, sphere=True)

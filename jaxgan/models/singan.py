@@ -96,7 +96,9 @@ class Options:
 
 def game(options: Options, spec: DataSpec) -> Game:
     pyramid = check(options, spec)
-    ladder = nets.Ladder(pyramid, spec.shape, options.noise_padding, options.paint_scale)
+    height, width, channels = spec.shape
+    shape = (height, width, channels)
+    ladder = nets.Ladder(pyramid, shape, options.noise_padding, options.paint_scale)
     singan, scales = SinGAN(options, ladder), range(pyramid.scales)
     return Game(
         players={

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -208,7 +209,7 @@ class StyleGAN2:
     # Networks ---------------------------------------------------------------------------------------------
 
     def generator(self) -> stylegan2.Generator:
-        options = self.options
+        options, (_, width, channels) = self.options, self.spec.shape
         mapping = stylegan2.Mapping(
             options.style_dim,
             options.mapping_layers,
@@ -216,7 +217,7 @@ class StyleGAN2:
             self.num_classes,
         )
         return stylegan2.Generator(
-            mapping, stylegan2.Synthesis(*self.spec.shape[1:], **self._convolutions())
+            mapping, stylegan2.Synthesis(width, channels, **self._convolutions())
         )
 
     def critic(self) -> stylegan2.Critic:
@@ -228,7 +229,7 @@ class StyleGAN2:
             **self._convolutions(),
         )
 
-    def _convolutions(self):
+    def _convolutions(self) -> dict[str, Any]:
         return {
             "channel_base": self.options.channel_base,
             "channel_max": self.options.channel_max,
@@ -257,12 +258,15 @@ class StyleGAN2:
         )
         played = [Turn(("critic",), critic_loss)]
         if options.r1_gamma:
-            lazy = {"every": options.r1_every, "fresh_batch": False}
-            played.append(Turn(("critic",), self.r1_loss, "r1", **lazy))
+            played.append(
+                Turn(("critic",), self.r1_loss, "r1", every=options.r1_every, fresh_batch=False)
+            )
         played.append(Turn(("generator",), generator_loss, fresh_batch=False))
         if options.path_weight:
-            lazy = {"every": options.path_every, "fresh_batch": False}
-            played.append(Turn(("generator",), self.path_loss, "path", **lazy))
+            every = options.path_every
+            played.append(
+                Turn(("generator",), self.path_loss, "path", every=every, fresh_batch=False)
+            )
         return Stage(tuple(played), options.batch_size)
 
     def real(self, play: Play) -> turns.Examples:
@@ -297,7 +301,7 @@ class StyleGAN2:
     def judge(self, play: Play, critic: Network, pictures, given, purpose: str) -> jax.Array:
         """Logits of augmented pictures: real and generated ones are augmented in every turn."""
         if self.options.augmentation != "off":
-            augmented = partial(augment.ada, groups=self.options.augmentation_groups)
+            augmented: Any = partial(augment.ada, groups=self.options.augmentation_groups)
             augmented = jax.checkpoint(augmented) if self.options.remat else augmented
             key = play.rng(f"augmentation of {purpose}")
             pictures = augmented(pictures, key, critic["augmentation"]["ada"].p)

@@ -24,6 +24,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -331,7 +332,7 @@ def _players(options: Options, spec: DataSpec) -> dict[str, Player]:
         options.groups,
         spec.shape,
     )
-    shape = {"widths": widths, "attention": attention, "blocks": options.blocks}
+    shape: dict[str, Any] = {"widths": widths, "attention": attention, "blocks": options.blocks}
     shape |= {"latent_channels": options.latent_channels, "groups": options.groups, "dtype": dtype}
     encoder = Encoder(**shape, code_dim=options.code_dim)
     decoder = Decoder(**shape, channels=spec.shape[2])

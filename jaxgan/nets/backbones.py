@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
@@ -91,58 +91,127 @@ def networks(
     name = options.architecture
     if name == "auto":
         name = pictures if len(spec.shape) == 3 else "mlp"
-    if name == "mlp":
-        if num_classes is not None:
-            raise OptionError(
-                None,
-                None,
-                f"{model} on a multi-layer perceptron has no conditional form",
-                {"conditional": False},
-            )
-        width = options.critic_width or 256
-        return (
-            MLPGenerator(spec.shape, options.generator_width or 256, options.depth, dtype),
-            MLPCritic(width, options.depth, options.leak, kernel_norm, dtype),
-        )
-    if len(spec.shape) != 3 or spec.shape[0] != spec.shape[1]:
-        fixes = [{"architecture": "mlp"}]
-        if len(spec.shape) == 3:
-            fixes.append({"data.resolution": min(spec.shape[:2])})
+    if name != "mlp":
+        _check_square(spec, model, name)
+    request = _Request(
+        options,
+        spec,
+        model,
+        num_classes,
+        kernel_norm,
+        batch_norm_critic,
+        mean_pool,
+        output_bias,
+        dtype,
+    )
+    return _BUILDERS[name](request)
+
+
+class _Request(NamedTuple):
+    """What a builder is asked for: the arguments of `networks`."""
+
+    options: Options
+    spec: DataSpec
+    model: str
+    num_classes: int | None
+    kernel_norm: Callable[[type], type]
+    batch_norm_critic: bool
+    mean_pool: bool
+    output_bias: bool
+    dtype: jnp.dtype | None
+
+
+def _check_square(spec: DataSpec, model: str, architecture: str) -> None:
+    """Raises unless the data are square pictures."""
+    if len(spec.shape) == 3 and spec.shape[0] == spec.shape[1]:
+        return
+    fixes: list[dict[str, Any]] = [{"architecture": "mlp"}]
+    if len(spec.shape) == 3:
+        fixes.append({"data.resolution": min(spec.shape[:2])})
+    raise OptionError(
+        None,
+        None,
+        f"{model} with architecture '{architecture}' makes square pictures, but one example of the data has shape"
+        f" {spec.shape}",
+        *fixes,
+    )
+
+
+def _mlp(request: _Request) -> tuple[nn.Module, nn.Module]:
+    options, dtype = request.options, request.dtype
+    if request.num_classes is not None:
         raise OptionError(
             None,
             None,
-            f"{model} with architecture '{name}' makes square pictures, but one example of the data has shape"
-            f" {spec.shape}",
-            *fixes,
+            f"{request.model} on a multi-layer perceptron has no conditional form",
+            {"conditional": False},
         )
-    resolution, channels = spec.shape[0], spec.shape[2]
-    if name == "conv":
-        bottom = 6 if resolution % 6 == 0 else 4  # 48 is 6 times 8 (SN-GAN, Table 3)
-        doublings(resolution, bottom, model)
-        # DCGAN and the models based on it use N(0, 0.02). With spectral normalisation the scale has no effect in the
-        # critic, and the SN-GAN reference implementation uses Glorot's initialiser.
-        init = normal_002 if kernel_norm is plain else glorot
-        return (
-            ConvGenerator(
-                resolution,
-                channels,
-                options.generator_width or 64,
-                bottom,
-                num_classes,
-                init,
-                dtype,
-            ),
-            ConvCritic(
-                bottom,
-                options.critic_width or 64,
-                num_classes,
-                batch_norm_critic,
-                options.leak,
-                kernel_norm,
-                init,
-                dtype,
-            ),
-        )
+    width = options.critic_width or 256
+    return (
+        MLPGenerator(request.spec.shape, options.generator_width or 256, options.depth, dtype),
+        MLPCritic(width, options.depth, options.leak, request.kernel_norm, dtype),
+    )
+
+
+def _conv(request: _Request) -> tuple[nn.Module, nn.Module]:
+    options, kernel_norm = request.options, request.kernel_norm
+    resolution, _, channels = request.spec.shape
+    bottom = 6 if resolution % 6 == 0 else 4  # 48 is 6 times 8 (SN-GAN, Table 3)
+    doublings(resolution, bottom, request.model)
+    # DCGAN and its descendants start from N(0, 0.02); under spectral normalisation the scale is immaterial in the
+    # critic, and the SN-GAN reference uses Glorot's.
+    init = normal_002 if kernel_norm is plain else glorot
+    return (
+        ConvGenerator(
+            resolution,
+            channels,
+            options.generator_width or 64,
+            bottom,
+            request.num_classes,
+            init,
+            request.dtype,
+        ),
+        ConvCritic(
+            bottom,
+            options.critic_width or 64,
+            request.num_classes,
+            request.batch_norm_critic,
+            options.leak,
+            kernel_norm,
+            init,
+            request.dtype,
+        ),
+    )
+
+
+def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
+    resolution, _, channels = request.spec.shape
+    shape = _resnet_shape(resolution, request.model)
+    top = request.options.generator_width or shape.generator_width
+    widest = request.options.critic_width or shape.critic_width
+    return (
+        ResNetGenerator(
+            shape.bottom,
+            top,
+            tuple(max(1, top // d) for d in shape.generator),
+            channels,
+            request.num_classes,
+            request.dtype,
+        ),
+        ResNetCritic(
+            tuple(max(1, widest // d) for d in shape.critic),
+            shape.downs,
+            request.num_classes,
+            request.mean_pool,
+            request.output_bias,
+            request.kernel_norm,
+            request.dtype,
+        ),
+    )
+
+
+def _resnet_shape(resolution: int, model: str) -> ResNetShape:
+    """The shape for pictures of that resolution; raises, with what to change, where there is none."""
     shape = RESNETS.get(resolution)
     if shape is None:
         nearest = min(RESNETS, key=lambda r: abs(r - resolution))
@@ -154,26 +223,7 @@ def networks(
             {"data.resolution": nearest},
             *([{"architecture": "conv"}] if conv else []),
         )
-    top, widest = (
-        options.generator_width or shape.generator_width,
-        options.critic_width or shape.critic_width,
-    )
-    return (
-        ResNetGenerator(
-            shape.bottom,
-            top,
-            tuple(max(1, top // d) for d in shape.generator),
-            channels,
-            num_classes,
-            dtype,
-        ),
-        ResNetCritic(
-            tuple(max(1, widest // d) for d in shape.critic),
-            shape.downs,
-            num_classes,
-            mean_pool,
-            output_bias,
-            kernel_norm,
-            dtype,
-        ),
-    )
+    return shape
+
+
+_BUILDERS = {"mlp": _mlp, "conv": _conv, "resnet": _resnet}

@@ -42,7 +42,7 @@ class ConvGenerator(nn.Module):
     bottom: int = 4
     num_classes: int | None = None
     kernel_init: Callable = normal_002
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
@@ -86,7 +86,7 @@ class ConvCritic(nn.Module):
     leak: float = 0.0
     kernel_norm: Callable[[type], type] = lambda layer: layer
     kernel_init: Callable = normal_002
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):

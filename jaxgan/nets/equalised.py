@@ -41,8 +41,8 @@ class EqualisedDense(nn.Module):
     use_bias: bool = True
     gain: float = 1.0
     lr_multiplier: float = 1.0
-    bias_init: float = 0.0  # initial value of lr_multiplier * b
-    dtype: jnp.dtype | None = None
+    bias_init: float = 0.0  # what is added at first, whatever the multiplier
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -67,7 +67,7 @@ class EqualisedConv(nn.Module):
     use_bias: bool = True
     gain: float = 1.0
     convolve: Callable[..., jax.Array] = resample.conv
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

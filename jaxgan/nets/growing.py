@@ -42,7 +42,7 @@ class GeneratorBlock(nn.Module):
     """The layers of one level of the generator: [B, H, W, in] -> [B, 2H, 2W, features]."""
 
     features: int
-    dtype: jnp.dtype
+    dtype: jax.typing.DTypeLike
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -55,7 +55,7 @@ class CriticBlock(nn.Module):
     """The layers of one level of the critic: [B, 2H, 2W, in] -> [B, H, W, features]."""
 
     features: int
-    dtype: jnp.dtype
+    dtype: jax.typing.DTypeLike
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -78,7 +78,7 @@ class GrowingGenerator(nn.Module):
     base: int
     features: tuple[int, ...]
     picture_channels: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
@@ -124,7 +124,7 @@ class GrowingCritic(nn.Module):
     outputs: int = 1
     # Group size of the minibatch standard deviation; the whole batch if this does not divide it.
     group_size: int = 4
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact

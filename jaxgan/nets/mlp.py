@@ -19,7 +19,7 @@ class MLPGenerator(nn.Module):
     shape: tuple[int, ...]
     width: int = 256
     depth: int = 3
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
@@ -41,7 +41,7 @@ class MLPCritic(nn.Module):
     depth: int = 3
     leak: float = 0.2
     kernel_norm: Callable[[type], type] = lambda layer: layer
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):

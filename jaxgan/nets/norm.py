@@ -23,32 +23,30 @@ class BatchNorm(nn.Module):
     num_classes: int | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(
         self, x: jax.Array, label: jax.Array | None = None, train: bool = True
     ) -> jax.Array:
-        conditional = self.num_classes is not None
+        classes = self.num_classes
         norm = nn.BatchNorm(
             use_running_average=not train,
             momentum=self.momentum,
             epsilon=self.epsilon,
             dtype=self.dtype,
-            use_bias=not conditional,
-            use_scale=not conditional,
+            use_bias=classes is None,
+            use_scale=classes is None,
             name="statistics",
         )
         # Flax promotes bfloat16 to float32 for the statistics, which strict dtype promotion does not allow.
         with jax.numpy_dtype_promotion("standard"):
             x = norm(x)
-        if not conditional:
+        if classes is None:
             return x
 
         def per_class(name, init):
-            table = nn.Embed(
-                self.num_classes, x.shape[-1], embedding_init=init, dtype=x.dtype, name=name
-            )
+            table = nn.Embed(classes, x.shape[-1], embedding_init=init, dtype=x.dtype, name=name)
             return jnp.expand_dims(table(label), tuple(range(1, x.ndim - 1)))
 
         return x * per_class("gain", nn.initializers.ones) + per_class(

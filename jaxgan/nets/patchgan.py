@@ -40,7 +40,7 @@ class PatchCritic(nn.Module):
     features: int = 64
     layers: int = 3
     norm: str = "batch"  # batch | instance | none
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:

@@ -98,8 +98,8 @@ def by_name(name: str, file: str = "") -> Perceptual:
         raise ValueError(f"the weights of {name} are {what}, but {len(files)} are given: '{file}'.")
     if name.startswith("lpips_"):
         return _lpips(name.removeprefix("lpips_"), files or (None, None))
-    (file,) = files or (None,)
-    return _vgg(file) if name == "vgg16" else _maps(name, file)
+    only = files[0] if files else None
+    return _vgg(only) if name == "vgg16" else _maps(name, only)
 
 
 def _lpips(backbone: str, files: tuple[str | None, ...]) -> Perceptual:
@@ -108,7 +108,8 @@ def _lpips(backbone: str, files: tuple[str | None, ...]) -> Perceptual:
 
     def load():
         named = zip(lpips.FILES[backbone], files, strict=True)
-        return lpips.convert(*(_tensors((name,), file) for name, file in named), backbone)
+        tensors, heads = (_tensors((name,), file) for name, file in named)
+        return lpips.convert(tensors, heads, backbone)
 
     return Perceptual(distance, lpips.shapes(backbone), load)
 

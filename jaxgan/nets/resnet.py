@@ -10,6 +10,7 @@ so its gradient would be rounding error, which Adam would turn into a random wal
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -31,7 +32,7 @@ class GeneratorBlock(nn.Module):
 
     features: int
     num_classes: int | None = None
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None, train: bool) -> jax.Array:
@@ -40,7 +41,11 @@ class GeneratorBlock(nn.Module):
                 BatchNorm(self.num_classes, dtype=self.dtype, name=name)(x, label, train)
             )
 
-        conv = {"use_bias": False, "kernel_init": glorot_relu, "dtype": self.dtype}
+        conv: dict[str, Any] = {
+            "use_bias": False,
+            "kernel_init": glorot_relu,
+            "dtype": self.dtype,
+        }
         y = UpConv(self.features, (3, 3), **conv, name="conv0")(norm(x, "norm0"))
         y = Conv(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
         shortcut = Conv(
@@ -65,7 +70,7 @@ class CriticBlock(nn.Module):
     down: bool = False
     first: bool = False
     kernel_norm: Callable[[type], type] = plain
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -95,7 +100,7 @@ class ResNetGenerator(nn.Module):
     features: tuple[int, ...]
     channels: int
     num_classes: int | None = None
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
@@ -126,7 +131,7 @@ class ResNetCritic(nn.Module):
     mean_pool: bool = False
     output_bias: bool = True
     kernel_norm: Callable[[type], type] = plain
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):

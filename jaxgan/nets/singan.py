@@ -42,7 +42,7 @@ class PatchNet(nn.Module):
 
     features: int
     outputs: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
@@ -78,7 +78,7 @@ class Generator(nn.Module):
     """
 
     features: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, image: jax.Array, noise: jax.Array, train: bool = True) -> jax.Array:
@@ -285,6 +285,7 @@ class Ladder:
             image = (
                 refined() if level is None else jax.lax.cond(n <= level, refined, lambda x=image: x)
             )
+        assert image is not None, "there is a scale to apply, or an image"
         return image
 
     def reconstruct(self, networks: Networks, level: jax.Array) -> jax.Array:

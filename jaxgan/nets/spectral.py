@@ -40,7 +40,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -100,7 +100,7 @@ def spectral_norm(
         raise ValueError(f"n_steps is {n_steps}; give 1 or more, or None.")
     if init_steps < 0:
         raise ValueError(f"init_steps is {init_steps}; give 0 or more.")
-    return _subclass(layer_class, n_steps, eps, init_steps)
+    return _subclass(layer_class, n_steps, eps, init_steps)  # type: ignore[arg-type]  # mypy takes no class for hashable
 
 
 @functools.cache
@@ -121,8 +121,14 @@ class _Settings(NamedTuple):
     init_steps: int
 
 
-class _SpectralParam:
-    """Overrides `param`, the method by which every Linen layer gets its kernel."""
+if TYPE_CHECKING:
+    _Layer = nn.Module
+else:
+    _Layer = object  # a mixin: Linen would make a dataclass of a module
+
+
+class _SpectralParam(_Layer):
+    """Overrides `param`, the one door by which a Linen layer gets its kernel."""
 
     def param(self, name: str, init_fn, *init_args, **init_kwargs) -> Any:
         value = super().param(name, init_fn, *init_args, **init_kwargs)
@@ -180,14 +186,14 @@ def kernels(call: Callable[[], Any]) -> dict[str, tuple[jax.Array, str, int]]:
     >>> [(kernel.shape, kind) for kernel, kind, _ in kernels(lambda: layer.apply(variables, x)).values()]
     [((5, 3), 'dense')]
     """
-    found = {}
+    found: dict[str, tuple[jax.Array, str, int]] = {}
 
     def look(call_layer, args, kwargs, context):
         output = call_layer(*args, **kwargs)
         layer = context.module
         if context.method_name == "__call__" and isinstance(layer, _LAYERS):
             name = "embedding" if isinstance(layer, nn.Embed) else "kernel"
-            kernel = layer.get_variable("params", name)
+            kernel: Any = layer.get_variable("params", name)
             mask = getattr(layer, "mask", None)
             kernel = kernel if mask is None else kernel * mask
             kind, n_in = _kind(layer)

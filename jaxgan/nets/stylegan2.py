@@ -84,7 +84,7 @@ class Synthesis(nn.Module):
     picture_channels: int
     channel_base: int
     channel_max: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
@@ -93,10 +93,12 @@ class Synthesis(nn.Module):
         x = self.param("constant", nn.initializers.normal(1.0), (4, 4, width))
         x = jnp.broadcast_to(x.astype(self.dtype), (w.shape[0], *x.shape))
         grow = recomputed(Synthesis.grow, self.remat, static=2)
-        picture, size = None, 4
+        picture: jax.Array | None = None
+        size = 4
         while size <= self.resolution:
             x, picture = grow(self, size, noise, x, picture, w)
             size *= 2
+        assert picture is not None, "the resolution is at least 4"
         return picture
 
     def grow(self, size: int, noise: str, x: jax.Array, picture: jax.Array | None, w: jax.Array):
@@ -155,7 +157,7 @@ class Critic(nn.Module):
     group_size: int = 4
     num_classes: int | None = None
     mapping_layers: int = 8
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact

@@ -59,7 +59,7 @@ class Transformer(nn.Module):
     heads: int = 16
     width: int = 1024
     dropout: float = 0.0
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(
@@ -105,7 +105,7 @@ class Block(nn.Module):
 
     heads: int
     dropout: float
-    dtype: jnp.dtype | None
+    dtype: jax.typing.DTypeLike | None
 
     @nn.compact
     def __call__(self, x, train, cache, position):
@@ -124,7 +124,7 @@ class CausalAttention(nn.Module):
 
     heads: int
     dropout: float
-    dtype: jnp.dtype | None
+    dtype: jax.typing.DTypeLike | None
 
     @nn.compact
     def __call__(self, x, train, cache, position):
@@ -262,11 +262,13 @@ def sample_sliding(
     return jax.lax.fori_loop(0, rows * columns, step, codes)
 
 
-def _norm(x: jax.Array, name: str, dtype: jnp.dtype | None) -> jax.Array:
-    # Flax promotes bfloat16 to float32 for the statistics, which strict dtype promotion does not allow.
+def _norm(x: jax.Array, name: str, dtype: jax.typing.DTypeLike | None) -> jax.Array:
+    # Flax promotes bfloat16 to float32 for the statistics, which a program under strict promotion may not.
     with jax.numpy_dtype_promotion("standard"):
         return nn.LayerNorm(epsilon=1e-5, dtype=dtype, name=name)(x)
 
 
-def _dense(features: int, name: str, dtype: jnp.dtype | None, bias: bool = True) -> nn.Dense:
+def _dense(
+    features: int, name: str, dtype: jax.typing.DTypeLike | None, bias: bool = True
+) -> nn.Dense:
     return nn.Dense(features, use_bias=bias, kernel_init=normal_002, dtype=dtype, name=name)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -35,7 +37,7 @@ class UNet(nn.Module):
     norm: str = "batch"  # batch | instance
     dropout: float = 0.5
     skips: bool = True
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
@@ -47,7 +49,7 @@ class UNet(nn.Module):
                 f"a U-Net that halves {self.downs} times needs pictures whose sides are multiples of {2**self.downs}"
                 f" pixels, not {height}x{width}."
             )
-        shared = {"kernel_init": normal_002, "dtype": self.dtype}
+        shared: dict[str, Any] = {"kernel_init": normal_002, "dtype": self.dtype}
         channels = [self.width * min(2**i, 8) for i in range(self.downs)]
 
         def normed(x, name):
@@ -66,8 +68,8 @@ class UNet(nn.Module):
                 x = normed(x, f"down{i}")
             encoded.append(x)
         for i in reversed(range(1, self.downs)):
-            conv = DoublingConv(channels[i - 1], use_bias=False, name=f"up{i}", **shared)
-            x = normed(conv(nn.relu(x)), f"up{i}")
+            up = DoublingConv(channels[i - 1], use_bias=False, name=f"up{i}", **shared)
+            x = normed(up(nn.relu(x)), f"up{i}")
             if i >= self.downs - 3:
                 x = nn.Dropout(self.dropout, deterministic=False)(x)
             if self.skips:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -58,7 +59,7 @@ class Encoder(nn.Module):
     latent_channels: int
     code_dim: int
     groups: int = 32
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @property
     def factor(self) -> int:
@@ -67,7 +68,7 @@ class Encoder(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        options = {"groups": self.groups, "dtype": self.dtype}
+        options: dict[str, Any] = {"groups": self.groups, "dtype": self.dtype}
         x = _conv(self.widths[0], "conv_in", self.dtype)(x.astype(self.dtype or x.dtype))
         for level, width in enumerate(self.widths):
             for i in range(self.blocks):
@@ -95,7 +96,7 @@ class Decoder(nn.Module):
     latent_channels: int
     channels: int
     groups: int = 32
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     def setup(self):
         self.body = DecoderTrunk(
@@ -128,11 +129,11 @@ class DecoderTrunk(nn.Module):
     blocks: int
     latent_channels: int
     groups: int
-    dtype: jnp.dtype | None
+    dtype: jax.typing.DTypeLike | None
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        options = {"groups": self.groups, "dtype": self.dtype}
+        options: dict[str, Any] = {"groups": self.groups, "dtype": self.dtype}
         z = z.astype(self.dtype or z.dtype)
         x = _conv(self.latent_channels, "post_quant", self.dtype, 1)(z)
         x = _middle(_conv(self.widths[-1], "conv_in", self.dtype)(x), options)
@@ -143,8 +144,14 @@ class DecoderTrunk(nn.Module):
                 if self.attention[level]:
                     x = AttentionBlock(**options, name=f"level{level}_attention{i}")(x)
             if level > 0:
-                conv = {"kernel_init": _init, "dtype": self.dtype}
-                x = UpConv(width, (3, 3), **conv, name=f"level{level}_upsample")(x)
+                conv = UpConv(
+                    width,
+                    (3, 3),
+                    kernel_init=_init,
+                    dtype=self.dtype,
+                    name=f"level{level}_upsample",
+                )
+                x = conv(x)
         return nn.swish(GroupNorm(**options, name="norm_out")(x))
 
 
@@ -153,7 +160,7 @@ class ResidualBlock(nn.Module):
 
     features: int
     groups: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -170,7 +177,7 @@ class AttentionBlock(nn.Module):
     """x + project(attention of all positions of norm(x)), one head."""
 
     groups: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -188,7 +195,7 @@ class AttentionBlock(nn.Module):
 class Downsample(nn.Module):
     """A 3x3 convolution of stride 2, padded with zeros at the bottom and on the right only."""
 
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -210,7 +217,7 @@ class GroupNorm(nn.Module):
     """
 
     groups: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -285,5 +292,7 @@ def _middle(x: jax.Array, options: dict) -> jax.Array:
     return ResidualBlock(width, **options, name="middle_block1")(x)
 
 
-def _conv(features: int, name: str | None, dtype: jnp.dtype | None, size: int = 3) -> nn.Module:
+def _conv(
+    features: int, name: str | None, dtype: jax.typing.DTypeLike | None, size: int = 3
+) -> nn.Module:
     return Conv(features, (size, size), kernel_init=_init, dtype=dtype, name=name)

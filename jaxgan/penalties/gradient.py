@@ -267,7 +267,7 @@ def _squares(x: jax.Array) -> jax.Array:
     def squares(x: jax.Array) -> jax.Array:
         return jnp.sum(jnp.square(x.astype(jnp.float32)), axis=tuple(range(1, x.ndim)))
 
-    return sum(squares(leaf) for leaf in jax.tree.leaves(x))
+    return jnp.asarray(sum(squares(leaf) for leaf in jax.tree.leaves(x)))
 
 
 def _between(real: jax.Array, fake: jax.Array, key: jax.Array) -> jax.Array:

@@ -50,24 +50,11 @@ def path_length(
     >>> penalty, mean = path_length(brightness, jnp.zeros((2, 8)), mean, jax.random.key(1))
     """
     w = jnp.asarray(w)
-    if w.ndim not in (2, 3) or w.size == 0:
-        raise ValueError(f"w has shape {w.shape}; give [B, D], or [B, L, D] for L layers.")
-    if not jnp.issubdtype(w.dtype, jnp.floating):
-        raise ValueError(f"w has dtype {w.dtype}, which has no gradient; convert it to float.")
-    if isinstance(decay, int | float) and not 0 <= decay <= 1:
-        raise ValueError(f"decay is {decay}; give 0 (no memory) to 1 (a fixed mean).")
-    if jnp.shape(mean) != ():
-        raise ValueError(
-            f"mean has shape {jnp.shape(mean)}; give the scalar that the last call returned."
-        )
+    _check_arguments(w, mean, decay)
 
     def projection(w: jax.Array) -> jax.Array:
         images = generator(w)
-        if images.ndim != 4 or images.shape[0] != w.shape[0]:
-            raise ValueError(
-                f"the generator returned shape {images.shape} for w of shape {w.shape}; "
-                f"path_length needs images [{w.shape[0]}, H, W, C]."
-            )
+        _check_images(images, w)
         y = jax.random.normal(key, images.shape, jnp.float32)
         y /= jnp.sqrt(jnp.float32(images.shape[1] * images.shape[2]))
         return jnp.sum(images.astype(jnp.float32) * y)
@@ -79,3 +66,26 @@ def path_length(
     mean = jax.lax.stop_gradient(jnp.asarray(mean, jnp.float32))
     mean = mean + (1.0 - decay) * (batch_mean - mean)
     return jnp.mean(jnp.square(lengths - mean)), mean
+
+
+def _check_arguments(w: jax.Array, mean, decay) -> None:
+    """Raises for what is wrong with the arguments by themselves."""
+    if w.ndim not in (2, 3) or w.size == 0:
+        raise ValueError(f"w has shape {w.shape}; give [B, D], or [B, L, D] for L layers.")
+    if not jnp.issubdtype(w.dtype, jnp.floating):
+        raise ValueError(f"w has dtype {w.dtype}, which has no gradient; convert it to float.")
+    if isinstance(decay, int | float) and not 0 <= decay <= 1:
+        raise ValueError(f"decay is {decay}; give 0 (no memory) to 1 (a fixed mean).")
+    if jnp.shape(mean) != ():
+        raise ValueError(
+            f"mean has shape {jnp.shape(mean)}; give the scalar that the last call returned."
+        )
+
+
+def _check_images(images: jax.Array, w: jax.Array) -> None:
+    """Raises unless the generator returned one image for each w."""
+    if images.ndim != 4 or images.shape[0] != w.shape[0]:
+        raise ValueError(
+            f"the generator returned shape {images.shape} for w of shape {w.shape}; "
+            f"path_length needs images [{w.shape[0]}, H, W, C]."
+        )

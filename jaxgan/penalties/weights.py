@@ -87,6 +87,8 @@ def spectral_regularisation(matrices: Any, vectors: Any) -> jax.Array:
     >>> print(spectral_regularisation({"a": w}, {"a": spectral.init_u(jax.random.key(0), w)}))
     4.5
     """
+    structure: Any
+    found: Any
     leaves, structure = jax.tree.flatten(matrices)
     if not leaves:
         raise ValueError("matrices holds no array; give at least one flattened kernel.")

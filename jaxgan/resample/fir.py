@@ -21,11 +21,12 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def upfirdn2d(
     x: jax.Array,
-    kernel: jax.Array,
+    kernel: jax.Array | np.ndarray,
     up: int | tuple[int, int] = 1,
     down: int | tuple[int, int] = 1,
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
@@ -81,7 +82,7 @@ def upfirdn2d(
     return _fir(y, kernel[None, :], ((1, up[1]), (1, down[1]), ((0, 0), pads[1])), x.dtype)
 
 
-def upsample_fir(x: jax.Array, kernel: jax.Array, factor: int = 2) -> jax.Array:
+def upsample_fir(x: jax.Array, kernel: jax.Array | np.ndarray, factor: int = 2) -> jax.Array:
     """Enlarges images by a whole factor: zeros between the pixels, then `factor^2 kernel`.
 
     The kernel is centred, and the images are padded with zeros. The operation is factor^2 times the transpose
@@ -105,12 +106,12 @@ def upsample_fir(x: jax.Array, kernel: jax.Array, factor: int = 2) -> jax.Array:
     [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
     """
     kernel, sizes = centred("upsample_fir", x, kernel, factor)
-    padding = [pad for k in sizes for pad in up_padding(k, factor)]
+    rows, columns = (up_padding(k, factor) for k in sizes)
     gain = factor if kernel.ndim == 1 else factor**2
-    return upfirdn2d(x, gain * kernel, up=factor, padding=tuple(padding))
+    return upfirdn2d(x, gain * kernel, up=factor, padding=(*rows, *columns))
 
 
-def downsample_fir(x: jax.Array, kernel: jax.Array, factor: int = 2) -> jax.Array:
+def downsample_fir(x: jax.Array, kernel: jax.Array | np.ndarray, factor: int = 2) -> jax.Array:
     """Shrinks images by a whole factor: `kernel`, then every `factor`-th pixel of both axes.
 
     The kernel is centred, and the images are padded with zeros.
@@ -136,11 +137,11 @@ def downsample_fir(x: jax.Array, kernel: jax.Array, factor: int = 2) -> jax.Arra
                 f"downsample_fir divides height and width by {factor}; got a {name} of {n}. Pad or "
                 "resize the images first."
             )
-    padding = [pad for k in sizes for pad in down_padding(k, factor)]
-    return upfirdn2d(x, kernel, down=factor, padding=tuple(padding))
+    rows, columns = (down_padding(k, factor) for k in sizes)
+    return upfirdn2d(x, kernel, down=factor, padding=(*rows, *columns))
 
 
-def blur(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def blur(x: jax.Array, kernel: jax.Array | np.ndarray) -> jax.Array:
     """Filters images and keeps their size: [B, H, W, C] -> [B, H, W, C] in the type of `x`.
 
     The kernel, [kh, kw] or [k] for both axes, is centred (a kernel of even size moves the image down and
@@ -151,8 +152,8 @@ def blur(x: jax.Array, kernel: jax.Array) -> jax.Array:
     [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 0.5]]
     """
     kernel, sizes = centred("blur", x, kernel, 1)
-    padding = [pad for k in sizes for pad in (k // 2, (k - 1) // 2)]
-    return upfirdn2d(x, kernel, padding=tuple(padding))
+    rows, columns = ((k // 2, (k - 1) // 2) for k in sizes)
+    return upfirdn2d(x, kernel, padding=(*rows, *columns))
 
 
 def down_padding(size: int, factor: int) -> tuple[int, int]:

@@ -26,6 +26,7 @@ from __future__ import annotations
 from functools import partial
 
 import jax
+import numpy as np
 
 from jaxgan.resample import fused
 from jaxgan.resample.fir import (
@@ -39,7 +40,7 @@ from jaxgan.resample.fir import (
 
 
 def upsample_conv_fir(
-    x: jax.Array, kernel: jax.Array, fir: jax.Array, bias: jax.Array | None = None
+    x: jax.Array, kernel: jax.Array, fir: jax.Array | np.ndarray, bias: jax.Array | None = None
 ) -> jax.Array:
     """`upsample_fir` by two, then a convolution, computed in the cheaper order.
 
@@ -73,16 +74,15 @@ def upsample_conv_fir(
     # The result extends from (k - 1) / 2 pixels before the image to as many after its last pixel, still without the
     # zero after it.
     y = _spaced(x, fused._turn(kernel))
-    padding = [
-        pad - n // 2 for f, n in zip(sizes, kernel.shape, strict=False) for pad in up_padding(f, 2)
-    ]
-    padding[1], padding[3] = padding[1] + 1, padding[3] + 1
+    (top, bottom), (left, right) = (up_padding(f, 2) for f in sizes)
+    h, w = kernel.shape[0] // 2, kernel.shape[1] // 2
+    padding = (top - h, bottom - h + 1, left - w, right - w + 1)
     gain = 2 if fir.ndim == 1 else 4
-    return fused._add_bias(upfirdn2d(y, gain * fir, padding=tuple(padding)), bias)
+    return fused._add_bias(upfirdn2d(y, gain * fir, padding=padding), bias)
 
 
 def conv_downsample_fir(
-    x: jax.Array, kernel: jax.Array, fir: jax.Array, bias: jax.Array | None = None
+    x: jax.Array, kernel: jax.Array, fir: jax.Array | np.ndarray, bias: jax.Array | None = None
 ) -> jax.Array:
     """A convolution, then `downsample_fir` by two, computed in the cheaper order.
 
@@ -116,11 +116,10 @@ def conv_downsample_fir(
     kernel = kernel.astype(x.dtype)
     if kernel.shape[:2] == (1, 1):
         return fused._add_bias(fused.conv(downsample_fir(x, fir), kernel), bias)
-    padding = []
-    for f, n in zip(sizes, kernel.shape, strict=False):
-        before, after = down_padding(f, 2)
-        padding += [before + n // 2, after + n // 2]
-    return fused._add_bias(_strided(upfirdn2d(x, fir, padding=tuple(padding)), kernel), bias)
+    (top, bottom), (left, right) = (down_padding(f, 2) for f in sizes)
+    h, w = kernel.shape[0] // 2, kernel.shape[1] // 2
+    padding = (top + h, bottom + h, left + w, right + w)
+    return fused._add_bias(_strided(upfirdn2d(x, fir, padding=padding), kernel), bias)
 
 
 # The three partial derivatives of t(x, K, y). The gradients of each are the other two.

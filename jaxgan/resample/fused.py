@@ -248,7 +248,7 @@ def _same(x, kernel):
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _same_kernel_gradient(x, y, size):
     """Its kernel's gradient: [B, H, W, C], [B, H, W, O] -> [*size, C, O]."""
-    if _is_thin(*size, x.shape[-1], y.shape[-1]):
+    if _is_thin(size[0], size[1], x.shape[-1], y.shape[-1]):
         on_cpu = partial(_by_kernel, _thin_conv, size)
     else:
         on_cpu = partial(_by_kernel_in_parts, _plain_conv, size)

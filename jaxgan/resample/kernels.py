@@ -21,7 +21,7 @@ def binomial(taps: int) -> np.ndarray:
     """
     _check_taps(taps)
     row = [math.comb(taps - 1, t) for t in range(taps)]
-    return np.float32(np.array(row) / 2 ** (taps - 1))
+    return (np.array(row) / 2 ** (taps - 1)).astype(np.float32)
 
 
 def kaiser_lowpass(
@@ -73,7 +73,7 @@ def kaiser_lowpass(
         kernel = _jinc(r, cutoff / rate) * np.outer(window, window)
     else:
         kernel = np.sinc(2 * cutoff / rate * x) * window
-    return np.float32(kernel / kernel.sum())
+    return (kernel / kernel.sum()).astype(np.float32)
 
 
 def _kaiser_beta(attenuation: float) -> float:

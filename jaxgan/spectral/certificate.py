@@ -1,4 +1,17 @@
-"""Lower and upper bounds of the Lipschitz constant of a critic, with the norms of its layers."""
+"""Two numbers that a whole critic's Lipschitz constant lies between, and a line for each of its layers.
+
+For the upper bound the critic is traced to its primitive operations. Whatever lies between two
+nonlinear ones is one linear map, residual sums, paddings and poolings included, whose norm is bounded
+through the map itself (`operator_norm_bounds`); a nonlinear one multiplies by its constant
+(`activation_lipschitz`, `max_pool_lipschitz`). So a linear critic's number is exact, and that of a
+plain chain is the product of its layers' operator norms. Of a bfloat16 critic it is the function
+without rounding.
+
+Known are: all that is linear; the activations of `jax.nn` however they are written (an elementwise
+function is told by its values on a grid), clipping, sin, cos, erf, arctan; maximum and minimum over
+axes and windows, and sorting. A product of two values that depend on the input (attention) has no
+Lipschitz constant at all.
+"""
 
 from __future__ import annotations
 
@@ -78,17 +91,9 @@ def lipschitz_certificate(
 
         ||C|| = sup |C(x) - C(y)| / ||x - y||
 
-    The critic is traced to its primitive operations. All operations between two nonlinear ones, including
-    residual sums, paddings and poolings, form one linear map, whose norm is bounded as a whole
-    (`operator_norm_bounds`). A nonlinear operation multiplies the bound by its constant
-    (`activation_lipschitz`, `max_pool_lipschitz`). So the bound of a linear critic is exact, and that of a
-    plain chain is the product of its layers' operator norms. For a bfloat16 critic, the upper bound is that
-    of the function without rounding.
-
-    Supported are all linear operations; the activations of `jax.nn` in any form (an elementwise function is
-    recognised by its values on a grid), clipping, sin, cos, erf, arctan; maximum and minimum over axes and
-    windows, and sorting. A product of two values that depend on the input (attention) has no Lipschitz
-    constant.
+    The upper bound combines the norms of the critic's linear maps and the constants of the nonlinear
+    operations between them by the product and sum rules. The module's docstring says which operations
+    are known; a product of two values that depend on the input (attention) has no constant at all.
 
     Args:
       critic: [B, ...] -> [B] (or [B, 1]) with its parameters, labels and state bound. Each sample's output
@@ -123,8 +128,8 @@ def lipschitz_certificate(
     example = jax.ShapeDtypeStruct((1, *samples.shape[1:]), samples.dtype)
     program = trace(critic, example, tuple(constants or ()))
     analysis = Analysis(program, constants or {}, norm_key, n_steps, failure)
-    upper, layers = analysis.run()
-    layers = tuple(_with_kernel(layer, kernels or {}) for layer in layers)
+    upper, found = analysis.run()
+    layers = tuple(_with_kernel(layer, kernels or {}) for layer in found)
     lower = lipschitz_lower_bound(critic, samples, ascent_key, ascent_steps)
     return LipschitzCertificate(upper, float(lower), analysis.failure, layers)
 
@@ -168,22 +173,13 @@ def lipschitz_lower_bound(
 
     gradient = jax.grad(lambda x: jnp.sum(critic(x).astype(jnp.float32)))
 
-    def norms(x: jax.Array) -> jax.Array:
-        squares = jnp.sum(jnp.square(x), axis=tuple(range(1, x.ndim)), keepdims=True)
-        # The derivative of the square root at 0 is infinite; times 0 it would be NaN.
-        return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
-
-    def unit(x: jax.Array) -> jax.Array:
-        norm = norms(x)
-        return x / jnp.where(norm > 0, norm, 1.0)
-
     @jax.jit
     def step(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         here = gradient(x)
-        ahead, behind = gradient(x + radius * unit(here)), gradient(x - radius * unit(here))
-        best = jnp.max(jnp.stack([norms(here), norms(ahead), norms(behind)]))
-        turn = unit(ahead - behind)
-        return x + radius * jnp.where(norms(turn) > 0, turn, unit(here)), best
+        ahead, behind = gradient(x + radius * _unit(here)), gradient(x - radius * _unit(here))
+        best = jnp.max(jnp.stack([_norms(here), _norms(ahead), _norms(behind)]))
+        turn = _unit(ahead - behind)
+        return x + radius * jnp.where(_norms(turn) > 0, turn, _unit(here)), best
 
     x = samples + 1e-3 * scale * noise
     best = jnp.float32(0.0)
@@ -192,6 +188,19 @@ def lipschitz_lower_bound(
         x, found = step(x)
         best = jnp.maximum(best, found)
     return best
+
+
+def _norms(x: jax.Array) -> jax.Array:
+    """The l2 norm of each sample: [N, ...] -> [N, 1, ...]."""
+    squares = jnp.sum(jnp.square(x), axis=tuple(range(1, x.ndim)), keepdims=True)
+    # A root's slope at 0 is infinite, and times 0 no number.
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    """Each sample divided by its norm; 0 stays 0."""
+    norm = _norms(x)
+    return x / jnp.where(norm > 0, norm, 1.0)
 
 
 def _with_kernel(layer: LayerNorm, kernels: Mapping[str, tuple]) -> LayerNorm:

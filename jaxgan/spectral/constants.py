@@ -177,13 +177,13 @@ GRID = np.unique(
 ).astype(np.float32)
 
 
-def recognised(values: np.ndarray) -> float | None:
-    """The Lipschitz constant of the activation with these values on `GRID`; None if there is none here."""
+def recognised(values: np.ndarray | jax.Array) -> float | None:
+    """The Lipschitz constant of the function that has these values on `GRID`, if it is an activation known here."""
     values = np.asarray(values, np.float64)
     if not np.isfinite(values).all():
         return None
     slope, alpha = (-float(values[np.searchsorted(GRID, x)]) for x in (-1.0, -24.0))
-    candidates = [(name, None) for name in _SLOPES]
+    candidates: list[tuple[str, float | None]] = [(name, None) for name in _SLOPES]
     candidates += [("leaky_relu", slope), ("elu", alpha)]
     if alpha > 0:
         candidates.append(("celu", alpha))

@@ -367,14 +367,16 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def _normalise(x: jax.Array, otherwise: jax.Array, eps: float) -> jax.Array:
+def _normalise(x: jax.Array, otherwise: jax.Array, eps: float | jax.Array) -> jax.Array:
     """x / ||x||, or `otherwise` if the norm is at most `eps`."""
     norm = jnp.sqrt(jnp.sum(jnp.square(x)))
     return jnp.where(norm > eps, x / jnp.where(norm > eps, norm, 1.0), otherwise)
 
 
-def _orthogonalise(basis: jax.Array, i: int, image: jax.Array, eps: float = 0.0) -> jax.Array:
-    """The orthonormal rows [k, n], zeros from row i on, with the normalised orthogonal part of `image` as row i."""
+def _orthogonalise(
+    basis: jax.Array, i: int | jax.Array, image: jax.Array, eps: float = 0.0
+) -> jax.Array:
+    """The orthonormal rows [k, n], zeros from row i on, with what is new in `image` as row i."""
     rest = image
     for _ in range(2):  # one pass leaves rounding errors as large as the result
         rest = rest - _matmul(_matmul(basis, rest), basis)

@@ -64,7 +64,9 @@ class Bounds:
         if len(values) == 1 and values[0].bound is not None:
             return values[0].bound
         if len(values) == 1 and values[0].apply is None:
-            values[0].bound = values[0].settle()
+            settle = values[0].settle
+            assert settle is not None, "a value has a bound, is linear, or can be settled"
+            values[0].bound = settle()
             return values[0].bound
         leaves = leaves_of(values)
         bounds = [self(leaf) for leaf in leaves]
@@ -93,13 +95,13 @@ class Bounds:
         """The norm of the linear map from the leaves, each multiplied by its scale, to the values."""
         change = linear_map(values, leaves)
         sizes = [math.prod(leaf.shape) for leaf in leaves]
-        scales = jnp.asarray(scales if len(scales) else np.ones(len(leaves)), jnp.float32)
+        factors = jnp.asarray(scales if len(scales) else np.ones(len(leaves)), jnp.float32)
 
         def flat(x: jax.Array) -> jax.Array:
             parts = jnp.split(x, np.cumsum(sizes)[:-1])
             parts = [
                 (scale * part).reshape(leaf.shape)
-                for scale, part, leaf in zip(scales, parts, leaves, strict=True)
+                for scale, part, leaf in zip(factors, parts, leaves, strict=True)
             ]
             return jnp.concatenate([y.reshape(-1) for y in change(parts)])
 
@@ -118,13 +120,15 @@ def linear_map(values: Sequence[Value], leaves: Sequence[Value]) -> Callable:
     order = _ancestors(values, leaves)
 
     def change(tangents: Sequence[jax.Array]) -> list[jax.Array]:
-        known = dict(zip(leaves, tangents, strict=True))
+        known: dict[Value, jax.Array | None] = dict(zip(leaves, tangents, strict=True))
         for value in order:
             if value not in known:
-                operands = [known[operand] for operand in value.operands] if value.apply else []
+                apply = value.apply
+                operands = [] if apply is None else [known[operand] for operand in value.operands]
                 still = all(operand is None for operand in operands)
-                known[value] = None if still else value.apply(operands)
-        return [jnp.zeros(v.shape) if known[v] is None else known[v] for v in values]
+                known[value] = None if apply is None or still else apply(operands)
+        found = [(value.shape, known[value]) for value in values]
+        return [jnp.zeros(shape) if x is None else x for shape, x in found]
 
     return change
 

@@ -191,6 +191,16 @@ def operator_norm_bounds(
         return NormBounds(norm, norm)
 
     k = min(n_steps, inputs)
+    b = jax.random.normal(jax.random.key(0) if key is None else key, (inputs,), jnp.float32)
+    lower = float(jnp.linalg.norm(forward(_leading_ritz_vector(forward, backward, b, k))))
+    if k == inputs:  # the whole space
+        return NormBounds(lower, lower)
+    ratio = math.acosh(max(1.0, math.sqrt(2 * inputs / math.pi) / failure)) / (2 * k - 1)
+    return NormBounds(lower, lower * math.cosh(ratio))
+
+
+def _leading_ritz_vector(forward, backward, b: jax.Array, k: int) -> jax.Array:
+    """The unit vector x of span{b, G b, ..., G^(k-1) b} with the largest ||A x||, G = A^T A: [inputs]."""
 
     def step(basis: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Adds the next row to the basis; also returns the entries of G for row i and the rows before it."""
@@ -199,9 +209,8 @@ def operator_norm_bounds(
         return _orthogonalise(basis, i + 1, image), row
 
     step = jax.jit(step, donate_argnums=0)
-    b = jax.random.normal(jax.random.key(0) if key is None else key, (inputs,), jnp.float32)
-    # One more row than is used, because the last step writes to it.
-    basis = jnp.zeros((k + 1, inputs), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
+    # One row more than is used, for the last step to write to.
+    basis = jnp.zeros((k + 1, b.size), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
     rows = []
     for i in range(k):
         basis, row = step(basis, np.int32(i))
@@ -209,12 +218,7 @@ def operator_norm_bounds(
     gram = np.stack(rows)[:, :k].astype(np.float64)
     # Only the lower triangle is complete: when row i was computed, later rows of the basis were zeros.
     weights = np.linalg.eigh(gram, "L")[1][:, -1]
-    x = _normalise(_matmul(jnp.asarray(weights, jnp.float32), basis[:k]), basis[0], 0.0)
-    lower = float(jnp.linalg.norm(forward(x)))
-    if k == inputs:  # the whole space
-        return NormBounds(lower, lower)
-    ratio = math.acosh(max(1.0, math.sqrt(2 * inputs / math.pi) / failure)) / (2 * k - 1)
-    return NormBounds(lower, lower * math.cosh(ratio))
+    return _normalise(_matmul(jnp.asarray(weights, jnp.float32), basis[:k]), basis[0], 0.0)
 
 
 def conv_norm(
@@ -304,8 +308,8 @@ def conv_transpose_norm(
     if padding == "CIRCULAR":
         # It is the transpose of the circular convolution from the larger images to the smaller.
         larger = [n * s for n, s in zip(shape, strides, strict=True)]
-        linear = _conv(kernel.swapaxes(-1, -2), strides, padding, dilation, 1)
-        return operator_norm(linear, (*larger, kernel.shape[-1]), key, n_steps)
+        circular = _conv(kernel.swapaxes(-1, -2), strides, padding, dilation, 1)
+        return operator_norm(circular, (*larger, kernel.shape[-1]), key, n_steps)
 
     def linear(x: jax.Array) -> jax.Array:
         return jax.lax.conv_transpose(

@@ -166,11 +166,11 @@ class Analysis:
                 changed["precision"] = (jax.lax.Precision.HIGHEST,) * 2
 
         def apply(changes: list[jax.Array | None]) -> list[jax.Array]:
-            changes = iter(zip(varying, changes, strict=True))
+            left = iter(zip(varying, changes, strict=True))
             operands = []
             for constant in fixed:
                 if constant is None:
-                    value, change = next(changes)
+                    value, change = next(left)
                     operands.append(jnp.zeros(value.shape) if change is None else change)
                 else:
                     operands.append(constant)
@@ -235,7 +235,8 @@ class Analysis:
             return None  # one entry would affect several
         if name in _WINDOWS:
             constant = _shared_windows(op.params, varying[0].shape)
-            self._report_nonlinear(op, "max_pool" if "max" in name else "min_pool", constant)
+            if constant is not None:
+                self._report_nonlinear(op, "max_pool" if "max" in name else "min_pool", constant)
             return constant
         if name == "clamp" and (op.inputs[0] in self.values or op.inputs[2] in self.values):
             return None
@@ -298,8 +299,8 @@ def _result(applies: Callable, place: int) -> Callable:
 
 
 def _bent(curve: jax.Array) -> bool:
-    """Whether a function on `GRID` is finite and not of the form a x + b."""
-    x, y = np.float64(GRID), np.float64(curve)
+    """Whether a function on `GRID` is finite and none of the form a x + b."""
+    x, y = np.asarray(GRID, np.float64), np.asarray(curve, np.float64)
     if not np.isfinite(y).all():
         return False
     chord = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0])
@@ -333,7 +334,8 @@ def _flattened_norm(op: Operation, place: int, kernel: jax.Array) -> tuple[float
         axes, rest = [*window, into], [out]
         inputs = kernel.size // kernel.shape[out]
         kind = "conv_transpose" if any(d > 1 for d in params["lhs_dilation"]) else "conv"
-    matrix = np.float64(kernel.astype(jnp.float32)).transpose(axes + rest).reshape(inputs, -1)
+    numbers = np.asarray(kernel.astype(jnp.float32), np.float64)
+    matrix = numbers.transpose(axes + rest).reshape(inputs, -1)
     return float(np.linalg.norm(matrix, 2)), kind
 
 

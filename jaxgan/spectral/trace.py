@@ -143,7 +143,8 @@ class _Tracer:
             if not name.startswith("custom_vjp_call") or layer >= 0:
                 return self._open(body, operands, scope, layer)
             number = len(self.layers)
-            self.layers.append(None)  # inner calls are part of this layer
+            # Inner calls are part of it; its results follow.
+            self.layers.append(Layer(scope, tuple(operands), ()))
             results = self._open(body, operands, scope, number)
             self.layers[number] = Layer(scope, tuple(operands), tuple(results))
             return results

@@ -77,7 +77,8 @@ class CodeTools:
     @property
     def grid(self) -> tuple[int, int]:
         """Rows and columns of the codes of a picture."""
-        return tuple(side // self.encoder.factor for side in self.shape[:2])
+        rows, columns = (side // self.encoder.factor for side in self.shape[:2])
+        return rows, columns
 
     def reconstruct(self, play: Play, image: np.ndarray) -> Made:
         x = self._batch(image)

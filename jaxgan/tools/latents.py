@@ -183,7 +183,7 @@ def walk(points: np.ndarray, frames: int, loop: bool = True, sphere: bool = Fals
     return path if loop else np.concatenate([path, ends[-1:]])
 
 
-def in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> np.ndarray:
+def in_batches(function: Callable[..., jax.Array], *arrays: jax.Array | np.ndarray) -> np.ndarray:
     """`function` of the rows of the arrays, [N, ...] each, `BATCH` at a time: one program for any N."""
     num, made = len(arrays[0]), []
     for start in range(0, num, BATCH):

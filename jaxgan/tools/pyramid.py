@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -185,10 +186,10 @@ class PyramidTools:
         if palette:
             small = nets.resize(learnt, self.ladder.shapes[scale])[0]
             image = nets.quantise(image, nets.palette(small))
-        made = self._samples(play, num, image, start=scale, noise=noise)
+        made: Any = self._samples(play, num, image, start=scale, noise=noise)
         if mask is not None:
-            mask = nets.resize(jnp.asarray(mask)[None], size)[0]
-            inside = nets.soften(jnp.mean(mask, axis=-1), grow, blur)
+            shape = nets.resize(jnp.asarray(mask)[None], size)[0]
+            inside = nets.soften(jnp.mean(shape, axis=-1), grow, blur)
             made = learnt + inside[None, :, :, None] * (made - learnt)
         return Made(np.asarray(made))
 

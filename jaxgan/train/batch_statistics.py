@@ -69,7 +69,7 @@ def fresh_statistics(
 
 def _layers(tree) -> Statistics:
     """{"mean", "var"} dicts of a Flax collection as (mean, var) by the path to them."""
-    found = {}
+    found: dict[str, dict[str, np.ndarray]] = {}
     for path, leaf in jax.tree_util.tree_leaves_with_path(tree):
         *names, kind = (part.key for part in path)
         found.setdefault("/".join(names), {})[kind] = np.asarray(leaf)

@@ -164,6 +164,7 @@ class Evaluator:
         """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
         ema = self.ema and bool(state.ema)
         num, needed = self.protocol.num_fake, wanted(self._scores, "fake")
+        assert needed is not None, "every score looks at what is generated"
         given, labels, statistics = balanced(engine.game), "balanced", BATCH_STATISTICS
         if self.protocol.of == TRANSFORMS:
             # pix2pix normalises by those of each single picture, others by running averages.

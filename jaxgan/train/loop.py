@@ -7,9 +7,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -146,18 +146,12 @@ def train(
       evaluator: measures every `options.evaluate_every` steps, and last; one of `options.protocol` against `source`
         if None. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state of the best
         first score is kept in `best/`, as a checkpoint.
-
-    Returns:
-      The final state and the engine that can sample from it.
     """
     options = options or Options()
     with section("train"):
         check(options)
     if options.evaluate_every and evaluator is None:
-        protocol = protocol_of(game, options.protocol, options.evaluate_of)
-        evaluator = make_evaluator(
-            source, protocol, weights=options.weights or None, num=options.evaluate_num
-        )
+        evaluator = _evaluator_of(game, source, options)
     workdir = Path(workdir)
     engine = make_engine(game, options, seed)
     engine.check_batches()
@@ -180,6 +174,13 @@ def train(
         run.close()
 
 
+def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
+    """Measures by the options' protocol against `source`."""
+    protocol = protocol_of(game, options.protocol, options.evaluate_of)
+    weights = options.weights or None
+    return make_evaluator(source, protocol, weights=weights, num=options.evaluate_num)
+
+
 class _Run:
     """One call of `train`: the open files and iterators, and the loop."""
 
@@ -198,7 +199,7 @@ class _Run:
             Pipeline(source, seed + index, resolution=stage.resolution, shard=shard, **augment)
             for index, stage in enumerate(engine.game.stages)
         ]
-        self.batches: Iterator | None = None
+        self.batches: Any = None  # the open iterator of this stage's batches
         self.stage = -1
         self.window = _Window()
         self.metrics: report.Metrics | None = None
@@ -334,6 +335,7 @@ class _Run:
         self.window.end(step)
         self.flush()
         self.check_finite(state, step)
+        assert self.evaluator is not None
         result = self.evaluator(self.engine, state, step)
         result["measured"]["during"] = "training"
         earlier = [r for r in self.evaluations if r["protocol"] == result["protocol"]]
@@ -409,6 +411,7 @@ class _Window:
 
     def take(self) -> tuple[int, dict[str, float], dict[str, int], int, float]:
         """(step, means, first bad steps, rounds, seconds) of the ended window; waits for the device."""
+        assert self.ended is not None, "a window is read after it was ended"
         step, running, rounds = self.ended
         self.ended = None
         metrics = {name: metric for turn in running.values() for name, metric in turn.items()}

@@ -57,7 +57,7 @@ def state_sharding(shapes, mesh: Mesh):
     parts = mesh.shape["fsdp"]
 
     def choose(leaf):
-        spec = [None] * len(leaf.shape)
+        spec: list[str | None] = [None] * len(leaf.shape)
         splittable = [i for i, n in enumerate(leaf.shape) if n % parts == 0]
         if parts > 1 and splittable and np.prod(leaf.shape) >= SMALLEST_SPLIT:
             spec[max(splittable, key=lambda i: leaf.shape[i])] = "fsdp"

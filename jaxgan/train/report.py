@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -127,10 +128,11 @@ def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0, gap: int 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
     """An .npz of these arrays."""
+    entries: dict[str, Any] = dict(arrays)  # what NumPy's stub takes for its own keywords too
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **entries)
 
     replace_atomically(Path(path), write)
 
@@ -170,10 +172,10 @@ def plot_metrics(
     panels += [("critic's logits", logits)] if logits else []
     panels += [(name, [name]) for name in shown if name in names]
     figure = _figure(max(9, 4.5 * len(panels)), 3.2)
-    for axes, (title, shown) in zip(
+    for axes, (title, lines) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        _plot_lines(axes, shown, rows)
+        _plot_lines(axes, lines, rows)
         axes.set_title(title)
         axes.set_xlabel("kimg (thousands of real images)")
     return figure

@@ -107,8 +107,10 @@ def migrate(config: dict) -> dict:
 
 
 # What every config said about its data, whatever its source.
-_SHARED = ("path", "resolution", "channels", "labels", "flip", "jitter", "strict", "direction")
-_SHARED += ("modes", "layout", "std", "tfds_name", "max_side", "data_dir")
+_SHARED = (
+    *("path", "resolution", "channels", "labels", "flip", "jitter", "strict", "direction"),
+    *("modes", "layout", "std", "tfds_name", "max_side", "data_dir"),
+)
 
 
 def _by_resolution(text: str) -> Any:

@@ -154,7 +154,7 @@ def test_points_have_a_page_too(tmp_path, capsys):
     assert row["numbers"]["batch_statistics"]["layers"] == 0
     assert (row["protocol"]["num_data"], row["protocol"]["num_train"]) == (100_000, 2000)
     _, words = read(tmp_path / diagnose.PAGE)
-    assert "keeps no running batch statistics" in words
+    assert "has no running batch statistics" in words
     assert "(2,000 searched)" in words
 
 

@@ -380,7 +380,7 @@ def test_either_is_measured_where_both_are_made_and_they_are_not_compared(
 @pytest.mark.parametrize(
     ("run_name", "arguments", "sentence"),
     [
-        ("trained", "--scores psnr", "the score 'psnr' compares what is made of an example with the example"),
+        ("trained", "--scores psnr", "the score 'psnr' compares the transform of an example with the example"),
         ("trained", "--of transforms --num 2000", "the protocol 'custom' compares with 2,000 real examples, but"),
         ("trained", "--of transforms --protocol pr50k_train", "the protocol 'custom' compares with 50,000 real exampl"),
         ("trained", "--of transforms --protocol fid10k_test", "a transform is made of each real example, but the"),

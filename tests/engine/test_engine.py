@@ -425,19 +425,24 @@ def test_devices_agree_on_a_game_with_batch_statistics_and_noise(accumulate):
 
 def test_a_batch_that_does_not_divide_is_refused_with_one_that_does():
     with pytest.raises(
-        ValueError, match=r"batch of 16 .* over 3 devices; set --config.model.batch_size=15"
+        ValueError,
+        match=r"the batch of 16 .* over 3 devices: set model.batch_size=15 or train.devices=1",
     ):
         Engine(net_game(), mesh=mesh_of(3)).check_batches()
-    with pytest.raises(ValueError, match=r"over 32 devices times micro-batches"):
+    with pytest.raises(
+        ValueError, match=r"over 32 devices times .*: set model.batch_size=32 or train.accumulate=2"
+    ):
         Engine(net_game(), mesh=mesh_of(8), accumulate=4).check_batches()
     game = net_game()
     (stage,) = game.stages
     first = dataclasses.replace(stage, until=5, batch_size=18)
     several = dataclasses.replace(game, stages=(first, stage))
-    with pytest.raises(ValueError, match=r"give stage 1 \(--config.model.\*batch_size\) one of 15"):
+    with pytest.raises(
+        ValueError, match=r"the batch of stage 1 of 16 cannot be .*: set train.devices=1"
+    ):
         Engine(several, mesh=mesh_of(3)).check_batches()
     empty = dataclasses.replace(game, stages=(dataclasses.replace(stage, batch_size=0),))
-    with pytest.raises(ValueError, match="a batch has 0 images; give 1 or more"):
+    with pytest.raises(ValueError, match=r"model.batch_size is 0, but it must be at least 1"):
         Engine(empty).check_batches()
     Engine(game, mesh=mesh_of(8), accumulate=2).check_batches()
 
@@ -490,7 +495,9 @@ def test_programs_are_lowered_from_shapes_alone():
     assert [(program.stage, program.name, program.plays) for program in found] == [
         *((0, "init", 0), (0, "critic", 2), (0, "close", 1)),
         *((1, "enter", 0), (1, "critic", 1), (1, "lazy", 0.25), (1, "close", 1)),
+        (0, "samples", 0),
     ]
+    assert [program.shards for program in found] == [1] * 7 + [8]
     shapes = engine.batch_shape(stages[0], spec)
     assert {name: (x.shape, x.dtype) for name, x in shapes.items()} == {
         "image": ((8, 4, 4, 3), "uint8"),

@@ -110,7 +110,7 @@ def test_without_a_held_out_set_copies_are_found_and_what_cannot_be_known_is_sai
     train = rng.normal(size=(800, 5))
     honest = memorisation(train, rng.normal(size=(400, 5)))
     assert honest.verdict == "green"
-    assert "There is no held-out set" in honest.sentence
+    assert "Without a held-out set" in honest.sentence
     assert honest.numbers["num_held_out"] == 0
     assert "preference_p" not in honest.numbers
     copied = memorisation(train, train[:400] + 1e-3 * rng.normal(size=(400, 5)))
@@ -123,7 +123,7 @@ def test_without_a_held_out_set_copies_are_found_and_what_cannot_be_known_is_sai
         train, train + 0.9 * within * step / np.linalg.norm(step, axis=1)[:, None]
     )
     assert blurred.verdict == "amber"
-    assert "hold a part out to decide" in blurred.sentence
+    assert "hold out part of the data to decide" in blurred.sentence
 
 
 def test_a_small_and_certain_preference_is_amber():
@@ -138,7 +138,7 @@ def test_a_small_and_certain_preference_is_amber():
     assert found.numbers["preference_p"] < 5e-4
     assert 0 < found.numbers["preference_memorised"] < 0.05
     assert found.verdict == "amber"
-    assert "Slightly more fakes than chance allows" in found.sentence
+    assert "Slightly more fakes than expected" in found.sentence
 
 
 def test_fakes_that_repeat_are_counted():

@@ -167,7 +167,7 @@ def test_the_protocol_of_a_run_is_checked_before_anything_compiles(tmp_path, mon
     monkeypatch.setattr("jaxgan.engine.Engine.init", lambda self: pytest.fail("compiled"))
     for changes, message in (
         (["train.evaluate_num=1"], "num_real = 1 is too few: the score 'fd' needs at least 2"),
-        (["train.weights=x.pth"], "random_conv has no weights, so no file of weights"),
+        (["train.weights=x.pth"], "random_conv has no weights; leave out the weight file"),
     ):
         run, source = prepared("train.evaluate_every=2", *changes)
         with pytest.raises(ValueError, match=message):

@@ -73,7 +73,7 @@ class TestSafetensors:
 
     def test_a_dtype_that_numpy_lacks(self):
         entry = {"dtype": "F8_E4M3", "shape": [8], "data_offsets": [0, 8]}
-        with pytest.raises(ValueError, match="its tensor x is of F8_E4M3, which is not read here"):
+        with pytest.raises(ValueError, match="its tensor x has the unsupported dtype F8_E4M3"):
             read(safetensors({"x": entry}, bytes(8)), "it")
 
     @pytest.mark.parametrize("header", [{"x": {"dtype": "F32"}}, b"{}}", b'{"x": ' + b"[" * 10**5])
@@ -128,7 +128,7 @@ class TestNpz:
         file = io.BytesIO()
         np.savez(file, x=np.array([Trap()], object), allow_pickle=True)
         with pytest.raises(
-            ValueError, match=r"its array x\.npy holds Python objects, .* nothing of it"
+            ValueError, match=r"its array x\.npy holds Python objects, .* no code in it"
         ):
             read(file.getvalue(), "it")
         assert not (tmp_path / "trapped").exists()
@@ -140,7 +140,7 @@ class TestNpz:
 
     def test_a_version_to_come(self):
         data = npy(np.zeros(3)).replace(b"NUMPY\x01", b"NUMPY\x09")
-        with pytest.raises(ValueError, match=r"its array x.npy is of the unknown version \(9, 0\)"):
+        with pytest.raises(ValueError, match=r"its array x.npy has the unknown version \(9, 0\)"):
             read(npz(x=data), "it")
 
     def test_numbers_that_swell_when_unpacked(self):

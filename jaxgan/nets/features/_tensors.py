@@ -107,10 +107,13 @@ def full_precision(function: Callable) -> Callable:
     return wrapped
 
 
-def standardise(images: jax.Array, mean: Sequence[float], deviation: Sequence[float]) -> jax.Array:
+def standardise(
+    images: jax.Array, mean: Sequence[float] | np.ndarray, deviation: Sequence[float] | np.ndarray
+) -> jax.Array:
     """(images - mean) / deviation of each channel: float32 [B, H, W, C]."""
     shape = (1, 1, 1, len(mean))
-    return (images - np.float32(mean).reshape(shape)) / np.float32(deviation).reshape(shape)
+    mean, deviation = (np.asarray(x, np.float32).reshape(shape) for x in (mean, deviation))
+    return (images - mean) / deviation
 
 
 def check_pictures(name: str, images: jax.Array, size: tuple[int, int] | None = None) -> None:

@@ -32,6 +32,7 @@ change rounding only:
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -250,7 +251,7 @@ def _average(x: jax.Array) -> jax.Array:
     counts = np.outer(*(np.convolve(np.ones(n), np.ones(3), "same") for n in (h, w)))
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     for axis in (1, 2):
-        x = sum(_thirds(x, axis, 1))
+        x = jnp.asarray(sum(_thirds(x, axis, 1)))
     return x * (1 / counts).astype(np.float32)[None, :, :, None]
 
 
@@ -267,7 +268,8 @@ def apply(variables: Variables, pictures: jax.Array) -> dict[str, jax.Array]:
             f"inception takes float32 pictures [B, 299, 299, 3] of values 0 to 255, not "
             f"{pictures.dtype} {list(pictures.shape)}; resize them with jaxgan.metrics.resize first"
         )
-    return Inception().apply(variables, pictures)
+    outputs: Any = Inception().apply(variables, pictures)
+    return outputs
 
 
 def convert(tensors: Tensors) -> Variables:

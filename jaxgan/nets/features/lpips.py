@@ -7,6 +7,7 @@ path length (StyleGAN) uses "vgg".
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -91,7 +92,7 @@ def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "ale
     # feature maps would be moved between them.
     both = jnp.stack([x, y], axis=1).reshape(-1, *x.shape[1:])
     both = standardise(both, _MEAN, _DEVIATION)
-    found = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
+    found: Any = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
     if not all(found[name].size for name in maps):
         raise ValueError(
             f"pictures {list(x.shape)} are too small for the poolings of {backbone!r}; enlarge them "

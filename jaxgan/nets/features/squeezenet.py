@@ -8,6 +8,7 @@ the edge (ceil mode), Keras's network ignores an odd last row or column.
 """
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -68,7 +69,8 @@ def _convert(tensors: Tensors) -> Variables:
 def _apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
     check_pictures("squeezenet1_1_notop", images)
     bgr = standardise(images[..., ::-1], (103.939, 116.779, 123.68), (1, 1, 1))
-    return {"features": SqueezeNet().apply(variables, bgr)["fire9"].mean((1, 2))}
+    maps: Any = SqueezeNet().apply(variables, bgr)
+    return {"features": maps["fire9"].mean((1, 2))}
 
 
 NETWORKS = (

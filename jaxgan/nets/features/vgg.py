@@ -11,6 +11,7 @@ are torch-fidelity's here; scores with the TensorFlow weights of the paper's own
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -120,7 +121,7 @@ def perceptual_features(
 
     def features(images: jax.Array) -> list[jax.Array]:
         check_pictures("VGG16", images)
-        maps = network.apply(variables, _normalise((images + 1) * 127.5))
+        maps: Any = network.apply(variables, _normalise((images + 1) * 127.5))
         return [maps[name] for name in outputs]
 
     return features
@@ -134,7 +135,7 @@ def _normalise(images: jax.Array) -> jax.Array:
 @full_precision
 def _apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
     check_pictures("vgg16", images, _SIZE)
-    found = _NETWORK.apply(variables, _normalise(images))
+    found: Any = _NETWORK.apply(variables, _normalise(images))
     return {"features": found["relu7"], "logits": found["fc8"]}
 
 

@@ -16,6 +16,7 @@ import functools
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -160,7 +161,8 @@ def convert_dinov2(module: ViT, tensors: Tensors) -> Variables:
 
 
 def convert_clip(module: ViT, tensors: Tensors) -> Variables:
-    """The image tower in a state dict of openai/CLIP; tensors of the text tower are ignored."""
+    """The image tower in a state dict of openai/CLIP; those of the text tower are left."""
+    assert module.projection is not None, "CLIP's image tower ends in a projection"
     projection = take(tensors, f"{_CLIP_VISUAL}proj", (module.width, module.projection))
     adapted = {**tensors, f"{_CLIP_VISUAL}proj.weight": projection.T}
     names = functools.partial(_torch_name, _CLIP_NAMES, f"{_CLIP_VISUAL}transformer.resblocks")
@@ -268,7 +270,8 @@ def _feature_net(
     def apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
         check_pictures(name, images, size)
         x = standardise(images, np.multiply(255, mean), np.multiply(255, deviation))
-        return {"features": module.apply(variables, x)}
+        features: Any = module.apply(variables, x)
+        return {"features": features}
 
     return FeatureNet(
         name=name,

@@ -11,8 +11,11 @@ from engine.toys.sngan import Critic, real
 from jaxgan import losses, turns
 from jaxgan.game import Game, Output, Player
 from jaxgan.network import batch_statistics
+from jaxgan.options import Option
 from jaxgan.schedules import Ema
 from jaxgan.turns import Examples
+
+TRUNCATION = {"truncation": Option(2.0, "limit of the latents", above=0)}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,6 +99,14 @@ def game(options, spec):
             ),
         },
         stages=turns.alternate(critic, generator, options.batch_size, options.critic_steps),
-        outputs={"samples": Output(samples, spec.shape, ("label",), {"truncation": 2.0}, standing)},
+        outputs={
+            "samples": Output(
+                samples,
+                spec.shape,
+                ("label",),
+                TRUNCATION,
+                standing,
+            )
+        },
         spec=spec,
     )

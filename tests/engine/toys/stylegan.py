@@ -7,8 +7,11 @@ import jax.numpy as jnp
 
 from jaxgan import augment, draws, losses, penalties, turns
 from jaxgan.game import Game, Loss, Output, Play, Player, Stage, Turn
+from jaxgan.options import Option
 from jaxgan.schedules import Ema
 from jaxgan.turns import Examples
+
+TRUNCATION = {"truncation": Option(1.0, "share of the distance from the mean style")}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -175,6 +178,12 @@ def game(options, spec):
             "generator": Player(generator, (z,), generator_adam, options.average),
         },
         stages=(stage,),
-        outputs={"samples": Output(model.samples, spec.shape, options={"truncation": 1.0})},
+        outputs={
+            "samples": Output(
+                model.samples,
+                spec.shape,
+                options=TRUNCATION,
+            )
+        },
         spec=spec,
     )
