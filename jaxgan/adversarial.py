@@ -88,7 +88,7 @@ def compute_dtype(options: _HasDtype) -> jnp.dtype:
 
 
 def classes(options: _HasConditional, spec: DataSpec) -> int | None:
-    """Number of classes the networks condition on; None for an unconditional model."""
+    """Number of classes on which the networks are conditioned; None for an unconditional model."""
     if not options.conditional:
         return None
     if spec.num_classes is None:

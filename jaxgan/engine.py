@@ -692,6 +692,6 @@ def _split_options(options: Mapping[str, tools.Value]):
 
 
 def _slot(index: tuple[slice, ...] | None, rows: int) -> int:
-    """Which device's share of `rows` rows begins at `index`."""
+    """The number of the device whose `rows` rows begin at `index`."""
     assert index is not None, "each of this process's devices has a share"
     return (index[0].start or 0) // rows

@@ -247,7 +247,7 @@ class Game:
 
     def __post_init__(self):
         if not self.outputs:
-            raise ValueError("a game needs at least one output, which shows what it learns.")
+            raise ValueError("a game needs at least one output.")
         start = 0
         for i, stage in enumerate(self.stages):
             if i < len(self.stages) - 1:
@@ -353,9 +353,9 @@ class Game:
 
 
 class State(flax.struct.PyTreeNode):
-    """All that training changes. `variables` is whatever is state and no parameter: batch statistics,
-    spectral `u` vectors, running means; `ema` holds the averaged parameters and batch statistics of the players
-    that keep them."""
+    """Everything that training changes. `variables` holds the collections other than parameters: batch statistics,
+    spectral `u` vectors, running means. `ema` holds the averaged parameters and batch statistics of the players
+    that have an average."""
 
     step: jax.Array
     params: dict[str, PyTree]

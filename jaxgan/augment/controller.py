@@ -133,7 +133,7 @@ def _comparison_means(validation_logits, fake_logits) -> tuple[jax.Array, jax.Ar
 
 def _accumulated(state: AdaState, batch, real, validation, fake) -> AdaState:
     """The state with the sums after one more step of `batch` real images, given the step's means."""
-    # Weighted by the real images, whatever the sizes of the other batches: all three are means over the same steps.
+    # All three sums are weighted by the number of real images, so that their ratios are means over the same steps.
     return state._replace(
         real=state.real + batch * real,
         validation=state.validation + batch * validation,

@@ -222,7 +222,7 @@ def l1(scene: turns.Scene) -> jax.Array:
 
 
 def optimizer(options: Options) -> optax.GradientTransformation:
-    """Adam, whose learning rate is constant for `decay_after` rounds and then falls to 0 over `decay_steps`."""
+    """Adam; the learning rate is constant for `decay_after` rounds, then decays to 0 over `decay_steps`."""
     rate: Schedule = options.learning_rate
     if options.decay_steps:
         rate = Ramp(options.learning_rate, 0.0, options.decay_steps, options.decay_after, "step")

@@ -41,7 +41,7 @@ class EqualisedDense(nn.Module):
     use_bias: bool = True
     gain: float = 1.0
     lr_multiplier: float = 1.0
-    bias_init: float = 0.0  # what is added at first, whatever the multiplier
+    bias_init: float = 0.0  # initial value of lr_multiplier * b
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact

@@ -128,7 +128,7 @@ else:
 
 
 class _SpectralParam(_Layer):
-    """Overrides `param`, the one door by which a Linen layer gets its kernel."""
+    """Overrides `param`, the method by which every Linen layer gets its kernel."""
 
     def param(self, name: str, init_fn, *init_args, **init_kwargs) -> Any:
         value = super().param(name, init_fn, *init_args, **init_kwargs)

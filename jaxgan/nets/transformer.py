@@ -263,7 +263,7 @@ def sample_sliding(
 
 
 def _norm(x: jax.Array, name: str, dtype: jax.typing.DTypeLike | None) -> jax.Array:
-    # Flax promotes bfloat16 to float32 for the statistics, which a program under strict promotion may not.
+    # Flax promotes bfloat16 to float32 for the statistics, which strict dtype promotion does not allow.
     with jax.numpy_dtype_promotion("standard"):
         return nn.LayerNorm(epsilon=1e-5, dtype=dtype, name=name)(x)
 

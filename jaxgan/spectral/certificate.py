@@ -193,7 +193,7 @@ def lipschitz_lower_bound(
 def _norms(x: jax.Array) -> jax.Array:
     """The l2 norm of each sample: [N, ...] -> [N, 1, ...]."""
     squares = jnp.sum(jnp.square(x), axis=tuple(range(1, x.ndim)), keepdims=True)
-    # A root's slope at 0 is infinite, and times 0 no number.
+    # The derivative of the square root at 0 is infinite; times 0 it would be NaN.
     return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
 
 

@@ -178,7 +178,7 @@ GRID = np.unique(
 
 
 def recognised(values: np.ndarray | jax.Array) -> float | None:
-    """The Lipschitz constant of the function that has these values on `GRID`, if it is an activation known here."""
+    """The Lipschitz constant of the activation with these values on `GRID`; None if there is none here."""
     values = np.asarray(values, np.float64)
     if not np.isfinite(values).all():
         return None

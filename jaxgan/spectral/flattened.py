@@ -376,7 +376,7 @@ def _normalise(x: jax.Array, otherwise: jax.Array, eps: float | jax.Array) -> ja
 def _orthogonalise(
     basis: jax.Array, i: int | jax.Array, image: jax.Array, eps: float = 0.0
 ) -> jax.Array:
-    """The orthonormal rows [k, n], zeros from row i on, with what is new in `image` as row i."""
+    """The orthonormal rows [k, n], zeros from row i on, with the normalised orthogonal part of `image` as row i."""
     rest = image
     for _ in range(2):  # one pass leaves rounding errors as large as the result
         rest = rest - _matmul(_matmul(basis, rest), basis)

@@ -209,7 +209,7 @@ def _leading_ritz_vector(forward, backward, b: jax.Array, k: int) -> jax.Array:
         return _orthogonalise(basis, i + 1, image), row
 
     step = jax.jit(step, donate_argnums=0)
-    # One row more than is used, for the last step to write to.
+    # One more row than is used, because the last step writes to it.
     basis = jnp.zeros((k + 1, b.size), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
     rows = []
     for i in range(k):

@@ -299,7 +299,7 @@ def _result(applies: Callable, place: int) -> Callable:
 
 
 def _bent(curve: jax.Array) -> bool:
-    """Whether a function on `GRID` is finite and none of the form a x + b."""
+    """Whether a function on `GRID` is finite and not of the form a x + b."""
     x, y = np.asarray(GRID, np.float64), np.asarray(curve, np.float64)
     if not np.isfinite(y).all():
         return False

@@ -161,7 +161,7 @@ def convert_dinov2(module: ViT, tensors: Tensors) -> Variables:
 
 
 def convert_clip(module: ViT, tensors: Tensors) -> Variables:
-    """The image tower in a state dict of openai/CLIP; those of the text tower are left."""
+    """The image tower in a state dict of openai/CLIP; tensors of the text tower are ignored."""
     assert module.projection is not None, "CLIP's image tower ends in a projection"
     projection = take(tensors, f"{_CLIP_VISUAL}proj", (module.width, module.projection))
     adapted = {**tensors, f"{_CLIP_VISUAL}proj.weight": projection.T}
