@@ -70,14 +70,14 @@ class Options:
 
 
 class _HasDtype(Protocol):
-    """Options of any model that chooses the type of its arithmetic."""
+    """Options with the dtype of the arithmetic."""
 
     @property
     def dtype(self) -> str: ...
 
 
 class _HasConditional(Protocol):
-    """Options of any model that can condition on labels."""
+    """Options of models that can be conditioned on labels."""
 
     @property
     def conditional(self) -> bool: ...

@@ -389,7 +389,7 @@ class Engine:
         ema, clock = {}, self.game.clock(state.step)
         for name, average in state.ema.items():
             decay_at = self.game.players[name].average
-            assert decay_at is not None, "an average is kept of players that have one"
+            assert decay_at is not None, "only players with an average are in state.ema"
             decay = decay_at(clock, stage.images_per_round / 1000)
             new = averaged_part(state.params[name], state.variables[name])
             ema[name] = averaging.ema_update(average, new, decay)

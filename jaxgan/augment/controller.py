@@ -110,7 +110,7 @@ def ada_update(
 
 
 def _check_pace(every, rise_kimg) -> None:
-    """Raises for what is wrong with how often and how fast p is adjusted."""
+    """Raises for invalid `every` or `rise_kimg`."""
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"every is {every}; p is adjusted every 1 or more steps.")
     if isinstance(rise_kimg, int | float) and not rise_kimg > 0:

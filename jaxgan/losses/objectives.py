@@ -23,7 +23,7 @@ from jaxgan.losses._reduce import (
 
 
 class Objective(Protocol):
-    """What every class of this module has: both sides of a loss, and whether the generator's looks at real samples."""
+    """The interface of the objectives: both losses, and whether the generator's loss needs the real logits."""
 
     compares: bool
     critic: Callable[..., jax.Array]

@@ -376,7 +376,7 @@ class Pictures:
 
         def walk(clock: Clock | None) -> Tool:
             def paint(networks, latent, label):
-                assert clock is not None, "nothing is painted before the tool runs"
+                assert clock is not None, "the tool sets the clock before it makes pictures"
                 return self.current(clock, networks["generator"], latent, label)
 
             sphere = Space(lambda networks, latent, label: latent, paint, sphere=True)

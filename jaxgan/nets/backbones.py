@@ -108,7 +108,7 @@ def networks(
 
 
 class _Request(NamedTuple):
-    """What a builder is asked for: the arguments of `networks`."""
+    """The arguments of `networks`, for the builders."""
 
     options: Options
     spec: DataSpec
@@ -158,8 +158,8 @@ def _conv(request: _Request) -> tuple[nn.Module, nn.Module]:
     resolution, _, channels = request.spec.shape
     bottom = 6 if resolution % 6 == 0 else 4  # 48 is 6 times 8 (SN-GAN, Table 3)
     doublings(resolution, bottom, request.model)
-    # DCGAN and its descendants start from N(0, 0.02); under spectral normalisation the scale is immaterial in the
-    # critic, and the SN-GAN reference uses Glorot's.
+    # DCGAN and the models based on it use N(0, 0.02). With spectral normalisation the scale has no effect in the
+    # critic, and the SN-GAN reference implementation uses Glorot's initialiser.
     init = normal_002 if kernel_norm is plain else glorot
     return (
         ConvGenerator(
@@ -211,7 +211,7 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
 
 
 def _resnet_shape(resolution: int, model: str) -> ResNetShape:
-    """The shape for pictures of that resolution; raises, with what to change, where there is none."""
+    """The `ResNetShape` for pictures of that resolution; raises if there is none."""
     shape = RESNETS.get(resolution)
     if shape is None:
         nearest = min(RESNETS, key=lambda r: abs(r - resolution))

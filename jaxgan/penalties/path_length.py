@@ -69,7 +69,7 @@ def path_length(
 
 
 def _check_arguments(w: jax.Array, mean, decay) -> None:
-    """Raises for what is wrong with the arguments by themselves."""
+    """Raises for invalid arguments."""
     if w.ndim not in (2, 3) or w.size == 0:
         raise ValueError(f"w has shape {w.shape}; give [B, D], or [B, L, D] for L layers.")
     if not jnp.issubdtype(w.dtype, jnp.floating):

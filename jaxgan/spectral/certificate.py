@@ -1,16 +1,15 @@
-"""Two numbers that a whole critic's Lipschitz constant lies between, and a line for each of its layers.
+"""Lower and upper bounds of the Lipschitz constant of a critic, with the norms of its layers.
 
-For the upper bound the critic is traced to its primitive operations. Whatever lies between two
-nonlinear ones is one linear map, residual sums, paddings and poolings included, whose norm is bounded
-through the map itself (`operator_norm_bounds`); a nonlinear one multiplies by its constant
-(`activation_lipschitz`, `max_pool_lipschitz`). So a linear critic's number is exact, and that of a
-plain chain is the product of its layers' operator norms. Of a bfloat16 critic it is the function
-without rounding.
+For the upper bound the critic is traced to its primitive operations. All operations between two nonlinear
+ones, including residual sums, paddings and poolings, form one linear map, whose norm is bounded as a whole
+(`operator_norm_bounds`). A nonlinear operation multiplies the bound by its constant
+(`activation_lipschitz`, `max_pool_lipschitz`). So the bound of a linear critic is exact, and that of a plain
+chain is the product of its layers' operator norms. For a bfloat16 critic, the upper bound is that of the
+function without rounding.
 
-Known are: all that is linear; the activations of `jax.nn` however they are written (an elementwise
-function is told by its values on a grid), clipping, sin, cos, erf, arctan; maximum and minimum over
-axes and windows, and sorting. A product of two values that depend on the input (attention) has no
-Lipschitz constant at all.
+Supported are all linear operations; the activations of `jax.nn` in any form (an elementwise function is
+recognised by its values on a grid), clipping, sin, cos, erf, arctan; maximum and minimum over axes and
+windows, and sorting. A product of two values that depend on the input (attention) has no Lipschitz constant.
 """
 
 from __future__ import annotations
@@ -92,8 +91,8 @@ def lipschitz_certificate(
         ||C|| = sup |C(x) - C(y)| / ||x - y||
 
     The upper bound combines the norms of the critic's linear maps and the constants of the nonlinear
-    operations between them by the product and sum rules. The module's docstring says which operations
-    are known; a product of two values that depend on the input (attention) has no constant at all.
+    operations between them by the product and sum rules. The module's docstring lists the supported
+    operations; a product of two values that depend on the input (attention) has no Lipschitz constant.
 
     Args:
       critic: [B, ...] -> [B] (or [B, 1]) with its parameters, labels and state bound. Each sample's output
