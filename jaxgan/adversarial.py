@@ -1,14 +1,14 @@
 """The two-player game of most classic models: a critic against a generator.
 
 A model file gives the two networks, an objective from `jaxgan.losses`, perhaps a penalty, and its paper's
-hyper-parameters; `two_player` puts them together. In one round the critic moves `critic_steps` times, each time
-on a fresh real batch, then the generator once.
+hyper-parameters; `two_player` builds the game. A round has `critic_steps` updates of the critic, each on a fresh
+real batch, then one update of the generator.
 
-When state changes:
-  - Spectral `u` vectors advance once per critic turn, however often the critic is called in it, and never in the
+State updates:
+  - Spectral `u` vectors are updated once per critic turn, whatever the number of calls of the critic, and never in the
     generator's turn.
-  - Each network's running batch statistics advance in its own turn only. In the other's turn it also normalises by the
-    statistics of the batch, but its running ones do not change.
+  - Running batch statistics of a network are updated in its own turn only. In the other player's turn the network also
+    normalises by the statistics of the batch, but does not update the running statistics.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ from jaxgan.schedules import Ema
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = {
     "adam": lambda options: optax.scale_by_adam(options.beta1, options.beta2),
-    # PyTorch's and the WGAN paper's: decay 0.99, epsilon outside the root.
+    # As in PyTorch and the WGAN paper: decay 0.99, epsilon outside the root.
     "rmsprop": lambda options: optax.scale_by_rms(decay=0.99, eps=1e-8, eps_in_sqrt=False),
 }
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What every two-player model lets its user set; each model overrides the defaults with its paper's."""
+    """The options of all two-player models; each model overrides the defaults with those of its paper."""
 
     latent_dim: int = option(128, "components of the latent vector", least=1)
     conditional: bool = option(False, "condition both networks on the labels of the data")
-    batch_size: int = option(64, "real images of one critic step", least=1)
+    batch_size: int = option(64, "real images per critic step", least=1)
     critic_steps: int = option(5, "critic steps per generator step", least=1)
     generator_batch_multiple: int = option(
-        1, "images of a generator step, as a multiple of batch_size", least=1
+        1, "images per generator step, as a multiple of batch_size", least=1
     )
     optimizer: str = option("adam", "optimiser of both networks", choices=tuple(OPTIMIZERS))
     critic_learning_rate: float = option(2e-4, "learning rate of the critic", least=0)
@@ -53,7 +53,7 @@ class Options:
     beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
     beta2: float = option(0.9, "decay of Adam's mean of squared gradients", least=0, below=1)
     decay_steps: int = option(
-        0, "rounds over which the learning rates fall linearly to 0; 0 keeps them constant", least=0
+        0, "rounds in which the learning rates decay linearly to 0; 0 keeps them constant", least=0
     )
     ema_half_life_kimg: float = option(
         0.0,
@@ -66,18 +66,18 @@ class Options:
     dequantise: bool = option(
         False, "add uniform noise from [0, 1/128) to real pictures, which have 256 levels"
     )
-    dtype: str = option("float32", "type of the networks' arithmetic", choices=DTYPES)
+    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
 
 
 class _HasDtype(Protocol):
-    """Options of any model that chooses the type of its arithmetic."""
+    """Options with the dtype of the arithmetic."""
 
     @property
     def dtype(self) -> str: ...
 
 
 class _HasConditional(Protocol):
-    """Options of any model that can condition on labels."""
+    """Options of models that can be conditioned on labels."""
 
     @property
     def conditional(self) -> bool: ...
@@ -88,16 +88,16 @@ def compute_dtype(options: _HasDtype) -> jnp.dtype:
 
 
 def classes(options: _HasConditional, spec: DataSpec) -> int | None:
-    """Number of classes the networks condition on; None for an unconditional model."""
+    """Number of classes on which the networks are conditioned; None for an unconditional model."""
     if not options.conditional:
         return None
     if spec.num_classes is None:
-        raise OptionError("conditional", True, "the data gives no labels", {"conditional": False})
+        raise OptionError("conditional", True, "the data has no labels", {"conditional": False})
     return spec.num_classes
 
 
 def optimizer(options: Options, learning_rate: float) -> optax.GradientTransformation:
-    """Adam or RMSProp with the linear decay counted in rounds, the same for both players."""
+    """Adam or RMSProp with a linear decay in rounds, the same for both players."""
     scale = OPTIMIZERS[options.optimizer](options)
     schedule = (
         optax.linear_schedule(learning_rate, 0.0, options.decay_steps)
@@ -110,7 +110,7 @@ def optimizer(options: Options, learning_rate: float) -> optax.GradientTransform
 def dequantise(pictures: jax.Array, key: jax.Array) -> jax.Array:
     """Pictures of 256 levels, [-1, 1], as a density on [-1, 1): u / 128 - 1 plus uniform noise in [0, 1/128).
 
-    u are the levels 0 to 255, which `pictures` hold as u / 127.5 - 1.
+    `pictures` hold the levels u = 0 to 255 as u / 127.5 - 1.
     """
     levels = (pictures + 1.0) * 127.5
     return levels / 128.0 - 1.0 + draws.uniform(key, pictures.shape, maxval=1.0 / 128.0)
@@ -131,13 +131,13 @@ def two_player(
 
     Args:
       options: see `Options`.
-      spec: of the data.
+      spec: specification of the data.
       generator: (latent [B, latent_dim], label [B] or None, train) -> samples [B, *spec.shape].
       critic: (samples, label, train) -> logits [B].
-      objective: name in `jaxgan.losses`.
-      penalty: a term of the critic's loss.
+      objective: name of an objective in `jaxgan.losses`.
+      penalty: an additional term of the critic's loss.
       passes: see `turns.critic_loss`; 2 for a critic with batch normalisation (DCGAN).
-      project_critic: a last transformation of the critic's updates (weight clipping).
+      project_critic: a final transformation of the critic's updates (weight clipping).
     """
     chosen = losses.by_name(objective)
     real, fake = examples(options, spec, chosen.compares)
@@ -179,7 +179,7 @@ def two_player(
 
 
 def examples(options: Options, spec: DataSpec, compares: bool):
-    """(the real examples, generated ones: (multiple of the batch, play, generator, real) -> examples)."""
+    """(real, fake), where fake: (multiple of the batch, play, generator, real examples) -> generated examples."""
     num_classes = classes(options, spec)
 
     def real(play: Play) -> turns.Examples:
@@ -206,7 +206,7 @@ def examples(options: Options, spec: DataSpec, compares: bool):
 
 
 def samples(options: Options, play: Play) -> jax.Array:
-    """The generator's output in evaluation mode, of the labels that are given."""
+    """The generator's output in evaluation mode, for the given labels."""
     latent = turns.latents(play, play.num, options.latent_dim)
     return play.networks["generator"](latent, play.batch.get("label"), train=False)
 
@@ -223,7 +223,7 @@ def score(network: Network, x: jax.Array, label: jax.Array | None) -> jax.Array:
 
 
 def average(options) -> Ema | None:
-    """The average that `ema_half_life_kimg` and `ema_ramp_up` describe."""
+    """The average with the options `ema_half_life_kimg` and `ema_ramp_up`; None if the half-life is 0."""
     if not options.ema_half_life_kimg:
         return None
     return Ema(options.ema_half_life_kimg, getattr(options, "ema_ramp_up", 0.0) or None)

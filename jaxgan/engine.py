@@ -1,6 +1,7 @@
-"""The engine that plays a game: one sharded, donating program per turn, one sharded program per output.
+"""The engine that runs a game: one sharded program with donated state per turn, one sharded program per output.
 
-Randomness is a function of (run key, turn, step): no key is stored, so a run resumes by playing on.
+Random numbers are a function of (run key, turn, step). No key is stored in the state, so a restored run continues with
+the same random numbers.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ from jaxgan.game import (
 from jaxgan.network import Collections, Network, PyTree
 from jaxgan.options import OptionError
 
-# Rows of an output that a device makes at a time: fewer of larger pictures, for the memory.
+# Rows of an output that a device makes at a time: fewer for larger pictures, to limit the memory.
 MOST_ROWS, MOST_PIXELS, FEWEST_ROWS = 100, 2**19, 4
 
 
@@ -43,12 +44,12 @@ class Program(NamedTuple):
     """One of the programs that training compiles.
 
     Attributes:
-      stage: its index.
-      name: of the turn or output; or "init", "enter" (a stage), "close" (a round).
-      plays: how often it runs in an average round of the stage; 0 if not in every round.
+      stage: index of the stage.
+      name: name of the turn or output; or "init", "enter" (a stage), "close" (a round).
+      plays: average number of runs per round of the stage; 0 if it does not run in rounds.
       lower: () -> `jax.stages.Lowered`.
-      shards: into how many the work is divided before it is lowered: 1 for a turn, whose lowered program states all of
-        its work; the number of devices for an output, whose lowered program states the work of one.
+      shards: number of parts into which the work is divided before lowering. 1 for a turn, whose lowered program has
+        the work of all devices; the number of devices for an output, whose lowered program has the work of one device.
     """
 
     stage: int
@@ -59,13 +60,13 @@ class Program(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Consecutive rows of an output, as one device made them.
+    """Consecutive rows of an output, made by one device.
 
     Attributes:
-      made: what `then` returned, or the output; arrays on that device, with one row for each row of the chunk.
-      rows: their numbers, int [chunk].
-      known: bool [chunk]; False for rows beyond those asked for.
-      given: what was given for them, as NumPy arrays.
+      made: the result of `then`, or the output; arrays on that device, with one row for each row of the chunk.
+      rows: numbers of the rows, int [chunk].
+      known: bool [chunk]; False for padding after the last requested row.
+      given: the fields given for these rows, as NumPy arrays.
     """
 
     made: PyTree
@@ -75,17 +76,17 @@ class Chunk(NamedTuple):
 
 
 class Engine:
-    """Plays a game on a mesh.
+    """Runs a game on a mesh.
 
     Args:
       game: the game.
-      seed: the run's seed; all randomness folds from it.
-      mesh: a `jax.sharding.Mesh` with axes of type Auto and names among `draws.BATCH_AXES`; batches, and what is drawn
-        for them, are split over all its axes. One device if None.
+      seed: the run's seed; all random keys are derived from it.
+      mesh: a `jax.sharding.Mesh` with axes of type Auto and names from `draws.BATCH_AXES`. Batches, and random numbers
+        with a batch axis, are split over all its axes. One device if None.
       state_sharding: (tree of `jax.ShapeDtypeStruct`, mesh) -> tree of shardings, for parameters that do not
-        fit one device; replicated if None.
-      accumulate: micro-batches per move. Gradients, metrics and losses are averaged over them; batch statistics and `u`
-        vectors advance with each; state that a loss sets itself moves once (`Moving.set`).
+        fit on one device; replicated if None.
+      accumulate: micro-batches per update. Gradients, metrics and losses are averaged over them. Batch statistics and
+        `u` vectors are updated by each micro-batch; state that a loss assigns (`Moving.set`) is updated once.
     """
 
     def __init__(
@@ -113,11 +114,11 @@ class Engine:
 
     def key(self, seed: int) -> jax.Array:
         """A random key on all devices of the mesh."""
-        # Not device_put: that takes no typed key to a mesh of several processes.
+        # `jax.device_put` does not support typed keys on a mesh of several processes.
         return jax.jit(lambda: jax.random.key(seed), out_shardings=self.replicated)()
 
     def check_batches(self) -> None:
-        """Raises unless the devices can share every stage's batch; whoever trains calls it before anything compiles."""
+        """Raises unless every stage's batch can be split over the devices; call it before anything compiles."""
         sizes = {stage.batch_size for stage in self.game.stages}
         for index, stage in enumerate(self.game.stages):
             self._check_batch(
@@ -163,13 +164,13 @@ class Engine:
 
     @cached_property
     def key_shape(self) -> jax.ShapeDtypeStruct:
-        """`run_key` as a shape that carries its sharding."""
+        """Shape and sharding of `run_key`."""
         key = jax.eval_shape(lambda: jax.random.key(0))
         return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=self.replicated)
 
     @cached_property
     def state_shape(self) -> State:
-        """The state as `jax.ShapeDtypeStruct`s that carry their shardings: what a checkpoint is restored into."""
+        """The state as `jax.ShapeDtypeStruct`s with shardings, for restoring a checkpoint."""
         return jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
             jax.eval_shape(self._init, self.key_shape),
@@ -184,7 +185,7 @@ class Engine:
         return self._state_sharding(shapes, self.mesh)
 
     def batch_shape(self, stage: Stage, spec: DataSpec) -> dict[str, jax.ShapeDtypeStruct]:
-        """A stage's batches of such data as shapes that carry their sharding."""
+        """Shapes and shardings of a stage's batches of data with this specification."""
 
         def shape_of(shape, dtype):
             return jax.ShapeDtypeStruct(
@@ -202,7 +203,7 @@ class Engine:
         return batch
 
     def init(self) -> State:
-        """The state before round 0; each leaf is created on the devices that will hold it."""
+        """The state before round 0; each leaf is created on the devices that hold it."""
         return self._init_program(self.run_key)
 
     @cached_property
@@ -212,7 +213,7 @@ class Engine:
     # Programs ---------------------------------------------------------------------------------------------
 
     def program(self, stage_index: int, turn: Turn):
-        """The compiled-on-first-use program of a turn: (state, batch, run key, play) -> (state, metrics)."""
+        """The jitted program of a turn: (state, batch, run key, number of the play) -> (state, metrics)."""
         return self._program(
             (stage_index, turn.name),
             partial(self._play_turn, turn),
@@ -256,7 +257,7 @@ class Engine:
         )
 
     def _on_mesh(self, function):
-        """The function, traced with the mesh in use: what it draws for a batch is split as the batch is."""
+        """The function, traced with this mesh, so that random numbers for a batch are sharded like the batch."""
 
         def traced(*args):
             with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
@@ -265,9 +266,9 @@ class Engine:
         return traced
 
     def programs(self, spec: DataSpec) -> Iterator[Program]:
-        """The programs that training on such data compiles, none of them lowered yet.
+        """The programs that training on data with this specification compiles, before lowering.
 
-        Lowering looks at shapes only: the devices of the mesh need not exist (`jax.experimental.topologies`).
+        Lowering needs shapes only, so the devices of the mesh need not exist (`jax.experimental.topologies`).
         """
         state, key, play = self.state_shape, self.key_shape, jax.ShapeDtypeStruct((), jnp.int32)
         yield Program(0, "init", 0, partial(self._init_program.lower, key))
@@ -284,13 +285,13 @@ class Engine:
             yield Program(0, name, 0, partial(self.lower_output, name), self.mesh.size)
 
     def cached(self, name, make: Callable[[], Any]):
-        """The program called `name`, a jitted function: what `make()` returned when it was first asked for."""
+        """The jitted function called `name`, created by `make()` in the first call."""
         if name not in self._programs:
             self._programs[name] = make()
         return self._programs[name]
 
     def traces(self) -> dict[Any, int]:
-        """How often each program was traced so far; 1 everywhere unless shapes changed."""
+        """How often each program has been traced; more than 1 only if shapes changed."""
         return {name: program._cache_size() for name, program in self._programs.items()}
 
     def play(
@@ -301,7 +302,7 @@ class Engine:
         params: Mapping[str, PyTree] | None = None,
         variables: Mapping[str, Collections] | None = None,
     ) -> Play:
-        """What a loss is given of a state; `params` and `variables` take the place of the state's."""
+        """The `Play` of a loss; `params` and `variables` replace those of the state."""
         networks = self.game.bind(
             state.params if params is None else params,
             state.variables if variables is None else variables,
@@ -337,7 +338,7 @@ class Engine:
         clock, metrics = self.game.clock(state.step), dict(metrics)
         for name in turn.players:
             optimizer = optax.with_extra_args_support(self.game.players[name].optimizer)
-            # Optax raises a float to an int32 count, which a program under strict promotion may not.
+            # Optax raises a float to an int32 count, which strict dtype promotion does not allow.
             with jax.numpy_dtype_promotion("standard"):
                 updates, opt_state[name] = optimizer.update(
                     grads[name], opt_state[name], params[name], clock=clock
@@ -353,7 +354,7 @@ class Engine:
         k = self.accumulate
 
         def split(x):
-            # Micro-batch i takes rows i, i + k, ...: rows stay on the device that holds them.
+            # Micro-batch i takes rows i, i + k, ..., so that rows stay on the device that holds them.
             return jnp.moveaxis(x.reshape(x.shape[0] // k, k, *x.shape[1:]), 1, 0)
 
         def body(carry, inputs):
@@ -373,8 +374,8 @@ class Engine:
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (grads, metrics, floats))
         largest = jax.tree.map(lambda s: jnp.full(s.shape, jnp.iinfo(s.dtype).max, s.dtype), whole)
         start = {n: {c: variables[n][c] for c in collections} for n, collections in moved.items()}
-        # XLA's CPU backend runs the gradient of a convolution 75 to 100 times slower inside a loop, so there the
-        # loop is unrolled away; elsewhere it bounds both memory and compile time.
+        # XLA's CPU backend runs the gradient of a convolution 75 to 100 times slower inside a loop, so the loop is
+        # unrolled on CPUs. On other devices the loop limits memory and compile time.
         unroll = self.mesh.devices.flat[0].platform == "cpu"
         carry, _ = jax.lax.scan(
             body, (start, zeros, largest), (jnp.arange(k), micros), unroll=unroll
@@ -384,11 +385,11 @@ class Engine:
         return grads, (advanced, _joined(floats, whole), metrics)
 
     def _close_round(self, stage: Stage, state: State) -> State:
-        """Moves the averages and the step."""
+        """Updates the averages and increments the step."""
         ema, clock = {}, self.game.clock(state.step)
         for name, average in state.ema.items():
             decay_at = self.game.players[name].average
-            assert decay_at is not None, "an average is kept of players that have one"
+            assert decay_at is not None, "only players with an average are in state.ema"
             decay = decay_at(clock, stage.images_per_round / 1000)
             new = averaged_part(state.params[name], state.variables[name])
             ema[name] = averaging.ema_update(average, new, decay)
@@ -397,7 +398,7 @@ class Engine:
     # Play -------------------------------------------------------------------------------------------------
 
     def put(self, batch: Batch) -> Batch:
-        """This process's rows of a batch, onto the mesh."""
+        """Transfers this process's rows of a batch to the mesh."""
         return {
             k: jax.make_array_from_process_local_data(self.batch_sharding, v)
             for k, v in batch.items()
@@ -409,11 +410,11 @@ class Engine:
         """Plays round `step` (which must be the state's) and returns the new state and each turn's last metrics.
 
         `batches` yields this process's rows of the stage's batches, from `game.position(step)` on. The given state
-        is donated: do not use it afterwards. Nothing here waits for the device.
+        is donated: do not use it afterwards. The call does not wait for the device.
         """
         index, start = self.game.stage_at(step)
         stage = self.game.stages[index]
-        # The first turn of a stage always draws a batch, and `enter` is given the same one.
+        # The first turn of a stage always draws a batch; `enter` is given the same batch.
         batch = self.put(next(batches))
         if stage.enter is not None and step == start:
             state = self._enter(index, stage)(state, batch, self.run_key)
@@ -441,18 +442,18 @@ class Engine:
         ema: bool = True,
         **options: tools.Value,
     ) -> Iterator[np.ndarray]:
-        """Yields arrays of rows of an output, in order and together `num`, on every process.
+        """Yields arrays of rows of an output, in order, `num` rows in total, on every process.
 
-        The rows do not depend on the devices: chunk i, of `chunk_rows` rows, is made from `key` folded with i.
+        The rows do not depend on the devices: chunk i, of `chunk_rows` rows, is made with fold_in(key, i).
 
         Args:
-          state: whose networks make it.
-          output: its name, see `Game.outputs`.
-          key: see above.
-          num: of rows.
-          given: row numbers -> the fields that the output needs of these rows, and others if convenient.
-          ema: use the averaged networks where they are kept.
-          **options: of `Output.options`.
+          state: the state with the networks.
+          output: name of the output, see `Game.outputs`.
+          key: random key.
+          num: number of rows.
+          given: row numbers -> the fields that the output needs for these rows; it may return further fields.
+          ema: use the averaged networks of the players that have one.
+          **options: values of `Output.options`.
         """
         for start, made, _ in self._chunks(state, output, key, num, given, ema, None, (), options):
             everywhere = self.cached(
@@ -473,12 +474,12 @@ class Engine:
         weights: PyTree = (),
         **options: tools.Value,
     ) -> Iterator[Chunk]:
-        """Yields the chunks of an output that this process's devices make, seen through `then`.
+        """Yields the chunks of an output that this process's devices make, with `then` applied.
 
         Args:
-          then: (made, given, weights) -> arrays [chunk, ...] of a chunk, in the same program: features, a distance. It
-            must be hashable, since it names the program.
-          weights: the arrays that it uses. As constants of the program they would slow its compilation.
+          then: (made, given, weights) -> arrays [chunk, ...], applied to each chunk in the same program, to compute
+            features or distances for example. It must be hashable, since it is part of the program's name.
+          weights: arrays that `then` uses. As constants of the program they would slow down its compilation.
           Others: as for `make`.
         """
         rows = self.chunk_rows(output)
@@ -498,7 +499,7 @@ class Engine:
         return max(FEWEST_ROWS, min(MOST_ROWS, MOST_PIXELS // pixels))
 
     def lower_output(self, output: str, **options: tools.Value):
-        """The program of an output, lowered from shapes alone: the devices of the mesh need not exist."""
+        """The program of an output, lowered from shapes only, so the devices of the mesh need not exist."""
         found = self.game.outputs[output]
         program, traced = self._output_program(
             output, None, True, tools.complete(options, found.options)
@@ -521,7 +522,7 @@ class Engine:
     def _chunks(
         self, state, output, key, num, given, ema, then, weights, options
     ) -> Iterator[tuple[int, PyTree, dict[int, Batch]]]:
-        """(first row, arrays over all devices, {slot: what was given} of this process) of a chunk for each device."""
+        """(first row, arrays over all devices, {slot: given fields} of this process) for one chunk per device."""
         options = tools.complete(options, self.game.outputs[output].options)
         program, traced = self._output_program(output, then, ema, options)
         networks, step = self.game.networks(state, ema), state.step
@@ -554,7 +555,7 @@ class Engine:
         )
 
     def _output_program(self, name: str, then, ema: bool, options: Mapping[str, tools.Value]):
-        """(the program of a chunk on each device, the traced options)."""
+        """(program that makes one chunk per device, traced options)."""
         output, rows = self.game.outputs[name], self.chunk_rows(name)
         traced, static = _split_options(options)
 
@@ -590,7 +591,7 @@ class Engine:
 
 
 def _state_after(turn: Turn, play: Play) -> tuple[dict[str, Collections], dict[str, Collections]]:
-    """(collections that calls advanced, those that the loss assigned) of each moved player."""
+    """(collections updated by calls, collections assigned by the loss) of each moved player."""
     advanced, assigned = {}, {}
     for name, moving in play.moved.items():
         before = play.networks[name].state
@@ -598,8 +599,8 @@ def _state_after(turn: Turn, play: Play) -> tuple[dict[str, Collections], dict[s
             if collection not in before:
                 known = ", ".join(before) or "none"
                 raise ValueError(
-                    f"the loss of turn '{turn.name}' sets '{collection}' of player '{name}', which is none of its"
-                    f" collections ({known}); give it to the player at the start (Player.collections)."
+                    f"the loss of turn '{turn.name}' sets '{collection}' of player '{name}', which is not one of its"
+                    f" collections ({known}); declare it in Player.collections."
                 )
             _check_alike(
                 f"turn '{turn.name}', player '{name}'", collection, before[collection], tree
@@ -620,7 +621,7 @@ def _check_alike(
     after: PyTree,
     when: tuple[str, str] = ("before the loss", "after it"),
 ) -> None:
-    """Raises, while tracing, for state that changes its structure, a shape or a dtype."""
+    """Raises, while tracing, if the state changes its structure, a shape or a dtype."""
 
     def leaves(tree):
         found = jax.tree_util.tree_leaves_with_path(tree)
@@ -638,8 +639,8 @@ def _check_alike(
             was, now = (_described(kinds.get(path)) for kinds in (old, new))
             name = "/".join(filter(None, (collection, path)))
             raise ValueError(
-                f"{where}: '{name}' is {was} {when[0]} and {now} {when[1]}; state keeps its structure, shapes and"
-                " dtypes."
+                f"{where}: '{name}' is {was} {when[0]} and {now} {when[1]}; its structure, shapes and dtypes must not"
+                " change."
             )
 
 
@@ -665,7 +666,7 @@ def _by_kind(tree: PyTree) -> tuple[PyTree, PyTree]:
 
 
 def _joined(floats: PyTree, whole: PyTree) -> PyTree:
-    """The tree that `_by_kind` split."""
+    """Inverse of `_by_kind`."""
     return jax.tree.map(
         lambda f, w: w if f is None else f, floats, whole, is_leaf=lambda x: x is None
     )
@@ -674,21 +675,23 @@ def _joined(floats: PyTree, whole: PyTree) -> PyTree:
 def _rows_given(
     output: Output, given, name: str, numbers: np.ndarray, num: int
 ) -> dict[str, np.ndarray]:
-    """What is given for these rows; those beyond `num` repeat the last one."""
+    """The given fields of these rows; rows after the last repeat it."""
     batch = {} if given is None else dict(given(np.minimum(numbers, num - 1)))
     for field in output.needs:
         if field not in batch:
-            raise ValueError(f"the output '{name}' needs '{field}': give it, a row for each row.")
+            raise ValueError(
+                f"the output '{name}' needs '{field}': give one row of it for each row to make."
+            )
     return batch
 
 
 def _split_options(options: Mapping[str, tools.Value]):
-    """(those that are traced, those that are static): a new value of a float compiles nothing."""
+    """(traced options, static options): floats are traced, so that new values do not recompile."""
     traced = {k: np.float32(v) for k, v in options.items() if isinstance(v, float)}
     return traced, {k: v for k, v in options.items() if k not in traced}
 
 
 def _slot(index: tuple[slice, ...] | None, rows: int) -> int:
-    """Which device's share of `rows` rows begins at `index`."""
+    """The number of the device whose `rows` rows begin at `index`."""
     assert index is not None, "each of this process's devices has a share"
     return (index[0].start or 0) // rows

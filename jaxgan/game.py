@@ -1,16 +1,16 @@
-"""Players, turns, stages and outputs: a training procedure as data, which `jaxgan.engine.Engine` plays.
+"""Players, turns, stages and outputs: a training procedure as data, which `jaxgan.engine.Engine` runs.
 
-    Player   a network with its optimiser, and the average that is kept of it
-    Play     what a loss or an output is given: networks, batch, key, clock
-    Turn     the players that one backward pass moves, on which loss, how often
-    Stage    the turns that are played until a given step
-    Output   what the trained networks make: samples, translations, reconstructions
+    Player   a network, its optimiser, and the moving average of its parameters
+    Play     the argument of a loss or an output: networks, batch, key, clock
+    Turn     an update of some players: the players, their loss, and how often it is made
+    Stage    the turns of all rounds up to a given round
+    Output   a product of the trained networks: samples, translations, reconstructions
     Game     players, stages, outputs
     State    everything that training changes, one pytree
 
-A round (a *step*) plays every turn of the stage once, in order; `Turn.repeat` plays one several times in a row
-(n_critic) and `Turn.every` only in every k-th round (lazy regularisation). Only the parameters of a turn's players are
-differentiated, so a frozen network needs no special mode.
+A round (a *step*) plays every turn of the stage once, in order. With `Turn.repeat` a turn is played several times in a
+row (n_critic), with `Turn.every` only in every k-th round (lazy regularisation). Gradients are taken with respect to
+the parameters of a turn's players only, so frozen networks need no special handling.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ SAMPLES, TRANSFORMS = "samples", "transforms"
 
 
 class DataSpec(NamedTuple):
-    """What one example of a data source looks like.
+    """The specification of a data source.
 
-    `shape` is (H, W, C) for pictures and (D,) for points; `num_classes` is None without labels; `size` is the
-    number of examples; `condition` is the shape (H, W, C) of the picture that each is paired with ("condition" in a
-    batch), None without pairs.
+    `shape` is the shape of an example: (H, W, C) for pictures, (D,) for points. `num_classes` is None without labels.
+    `size` is the number of examples. `condition` is the shape (H, W, C) of the picture that each example is paired with
+    ("condition" in a batch), or None without pairs.
     """
 
     shape: tuple[int, ...]
@@ -50,7 +50,7 @@ class DataSpec(NamedTuple):
     condition: tuple[int, ...] | None = None
 
     def decode(self, batch: Batch) -> dict[str, jax.Array]:
-        """A batch as networks take it: uint8 pictures as float32 in [-1, 1], all else as it is.
+        """The batch with uint8 pictures converted to float32 in [-1, 1]; all other fields are unchanged.
 
         >>> DataSpec((2,), None, 10).decode({"image": jnp.array([[0, 255]], jnp.uint8)})["image"].tolist()
         [[-1.0, 1.0]]
@@ -63,15 +63,15 @@ class DataSpec(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Play:
-    """What a loss, an output or a tool is given.
+    """The argument of a loss, an output or a tool.
 
     Attributes:
-      networks: {player: Network}; the averaged ones in an output or a tool.
-      batch: {field: [num, ...]}, decoded: the data's in a loss, what was given in an output.
-      key: of this play of the turn, or of this chunk of an output.
+      networks: {player: Network}; the averaged networks in an output or a tool.
+      batch: {field: [num, ...]}, decoded: the real batch in a loss, the given fields in an output.
+      key: random key of this play of the turn, or of this chunk of an output.
       clock: the position of the run.
-      num: rows of the batch, or rows to make.
-      batch_size: real images of the whole move, of which gradient accumulation shows a loss `num` at a time.
+      num: number of rows of the batch, or of rows to make.
+      batch_size: real images of the whole update; with gradient accumulation a loss is given `num` of them at a time.
     """
 
     networks: Mapping[str, Network]
@@ -83,7 +83,7 @@ class Play:
     moved: dict[str, Moving] = dataclasses.field(default_factory=dict)
 
     def moving(self, player: str) -> Moving:
-        """The player's network with state that advances; the engine keeps the state that the loss leaves."""
+        """The player's network with mutable state; the engine stores its state after the loss."""
         if player not in self.networks:
             raise ValueError(
                 f"there is no player '{player}'; the players are {', '.join(self.networks)}."
@@ -94,12 +94,12 @@ class Play:
         return self.moved[player]
 
     def rng(self, purpose: str) -> jax.Array:
-        """The key for one purpose; the same purpose gives the same key again."""
+        """The random key for one purpose; the same purpose returns the same key."""
         return jax.random.fold_in(self.key, zlib.crc32(purpose.encode()))
 
 
 class Loss(NamedTuple):
-    """The scalar to descend, and scalars to log."""
+    """The scalar to minimise, and scalars to log."""
 
     value: jax.Array
     metrics: Mapping[str, jax.Array] = {}
@@ -113,16 +113,17 @@ class Player:
     """A network that takes part in the game.
 
     Attributes:
-      module: a Linen module, or an object with its `init` and `apply`.
-      example: the arguments that it is initialised with.
-      optimizer: an Optax transformation; its `update` is also given `clock=`, for numbers that follow the run and not
-        this player's own moves (see `jaxgan.turns`). None for a player that never moves.
-      average: (clock, kimg of a round) -> decay of the average of its parameters and batch statistics, such as
-        `schedules.Ema`; None keeps no average.
-      collections: state of the player beside the module's own: {collection: dictionary of arrays}, or a function of a
-        key that returns one.
+      module: a Linen module, or an object with the methods `init` and `apply` of one.
+      example: the arguments of its initialisation.
+      optimizer: an Optax transformation. Its `update` is also given `clock=`, for hyper-parameters that depend on the
+        position of the run and not on the number of this player's updates (see `jaxgan.turns`). None for a player that
+        is never updated.
+      average: (clock, kimg of a round) -> decay of the moving average of its parameters and batch statistics, such as
+        `schedules.Ema`; None for no average.
+      collections: additional state of the player: {collection: dictionary of arrays}, or a function of a key that
+        returns it.
       score: (network, input, label or None) -> output in evaluation mode, for analyses of the network as a function of
-        its input; None for players that are not such a function.
+        its input; None for players without such a function.
     """
 
     module: Any
@@ -145,15 +146,15 @@ class Player:
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """The players that one backward pass moves, on which loss, how often.
+    """An update of some players by one backward pass.
 
     Attributes:
-      players: those that move; only their parameters are differentiated.
-      loss: Play -> Loss, a pure function but for `Play.moving`.
-      name: heads this turn's metrics and its random numbers; the players' names joined by "+" if not given.
-      every: played in rounds whose number is a multiple of this.
-      repeat: times in a row it is played in such a round.
-      fresh_batch: each play draws a new real batch; otherwise it is given the last one drawn in this round.
+      players: the players to update; the gradient is with respect to their parameters only.
+      loss: Play -> Loss, a pure function except for `Play.moving`.
+      name: prefix of the turn's metrics, and part of its random keys; the players' names joined by "+" if not given.
+      every: the turn is played in rounds whose number is a multiple of this.
+      repeat: how many times in a row it is played in such a round.
+      fresh_batch: whether each play draws a new real batch; otherwise it uses the last one drawn in this round.
     """
 
     players: tuple[str, ...]
@@ -167,7 +168,7 @@ class Turn:
         if not self.name:
             object.__setattr__(self, "name", "+".join(self.players))
         if not self.players:
-            raise ValueError(f"turn '{self.name}' has no players: name at least one that moves.")
+            raise ValueError(f"turn '{self.name}' has no players: name at least one.")
         if self.every < 1 or self.repeat < 1:
             raise ValueError(
                 f"turn '{self.name}' has every={self.every}, repeat={self.repeat}: both must be at least 1."
@@ -176,16 +177,16 @@ class Turn:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """The turns that are played until round `until`.
+    """The turns of all rounds before round `until`.
 
     Attributes:
-      turns: played in this order in each round.
-      batch_size: real images in one batch, over all devices.
-      until: the first round that is no longer of this stage; None for the last stage.
-      resolution: pixels at which this stage wants the data; None for the data's own.
-      enter: (state, play) -> state, run once before the stage's first round, for warm starts and for what is measured
-        on data; `play.batch` is the batch of the round's first turn. The state tree keeps its shape: networks of all
-        stages exist from the start.
+      turns: turns in the order in which each round plays them.
+      batch_size: real images per batch, over all devices.
+      until: the first round after this stage; None for the last stage.
+      resolution: resolution in pixels of this stage's data; None for that of the data source.
+      enter: (state, play) -> state, run once before the stage's first round, for warm starts and for state that is
+        computed from data; `play.batch` is the batch of the round's first turn. It must not change the structure of
+        the state: the networks of all stages exist from the start.
     """
 
     turns: tuple[Turn, ...]
@@ -196,24 +197,25 @@ class Stage:
 
     @property
     def images_per_round(self) -> float:
-        """Real images that a round consumes on average."""
+        """Average number of real images per round."""
         return self.batch_size * sum(t.repeat / t.every for t in self.turns if t.fresh_batch)
 
     def draws(self, rounds):
-        """Batches that these turns draw in rounds 0 to `rounds` - 1; `rounds` may be traced."""
+        """Number of batches that the turns draw in rounds 0 to `rounds` - 1; `rounds` may be traced."""
         return sum(t.repeat * -(-rounds // t.every) for t in self.turns if t.fresh_batch)
 
 
 @dataclasses.dataclass(frozen=True)
 class Output:
-    """Something that trained networks make, of a key and of what is given.
+    """A product of the trained networks, computed from a random key and given fields.
 
     Attributes:
-      make: (play, **options) -> [num, *shape]; pictures as float in [-1, 1]. `play.batch` holds the fields it needs.
-      shape: of one row.
-      needs: fields that are given, one row for each row to make.
-      options: {name: what is declared of it}. A float is traced: a new value compiles nothing. Others are static.
-      prepare: (play, **options) -> {player: Network}, run once before the first row: standing statistics, say.
+      make: (play, **options) -> [num, *shape]; pictures as float in [-1, 1]. `play.batch` holds the given fields.
+      shape: shape of one row.
+      needs: names of the fields that must be given, with one row for each row to make.
+      options: {name: Option}. Floats are traced, so that new values do not recompile; other options are static.
+      prepare: (play, **options) -> {player: Network}, run once before the first row, for example to compute standing
+        statistics.
     """
 
     make: Callable[..., jax.Array]
@@ -225,15 +227,15 @@ class Output:
 
 @dataclasses.dataclass(frozen=True)
 class Game:
-    """A whole training procedure.
+    """A complete training procedure.
 
     Attributes:
-      players: by name.
-      stages: in order; all but the last have `until`.
-      outputs: by name; "samples" need no data but a label, "transforms" are made of examples of the data.
-      spec: of the data.
-      tools: {name: tool}, what else can be made with the trained networks, see `jaxgan.tools`; none is called "list".
-      shown: metrics ("critic/k") that the progress line and the plot show beside the losses.
+      players: {name: Player}.
+      stages: stages in order; all but the last have `until`.
+      outputs: {name: Output}. "samples" need at most labels; "transforms" are made from examples of the data.
+      spec: specification of the data.
+      tools: {name: Tool}, further uses of the trained networks, see `jaxgan.tools`; no name may be "list".
+      shown: metrics ("critic/k") that the progress line and the plot show in addition to the losses.
     """
 
     players: Mapping[str, Player]
@@ -245,7 +247,7 @@ class Game:
 
     def __post_init__(self):
         if not self.outputs:
-            raise ValueError("a game needs at least one output, which shows what it learns.")
+            raise ValueError("a game needs at least one output.")
         start = 0
         for i, stage in enumerate(self.stages):
             if i < len(self.stages) - 1:
@@ -265,13 +267,13 @@ class Game:
         names = [turn.name for turn in stage.turns]
         if len(set(names)) != len(names):
             raise ValueError(
-                f"two turns of stage {i} have the same name among {names}; give each its own."
+                f"two turns of stage {i} have the same name among {names}; give each a different name."
             )
         for turn in stage.turns:
             for name in turn.players:
                 if name not in self.players:
                     raise ValueError(
-                        f"turn '{turn.name}' moves '{name}', which is no player of this game; the players are"
+                        f"turn '{turn.name}' moves '{name}', which is not a player of this game; the players are"
                         f" {', '.join(self.players)}."
                     )
                 if self.players[name].optimizer is None:
@@ -279,7 +281,7 @@ class Game:
 
     @property
     def num_classes(self) -> int | None:
-        """Classes of a conditional game, whose outputs need a label; None for an unconditional one."""
+        """Number of classes of a conditional game, whose outputs need labels; None for an unconditional game."""
         conditional = any("label" in output.needs for output in self.outputs.values())
         return self.spec.num_classes if conditional else None
 
@@ -298,9 +300,9 @@ class Game:
         return len(self.stages) - 1, start
 
     def position(self, step: int) -> tuple[int, int]:
-        """Where the data stands before round `step`: the stage, and the batches drawn in it so far."""
+        """The position in the data before round `step`: (stage, number of batches drawn in it so far)."""
         index, start = self.stage_at(step)
-        # `every` counts from round 0, so the draws since the stage's start are a difference.
+        # `every` counts from round 0, so the number of draws in this stage is a difference.
         stage = self.stages[index]
         return index, stage.draws(step) - stage.draws(start)
 
@@ -317,7 +319,7 @@ class Game:
         return total
 
     def clock(self, step: int | jax.Array) -> Clock:
-        """The clock before round `step`, which may be traced. A function of the step, it agrees with the state."""
+        """The clock before round `step`, which may be traced."""
         step = jnp.asarray(step, jnp.int32)
         starts = [0, *self._ends]
         kimg = []
@@ -330,7 +332,7 @@ class Game:
         return Clock(step, jnp.sum(each), index, step - jnp.array(starts)[index], each[index])
 
     def networks(self, state: State, ema: bool = True) -> dict[str, Network]:
-        """{player: Network} of a state, the averaged ones where they are kept and `ema` asks for them."""
+        """{player: Network} of a state; with `ema`, the averaged networks of the players that have one."""
         return self.bind(state.params, state.variables, state.ema if ema else {})
 
     def bind(
@@ -339,7 +341,7 @@ class Game:
         variables: Mapping[str, Collections],
         averages: Mapping[str, Collections] | None = None,
     ) -> dict[str, Network]:
-        """{player: Network} of parameters and other collections; those in `averages` replace them."""
+        """{player: Network} with these parameters and other collections; `averages` replace both where given."""
         averages = averages or {}
         return {
             name: Network(
@@ -351,9 +353,9 @@ class Game:
 
 
 class State(flax.struct.PyTreeNode):
-    """All that training changes. `variables` is whatever is state and no parameter: batch statistics,
-    spectral `u` vectors, running means; `ema` holds the averaged parameters and batch statistics of the players
-    that keep them."""
+    """Everything that training changes. `variables` holds the collections other than parameters: batch statistics,
+    spectral `u` vectors, running means. `ema` holds the averaged parameters and batch statistics of the players
+    that have an average."""
 
     step: jax.Array
     params: dict[str, PyTree]
@@ -363,7 +365,7 @@ class State(flax.struct.PyTreeNode):
 
 
 def averaged_part(params: PyTree, variables: Collections) -> Collections:
-    """What an average is kept of: the parameters, and the batch statistics that go with them."""
+    """The collections that are averaged: the parameters and the batch statistics."""
     return {
         "params": params,
         **{name: tree for name, tree in variables.items() if name == BATCH_STATS},

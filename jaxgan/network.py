@@ -1,7 +1,7 @@
 """Networks bound to their variables, so that a loss calls them as functions.
 
 fake = play.networks["generator"](latent)     no state changes
-critic = play.moving("critic")                its state advances as it is called
+critic = play.moving("critic")                each call updates its state
 """
 
 from __future__ import annotations
@@ -14,17 +14,18 @@ import jax
 PyTree = Any
 Collections = dict[str, PyTree]
 
-# Collections that a call of a training network advances.
+# Collections that a call in training updates.
 BATCH_STATS, SPECTRAL = "batch_stats", "spectral"
 
 
 @jax.tree_util.register_pytree_node_class
 class Network:
-    """A Linen module with its variables: called as the module is, with no change of state.
+    """A Linen module bound to its variables; calls have the module's arguments and do not change state.
 
-    Batch normalisation in training uses the statistics of the batch and leaves the running ones alone; `u` vectors of
-    spectral normalisation do not iterate. `network["noise"]` is the collection of that name, `network.params` the
-    parameters. A network is a pytree of its variables, and so can be an argument of a jitted function.
+    In training, batch normalisation uses the statistics of the batch and does not update the running statistics; `u`
+    vectors of spectral normalisation are not updated either. `network["noise"]` is the collection of that name,
+    `network.params` the parameters. A network is a pytree of its variables, so it can be an argument of a jitted
+    function.
     """
 
     def __init__(self, module: nn.Module, variables: Collections):
@@ -62,10 +63,10 @@ class Network:
 
 
 class Moving(Network):
-    """A network whose state advances as it is called: `u` vectors with the first call, batch statistics with each.
+    """A network whose calls update its state: the first call updates `u` vectors, every call batch statistics.
 
-    Call it in the loss itself, not inside `jax.grad`, `jax.vmap` or `jax.checkpoint`, where JAX would report a leaked
-    tracer; `frozen` is for those.
+    Call it directly in the loss, not inside `jax.grad`, `jax.vmap` or `jax.checkpoint`, where JAX would report a leaked
+    tracer. Use `frozen` inside those.
     """
 
     def __init__(self, module: nn.Module, variables: Collections):
@@ -81,14 +82,14 @@ class Moving(Network):
 
     @property
     def frozen(self) -> Network:
-        """The network in its present state, which does not advance: for penalties, inside `jax.grad`."""
+        """The network with its current state, without updates; for penalties, inside `jax.grad`."""
         return Network(self.module, self.variables)
 
     def set(self, **collections: PyTree) -> None:
-        """Gives collections of the player a new value, such as a running mean; no gradient flows into it.
+        """Assigns new values to collections of the player, such as running means; no gradient flows into them.
 
-        It is set once per move: with gradient accumulation, each micro-batch computes a value from the state before the
-        move, and the engine keeps their mean, or the smallest of whole numbers.
+        They are set once per update. With gradient accumulation, each micro-batch computes values from the state before
+        the update, and the engine stores their mean (for integers, their minimum).
         """
         collections = jax.lax.stop_gradient(collections)
         self.variables = {**self.variables, **collections}
@@ -96,14 +97,14 @@ class Moving(Network):
 
 
 def batch_statistics(network: Network, *args, **kwargs) -> PyTree:
-    """The collection "batch_stats" as this batch alone would have it, whatever the layers' momentum.
+    """The statistics of one batch, as the collection "batch_stats", for any momentum of the layers.
 
-    A layer of momentum m updates running statistics r by those of the batch, s: r' = m r + (1 - m) s. From r = 0 and
-    from r = 1 that is (1 - m) s and m + (1 - m) s, which give m and s.
+    A layer with momentum m updates its running statistics r with those of the batch, s: r' = m r + (1 - m) s. Starting
+    from r = 0 and from r = 1, the results are (1 - m) s and m + (1 - m) s, which determine m and s.
 
     Args:
-      network: in its present state, of which `u` vectors do not iterate.
-      *args, **kwargs: of the call whose statistics are wanted.
+      network: the network; its `u` vectors are not updated.
+      *args, **kwargs: arguments of the call.
     """
 
     def updated(fill: float) -> PyTree:
@@ -116,5 +117,5 @@ def batch_statistics(network: Network, *args, **kwargs) -> PyTree:
 
 
 def separate_momentum(from_zero: PyTree, from_one: PyTree) -> PyTree:
-    """The statistics of a batch, from the running ones that it left when they were 0 and when they were 1."""
+    """The statistics of a batch, from the updated running statistics that started at 0 and at 1."""
     return jax.tree.map(lambda low, high: low / (1.0 - (high - low)), from_zero, from_one)

@@ -1,7 +1,7 @@
-"""The clock of a run, and numbers and averages that follow it.
+"""The clock of a run, and schedules and averages that are functions of it.
 
-A schedule is a number or a function of the `Clock`. Those defined here are frozen dataclasses: plain data, so that they
-can be options of a config.
+A schedule is a number or a function of the `Clock`. The schedules defined here are frozen dataclasses, so they can be
+options of a config.
 """
 
 from __future__ import annotations
@@ -52,14 +52,14 @@ def at(schedule: Schedule, clock: Clock) -> jax.Array:
 
 @dataclasses.dataclass(frozen=True)
 class Ramp:
-    """A value that moves from `start` to `end` and stays there.
+    """A value that changes from `start` to `end` and then stays constant.
 
     Attributes:
       start, end: the values.
-      over: length of the ramp, in `unit`; 0 for a jump.
-      after: where the ramp begins, in `unit`.
+      over: length of the ramp in `unit`; 0 for a jump.
+      after: start of the ramp in `unit`.
       unit: a field of `Clock`: kimg, step, stage_kimg or stage_step.
-      shape: linear, or cosine (half a period: flat at both ends).
+      shape: linear, or cosine (half a period, with zero slope at both ends).
     """
 
     start: float
@@ -93,9 +93,9 @@ class Ema:
     """An exponential moving average with a half-life in images, see `averaging.ema_decay`.
 
     Attributes:
-      half_life_kimg: thousands of real images after which an old value counts half; a schedule.
+      half_life_kimg: half-life in thousands of real images; a number or a schedule.
       ramp_up: the half-life is at most this share of the images seen; None for no ramp.
-      start_kimg: a copy of the parameters until then; None to average from the start.
+      start_kimg: until then the average is a copy of the parameters; None to average from the start.
     """
 
     half_life_kimg: Schedule
@@ -106,8 +106,8 @@ class Ema:
         """The decay of the update that ends the round, for `averaging.ema_update`.
 
         Args:
-          clock: before the round.
-          round_kimg: thousands of real images that the round consumes.
+          clock: the clock before the round.
+          round_kimg: thousands of real images of the round.
         """
         half_life = at(self.half_life_kimg, clock)
         return averaging.ema_decay(
@@ -120,7 +120,7 @@ class PowerEma:
     """An average by a power function of the time, see `averaging.power_decay`.
 
     Attributes:
-      sigma_rel: its width, relative to the length of the run.
+      sigma_rel: width of the average relative to the length of the run.
     """
 
     sigma_rel: float

@@ -1,10 +1,10 @@
-"""The turns that models share: a critic's and a generator's loss as a sum of named terms, and lazy regularisers.
+"""Turns shared by the models: losses of critics and generators as sums of named terms, and lazy regularisers.
 
     real: Play -> Examples                          the real examples
-    fake: (Play, generator, Examples) -> Examples   generated examples to go with them
-    Term: Scene -> scalar                           summed and logged under its name
+    fake: (Play, generator, Examples) -> Examples   generated examples for these real examples
+    Term: Scene -> scalar                           a term of the loss, logged under its name
 
-A model gives `real`, `fake` and terms; a loss that does not fit is written by hand as a function Play -> Loss.
+A model defines `real`, `fake` and terms. A loss of another form is written as a function Play -> Loss.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class Examples(NamedTuple):
 
     Attributes:
       pictures: [B, H, W, C], or a list with one such array per scale.
-      given: what the critic takes beside them by keyword, such as {"label": int32 [B]}.
+      given: keyword arguments of the critic, such as {"label": int32 [B]}.
       notes: intermediate results that terms use, such as {"mean": ..., "log_variance": ...} of an encoder.
     """
 
@@ -38,12 +38,12 @@ class Examples(NamedTuple):
 
 
 class CriticOutput(NamedTuple):
-    """What a critic returns.
+    """The output of a critic.
 
     Attributes:
       logits: [B, ...], or a list with one such array per scale.
-      heads: outputs of further heads by name.
-      features: of its layers, a list or a list per scale.
+      heads: outputs of additional heads by name.
+      features: features of its layers: a list, or one list per scale.
     """
 
     logits: PyTree
@@ -51,25 +51,26 @@ class CriticOutput(NamedTuple):
     features: Any = ()
 
 
-# (play, critic, pictures, given, purpose) -> logits or CriticOutput. Purpose, for `play.rng`: "real", "fake", "both".
+# (play, critic, pictures, given, purpose) -> logits or CriticOutput. `purpose` is "real", "fake" or "both" and can be
+# part of the argument of `play.rng`.
 Judge = Callable[[Play, Network, PyTree, Mapping[str, jax.Array], str], Any]
 
 
 def judge(
     play: Play, critic: Network, pictures: PyTree, given: Mapping[str, jax.Array], purpose: str
 ):
-    """The critic's output of pictures as they are."""
+    """Applies the critic to unchanged pictures."""
     return critic(pictures, **given)
 
 
 class Scene:
-    """One play as a term sees it.
+    """The argument of a term: one play with its examples.
 
     Attributes:
       play: see `Play`.
       real, fake: see `Examples`.
       judge: (pictures, given, purpose) -> CriticOutput, with no change of state.
-      real_output, fake_output: the critic's output of `real` and `fake`, computed when a term first needs it.
+      real_output, fake_output: the critic's output for `real` and `fake`, computed when a term first uses it.
     """
 
     def __init__(self, play: Play, judge: Callable, real: Examples, fake: Examples):
@@ -100,12 +101,13 @@ def critic_loss(
 ) -> LossFn:
     """The critic's loss: the sum of the terms.
 
-    Metrics are the means of the logits, "real", "fake" and their difference "gap", and each term but "adversarial".
+    Metrics are the means of the logits ("real", "fake"), their difference "gap", and each term except "adversarial".
 
     Args:
-      real, fake, terms: see this module. The generator gets no gradient.
-      passes: 1 shows real and generated examples in one batch; 2 in two, each normalised by its own statistics.
-      judge: how the critic is called.
+      real, fake, terms: see the module's docstring. The generator gets no gradient.
+      passes: 1 applies the critic once, to real and generated examples in one batch; 2 applies it to each separately,
+        so that batch normalisation uses separate statistics.
+      judge: function that applies the critic.
       after: called with the scene at the end, to set state (`play.moving("critic").set(...)`); may return metrics.
     """
 
@@ -133,7 +135,7 @@ def generator_loss(
     judge: Judge = judge,
     after: Callable[[Scene], Mapping[str, jax.Array] | None] | None = None,
 ) -> LossFn:
-    """The generator's loss: the sum of the terms. The critic is called on real examples only if a term needs that.
+    """The generator's loss: the sum of the terms. The critic is applied to real examples only if a term needs it.
 
     Args: as for `critic_loss`.
     """
@@ -150,7 +152,7 @@ def generator_loss(
 def lazy(
     name: str, player: str, term: Term, every: int, real: Real, *, judge: Judge = judge
 ) -> Turn:
-    """A regulariser of real examples, played in every so many rounds and weighted by that number.
+    """A turn with a regulariser on real examples, played every `every` rounds with its weight multiplied by `every`.
 
     Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 3.1.
     """
@@ -166,7 +168,7 @@ def lazy(
 def alternate(
     critic: LossFn, generator: LossFn, batch_size: int, critic_steps: int = 1
 ) -> tuple[Stage, ...]:
-    """One stage: the critic moves `critic_steps` times, each on a fresh batch, then the generator once."""
+    """One stage: `critic_steps` turns of the critic, each on a fresh batch, then one turn of the generator."""
     turns = (
         Turn(("critic",), critic, repeat=critic_steps),
         Turn(("generator",), generator, fresh_batch=False),
@@ -194,19 +196,20 @@ def _total(scene: Scene, terms: Mapping[str, Term], metrics, after) -> Loss:
 
 
 def weighted(weight: Schedule, term: Term) -> Term:
-    """weight * term, the weight a number or a schedule."""
+    """weight * term; the weight is a number or a schedule."""
     return lambda scene: at(weight, scene.play.clock) * term(scene)
 
 
 def critic_objective(objective) -> Term:
-    """The critic's side of one of `jaxgan.losses`."""
+    """The critic's loss of an objective in `jaxgan.losses`."""
     return lambda scene: objective.critic(scene.real_output.logits, scene.fake_output.logits)
 
 
 def generator_objective(objective) -> Term:
-    """The generator's side of one of `jaxgan.losses`.
+    """The generator's loss of an objective in `jaxgan.losses`.
 
-    Of a relativistic objective, each real example is compared with as many generated ones as there are for it.
+    With a relativistic objective and several generated examples per real one, each real example is compared with all of
+    its generated examples.
     """
 
     def term(scene: Scene) -> jax.Array:
@@ -224,12 +227,12 @@ def generator_objective(objective) -> Term:
 
 
 def r1(scene: Scene) -> jax.Array:
-    """`penalties.r1` at the real examples, each with its own label; of a list of scales, by all of them."""
+    """`penalties.r1` at the real examples, with their labels; for a list of scales, of all scales together."""
     return penalties.r1(_score(scene, scene.real), scene.real.pictures)
 
 
 def r2(scene: Scene) -> jax.Array:
-    """`penalties.r2` at the generated examples, as `r1`."""
+    """`penalties.r2` at the generated examples; otherwise like `r1`."""
     return penalties.r2(_score(scene, scene.fake), scene.fake.pictures)
 
 
@@ -256,11 +259,11 @@ def gradient_penalty(target: float = 1.0, one_sided: bool = False) -> Term:
 
 
 class Conditioning(NamedTuple):
-    """The terms that teach each player the labels.
+    """The terms of each player's loss that depend on labels.
 
     Attributes:
       critic, generator: terms by name.
-      replaces: they take the place of the adversarial terms.
+      replaces: whether they replace the adversarial terms.
     """
 
     critic: Mapping[str, Term]
@@ -269,12 +272,12 @@ class Conditioning(NamedTuple):
 
 
 def conditioning(name: str, weight: Schedule = 1.0, classes: int = 0) -> Conditioning:
-    """How a critic conditions on labels; it has a head of that name.
+    """The terms for a way of conditioning the critic on labels; the critic has a head called `name`.
 
     Args:
-      name: projection (in the network alone, no terms), acgan, contrastive (2C) or multi_hinge.
-      weight: of the terms of acgan and contrastive.
-      classes: of multi_hinge; class `classes` is "generated".
+      name: projection (part of the network, without terms), acgan, contrastive (2C) or multi_hinge.
+      weight: weight of the terms of acgan and contrastive.
+      classes: number of classes for multi_hinge; class `classes` means "generated".
     """
     if name == "projection":
         return Conditioning({}, {})
@@ -323,7 +326,7 @@ def on_head(name: str, function: Callable[..., jax.Array], *sides: str) -> Term:
 
 
 def feature_matching(scene: Scene) -> jax.Array:
-    """The mean absolute distance of the critic's features of real and generated examples, over scales and layers.
+    """The mean absolute difference of the critic's features of real and generated examples, over scales and layers.
 
     Source: Wang et al., High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs (2018), Eq. 4.
     """
@@ -334,9 +337,9 @@ def feature_matching(scene: Scene) -> jax.Array:
 
 
 def kl(scene: Scene) -> jax.Array:
-    """KL(N(mean, exp(log_variance)) || N(0, I)) of the codes in the notes of the generated examples.
+    """KL(N(mean, exp(log_variance)) || N(0, I)) of the encoder in the notes of the generated examples.
 
-    Summed over the dimensions of a code, averaged over examples.
+    It is summed over dimensions and averaged over examples.
     """
     mean, log_variance = (scene.fake.notes[name] for name in ("mean", "log_variance"))
     each = jnp.square(mean) + jnp.exp(log_variance) - 1.0 - log_variance
@@ -352,11 +355,11 @@ def orthogonal(player: str) -> Term:
 
 
 def scheduled(make: Callable[..., optax.GradientTransformation], **numbers: Schedule):
-    """An optimiser whose numbers follow the clock: `scheduled(optax.adam, learning_rate=Ramp(...), b2=0.9)`.
+    """An optimiser with hyper-parameters that depend on the clock: `scheduled(optax.adam, learning_rate=Ramp(...))`.
 
     Args:
-      make: (**numbers) -> an Optax transformation, whose state must not depend on them.
-      **numbers: numbers or schedules.
+      make: (**numbers) -> an Optax transformation, the structure of whose state must not depend on them.
+      **numbers: hyper-parameters as numbers or schedules.
     """
     moving = {name for name, value in numbers.items() if callable(value)}
     start = make(**{name: 0.0 if name in moving else value for name, value in numbers.items()})
@@ -369,9 +372,9 @@ def scheduled(make: Callable[..., optax.GradientTransformation], **numbers: Sche
 
 
 def scale_by_clock(schedule: optax.Schedule, unit: str = "step"):
-    """Scales updates by -schedule(step), where `step` is the round and not the number of this player's moves.
+    """Scales updates by -schedule(step), where `step` is the round and not the number of this player's updates.
 
-    A critic that moves five times a round then follows the same schedule as its generator.
+    A critic with five updates per round then has the same schedule as its generator.
     """
 
     def update(updates, state, params=None, *, clock: Clock, **unused):
@@ -385,9 +388,10 @@ def scale_by_clock(schedule: optax.Schedule, unit: str = "step"):
 def lazy_adam(
     learning_rate: float, b1: float, b2: float, every: int = 0
 ) -> optax.GradientTransformation:
-    """Adam of a player with a regulariser every k rounds, which is a (k + 1)th step in k rounds.
+    """Adam for a player with a regulariser every k = `every` rounds, and so with k + 1 steps in k rounds.
 
-    With c = k / (k + 1): c lr, beta1^c, beta2^c, so that rounds and not steps count; `every=0` for a player without.
+    Uses c lr, beta1^c and beta2^c with c = k / (k + 1), to keep the learning rate and decays per round. `every=0` is
+    for a player without a regulariser.
 
     Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Appendix B.
     """
@@ -396,7 +400,7 @@ def lazy_adam(
 
 
 def reset_optimizers(players: Mapping[str, Player]) -> Callable[[State, Play], State]:
-    """For `Stage.enter`: every optimiser starts anew."""
+    """A function for `Stage.enter` that reinitialises the state of every optimiser."""
 
     def enter(state: State, play: Play) -> State:
         del play
@@ -414,12 +418,12 @@ def reset_optimizers(players: Mapping[str, Player]) -> Callable[[State, Play], S
 
 
 def concatenate(a: PyTree, b: PyTree) -> PyTree:
-    """Leaf by leaf, along the batch."""
+    """Concatenates the leaves along the batch axis."""
     return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
 
 
 def split(tree: PyTree, rows: int) -> tuple[PyTree, PyTree]:
-    """The first `rows` examples of the batch and the others, leaf by leaf."""
+    """Splits the leaves into the first `rows` examples of the batch and the others."""
     return jax.tree.map(lambda x: x[:rows], tree), jax.tree.map(lambda x: x[rows:], tree)
 
 

@@ -235,7 +235,7 @@ def test_what_a_model_cannot_make_is_refused():
 
     assert "21" in refused("seed=0", DataSpec((21, 21, 3), None, 100))
     assert "(32, 48, 3)" in refused("seed=0", DataSpec((32, 48, 3), None, 100))
-    text = "model.conditional is true, but the data gives no labels: set model.conditional=false."
+    text = "model.conditional is true, but the data has no labels: set model.conditional=false."
     assert text in refused("model.conditional=true", DataSpec((8, 8, 1), None, 100))
 
 
@@ -334,7 +334,7 @@ def test_a_run_with_a_checkpoint_needs_no_files_of_weights(tmp_path):
     gone = ["model.perceptual=vgg16", f"model.perceptual_file={tmp_path}/gone.pth"]
     cfg = config.load("vqgan_digits", gone)
     run = config.make_run(cfg, config.open_data(cfg).spec)
-    with pytest.raises(ValueError, match="weights of the perceptual network cannot be had"):
+    with pytest.raises(ValueError, match="weights of the perceptual network cannot be read"):
         run.train(config.open_data(cfg), tmp_path)
     (tmp_path / "checkpoints" / "100").mkdir(parents=True)
     run.prepare(tmp_path)

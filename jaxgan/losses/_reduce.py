@@ -1,4 +1,4 @@
-"""How logits become a number: checked, in float32, masked, averaged over entries and then over scales."""
+"""Reduction of logits to a scalar: checks, float32, masks, and the mean over entries, then over scales."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Term = Callable[[jax.Array], jax.Array]
 
 
 def mean(term: Term, name: str, logits: Logits, where: Mask) -> jax.Array:
-    """Mean of `term(logits)` over the entries that `where` keeps, then over the scales."""
+    """Mean of `term(logits)` over the entries where `where` is True, then over the scales."""
     scales = as_scales(name, logits)
     kept = masks(where, scales, name)
     return over_scales([masked_mean(x, mask, term) for x, mask in zip(scales, kept, strict=True)])
@@ -23,7 +23,7 @@ def mean(term: Term, name: str, logits: Logits, where: Mask) -> jax.Array:
 def pair_mean(
     real_term: Term, fake_term: Term, real_logits: Logits, fake_logits: Logits, where: Mask
 ) -> jax.Array:
-    """`mean` of both terms, after checking that the two shapes belong together."""
+    """Sum of the `mean` of both terms, after checking that the shapes are compatible."""
     real, fake = as_pair(real_logits, fake_logits)
     return mean(real_term, "real_logits", real, where) + mean(fake_term, "fake_logits", fake, where)
 
@@ -33,12 +33,12 @@ def over_scales(values: list[jax.Array]) -> jax.Array:
 
 
 def as_pair(real_logits: Logits, fake_logits: Logits) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Both as lists of scales, whose shapes may differ in the batch only."""
+    """Both as lists of scales; raises unless their shapes differ in the batch size only."""
     real, fake = as_scales("real_logits", real_logits), as_scales("fake_logits", fake_logits)
     if len(real) != len(fake):
         raise ValueError(
             f"real_logits have {len(real)} scales and fake_logits {len(fake)}; "
-            "give both as the same critic returned them."
+            "both must come from the same critic."
         )
     for r, f in zip(real, fake, strict=True):
         if r.shape[1:] != f.shape[1:]:
@@ -96,6 +96,6 @@ def _mask(mask: jax.Array | None, x: jax.Array, name: str) -> jax.Array | None:
 def masked_mean(x: jax.Array, mask: jax.Array | None, term: Term = lambda x: x) -> jax.Array:
     if mask is None:
         return jnp.mean(term(x))
-    # Masked before the term as well as after it: 0 * NaN would poison the gradient.
+    # Masked before the term too: otherwise the gradient of a masked NaN would be 0 * NaN.
     mask = jnp.broadcast_to(mask, x.shape)
     return jnp.mean(term(jnp.where(mask, x, 0.0)), where=mask)

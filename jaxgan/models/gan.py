@@ -3,8 +3,8 @@
 Paper: Goodfellow et al. 2014, "Generative Adversarial Networks", Algorithm 1.
 Reference implementation: the authors' `adversarial` (Pylearn2).
 
-The default is the loss the paper trains with (non-saturating, end of its Section 3); `objective="minimax"` is the value
-function of its Eq. 1, whose generator gradient vanishes when the critic is sure.
+The default is the loss of the paper's experiments (non-saturating, end of its Section 3). `objective="minimax"` is the
+value function of its Eq. 1, with which the generator's gradient vanishes when the critic separates the samples well.
 
 Intended differences: leaky ReLU instead of maxout with dropout in the critic; normal instead of uniform latents;
 pictures in [-1, 1] through tanh instead of [0, 1] through a sigmoid; Adam instead of SGD with momentum.

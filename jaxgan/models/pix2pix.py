@@ -1,23 +1,23 @@
-"""pix2pix: a U-Net translates pictures, trained on pairs against a critic of patches.
+"""pix2pix: a U-Net that translates pictures, trained on pairs with a critic of patches.
 
 Paper: Isola et al. 2017, "Image-to-Image Translation with Conditional Adversarial Networks". Reference implementations:
-phillipi/pix2pix (Torch), the authors', and junyanz/pytorch-CycleGAN-and-pix2pix, theirs for PyTorch.
+the authors' phillipi/pix2pix (Torch) and junyanz/pytorch-CycleGAN-and-pix2pix (PyTorch).
 
-    critic     1/2 E[-log D(x, y)] + 1/2 E[-log(1 - D(x, G(x)))]            one logit per patch of x and y side by side
+    critic     1/2 E[-log D(x, y)] + 1/2 E[-log(1 - D(x, G(x)))]            one logit per patch of x and y, concatenated
     generator  E[-log D(x, G(x))] + l1_weight * E|y - G(x)|                 x the condition, y the picture
 
 The generator's only noise is the dropout in its decoder, which is active in training and at test time. At test time,
 batch normalisation uses the statistics of the test batch, not running means, and that batch is one picture, as in both
-test programs. The translation of a picture therefore depends on the picture and its noise only. `norm="batch_running"`
-uses the running means instead. `norm="instance"` normalises each picture by itself in training too, as "batch" does
-with `batch_size=1` (but the critic then has no gains); choose it for larger batches, whose statistics differ from those
-of single pictures.
+reference implementations. The translation of a picture therefore depends on the picture and its noise only.
+`norm="batch_running"` uses the running means instead. `norm="instance"` normalises each picture separately in training
+too, as "batch" does with `batch_size=1` (but the critic then has no gains). Use it for larger batches, whose statistics
+differ from those of single pictures.
 
-Intended differences: no normalisation of the bottleneck, as in the released code; the experiments of the paper had one,
-which sets the bottleneck of a batch of one to zero (its errata). Dropout in the decoder's first three layers, as in the
-paper; the PyTorch code has it in the second to fourth. Convolutions in front of a normalisation have no bias (Torch's
-is set to zero before each move), gains start at 1 and not at N(1, 0.02), and the generator's turn draws new dropout,
-where the references move both players on the same translation.
+Intended differences: the bottleneck is not normalised, as in the released code; in the experiments of the paper it was,
+which sets the bottleneck of a batch of one to zero (see its errata). Dropout in the decoder's first three layers, as in
+the paper; the PyTorch code has it in the second to fourth. Convolutions before a normalisation have no bias (the Torch
+code sets it to zero before each step). Gains start at 1 and not at N(1, 0.02). The generator's turn draws new dropout;
+in the references both players are trained on the same translation.
 """
 
 from __future__ import annotations
@@ -48,24 +48,20 @@ class Options:
     generator_width: int = option(64, "channels of the U-Net's first convolution", least=1)
     downs: int = option(
         0,
-        f"times that the U-Net halves a picture; 0 for as often as the sides are even, at most {MOST_DOWNS}",
+        f"number of times that the U-Net halves a picture; 0 for the largest possible number, at most {MOST_DOWNS}",
         least=0,
     )
-    skips: bool = option(
-        True, "skip connections; without, encoder and decoder meet in the bottleneck only"
-    )
-    dropout: float = option(
-        0.5, "share of the first decoder layers' features that is dropped", least=0, below=1
-    )
+    skips: bool = option(True, "skip connections between encoder and decoder")
+    dropout: float = option(0.5, "dropout rate of the first three decoder layers", least=0, below=1)
     critic_width: int = option(64, "channels of the critic's first convolution", least=1)
     patch: int = option(
-        70, "side in pixels of what one of the critic's logits sees", choices=tuple(PATCHES)
+        70, "receptive field of one logit of the critic, side in pixels", choices=tuple(PATCHES)
     )
-    conditional_critic: bool = option(True, "the critic sees the condition beside the picture")
+    conditional_critic: bool = option(True, "give the condition to the critic with the picture")
     norm: str = option(
         "batch",
-        "normalisation of both networks: by the batch, at test time too; by running means at test time;"
-        " or of each picture alone",
+        "normalisation of both networks: by batch statistics, at test time too; by batch statistics and, at test"
+        " time, running means; or of each picture separately",
         choices=NORMS,
     )
     objective: str = option(
@@ -77,13 +73,15 @@ class Options:
     l1_weight: float = option(
         100.0, "weight of the mean absolute error of the generator's picture", least=0
     )
-    batch_size: int = option(1, "pairs of one step", least=1)
+    batch_size: int = option(1, "pairs per step", least=1)
     learning_rate: float = option(2e-4, "learning rate of both networks", least=0)
     beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
     beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
-    decay_after: int = option(0, "rounds with the full learning rate, before it falls", least=0)
+    decay_after: int = option(0, "rounds at the full learning rate, before it decays", least=0)
     decay_steps: int = option(
-        0, "rounds over which the learning rate falls linearly to 0; 0 keeps it constant", least=0
+        0,
+        "rounds in which the learning rate then decays linearly to 0; 0 keeps it constant",
+        least=0,
     )
     ema_half_life_kimg: float = option(
         0.0,
@@ -93,7 +91,7 @@ class Options:
     ema_ramp_up: float = option(
         0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
     )
-    dtype: str = option("float32", "type of the networks' arithmetic", choices=adversarial.DTYPES)
+    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -103,7 +101,7 @@ def game(options: Options, spec: DataSpec) -> Game:
 
 @dataclasses.dataclass(frozen=True)
 class Pix2Pix:
-    """The game of some options on some data, and its parts."""
+    """Networks, losses and outputs of the game for some options and data."""
 
     options: Options
     spec: DataSpec
@@ -131,7 +129,7 @@ class Pix2Pix:
             tools={
                 "translate": Tool(
                     self.make_translations,
-                    "A picture of any size beside its translations, one for each draw of the dropout.",
+                    "A picture of any size and translations of it, each with its own dropout.",
                     {
                         "samples": Option(1, "translations, each with its own dropout", least=1),
                         "columns": Option(0, "columns of the grid; 0 for one row", least=0),
@@ -175,7 +173,7 @@ class Pix2Pix:
         return critic(self.shown(given["condition"], pictures))
 
     def shown(self, condition: jax.Array, picture: jax.Array) -> jax.Array:
-        """The critic's input: the channels of both, or the picture only."""
+        """The critic's input: the channels of the condition and the picture, or the picture only."""
         if not self.options.conditional_critic:
             return picture
         return jnp.concatenate([condition, picture], axis=-1)
@@ -208,7 +206,7 @@ class Pix2Pix:
 
 
 def real(play: Play) -> turns.Examples:
-    """The pictures, each with its condition."""
+    """The real pictures with their conditions."""
     return turns.Examples(play.batch["image"], {"condition": play.batch["condition"]})
 
 
@@ -224,7 +222,7 @@ def l1(scene: turns.Scene) -> jax.Array:
 
 
 def optimizer(options: Options) -> optax.GradientTransformation:
-    """Adam, whose learning rate is constant for `decay_after` rounds and then falls to 0 over `decay_steps`."""
+    """Adam; the learning rate is constant for `decay_after` rounds, then decays to 0 over `decay_steps`."""
     rate: Schedule = options.learning_rate
     if options.decay_steps:
         rate = Ramp(options.learning_rate, 0.0, options.decay_steps, options.decay_after, "step")
@@ -232,12 +230,12 @@ def optimizer(options: Options) -> optax.GradientTransformation:
 
 
 def halvings(shape: tuple[int, ...]) -> int:
-    """How often both sides of a picture are even, at most 8 times: 8 for 256 x 256, 6 for 192 x 256."""
+    """How many times both sides of a picture can be halved, at most 8: 8 for 256 x 256, 6 for 192 x 256."""
     return max(n for n in range(MOST_DOWNS + 1) if shape[0] % 2**n == shape[1] % 2**n == 0)
 
 
 def fit_channels(picture: np.ndarray, channels: int) -> np.ndarray:
-    """[H, W, 1 or 3] as [H, W, channels]: grey is repeated, of colours the luma is kept."""
+    """[H, W, 1 or 3] -> [H, W, channels]: grey is repeated to colours, colours are reduced to their luma."""
     if picture.shape[2] == channels:
         return picture
     if channels == 1:
@@ -257,7 +255,7 @@ def check_sides(shape: tuple[int, ...], downs: int) -> None:
 
 
 def _check(options: Options, spec: DataSpec) -> None:
-    """Raises unless there are pairs, and networks for their size."""
+    """Raises unless the data has pairs, of a size that the networks support."""
     check(options)
     if spec.condition is None:
         raise OptionError(
@@ -272,7 +270,7 @@ def _check(options: Options, spec: DataSpec) -> None:
             f"pix2pix keeps a picture's size, but the data pairs one of {spec.condition[0]}x{spec.condition[1]} with"
             f" one of {height}x{width}; bring both to one size."
         )
-    # The last convolutions of stride 1 take two more pixels away.
+    # The last two convolutions, of stride 1, remove two more pixels.
     layers, side = PATCHES[options.patch], min(height, width)
     if layers and side < 3 * 2**layers:
         fits = max(size for size, n in PATCHES.items() if n == 0 or side >= 3 * 2**n)

@@ -5,20 +5,20 @@ Paper: Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, St
 Reference implementation: facebookresearch/pytorch_GAN_zoo (BSD-3), models/progressive_gan.py.
 
 The first level has one stage. Every other level has two: it is faded in, then trained. Each stage has its own
-resolution and batch size. While a level is faded in, alpha rises linearly from 0 to 1 with the real images of the
-stage, and real pictures are blended with their half-size versions as generated ones are, so that both have the same
+resolution and batch size. While a level is faded in, alpha rises linearly from 0 to 1 with the number of real images of
+the stage. Real pictures are blended with their half-size versions like generated ones, so that both have the same
 detail. Samples have full size in every stage: pictures of the newest level are enlarged.
 
 A gradient penalty assumes that the critic's output for a picture depends on that picture alone; minibatch standard
-deviation makes the outputs of a group depend on each other a little. Groups have 4 pictures, or are the whole batch
+deviation makes the outputs of a group depend slightly on each other. Groups have 4 pictures, or are the whole batch
 where 4 does not divide it, as in the reference; in the paper they are the whole batch.
 
 Intended differences: alpha changes with every batch (in the reference every 32 batches); the generator's average has a
 half-life in images, so that it does not depend on the batch size (the paper's 0.999 per batch is 11.1 kimg for batches
-of 16); the standard deviation of a group is the biased one; last layers, which no rectifier follows, have gain 1; the
-scale of the first layer counts all 4 x 4 inputs of the paper's convolution; biases are not scaled (the reference uses
-sqrt(2 / fan_in) in all three cases); the critic blends its 8 x 8 level like every other (the reference switches to it
-at once). `conditional` is AC-GAN, as in the reference; the paper has no labels.
+of 16); the standard deviation of a group is the biased one; last layers, which are not followed by a leaky ReLU, have
+gain 1; the fan-in of the first layer counts all 4 x 4 inputs of the paper's convolution; biases are not scaled (the
+reference uses sqrt(2 / fan_in) in all three cases); the critic blends its 8 x 8 level like every other (the reference
+switches to it at once). `conditional` is AC-GAN, as in the reference; the paper has no labels.
 """
 
 from __future__ import annotations
@@ -52,12 +52,12 @@ class Options:
     channel_max: int = option(512, "most channels of a layer", least=1)
     batch_size: int | tuple[tuple[int, int], ...] = option(
         ((4, 16), (256, 14), (512, 6), (1024, 3)),
-        "real images of a critic step: one number, or pairs of a resolution in pixels and the number from there on",
+        "real images per critic step: one number, or pairs (resolution in pixels, number from that resolution on)",
         least=1,
     )
     learning_rate: float | tuple[tuple[int, float], ...] = option(
         0.001,
-        "learning rate of both networks: one number, or pairs of a resolution in pixels and the rate from there on",
+        "learning rate of both networks: one number, or pairs (resolution in pixels, rate from that resolution on)",
         above=0,
     )
     fade_kimg: float = option(
@@ -65,13 +65,13 @@ class Options:
     )
     stable_kimg: float = option(
         800.0,
-        "kimg (thousands of real images) in which a level is trained once it is faded in",
+        "kimg (thousands of real images) in which a level is trained after it is faded in",
         above=0,
     )
     critic_steps: int = option(1, "critic steps per generator step", least=1)
     penalty_weight: float = option(10.0, "weight of the gradient penalty, lambda", least=0)
     penalty_target: float = option(
-        1.0, "gradient norm that costs nothing, gamma; 750 in the paper for CIFAR-10", above=0
+        1.0, "target of the gradient norm, gamma; 750 in the paper for CIFAR-10", above=0
     )
     drift_weight: float = option(
         1e-3, "weight of the critic's mean square on real pictures, epsilon", least=0
@@ -80,7 +80,7 @@ class Options:
     beta2: float = option(0.99, "decay of Adam's mean of squared gradients", least=0, below=1)
     reset_optimizer: str = option(
         "fade",
-        "when Adam's means are reset: as a level is added, at the start of each stage, or never",
+        "when the state of Adam is reset: when a level is added, at the start of each stage, or never",
         choices=("fade", "stage", "never"),
     )
     ema_half_life_kimg: float = option(
@@ -92,7 +92,7 @@ class Options:
     class_weight: float = option(
         1.0, "weight of the labels' cross-entropy in a conditional model", least=0
     )
-    dtype: str = option("float32", "type of the networks' arithmetic", choices=adversarial.DTYPES)
+    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
     remat: bool = option(
         False, "recompute activations in the backward pass: more arithmetic, less memory"
     )
@@ -129,7 +129,7 @@ def growth(options: Options, spec: DataSpec) -> Phases:
 
 
 def _levels(spec: DataSpec) -> tuple[int, int]:
-    """(side of the first level, number of levels): 4 to 7 pixels are doubled until they are the data's."""
+    """(side of the first level, number of levels): the side of 4 to 7 pixels doubles up to that of the data."""
     side, fixes = spec.shape[0], []
     if len(spec.shape) == 3:
         doublings = max(0, int(math.log2(side / 4)))
@@ -139,14 +139,14 @@ def _levels(spec: DataSpec) -> tuple[int, int]:
     raise OptionError(
         None,
         None,
-        "progressive grows square pictures from 4, 5, 6 or 7 pixels by doubling, but one example of the data has shape"
+        "progressive makes square pictures of 4, 5, 6 or 7 times a power of two pixels, but one example has shape"
         f" {spec.shape}",
         *fixes,
     )
 
 
 def _by_resolution(options: Options, name: str, resolutions: list[int]) -> list:
-    """The value of an option at each resolution: that of the last pair which starts there or below."""
+    """The value of an option at each resolution: that of the last pair whose resolution is not larger."""
     value = getattr(options, name)
     table = sorted(value) if isinstance(value, tuple) else [(resolutions[0], value)]
     starts = [start for start, _ in table]
@@ -180,7 +180,7 @@ def game(options: Options, spec: DataSpec) -> Game:
         tools={
             "growth": Tool(
                 pictures.growth,
-                "the same latents at every level reached, from left to right",
+                "pictures of the same latents at all levels trained so far, from left to right",
                 {"num": Option(8, "latents", least=1)},
             ),
             "interpolation": pictures.interpolation(),
@@ -206,7 +206,7 @@ def players(options: Options, spec: DataSpec, phases: Phases, classes: int | Non
         b1=options.beta1,
         b2=options.beta2,
     )
-    # Initialised at the last level, which creates the parameters of all.
+    # Initialised at the last level, which creates the parameters of all levels.
     return {
         "critic": Player(critic, (picture, top), adam),
         "generator": Player(generator, (latent, top), adam, adversarial.average(options)),
@@ -234,7 +234,7 @@ def stages(options: Options, phases: Phases, classes: int | None, players) -> tu
 
 
 def fade(options: Options, clock: Clock) -> jax.Array:
-    """alpha in a stage that fades a level in; it is constant within a round."""
+    """alpha in a stage that fades in a level; it is constant within a round."""
     return Ramp(0.0, 1.0, over=options.fade_kimg, unit="stage_kimg")(clock)
 
 
@@ -261,7 +261,7 @@ class PhaseLosses:
             self.real,
             self.fake,
             {**critic_terms(options), **labels.critic},
-            passes=2,  # minibatch standard deviation is of real or of generated pictures, never of both
+            passes=2,  # a group of the minibatch standard deviation is all real or all generated
             judge=self.judge,
             after=self.progress,
         )
@@ -272,7 +272,7 @@ class PhaseLosses:
         return turns.alternate(critic, generator, self.phase.batch_size, options.critic_steps)
 
     def alpha(self, play: Play) -> jax.Array | None:
-        """How far the level is faded in; None in a phase that trains it."""
+        """The weight of the level that is faded in; None in a phase that trains it."""
         return fade(self.options, play.clock) if self.phase.fading else None
 
     def real(self, play: Play) -> turns.Examples:
@@ -294,12 +294,12 @@ class PhaseLosses:
         return {} if self.classes is None or label is None else {"label": label}
 
     def judge(self, play: Play, critic: Network, pictures, given, purpose) -> turns.CriticOutput:
-        """The critic's logits, and class logits [B, classes] as the head "acgan"."""
+        """The critic's logits; in a conditional model also class logits [B, classes] as the head "acgan"."""
         outputs = critic(pictures, self.phase.level, self.alpha(play))
         return turns.CriticOutput(outputs[:, 0], {"acgan": outputs[:, 1:]})
 
     def progress(self, scene: turns.Scene) -> dict[str, jax.Array]:
-        """The metric "level": a level that is being faded in counts as alpha."""
+        """The metric "level"; a level that is being faded in counts as alpha."""
         alpha = self.alpha(scene.play)
         return {"level": self.phase.level - 1 + (jnp.float32(1.0) if alpha is None else alpha)}
 
@@ -309,7 +309,7 @@ def critic_terms(options: Options) -> dict[str, turns.Term]:
 
         E C(x') - E C(x) + lambda / gamma^2 E (||grad C(y)|| - gamma)^2 + epsilon E C(x)^2
 
-    for generated x', real x and y between them (Appendix A.1; gamma is from the section on CIFAR-10). lambda is
+    for generated x', real x and interpolated y (Appendix A.1; gamma is from the section on CIFAR-10). lambda is
     `penalty_weight`, gamma `penalty_target`, epsilon `drift_weight`.
     """
     target = options.penalty_target
@@ -329,7 +329,7 @@ def critic_terms(options: Options) -> dict[str, turns.Term]:
 
 @dataclasses.dataclass(frozen=True)
 class Pictures:
-    """What a trained generator makes: pictures of full size, float32 [B, *spec.shape] in [-1, 1]."""
+    """The outputs of a trained generator: pictures of full size, float32 [B, *spec.shape] in [-1, 1]."""
 
     options: Options
     spec: DataSpec
@@ -347,7 +347,7 @@ class Pictures:
         return jnp.array([phase.level for phase in self.phases])[clock.stage]
 
     def current(self, clock: Clock, generator: Network, latent, label) -> jax.Array:
-        """Pictures of the newest level, as far as it is faded in."""
+        """Pictures of the newest level, blended with the level below while it is faded in."""
         fading = jnp.array([phase.fading for phase in self.phases])[clock.stage]
         alpha = jnp.where(fading, fade(self.options, clock), 1.0)
         branches = [partial(self.of_level, k) for k in range(self.phases[-1].level + 1)]
@@ -376,7 +376,7 @@ class Pictures:
 
         def walk(clock: Clock | None) -> Tool:
             def paint(networks, latent, label):
-                assert clock is not None, "nothing is painted before the tool runs"
+                assert clock is not None, "the tool sets the clock before it makes pictures"
                 return self.current(clock, networks["generator"], latent, label)
 
             sphere = Space(lambda networks, latent, label: latent, paint, sphere=True)

@@ -5,11 +5,11 @@ tamarott/SinGAN (PyTorch).
 
     x_n = x + tanh(net(amplitude_n z_n + x)),    x = x_(n-1) enlarged    (Eq. 3, 4)
 
-Each scale has a generator and a critic of 11x11 patches. They train in their own stage, with the scales below frozen.
-Scales count from the coarsest, 0, whose x is black; the paper counts the other way. From one fixed z* at scale 0 and no
-noise above, the generators are to reconstruct the picture (Eq. 6). The error of that reconstruction by the scales below
-sets the amplitude of a scale's noise. The picture and z* are state of generator 0, so that outputs of a checkpoint need
-no data.
+Each scale has a generator and a critic of 11x11 patches. They are trained in their own stage, with the scales below
+frozen. Scales are numbered from the coarsest, 0, whose x is black; the paper numbers them from the finest. The
+generators are also trained to reconstruct the picture from one fixed z* at scale 0 and zero noise at the other scales
+(Eq. 6). The amplitude of a scale's noise is proportional to the error of the reconstruction by the scales below. The
+picture and z* are state of generator 0, so that outputs of a checkpoint need no data.
 
 Intended differences: z* is drawn once, as in the paper (the reference draws it again in each round of the coarsest
 scale); every generator step has its own sample (in the reference three steps share one that is made before the first of
@@ -46,12 +46,12 @@ from jaxgan.tools.pyramid import noise_option, pyramid_tools
 class Options:
     min_size: int = option(
         25,
-        "shorter side in pixels of the coarsest picture; a patch of the critic has 11",
+        "shorter side of the coarsest picture in pixels; a patch of the critic has 11",
         least=nets.RECEPTIVE_FIELD,
     )
     scale_factor: float = option(
         0.75,
-        "about, the sides of a scale as a factor of those of the next finer one",
+        "approximate ratio of the sides of a scale to those of the next finer one",
         least=0.1,
         most=0.95,
     )
@@ -67,7 +67,7 @@ class Options:
     generator_steps: int = option(3, "generator steps per round", least=1)
     noise_amplitude: float = option(
         0.1,
-        "standard deviation of a scale's noise, as a factor of the RMSE of what the scales below reconstruct",
+        "standard deviation of a scale's noise, as a multiple of the RMSE of the reconstruction by the scales below",
         least=0,
     )
     reconstruction_weight: float = option(
@@ -79,16 +79,19 @@ class Options:
     beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
     beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
     decay_at: float = option(
-        0.8, "share of a scale's rounds after which the learning rates are a tenth", least=0, most=1
+        0.8,
+        "share of a scale's rounds after which the learning rates are divided by 10",
+        least=0,
+        most=1,
     )
-    batch_size: int = option(1, "samples of one step, each with noise of its own", least=1)
-    noise_padding: bool = option(
-        False, "pad the noise with noise and not with zeros, for animation"
-    )
+    batch_size: int = option(1, "samples per step, each with its own noise", least=1)
+    noise_padding: bool = option(False, "pad the noise with noise instead of zeros, for animation")
     paint_scale: int = option(
-        0, "scale that learns on pictures of few colours, for paint_to_image; 0 for none", least=0
+        0,
+        "scale whose input is quantised to a few colours in training, for paint_to_image; 0 for none",
+        least=0,
     )
-    dtype: str = option("float32", "type of the networks' arithmetic", choices=DTYPES)
+    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -114,7 +117,7 @@ def game(options: Options, spec: DataSpec) -> Game:
 
 @dataclasses.dataclass(frozen=True)
 class SinGAN:
-    """Players, stages, losses and outputs; `n` is a scale."""
+    """Players, stages, losses and outputs of the game; `n` is the number of a scale."""
 
     options: Options
     ladder: nets.Ladder
@@ -232,14 +235,14 @@ class SinGAN:
         return replaced(state, {f"generator{n}": generator, f"critic{n}": critic})
 
     def samples(self, play: Play, scale_from: int, noise: float) -> jax.Array:
-        """Random samples; with `scale_from`, by the scales from that one on, whose input is the picture."""
+        """Random samples; with `scale_from`, by the scales from that one on, applied to the picture."""
         level = nets.level_at(play.clock)
         return self.ladder.samples(
             play.networks, level, play.key, play.num, start=scale_from, noise=noise
         )
 
     def transforms(self, play: Play) -> jax.Array:
-        """The reconstruction, in every row."""
+        """The reconstruction, repeated for each row."""
         rebuilt = self.ladder.reconstruct(play.networks, nets.level_at(play.clock))
         return jnp.broadcast_to(rebuilt, (play.num, *self.ladder.shape))
 
@@ -247,7 +250,7 @@ class SinGAN:
 def sampling(top: int) -> dict[str, Option]:
     """The options of samples, for a pyramid whose finest scale is `top`."""
     meaning = (
-        "scale into which the learnt picture is injected, counted from the coarsest; 0 for none"
+        "scale into which the training picture is injected, counted from the coarsest; 0 for none"
     )
     return {"scale_from": Option(0, meaning, least=0, most=top), "noise": noise_option()}
 
@@ -261,13 +264,13 @@ def replaced(state: State, networks: dict[str, Network]) -> State:
 
 
 def check(options: Options, spec: DataSpec) -> nets.Pyramid:
-    """The pyramid of a picture, or a sentence on why there is none."""
+    """The pyramid of a picture; raises if the options and the data allow none."""
     if len(spec.shape) != 3 or spec.size != 1:
         found = f"{spec.size:,} pictures" if len(spec.shape) == 3 else "points"
         raise OptionError(
             None,
             None,
-            f"singan learns one picture, and the data has {found}",
+            f"singan is trained on one picture, but the data has {found}",
             {"data.name": "picture"},
         )
     check_limits(options)

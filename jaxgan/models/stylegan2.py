@@ -4,9 +4,10 @@ Papers: Karras et al. 2019, "A Style-Based Generator Architecture for Generative
 style mixing, truncation); Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (demodulation,
 skips and residuals, path length, lazy regularisation); Karras et al. 2020, "Training Generative Adversarial Networks
 with Limited Data" (ADA, class conditioning, the CIFAR-10 settings).
-Reference implementation: rosinality/stylegan2-pytorch (PyTorch, MIT), for networks and losses; written from the papers.
+Reference implementation of networks and losses: rosinality/stylegan2-pytorch (PyTorch, MIT). This module was written
+from the papers.
 
-Intended differences: whether two latents are mixed, and from which layer on, is drawn for each image and not for a
+Intended differences: whether two latents are mixed, and from which layer on, is drawn for each image and not once per
 batch. No gradient flows through the mean path length, as in the paper (in the reference it depends on the lengths of
 the batch). Generated pictures have the labels of the real batch. The minibatch standard deviation forms its groups in
 the global batch. ADA resamples geometry as described in `jaxgan.augment.ada`. Nothing is clamped in low precision:
@@ -43,8 +44,8 @@ class Options:
     )
     critic_mapping_layers: int = option(
         8,
-        "layers of the label's mapping in a conditional critic: 8 as in ADA's code for PyTorch; 0, as in its first"
-        " release, leaves the normalised embedding",
+        "layers of the label's mapping in a conditional critic: 8 as in ADA's PyTorch code; with 0, as in its first"
+        " release, it is the normalised embedding",
         least=0,
     )
     channel_base: int = option(
@@ -55,7 +56,7 @@ class Options:
         "residual", "architecture of the critic's blocks", choices=stylegan2.CRITICS
     )
     minibatch_std_group: int = option(
-        4, "images of a group of the minibatch standard deviation; 0 for the whole batch", least=0
+        4, "images per group of the minibatch standard deviation; 0 for the whole batch", least=0
     )
     conditional: bool = option(False, "condition both networks on the labels of the data")
     batch_size: int = option(32, "real images of one critic step", least=1)
@@ -64,36 +65,35 @@ class Options:
     beta2: float = option(0.99, "decay of Adam's mean of squared gradients", least=0, below=1)
     r1_gamma: float = option(
         10.0,
-        "weight of R1, the squared gradient of the critic on real pictures; 0 for none",
+        "weight of R1, the squared gradient norm of the critic on real pictures; 0 for none",
         least=0,
     )
-    r1_every: int = option(16, "rounds between two plays of R1", least=1)
-    # 2 is the paper's log 2 / (r^2 (log r - log 2)) = 2 / (r^2 num_styles), which sums over layers and does not scale.
+    r1_every: int = option(16, "interval of R1 in rounds", least=1)
+    # 2 equals the paper's log 2 / (r^2 (log r - log 2)) = 2 / (r^2 num_styles): the paper sums over the layers and does
+    # not scale the noise.
     path_weight: float = option(
         2.0,
         "weight of the squared deviation of path lengths, averaged over the layers, for noise scaled by 1 / resolution;"
         " 0 for none",
         least=0,
     )
-    path_every: int = option(
-        4, "rounds between two plays of the path length's regularisation", least=1
-    )
+    path_every: int = option(4, "interval of the path length regularisation in rounds", least=1)
     path_batch_shrink: int = option(
-        2, "batch_size as a multiple of the batch of the path length's regularisation", least=1
+        2, "divisor of batch_size that gives the batch of the path length regularisation", least=1
     )
     path_mean_decay: float = option(
-        0.99, "decay of the mean path length, per play", least=0, most=1
+        0.99, "decay of the mean path length, per evaluation", least=0, most=1
     )
     mixing: float = option(
         0.9,
-        "share of the images whose layers take their styles from two latents: from one up to a random layer, from the"
-        " other after it",
+        "share of the images with style mixing: layers up to a random one use one latent, the layers after it another"
+        " latent",
         least=0,
         most=1,
     )
     average_style_decay: float = option(
         0.995,
-        "decay of the mean of w, which truncation uses, per step of the generator",
+        "decay of the mean of w (used by truncation), per step of the generator",
         least=0,
         most=1,
     )
@@ -107,29 +107,29 @@ class Options:
     )
     augmentation: str = option(
         "adaptive",
-        "augmentation of the critic's pictures: its probability p is adapted, fixed, or there is none",
+        "augmentation of the critic's pictures: with adaptive probability p, with fixed p, or none",
         choices=AUGMENTATIONS,
     )
     augmentation_groups: str = option(
         "bgc",
-        "what is augmented: one group of transformations, or as in the paper several: blits, geometry, colours,"
-        " filters, noise and cutout by their first letters",
+        "transformations of the augmentation: one group, or several groups by their first letters as in the paper"
+        " (blits, geometry, colours, filters, noise, cutout)",
         choices=tuple(augment.GROUPS),
     )
     augmentation_p: float = option(
         0.0,
-        "probability p of each augmentation at the start; throughout, if fixed",
+        "initial probability p of each augmentation; if fixed, that of the whole run",
         least=0,
         most=1,
     )
     augmentation_target: float = option(
-        0.6, "mean sign of the critic's logits on real pictures that p is adapted to"
+        0.6, "target of the mean sign of the critic's logits on real pictures, for the adaptive p"
     )
     augmentation_rise_kimg: float = option(
-        500.0, "kimg (thousands of real images) in which p may go from 0 to 1", least=1e-6
+        500.0, "kimg (thousands of real images) in which p can rise from 0 to 1", least=1e-6
     )
     dtype: str = option(
-        "float32", "type of the convolutions' arithmetic", choices=adversarial.DTYPES
+        "float32", "dtype of the convolutions' arithmetic", choices=adversarial.DTYPES
     )
     remat: bool = option(
         False, "recompute activations in the backward pass: more arithmetic, less memory"
@@ -178,12 +178,14 @@ def game(options: Options, spec: DataSpec) -> Game:
 
 def sampling(num_styles: int) -> dict[str, Option]:
     """The options of samples."""
-    noise = Option("random", "noise of each picture, or the same for all", choices=modulated.NOISE)
+    noise = Option(
+        "random", "noise drawn for each picture, or constant maps", choices=modulated.NOISE
+    )
     return {**latents.truncation_options(1.0, num_styles), "noise": noise}
 
 
 def optimizer(options: Options, every: int) -> optax.GradientTransformation:
-    """Adam of a player whose regulariser is played in every so many rounds; 0 for none."""
+    """Adam of a player with a regulariser every `every` rounds; 0 for no regulariser."""
     return turns.lazy_adam(options.learning_rate, options.beta1, options.beta2, every)
 
 
@@ -272,7 +274,7 @@ class StyleGAN2:
         return turns.Examples(play.batch["image"], given)
 
     def fake(self, play: Play, generator: Network, real: turns.Examples) -> turns.Examples:
-        """Generated pictures with the labels of the real ones; the notes hold "style", w [B, D] before mixing."""
+        """Generated pictures with the labels of the real ones; notes["style"] is w [B, D] before mixing."""
         w, style = self.styles(play, generator, play.num, real.given.get("label"))
         return turns.Examples(self.paint(play, generator, w), real.given, {"style": style})
 
@@ -323,7 +325,7 @@ class StyleGAN2:
         return {"overfitting": ada.overfitting, "p": ada.p}
 
     def track_style(self, scene: turns.Scene) -> None:
-        """Moves the running mean of w, after the generator's loss."""
+        """Updates the running mean of w, after the generator's loss."""
         generator = scene.play.moving("generator")
         style = jnp.mean(scene.fake.notes["style"], axis=0)
         new_share = 1.0 - self.options.average_style_decay
@@ -331,7 +333,7 @@ class StyleGAN2:
         generator.set(average={"style": average})
 
     def r1_loss(self, play: Play) -> Loss:
-        """The gradient is by the pictures before augmentation, through the augmentation."""
+        """R1; the gradient is with respect to the pictures before augmentation."""
         real, critic = self.real(play), play.networks["critic"]
         penalty = penalties.r1(
             lambda x: self.judge(play, critic, x, real.given, "real"), real.pictures
@@ -371,7 +373,7 @@ class StyleGAN2:
 def mixed_layers(key: jax.Array, num: int, num_styles: int, share: float) -> jax.Array:
     """Layers that take their style from a second latent, boolean [num, num_styles].
 
-    In this share of the images they are all layers from a random one on, which is never the first (StyleGAN, Section
+    In this share of the images, these are all layers from a random one on, which is never the first (StyleGAN, Section
     3.1).
     """
     place_key, share_key = jax.random.split(key)
@@ -380,7 +382,7 @@ def mixed_layers(key: jax.Array, num: int, num_styles: int, share: float) -> jax
 
 
 def _check(options: Options, spec: DataSpec) -> None:
-    """Raises what cannot be trained."""
+    """Raises for options and data that cannot be trained."""
     check(options)
     if options.augmentation == "fixed" and not options.augmentation_p:
         raise OptionError(
@@ -393,7 +395,7 @@ def _check(options: Options, spec: DataSpec) -> None:
     shape = spec.shape
     if len(shape) != 3:
         raise ValueError(
-            f"stylegan2 makes pictures, but one example of the data has shape {shape}; bring pictures."
+            f"stylegan2 makes pictures, but one example of the data has shape {shape}; use a data source of pictures."
         )
     if shape[0] != shape[1] or shape[0] < 8 or shape[0] & (shape[0] - 1):
         size = " x ".join(map(str, shape[:2]))
@@ -409,7 +411,7 @@ def _check(options: Options, spec: DataSpec) -> None:
         raise OptionError(
             "augmentation_groups",
             options.augmentation_groups,
-            f"it changes colours, and the data has {shape[2]} channels, not 1 or 3",
+            f"it changes colours, but the data has {shape[2]} channels, not 1 or 3",
             {"augmentation_groups": "bg"},
         )
     if options.path_weight and options.path_batch_shrink > options.batch_size:

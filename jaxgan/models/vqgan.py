@@ -1,4 +1,4 @@
-"""VQGAN: an autoencoder whose latents are codes, with a perceptual loss and a critic; then a transformer of the codes.
+"""VQGAN: an autoencoder with a codebook, a perceptual loss and a critic; then a transformer over the codes.
 
 Paper: Esser et al., Taming Transformers for High-Resolution Image Synthesis (2021), Sections 3.1 and 3.2.
 Reference implementation: CompVis/taming-transformers (PyTorch).
@@ -7,15 +7,16 @@ Reference implementation: CompVis/taming-transformers (PyTorch).
         + adversarial_weight w L_G
 
 with z = E(x), e the nearest codes, y = D(e), and w = |dL_rec / dW| / (|dL_G / dW| + delta), W the kernel of the
-decoder's last layer. There are four stages: the autoencoder alone; from `critic_from` on also the critic; from
-`adversarial_from` on the autoencoder's loss includes the critic's; from `transformer_from` on only the transformer.
+decoder's last layer. There are four stages: at first the autoencoder alone is trained; from `critic_from` on the critic
+is trained too; from `adversarial_from` on the autoencoder's loss includes the adversarial loss; from `transformer_from`
+on only the transformer is trained.
 
-Intended differences: the critic trains before its loss counts; in the reference it starts at the same time. beta weighs
-the commitment, as in the paper; the reference weighs the other term by it ("legacy", which is
+Intended differences: the critic is trained before the adversarial loss is added; in the reference both start together.
+beta is the weight of the commitment loss, as in the paper; in the reference it is that of the codebook loss ("legacy",
 `codebook_weight=0.25, commitment_weight=1`). `adaptive_delta` is the paper's; the reference has 1e-4. The critic's
 running statistics, which only evaluation uses, are updated in its own turn only; its gains start at 1; all biases start
-at 0. LPIPS's heads have no dropout. Prefixes are tokens of their own, which are not predicted; those of the reference
-are numbers of codes. `codebook`, `codebook_init`, `revive_after` and `ema_half_life_kimg` are additions, off at first.
+at 0. LPIPS's heads have no dropout. Prefixes are separate tokens, which are not predicted; in the reference they share
+the numbers of codes. `codebook`, `codebook_init`, `revive_after` and `ema_half_life_kimg` are additions, off at first.
 """
 
 from __future__ import annotations
@@ -57,11 +58,11 @@ class Options:
     groups: int = option(32, "groups of group normalisation", least=1)
     latent_channels: int = option(256, "channels between encoder and codebook", least=1)
     # Codebook.
-    codes: int = option(1024, "codes of the codebook", least=1)
+    codes: int = option(1024, "number of codes in the codebook", least=1)
     code_dim: int = option(256, "components of a code", least=1)
     codebook: str = option(
         "gradient",
-        "what moves the codes: the gradient of the loss, or moving averages of their latents",
+        "how the codes are learned: by the gradient of the loss, or as moving averages of their latents",
         choices=("gradient", "ema"),
     )
     codebook_decay: float = option(
@@ -69,7 +70,7 @@ class Options:
     )
     codebook_init: str = option(
         "uniform",
-        "what the codes are at first: random, or latents of the first batch",
+        "initial codes: random, or latents of the first batch",
         choices=("uniform", "data"),
     )
     codebook_weight: float = option(
@@ -80,57 +81,57 @@ class Options:
     )
     revive_after: int = option(
         0,
-        "batches without use after which a code becomes a latent of the batch; 0 for never",
+        "number of batches after which an unused code is replaced by a latent of the batch; 0 for never",
         least=0,
     )
-    # Losses beside.
+    # Losses.
     perceptual: str = option(
         "lpips_vgg", "network of the perceptual loss", choices=("none", *perceptual.NAMES)
     )
     perceptual_file: str = option(
         "",
-        "file with the weights of that network, of LPIPS two, BACKBONE,HEADS; empty fetches them",
+        "file with the weights of that network (two for LPIPS: BACKBONE,HEADS); if empty, they are fetched",
     )
     perceptual_weight: float = option(1.0, "weight of the perceptual loss", least=0)
     critic_width: int = option(64, "channels of the critic's first convolution", least=1)
     critic_layers: int = option(3, "convolutions of stride 2 in the critic", least=1)
     adversarial_weight: float = option(
-        0.8, "weight of the adversarial loss, beside its adaptive weight", least=0
+        0.8, "weight of the adversarial loss, multiplied by the adaptive weight", least=0
     )
     adaptive_delta: float = option(
         1e-6, "added to the denominator of the adaptive weight, delta", least=0
     )
-    batch_size: int = option(12, "real images of one step of the autoencoder", least=1)
+    batch_size: int = option(12, "real images per step of the autoencoder", least=1)
     learning_rate_per_image: float = option(
         4.5e-6,
-        "learning rate of autoencoder and critic, divided by the images of a batch",
+        "learning rate of autoencoder and critic, divided by batch_size",
         least=0,
     )
     beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
     beta2: float = option(0.9, "decay of Adam's mean of squared gradients", least=0, below=1)
-    critic_from: int = option(240_000, "round from which the critic learns", least=0)
+    critic_from: int = option(240_000, "round from which the critic is trained", least=0)
     adversarial_from: int = option(
-        250_000, "round from which the adversarial loss counts; not before critic_from", least=0
+        250_000, "round from which the adversarial loss is added; not before critic_from", least=0
     )
     transformer_from: int = option(
-        500_000, "round from which the transformer learns, and nothing else", least=1
+        500_000, "round from which the transformer is trained, and nothing else", least=1
     )
     # Transformer.
     conditional: bool = option(False, "condition the transformer on the labels of the data")
     layers: int = option(24, "layers of the transformer", least=1)
     heads: int = option(16, "heads of its attention, a divisor of width", least=1)
     width: int = option(1024, "components of its activations", least=1)
-    context: int = option(256, "codes that it sees at once", least=1)
-    dropout: float = option(0.0, "share of its activations that is dropped", least=0, below=1)
+    context: int = option(256, "context of the transformer in codes", least=1)
+    dropout: float = option(0.0, "dropout rate of the transformer", least=0, below=1)
     keep: float = option(
         1.0,
-        "share of the given codes that are true, not random (the reference's pkeep)",
+        "share of the input codes that are not replaced by random codes (the reference's pkeep)",
         least=0,
         most=1,
     )
-    transformer_batch_size: int = option(16, "real images of one step of the transformer", least=1)
+    transformer_batch_size: int = option(16, "real images per step of the transformer", least=1)
     transformer_learning_rate_per_image: float = option(
-        4.5e-6, "learning rate of the transformer, divided by the images of a batch", least=0
+        4.5e-6, "learning rate of the transformer, divided by transformer_batch_size", least=0
     )
     weight_decay: float = option(0.01, "weight decay of the transformer's matrices", least=0)
     ema_half_life_kimg: float = option(
@@ -138,7 +139,7 @@ class Options:
         "half-life of the averaged transformer in kimg (thousands of real images); 0 keeps none",
         least=0,
     )
-    dtype: str = option("float32", "type of the networks' arithmetic", choices=adversarial.DTYPES)
+    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
 
 
 def game(options: Options, spec: DataSpec) -> Game:
@@ -150,7 +151,9 @@ def game(options: Options, spec: DataSpec) -> Game:
     if "perceptual" in players:
         seen = players["perceptual"].module
         images = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
-        jax.eval_shape(seen.distance, seen.shapes, images, images)  # raises for too small pictures
+        jax.eval_shape(
+            seen.distance, seen.shapes, images, images
+        )  # raises if the pictures are too small
     needs = ("label",) if options.conditional else ()
     return Game(
         players=players,
@@ -172,11 +175,11 @@ def prepare(options: Options) -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Procedure:
-    """The losses and the outputs.
+    """The losses and the outputs of the game.
 
     Attributes:
       options: see `Options`.
-      grid: rows and columns of the codes of a picture.
+      grid: (rows, columns) of the codes of a picture.
     """
 
     options: Options
@@ -211,8 +214,8 @@ class Procedure:
     def _picture_loss(self, play: Play, trunk: jax.Array, adversary: bool):
         """(the part of the loss that depends on the decoded pictures y, metrics).
 
-        The gradients of both losses with respect to y are needed for the adaptive weight. Their weighted sum is passed
-        back, so that there is one backward pass through the decoder and the encoder.
+        The adaptive weight needs the gradients of both losses with respect to y. Only their weighted sum is propagated
+        further, so that there is one backward pass through the decoder and the encoder.
         """
         decoder, options = play.networks["decoder"], self.options
         y = decoder(trunk, method="output")
@@ -251,7 +254,7 @@ class Procedure:
         return Loss(0.5 * losses.hinge.critic(real, fake), metrics)
 
     def start_on_data(self, state: State, play: Play) -> State:
-        """Codes are latents of the first batch."""
+        """Initialises the codes with latents of the first batch."""
         latents = play.networks["encoder"](play.batch["image"])
         book = codebook.init_from(play.key, latents, play.networks["codebook"])
         return state.replace(
@@ -262,7 +265,7 @@ class Procedure:
     # The transformer --------------------------------------------------------------------------------------
 
     def transformer_loss(self, play: Play) -> Loss:
-        """E -log p(code | prefix and codes before it), of which a share 1 - `keep` is replaced by random codes."""
+        """E -log p(code | prefix, codes before it); a share 1 - `keep` of the input codes is random."""
         options, network = self.options, play.networks["transformer"]
         _, indices, _ = encode(play.networks, play.batch["image"])
         target = indices.reshape(play.num, -1)
@@ -284,7 +287,7 @@ class Procedure:
     # Outputs ----------------------------------------------------------------------------------------------
 
     def samples(self, play: Play, **sampling) -> jax.Array:
-        """Pictures of codes that the transformer draws; options of `filter_logits`."""
+        """Pictures of codes drawn from the transformer; `sampling` are options of `filter_logits`."""
         network, length = play.networks["transformer"], math.prod(self.grid)
         codes = sample(network, self._prefix(play), length, play.rng("codes"), **sampling)
         return decode(play.networks, codes.reshape(play.num, *self.grid))
@@ -304,9 +307,9 @@ def adaptive_weight(
     """|dL_rec / dW| / (|dL_G / dW| + delta), at most `limit` (the paper's Section 3.1; the limit is the reference's).
 
     Args:
-      decoder: whose last layer has the kernel W.
+      decoder: the decoder, whose last layer has the kernel W.
       trunk: input of the last layer.
-      slopes: (dL_rec / dy, dL_G / dy) with respect to its output y.
+      slopes: (dL_rec / dy, dL_G / dy), gradients with respect to its output y.
     """
     layer = decoder.params["conv_out"]
 
@@ -358,7 +361,7 @@ def _players(options: Options, spec: DataSpec) -> dict[str, Player]:
 
 
 def _transformer(options: Options, classes: int | None, dtype: jnp.dtype) -> Player:
-    """Its optimiser is AdamW, with weight decay of the matrices: neither biases, gains nor embeddings."""
+    """The transformer; AdamW decays its matrices only, not biases, gains or embeddings."""
     module = Transformer(
         codes=options.codes,
         prefixes=classes or 1,
@@ -384,7 +387,7 @@ def _grid(encoder: Encoder, spec: DataSpec) -> tuple[int, int]:
 
 
 def _stages(options: Options, procedure: Procedure) -> tuple[Stage, ...]:
-    """The four stages, without those that would last no round."""
+    """The four stages, without those of zero rounds."""
     movers = ("encoder", "decoder") + (("codebook",) if options.codebook == "gradient" else ())
     alone, against = (
         Turn(movers, partial(procedure.autoencoder_loss, adversary=adversary), name="autoencoder")
@@ -408,7 +411,7 @@ def _stages(options: Options, procedure: Procedure) -> tuple[Stage, ...]:
 
 
 def _check(options: Options, spec: DataSpec, grid: tuple[int, int]) -> None:
-    """Raises, before anything is compiled, for what cannot be trained."""
+    """Raises, before anything is compiled, for options that cannot be trained."""
     places = grid[0] * grid[1]
     codebook.check(
         options.codebook_init,
@@ -437,7 +440,7 @@ def _check(options: Options, spec: DataSpec, grid: tuple[int, int]) -> None:
         raise OptionError(
             "critic_layers",
             options.critic_layers,
-            f"that needs pictures of {least} pixels or more, not {spec.shape[0]}x{spec.shape[1]}",
+            f"this needs pictures of {least} pixels or more, not {spec.shape[0]}x{spec.shape[1]}",
             *([{"critic_layers": most}] if most else []),
             {"data.resolution": least},
         )
@@ -445,7 +448,7 @@ def _check(options: Options, spec: DataSpec, grid: tuple[int, int]) -> None:
         raise OptionError(
             "critic_from",
             options.critic_from,
-            f"the critic's loss counts from round {options.adversarial_from:,}, before the critic learns",
+            f"the adversarial loss is added from round {options.adversarial_from:,}, before the critic is trained",
             {"critic_from": options.adversarial_from},
             {"adversarial_from": options.critic_from},
         )

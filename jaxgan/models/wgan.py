@@ -5,8 +5,8 @@ clipped to [-0.01, 0.01]. Reference implementation: martinarjovsky/WassersteinGA
 
 Only kernels are clipped, not the scales and biases of batch normalisation.
 
-Intended differences: the backbone, as in `jaxgan.models.dcgan` (a multi-layer perceptron for points, without batch
-normalisation); five critic steps throughout, not 100 at the start.
+Intended differences: the networks, as in `jaxgan.models.dcgan` (a multi-layer perceptron for points, without batch
+normalisation); five critic steps in all rounds, without 100 at the start.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Options(backbones.Options, adversarial.Options):
 
 
 def clip_kernels(limit: float) -> optax.GradientTransformation:
-    """Shortens updates so that kernels end in [-limit, limit], to one unit in the last place of float32."""
+    """Clips updates so that updated kernels are in [-limit, limit], up to one unit in the last place of float32."""
 
     def update(updates, state, params):
         new = optax.apply_updates(params, updates)

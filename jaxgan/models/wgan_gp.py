@@ -1,12 +1,12 @@
-"""WGAN-GP: the Wasserstein critic held by a gradient penalty, on residual networks.
+"""WGAN-GP: a Wasserstein critic with a gradient penalty, on residual networks.
 
 Paper: Gulrajani et al. 2017, "Improved Training of Wasserstein GANs", Algorithm 1 and Eq. 3.
 Reference implementation: igul222/improved_wgan_training, gan_cifar_resnet.py.
 
-The critic has no batch normalisation: the penalty is on the gradient at each sample, which batch statistics would make
-a function of the other samples.
+The critic has no batch normalisation: the penalty is on the gradient at each sample, which with batch statistics would
+depend on the other samples.
 
-Intended differences: unconditional by default (the reference ships an auxiliary classifier). Convolutions in front of
+Intended differences: unconditional by default (the reference has an auxiliary classifier). Convolutions before
 batch normalisation have no bias.
 """
 
@@ -26,12 +26,12 @@ class Options(backbones.Options, adversarial.Options):
     dequantise: bool = True
     decay_steps: int = 100_000
     penalty_weight: float = option(10.0, "weight of the gradient penalty, lambda", least=0)
-    penalty_target: float = option(1.0, "gradient norm that costs nothing", least=0)
+    penalty_target: float = option(1.0, "target of the gradient norm", least=0)
     one_sided: bool = option(False, "penalise only norms above the target")
     leak: float = 0.2
 
 
-# The reference's generator at 32x32 is as wide as its critic; elsewhere the widths are SN-GAN's.
+# In the reference at 32x32, generator and critic have equal widths; the other widths are SN-GAN's.
 GENERATOR_WIDTH = {32: 128}
 
 

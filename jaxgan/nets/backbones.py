@@ -2,7 +2,7 @@
 
 mlp      points, and pictures as vectors
 conv     strided convolutions (DCGAN; the SN-GAN paper's CNN, Table 3), any resolution 4 or 6 times a power of two
-resnet   residual blocks (WGAN-GP, SN-GAN), at the resolutions that papers define and two small ones
+resnet   residual blocks (WGAN-GP, SN-GAN), at the resolutions that the papers define and at 8 and 16 pixels
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ ARCHITECTURES = ("mlp", "conv", "resnet")
 
 
 class ResNetShape(NamedTuple):
-    """Channels of a ResNet pair as divisors of the widest layer's (`generator_width`, `critic_width`)."""
+    """Channels of a generator and a critic, as divisors of the widest layer (`generator_width`, `critic_width`)."""
 
     bottom: int
     generator: tuple[int, ...]
@@ -35,8 +35,8 @@ class ResNetShape(NamedTuple):
     critic_width: int
 
 
-# 32, 48, 128: Miyato et al. 2018, Tables 4 to 6 and their reference code; 64: kwotsin/mimicry's, which follows them.
-# 8 and 16 are ours, the 32 one with blocks left out, for small pictures such as scikit-learn's digits.
+# 32, 48, 128: Miyato et al. 2018, Tables 4 to 6 and their reference code. 64: kwotsin/mimicry, which follows them.
+# 8 and 16 are additions for small pictures such as scikit-learn's digits: the networks for 32 with fewer blocks.
 RESNETS = {
     8: ResNetShape(4, (1,), (1, 1, 1), 1, 128, 128),
     16: ResNetShape(4, (1, 1), (1, 1, 1), 2, 256, 128),
@@ -49,21 +49,21 @@ RESNETS = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a model's backbone is chosen and sized."""
+    """Architecture and size of a model's networks."""
 
     architecture: str = option(
         "auto",
-        "kind of both networks; auto is mlp for points, and the paper's for pictures",
+        "architecture of both networks; auto is mlp for points and the paper's for pictures",
         choices=("auto", *ARCHITECTURES),
     )
     generator_width: int = option(
         0,
-        "channels of the generator's widest layer (conv: of the narrowest); 0 for the paper's",
+        "channels of the generator's widest layer (conv: narrowest layer); 0 for the paper's number",
         least=0,
     )
     critic_width: int = option(
         0,
-        "channels of the critic's widest layer (conv: of the narrowest); 0 for the paper's",
+        "channels of the critic's widest layer (conv: narrowest layer); 0 for the paper's number",
         least=0,
     )
     depth: int = option(3, "hidden layers of each network (mlp)", least=1)
@@ -83,10 +83,10 @@ def networks(
     output_bias: bool = True,
     dtype: jnp.dtype | None = None,
 ) -> tuple[nn.Module, nn.Module]:
-    """(generator, critic) of the backbone that `options.architecture` names, `pictures` being the model's own.
+    """(generator, critic) with the architecture `options.architecture`; "auto" on pictures is `pictures`.
 
-    `kernel_norm` maps each layer class of the critic to the one used; `mean_pool` and `output_bias` concern the
-    ResNet critic, `batch_norm_critic` the convolutional one.
+    `kernel_norm` maps each layer class of the critic to the class that is used. `mean_pool` and `output_bias` apply to
+    the ResNet critic only, `batch_norm_critic` to the convolutional critic only.
     """
     name = options.architecture
     if name == "auto":
@@ -108,7 +108,7 @@ def networks(
 
 
 class _Request(NamedTuple):
-    """What a builder is asked for: the arguments of `networks`."""
+    """The arguments of `networks`, for the builders."""
 
     options: Options
     spec: DataSpec
@@ -158,8 +158,8 @@ def _conv(request: _Request) -> tuple[nn.Module, nn.Module]:
     resolution, _, channels = request.spec.shape
     bottom = 6 if resolution % 6 == 0 else 4  # 48 is 6 times 8 (SN-GAN, Table 3)
     doublings(resolution, bottom, request.model)
-    # DCGAN and its descendants start from N(0, 0.02); under spectral normalisation the scale is immaterial in the
-    # critic, and the SN-GAN reference uses Glorot's.
+    # DCGAN and the models based on it use N(0, 0.02). With spectral normalisation the scale has no effect in the
+    # critic, and the SN-GAN reference implementation uses Glorot's initialiser.
     init = normal_002 if kernel_norm is plain else glorot
     return (
         ConvGenerator(
@@ -211,7 +211,7 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
 
 
 def _resnet_shape(resolution: int, model: str) -> ResNetShape:
-    """The shape for pictures of that resolution; raises, with what to change, where there is none."""
+    """The `ResNetShape` for pictures of that resolution; raises if there is none."""
     shape = RESNETS.get(resolution)
     if shape is None:
         nearest = min(RESNETS, key=lambda r: abs(r - resolution))

@@ -1,15 +1,15 @@
 """A codebook: K vectors, the nearest of which replaces each latent; learned by gradients or by moving averages.
 
-The parameter is "embedding" [K, D]. The collection "codes" holds what no gradient moves:
+The parameter is "embedding" [K, D]. The collection "codes" holds the state that gradients do not change:
 
-    offset  [K, D]  learned by gradients: code = embedding + offset
-    count   [K]     moving averages: how often the code was chosen
-    sum     [K, D]  moving averages: the sum of the latents it was chosen for; code = sum / count, smoothed
+    offset  [K, D]  if learned by gradients: code = embedding + offset
+    count   [K]     if moving averages: number of latents that chose the code
+    sum     [K, D]  if moving averages: sum of the latents that chose the code; code = sum / count, smoothed
     unused  [K]     batches since the code was last chosen
     idle    [K]     batches since the code was last chosen or replaced
 
-The offset allows a code to be replaced without a change of the embedding, so that Adam's averages stay valid: an unused
-code has no gradient.
+The offset lets `advance` replace a code without changing the embedding, so that Adam's averages stay valid. (An unused
+code has no gradient, so gradients cannot replace it.)
 
 Sources: van den Oord et al., Neural Discrete Representation Learning (2017), Eq. 1 to 3 and Appendix A.1 (moving
 averages, where N and m are `count` and `sum`); Esser et al., Taming Transformers (2021), Eq. 2 to 4.
@@ -26,10 +26,10 @@ import jax.numpy as jnp
 from jaxgan.network import Network
 from jaxgan.options import OptionError
 
-# A code is in use if it was chosen in one of the last so many batches.
+# A code is in use if it was chosen in one of the last `USAGE_BATCHES` batches.
 USAGE_BATCHES = 100
 
-# Laplace smoothing of the counts, so that no code is 0 / 0.
+# Laplace smoothing of the counts, which prevents 0 / 0.
 _EPSILON = 1e-5
 
 
@@ -41,7 +41,7 @@ class Codebook(nn.Module):
     Attributes:
       num: K.
       dim: D.
-      averaged: codes are moving averages of latents, see `advance`; otherwise gradients move them.
+      averaged: codes are moving averages of latents, see `advance`; otherwise they are learned by gradients.
     """
 
     num: int
@@ -72,16 +72,16 @@ class Codebook(nn.Module):
 
 
 def check(start: str, num: int, latents: int, first_latents: int) -> None:
-    """Raises for a codebook that cannot be learnt.
+    """Raises `OptionError` for a codebook that cannot be learnt.
 
     Args:
-      start: the option `codebook_init`, what the codes are at first.
+      start: the option `codebook_init`.
       num: the option `codes`.
-      latents: in all of the data.
-      first_latents: in the first batch.
+      latents: number of latents of the whole data set.
+      first_latents: number of latents of the first batch.
     """
     if num > latents:
-        problem = f"the pictures have only {latents:,} latents together, so that codes would stay without use"
+        problem = f"all pictures together have only {latents:,} latents, so some codes would never be used"
         raise OptionError("codes", num, problem, {"codes": max(1, latents // 10)})
     if start == "data" and num > first_latents:
         raise OptionError(
@@ -94,7 +94,7 @@ def check(start: str, num: int, latents: int, first_latents: int) -> None:
 
 
 def init_from(key: jax.Array, latents: jax.Array, like: Network) -> Network:
-    """A codebook as `like`, whose codes are latents [..., D], drawn without repetition unless there are too few."""
+    """`like` with codes drawn from latents [..., D], without replacement if there are at least K of them."""
     latents, num = _flat(latents), like.module.num
     rows = jax.random.choice(key, latents.shape[0], (num,), replace=num > latents.shape[0])
     embedding = latents[rows]
@@ -103,7 +103,7 @@ def init_from(key: jax.Array, latents: jax.Array, like: Network) -> Network:
 
 
 def nearest(codes: jax.Array, latents: jax.Array) -> jax.Array:
-    """argmin_k |z - e_k|, the first of equals: codes [K, D], latents [..., D] to int32 [...]. At full precision."""
+    """argmin_k |z - e_k|, the first if several are equal: codes [K, D], latents [..., D] -> int32 [...], in float32."""
     codes, latents = (jax.lax.stop_gradient(x.astype(jnp.float32)) for x in (codes, latents))
     products = jnp.einsum("...d,kd->...k", latents, codes, precision=jax.lax.Precision.HIGHEST)
     half_squares = 0.5 * jnp.sum(jnp.square(codes), axis=1)
@@ -112,7 +112,7 @@ def nearest(codes: jax.Array, latents: jax.Array) -> jax.Array:
 
 
 def straight_through(latents: jax.Array, quantised: jax.Array) -> jax.Array:
-    """`quantised`, exactly, whose gradient goes to `latents` as it is and nowhere else."""
+    """Returns `quantised`; the gradient passes unchanged to `latents` only (straight-through estimator)."""
     return jax.lax.stop_gradient(quantised) + (latents - jax.lax.stop_gradient(latents))
 
 
@@ -129,20 +129,21 @@ def advance(
 
         N_k <- decay N_k + (1 - decay) n_k,    m_k <- decay m_k + (1 - decay) sum_{i: k_i = k} z_i,    e_k = m_k / N_k
 
-    with N smoothed by (N_k + eps) / (sum N + K eps) sum N; only for moving averages. A code that none of the last
-    `revive_after` batches chose becomes a random latent of this one.
+    with N smoothed by (N_k + eps) / (sum N + K eps) sum N. These updates apply to moving averages only. A code that was
+    not chosen in the previous `revive_after` batches is replaced by a random latent of this batch.
 
-    Whether this batch chooses the code does not count, so that micro-batches, each of which calls this with the same
-    network, agree on the codes to replace. For the means of their results (the smallest, of whole numbers),
-    `count` and `sum` are those of the whole batch, and a replaced code is the mean of one latent of each micro-batch.
+    The choices of this batch do not affect which codes are replaced. With gradient accumulation, each micro-batch calls
+    this function with the same network, so all of them replace the same codes. The engine then averages the results
+    (integers: takes the minimum). The averaged `count` and `sum` are those of the whole batch, and a replaced code is
+    the mean of one latent per micro-batch.
 
     Args:
-      network: of a `Codebook`.
+      network: a network whose module is a `Codebook`.
       latents: z, float32 [..., D].
-      indices: of their codes, int32 [...].
-      key: for what is drawn.
-      decay: of the moving averages.
-      revive_after: batches; 0 never replaces a code.
+      indices: the index of each latent's code, int32 [...].
+      key: random key for the replacements.
+      decay: decay of the moving averages.
+      revive_after: number of batches; 0 never replaces a code.
       micro_batches: number of micro-batches that make up the batch.
     """
     state, num = dict(network["codes"]), network.module.num
@@ -171,7 +172,7 @@ def counts(indices: jax.Array, num: int) -> jax.Array:
 
 
 def usage(codes: dict[str, jax.Array]) -> jax.Array:
-    """Share of the codes that one of the last `USAGE_BATCHES` batches chose; to be replaced is not to be chosen."""
+    """Share of the codes that were chosen in the last `USAGE_BATCHES` batches; a replacement does not count."""
     return jnp.mean(codes["unused"] < USAGE_BATCHES, dtype=jnp.float32)
 
 

@@ -27,13 +27,13 @@ from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.norm import pixel_norm
 from jaxgan.nets.remat import recomputed
 
-HE = np.sqrt(2.0)  # the gain of a kernel that a rectifier follows
+HE = np.sqrt(2.0)  # gain of a kernel that is followed by a (leaky) ReLU
 activate = partial(leaky_relu, gain=1.0)
 
 
 def blend(old: jax.Array, new: jax.Array, alpha: jax.Array) -> jax.Array:
-    """(1 - alpha) old + alpha new, in the type of `new`: `old` exactly at 0 and `new` exactly at 1."""
-    # In float32: near 1, bfloat16 has steps of 1/256.
+    """(1 - alpha) old + alpha new, in the dtype of `new`; exactly `old` at alpha = 0 and `new` at alpha = 1."""
+    # In float32: bfloat16 numbers near 1 are 1/256 apart.
     mixed = (1.0 - alpha) * old.astype(jnp.float32) + alpha * new.astype(jnp.float32)
     return mixed.astype(new.dtype)
 
@@ -70,8 +70,8 @@ class GrowingGenerator(nn.Module):
     Attributes:
       base: side of level 0 in pixels.
       features: channels of each level.
-      picture_channels: of the pictures.
-      dtype: to compute in.
+      picture_channels: channels of the pictures.
+      dtype: computation dtype.
       remat: recompute the activations of each level in the backward pass (`jaxgan.nets.remat`).
     """
 
@@ -83,10 +83,10 @@ class GrowingGenerator(nn.Module):
 
     @nn.compact
     def __call__(self, latent: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
-        """Pictures of a level; `alpha` in [0, 1] blends it with the level below, None and level 0 blend nothing."""
+        """Pictures of a level, blended with the level below by `alpha` in [0, 1]; not if it is None or level is 0."""
         base, first = self.base, self.features[0]
-        # Latents are scaled to length sqrt(D). The first layer is a base x base convolution of one pixel, and its He
-        # constant counts base^2 D inputs.
+        # Latents are scaled to length sqrt(D). The first layer is a base x base convolution of one pixel, whose He
+        # constant has the fan-in base^2 D.
         x = pixel_norm(latent).astype(self.dtype)
         x = EqualisedDense(
             base * base * first, use_bias=False, gain=HE / base, dtype=self.dtype, name="dense"
@@ -117,12 +117,12 @@ class GrowingGenerator(nn.Module):
 
 
 class GrowingCritic(nn.Module):
-    """Pictures [B, base 2^level, base 2^level, C] -> outputs [B, outputs], float32; attributes as the generator's."""
+    """Pictures [B, base 2^level, base 2^level, C] -> outputs [B, outputs], float32; attributes: see the generator."""
 
     base: int
     features: tuple[int, ...]
     outputs: int = 1
-    # Of the minibatch standard deviation; the whole batch where this does not divide it.
+    # Group size of the minibatch standard deviation; the whole batch if this does not divide it.
     group_size: int = 4
     dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
@@ -139,7 +139,7 @@ class GrowingCritic(nn.Module):
                 x = blend(self.from_rgb(resample.avg_pool(picture), level - 1), x, alpha)
             elif self.is_initializing():
                 self.from_rgb(picture, k - 1)
-        # In float32 from here on: differences of logits are small compared with the logits.
+        # float32 from here on: differences between logits are small compared with the logits.
         size = self.group_size if x.shape[0] % self.group_size == 0 else 0
         x = minibatch_std(x.astype(jnp.float32), size)
         x = activate(EqualisedConv(first, gain=HE, name="conv")(x))

@@ -13,7 +13,7 @@ import jax.numpy as jnp
 class MLPGenerator(nn.Module):
     """Latent [B, L] to samples [B, *shape]: `depth` hidden ReLU layers of `width` units, a linear output.
 
-    Pictures pass a tanh.
+    Pictures go through a final tanh.
     """
 
     shape: tuple[int, ...]
@@ -34,7 +34,7 @@ class MLPGenerator(nn.Module):
 class MLPCritic(nn.Module):
     """Samples [B, ...] to logits [B]: `depth` hidden leaky ReLU layers of `width` units.
 
-    `kernel_norm` maps a layer class to the one that is used, `jaxgan.nets.spectral.spectral_norm` for instance.
+    `kernel_norm` maps a layer class to the class that is used, for example `jaxgan.nets.spectral.spectral_norm`.
     """
 
     width: int = 256

@@ -13,8 +13,8 @@ class BatchNorm(nn.Module):
     y = gain[label] * (x - mean) / sqrt(var + epsilon) + bias[label]
 
     Under `jax.jit` with a sharded batch the statistics are those of the global batch. They are computed in float32
-    whatever `dtype` is. Running statistics live in "batch_stats" and move by `momentum` per training call (Flax's
-    convention: 0.9 here is 0.1 in PyTorch); the running variance is the biased one.
+    whatever `dtype` is. The running statistics are in the collection "batch_stats"; each training call updates them
+    with `momentum` (Flax's convention: 0.9 here is 0.1 in PyTorch). The running variance is the biased one.
 
     Sources: Ioffe and Szegedy 2015; conditional: Dumoulin et al. 2017, "A Learned Representation For Artistic
     Style", Eq. 5.
@@ -39,7 +39,7 @@ class BatchNorm(nn.Module):
             use_scale=classes is None,
             name="statistics",
         )
-        # Flax promotes bfloat16 to float32 for the statistics, which a program under strict promotion may not.
+        # Flax promotes bfloat16 to float32 for the statistics, which strict dtype promotion does not allow.
         with jax.numpy_dtype_promotion("standard"):
             x = norm(x)
         if classes is None:
@@ -64,9 +64,9 @@ def pixel_norm(x: jax.Array, epsilon: float = 1e-8) -> jax.Array:
 
 
 class InstanceNorm(nn.Module):
-    """Normalisation of each image's each channel over its pixels, [B, H, W, C]; no running statistics.
+    """Normalisation of each channel of each image over its pixels, [B, H, W, C]; no running statistics.
 
-    y = gain * (x - mean) / sqrt(var + epsilon) + bias, gain and bias only if `affine`. Statistics in float32.
+    y = gain * (x - mean) / sqrt(var + epsilon) + bias; gain and bias only if `affine`. Statistics are in float32.
 
     Source: Ulyanov et al. 2016, "Instance Normalization: The Missing Ingredient for Fast Stylization".
     """

@@ -1,12 +1,12 @@
-"""Perceptual losses by name: the distance of two pictures in the features of a frozen classifier, and its weights.
+"""Perceptual losses by name: distances between pictures in the features of a frozen classifier, with its weights.
 
     lpips_vgg, lpips_alex, lpips_squeeze   LPIPS, with its learned heads
     vgg16                                  mean squared difference of four of VGG-16's maps
-    squeezenet1_1_notop, mobilenet_v2,     LPIPS without heads: squared difference of the maps' unit vectors, of the
-    cifar10_resnet20, cifar10_resnet56     last map of each size
+    squeezenet1_1_notop, mobilenet_v2,     LPIPS without heads: squared difference of the maps' unit vectors; the last
+    cifar10_resnet20, cifar10_resnet56     map of each size
 
-A loss is the module of a player without optimiser: its weights are in the state as any network's, so that they are
-arguments of programs, not constants.
+A loss is the module of a player without an optimiser. Its weights are part of the state, like those of any network, so
+compiled programs take them as arguments and not as constants.
 
 Sources: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (2018), Eq. 1; Johnson et
 al., Perceptual Losses for Real-Time Style Transfer and Super-Resolution (2016), Eq. 2.
@@ -35,7 +35,7 @@ from jaxgan.options import OptionError
 PyTree = Any
 
 _VGG_MAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
-# Networks of `jaxgan.nets.features` that take pictures of any size (the last two: 32 pixels).
+# Networks of `jaxgan.nets.features` that take pictures of any size (the last two were trained on 32 pixels).
 _MODULES = {
     "squeezenet1_1_notop": SqueezeNet(),
     "mobilenet_v2": MobileNetV2(),
@@ -45,15 +45,15 @@ _MODULES = {
 NAMES = (*(f"lpips_{backbone}" for backbone in lpips.BACKBONES), "vgg16", *_MODULES)
 
 
-# Compared by identity: a module is hashed as part of a `Network`, and shapes cannot be.
+# Compared by identity: a module is hashed as part of a `Network`, and `shapes` is not hashable.
 @dataclasses.dataclass(frozen=True, eq=False)
 class Perceptual:
-    """A perceptual loss, which can be a player's module: `network(x, y)` is the distance.
+    """A perceptual loss, usable as a player's module: `network(x, y)` is the distance.
 
     Attributes:
       distance: (weights, x, y) -> a float32 scalar, the mean over the pairs of pictures [B, H, W, 1 or 3] in [-1, 1].
-      shapes: of the weights, a tree of `jax.ShapeDtypeStruct`s.
-      load: reads the weights, a tree of NumPy arrays of those shapes.
+      shapes: shapes of the weights, a tree of `jax.ShapeDtypeStruct`s.
+      load: () -> the weights, read from their file, a tree of NumPy arrays of those shapes.
     """
 
     distance: Callable[[PyTree, jax.Array, jax.Array], jax.Array]
@@ -63,7 +63,7 @@ class Perceptual:
     def init(self, rngs: Any) -> dict[str, PyTree]:
         """{"params": weights}. They are read when the program that contains this call runs, not when it is traced.
 
-        A run that is restored from a checkpoint so needs no file.
+        A run that is restored from a checkpoint therefore does not need the file.
         """
         del rngs
         return {"params": jax.pure_callback(self.load, self.shapes)}
@@ -80,12 +80,12 @@ def by_name(name: str, file: str = "") -> Perceptual:
     """The perceptual loss called `name`.
 
     Args:
-      name: of `NAMES`.
-      file: with its weights; LPIPS has two, the backbone's and the heads', with a comma between. Fetched from their
-        publisher if "".
+      name: one of `NAMES`.
+      file: the file of its weights; for LPIPS two files, the backbone's and the heads', separated by a comma. If "",
+        they are fetched from their publisher.
 
     Raises:
-      ValueError: there is none of this name, or it is published nowhere and needs a file.
+      ValueError: `name` is unknown, or its weights cannot be fetched and need a file.
     """
     if name not in NAMES:
         close = difflib.get_close_matches(name, NAMES, 1)
@@ -131,7 +131,7 @@ def _maps(name: str, file: str | None) -> Perceptual:
     net = feature_net(name)
     if file is None and not net.files:
         raise ValueError(
-            f"the weights of {name} are published at no address that jaxgan knows; give their file."
+            f"the weights of {name} are published at no address that is known here; give their file."
         )
 
     def distance(params, x, y):
@@ -149,7 +149,7 @@ def _maps(name: str, file: str | None) -> Perceptual:
 
 
 def _last_maps(apply: Callable, images: jax.Array) -> list[jax.Array]:
-    """Of each size of maps [B, h, w, C] that modules return while `apply` runs, the last; vectors are no maps."""
+    """The last map [B, h, w, C] of each size h, w that a module returns while `apply` runs."""
     found = {}
 
     def note(call, args, kwargs, context):
@@ -170,7 +170,7 @@ def _shapes(module: nn.Module) -> PyTree:
 
 
 def _tensors(names: tuple[str, ...], file: str | None):
-    """The tensors of any of these published files, or of a file."""
+    """The tensors of `file`, or of one of these published files if it is None."""
     try:
         if file is not None and (not names or weights.kind_of_file(file) in weights.UNPUBLISHED):
             return weights.load_file(file)[0]
@@ -179,7 +179,7 @@ def _tensors(names: tuple[str, ...], file: str | None):
         raise OptionError(
             "perceptual_file",
             file or "",
-            f"the weights of the perceptual network cannot be had ({str(error).rstrip('.')})",
+            f"the weights of the perceptual network cannot be read ({str(error).rstrip('.')})",
             {"perceptual_file": "FILE"},
             {"perceptual": "none"},
         ) from error

@@ -22,9 +22,9 @@ from jaxgan.network import Network
 from jaxgan.schedules import Clock
 
 CONVOLUTIONS = 5
-BORDER = CONVOLUTIONS  # pixels that as many unpadded 3x3 convolutions remove on each side
+BORDER = CONVOLUTIONS  # pixels that the unpadded 3x3 convolutions remove on each side
 RECEPTIVE_FIELD = 2 * CONVOLUTIONS + 1
-COLOURS = 5  # of a palette
+COLOURS = 5  # number of colours of a palette
 
 Networks = Mapping[str, Network]  # with "generator0", "generator1", ...
 Shapes = tuple[tuple[int, int], ...]  # (height, width) at each scale
@@ -37,7 +37,7 @@ class PatchNet(nn.Module):
 
     Batch normalisation and a leaky ReLU of slope 0.2 follow all but the last. The convolutions before a norm have no
     bias. Each output depends on a patch of 11x11 pixels. The critic is this network too: it is applied to pictures
-    without a border, and gives one logit for each patch that lies inside them.
+    without a border, and returns one logit for each patch that lies inside them.
     """
 
     features: int
@@ -47,7 +47,7 @@ class PatchNet(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
         def conv(x, features, use_bias, name):
-            # Padded and cropped: the gradient penalty of unpadded convolutions took seven times as long on a CPU.
+            # Padded, then cropped: with unpadded convolutions the gradient penalty took seven times as long on a CPU.
             x = nn.Conv(
                 features,
                 (3, 3),
@@ -71,8 +71,8 @@ class Generator(nn.Module):
 
         x + tanh(net(noise + border(x)))    [B, H, W, C]
 
-    `noise`, [B, H + 10, W + 10, C], is already multiplied by the scale's amplitude; the border of x is zeros. The sum
-    is float32 whatever the `dtype` of the network.
+    `noise`, [B, H + 10, W + 10, C], is already multiplied by the scale's amplitude. The border of x is zero. The sum is
+    float32 whatever the `dtype` of the network.
 
     Source: the paper, Eq. 3 and 4 and Figure 5.
     """
@@ -91,9 +91,9 @@ def patch_penalty(
 ) -> jax.Array:
     """A gradient penalty for each pixel: the mean over pixels of (||d sum C(y) / d y_ij|| - 1)^2.
 
-    y is a random interpolation between a real and a generated picture. The norm is over the channels of one pixel, and
-    the sum over all logits, of which up to 121 depend on a pixel. (`penalties.gradient_penalty` takes the norm over a
-    whole picture, of a critic with one logit for each.)
+    y is a random interpolation between a real and a generated picture. The norm is over the channels of one pixel. The
+    sum is over all logits; up to 121 of them depend on a pixel. (`penalties.gradient_penalty` takes the norm over a
+    whole picture, for a critic with one logit per picture.)
 
     Args:
       critic: pictures [B, H, W, C] -> logits [B, h, w, 1].
@@ -122,7 +122,7 @@ class Pyramid(NamedTuple):
 
     Attributes:
       scales: their number, N + 1 in the paper.
-      factor: less than 1; a side at one scale is that many times the side at the next finer one.
+      factor: the ratio of a side at one scale to the side at the next finer scale, less than 1.
     """
 
     scales: int
@@ -162,8 +162,8 @@ def resize(x: jax.Array, shape: tuple[int, int]) -> jax.Array:
 class Ladder:
     """The generators of all scales as one function, from noise to pictures.
 
-    Scales count from the coarsest, 0. Methods take the networks by player, "generator0" and so on. The collection
-    "scale" of each generator holds
+    Scales are numbered from the coarsest, 0. Methods take the networks as {player: Network}, with the players
+    "generator0", "generator1", ... The collection "scale" of each generator holds
 
       amplitude  []         the factor of its noise
       below      [h, w, C]  its input when the picture is reconstructed from the fixed noise
@@ -171,12 +171,12 @@ class Ladder:
 
     and that of generator 0 also the fixed `noise` (z* in the paper) and the `picture` [H, W, C], in [-1, 1].
 
-    Several methods take the `level`, see `level_at`: the scales above it have not trained, and only enlarge.
+    Several methods take the `level` (see `level_at`): the scales above it are not trained yet, and only enlarge.
 
     Attributes:
       pyramid: the sizes.
-      shape: of the picture, (H, W, C).
-      noise_padding: the border around the noise is noise, not zeros.
+      shape: shape of the picture, (H, W, C).
+      noise_padding: whether the border around the noise is noise and not zeros.
       paint_scale: the scale with a palette; 0 for none.
     """
 
@@ -246,7 +246,7 @@ class Ladder:
         return image if centres is None else quantise(image, centres)
 
     def inject(self, networks: Networks, n: int, image: jax.Array) -> jax.Array:
-        """A sharp picture as an input of scale n: first shrunk to the scale below, for the same blur as in training."""
+        """A sharp picture as an input of scale n: shrunk to scale n - 1 and enlarged, for the blur of training."""
         low = resize(image, self.shapes[n - 1])
         return self.as_input(networks, n, low, self.shapes[n])
 
@@ -269,9 +269,9 @@ class Ladder:
 
         Args:
           networks: see the class.
-          noise: of every scale.
-          shapes: of the scales up to the last one wanted.
-          level: see the class; None if all these scales have trained.
+          noise: the noise of every scale.
+          shapes: (height, width) at each scale, up to the last one to compute.
+          level: see the class; None if all these scales are trained.
           start: the first scale to apply.
           image: its input, [B, h, w, C]; black if None.
         """
@@ -305,16 +305,17 @@ class Ladder:
         start: int = 0,
         image: jax.Array | None = None,
     ) -> jax.Array:
-        """`num` pictures [num, H, W, C] in [-1, 1], computed one after the other, to need the memory of one.
+        """`num` pictures [num, H, W, C] in [-1, 1], computed one after the other to save memory.
 
         Args:
           networks, level: see the class.
-          key: for the noise.
-          num: of pictures.
-          shapes: of the scales; those of the training picture if None.
-          noise: its strength, 1 as in training.
+          key: random key of the noise.
+          num: number of pictures.
+          shapes: (height, width) at each scale; those of the training picture if None.
+          noise: strength of the noise; 1 is that of training.
           start: the first scale to apply.
-          image: injected there if it is not scale 0, [1, h, w, C] of any size; the training picture if None.
+          image: picture that is injected at scale `start` if that is not 0, [1, h, w, C] of any size; the training
+            picture if None.
         """
         shapes = self.shapes if shapes is None else shapes
         if start:
@@ -356,10 +357,10 @@ class Ladder:
         return jnp.clip(image, -1.0, 1.0), times
 
     def begin_walk(self, networks: Networks, key: jax.Array) -> tuple[list, list]:
-        """The start of an animation: the noise of every scale at two times, first z*, then a little off it.
+        """The start of an animation: the noise of every scale at two times, first z*, then close to z*.
 
         Returns:
-          (the later, the earlier).
+          (noise at the later time, noise at the earlier time).
         """
         rest = [self._fixed(networks, n, shape) for n, shape in enumerate(self.shapes)]
         step = [self._normal(key, n, shape, 1) for n, shape in enumerate(self.shapes)]
@@ -394,14 +395,14 @@ class Ladder:
 
 
 def level_at(clock: Clock) -> jax.Array:
-    """The finest scale that has begun to train, int32: scale n trains in stage n, and begins with its first round."""
+    """The finest scale that has begun to train, int32. Scale n trains in stage n, from its first round on."""
     return jnp.where(clock.stage_step > 0, clock.stage, jnp.maximum(clock.stage - 1, 0))
 
 
 def soften(mask: jax.Array, radius: int, deviation: float) -> jax.Array:
     """A mask [H, W] dilated by a disc of that radius and blurred by a Gaussian, both in pixels; values in [0, 1].
 
-    Values above 0 are inside. Source: the reference implementation's `dilate_mask`.
+    Positive values of the given mask are inside. Source: the reference implementation's `dilate_mask`.
     """
 
     def filtered(x, kernel):
@@ -419,14 +420,14 @@ def soften(mask: jax.Array, radius: int, deviation: float) -> jax.Array:
     def blurred(x):
         return filtered(filtered(x, bell[:, None]), bell[None])
 
-    # Divided by the weight of the pixels inside the picture: beyond its edges is not outside the mask.
+    # Normalised by the weight of the pixels inside the picture, so that its edges do not count as outside the mask.
     return blurred(grown) / blurred(jnp.ones_like(grown))
 
 
 def palette(image: jax.Array, colours: int = COLOURS, rounds: int = 20) -> jax.Array:
     """The main colours [colours, C] of a picture [H, W, C], by k-means.
 
-    The first centre is the mean and each further one the colour furthest from those before it: nothing is random.
+    The first centre is the mean; each further one is the colour furthest from those before it. Nothing is random.
     """
     pixels = image.reshape(-1, image.shape[-1])
     centres = jnp.mean(pixels, axis=0, keepdims=True)
@@ -444,7 +445,7 @@ def palette(image: jax.Array, colours: int = COLOURS, rounds: int = 20) -> jax.A
 
 
 def quantise(x: jax.Array, centres: jax.Array) -> jax.Array:
-    """The colour among [K, C] that is nearest to each pixel of [..., C]."""
+    """The nearest of the colours [K, C] for each pixel of [..., C]."""
     return centres[jnp.argmin(_distances(x, centres), axis=-1)]
 
 

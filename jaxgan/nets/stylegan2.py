@@ -1,8 +1,8 @@
 """StyleGAN2's networks: mapping, synthesis with skip connections, residual critic.
 
-The convolutions of synthesis and critic, their noise and activations are computed in `dtype`. The mapping, the styles
-and demodulation, the sum of the pictures over the resolutions, and the critic from the minibatch standard deviation on
-are always in float32.
+The convolutions of the synthesis and the critic, with noise and activations, are computed in `dtype`. Always in float32
+are the mapping, the styles and demodulation, the sum of the pictures over the resolutions, and the critic from the
+minibatch standard deviation on.
 
 Sources: Karras et al., A Style-Based Generator Architecture for GANs (2019), Figure 1 and Appendix C, for mapping,
 noise and constant input; Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 2 and
@@ -28,7 +28,7 @@ CRITICS = ("residual", "plain")
 
 
 def num_styles(resolution: int) -> int:
-    """Inputs w that a synthesis of that resolution takes: one for each convolution, and the last picture layer's.
+    """Number of styles w of a synthesis of that resolution: one per convolution and one for the last picture layer.
 
     >>> num_styles(1024)
     18
@@ -48,8 +48,8 @@ def channels(resolution: int, base: int, maximum: int) -> int:
 class Mapping(nn.Module):
     """Latent z [B, L], or None, and label int32 [B], or None, to w [B, features], float32.
 
-    z and an embedding of the label are each brought to unit mean square, put side by side, and go through `layers`
-    dense layers with leaky ReLUs whose learning rate is `lr_multiplier` times that of the others.
+    z and an embedding of the label are each scaled to unit mean square and concatenated. They go through `layers` dense
+    layers with leaky ReLUs, whose learning rate is `lr_multiplier` times that of the other layers.
     """
 
     features: int
@@ -75,9 +75,9 @@ class Mapping(nn.Module):
 class Synthesis(nn.Module):
     """Styles w [B, num_styles, D] to pictures, float32 [B, resolution, resolution, picture_channels].
 
-    A learned constant of 4x4 pixels goes through two styled convolutions at each resolution (one at the first). Each
-    resolution enlarges the picture of the one before and adds to it. `noise`: see `StyledConv`; `remat`: recomputes
-    each resolution in the backward pass (`jaxgan.nets.remat`).
+    A learned constant of 4x4 pixels goes through two styled convolutions at each resolution (one at the first). At each
+    resolution, the picture of the resolution before is enlarged, and the output of a picture layer is added to it.
+    `noise`: see `StyledConv`. `remat`: recompute each resolution in the backward pass (`jaxgan.nets.remat`).
     """
 
     resolution: int
@@ -102,13 +102,13 @@ class Synthesis(nn.Module):
         return picture
 
     def grow(self, size: int, noise: str, x: jax.Array, picture: jax.Array | None, w: jax.Array):
-        """(features, picture) at `size` pixels, from those at half of it; from the constant at the first size."""
+        """(features, picture) at `size` pixels from those at half that size; at the first size from the constant."""
         width = channels(size, self.channel_base, self.channel_max)
         style = num_styles(size) - 2
         if size > 4:
             x = StyledConv(width, up=True, name=f"up{size}")(x, w[:, style - 1], noise)
         x = StyledConv(width, name=f"conv{size}")(x, w[:, style], noise)
-        # With the style of the next convolution.
+        # The picture layer shares the style of the next convolution.
         added = ToPicture(self.picture_channels, name=f"picture{size}")(x, w[:, style + 1])
         if picture is None:
             return x, added
@@ -118,7 +118,7 @@ class Synthesis(nn.Module):
 class Generator(nn.Module):
     """A mapping and a synthesis: latents z [B, L], and labels int32 [B], or None, to pictures.
 
-    `style` maps z to w [B, D]. `paint` makes pictures of w [B, num_styles, D], or of [B, D], which all layers share.
+    `style` maps z to w [B, D]. `paint` maps w [B, num_styles, D] to pictures; all layers share a w [B, D].
     `noise`: see `StyledConv`.
     """
 
@@ -145,9 +145,10 @@ def _down(x: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
 class Critic(nn.Module):
     """Pictures [B, R, R, C] and labels int32 [B], or None, to logits, float32 [B].
 
-    Each resolution has two 3x3 convolutions, of which the second halves the size, and, if `residual`, a 1x1 convolution
-    as a shortcut. With classes the last layer gives a vector, and the logit is its scalar product with a mapping of the
-    label (Miyato and Koyama's projection), divided by the root of their length. `remat`: as for `Synthesis`.
+    Each resolution has two 3x3 convolutions, the second of which halves the size, and, if `residual`, a 1x1 convolution
+    as a shortcut. With classes, the last layer returns a vector. The logit is the inner product of this vector with a
+    mapping of the label, divided by the square root of their dimension (the projection of Miyato and Koyama).
+    `remat`: see `Synthesis`.
     """
 
     channel_base: int

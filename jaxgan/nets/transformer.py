@@ -1,12 +1,12 @@
-"""A causal transformer over codes (GPT-2's form), and how codes are drawn from it.
+"""A causal transformer over codes (the architecture of GPT-2) and sampling from it.
 
-    Transformer            tokens to logits of the next code, all at once or one by one with a cache of keys and values
+    Transformer            tokens to logits of the next code: all at once, or one by one with a cache of keys and values
     filter_logits          temperature, top-k, top-p
     sample                 whole sequences, one token at a time with the cache
     sample_sliding         grids larger than the transformer's context, by a sliding window
 
-A sequence is one prefix token (a class, or the start token) and the codes of a picture row by row. Codes are tokens 0
-to K - 1, prefixes the tokens after them, which are never predicted.
+A sequence is one prefix token (a class, or the start token) and then the codes of a picture row by row. Tokens 0 to
+K - 1 are the codes; the tokens after them are the prefixes, which are never predicted.
 
 Sources: Radford et al., Language Models are Unsupervised Multitask Learners (2019), Section 2.3; Esser et al., Taming
 Transformers (2021), Section 3.2.
@@ -22,13 +22,15 @@ from jaxgan.nets.init import normal_002
 from jaxgan.network import Network
 from jaxgan.options import Option
 
-# What `filter_logits` lets its user choose: all codes, by their probabilities.
+# The options of `filter_logits`. The defaults draw from all codes with their probabilities.
 SAMPLING = {
-    "temperature": Option(1.0, "divides the logits; below 1 makes probable codes more so", above=0),
-    "top_k": Option(0, "draw from so many of the most probable codes; 0 for all", least=0),
+    "temperature": Option(
+        1.0, "divisor of the logits; below 1 favours the most probable codes", above=0
+    ),
+    "top_k": Option(0, "number of most probable codes to draw from; 0 for all", least=0),
     "top_p": Option(
         1.0,
-        "draw from the most probable codes of this joint probability; 1 for all",
+        "draw from the most probable codes, with this total probability; 1 for all",
         above=0,
         most=1,
     ),
@@ -40,14 +42,14 @@ Cache = tuple[
 
 
 class Transformer(nn.Module):
-    """Tokens [B, T] to float32 logits [B, T, codes] of what follows each: output t depends on tokens 0 to t only.
+    """Tokens [B, T] to float32 logits [B, T, codes] of the next code: output t depends on tokens 0 to t only.
 
     Attributes:
-      codes: K, what is predicted.
-      prefixes: tokens that may stand first.
+      codes: number of codes, K.
+      prefixes: number of prefix tokens.
       context: the longest sequence T.
-      layers, heads, width: of the blocks.
-      dropout: of embeddings, attention weights and residual branches.
+      layers, heads, width: number of blocks, number of their heads, and number of their features.
+      dropout: dropout rate of embeddings, attention weights and residual branches.
     """
 
     codes: int
@@ -67,9 +69,9 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         position: jax.Array | int = 0,
     ):
-        """Logits; with a cache (logits, the cache with these tokens in it), `position` being that of the first token.
+        """Returns the logits; if a cache is given, (logits, the cache extended by these tokens).
 
-        `train` switches dropout on, which draws from the rng "dropout".
+        `position` is the position of the first token. `train` enables dropout, which uses the rng stream "dropout".
         """
         if tokens.shape[1] > self.context:
             raise ValueError(
@@ -118,7 +120,7 @@ class Block(nn.Module):
 
 
 class CausalAttention(nn.Module):
-    """Attention of [B, T, width] to itself and, with a cache, to the `position` tokens before it."""
+    """Causal self-attention of [B, T, width]; with a cache, also to the `position` tokens before it."""
 
     heads: int
     dropout: float
@@ -151,18 +153,18 @@ class CausalAttention(nn.Module):
 def filter_logits(
     logits: jax.Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> jax.Array:
-    """Logits [..., K] / temperature, -inf but for the `top_k` largest, and of these the nucleus of `top_p`.
+    """Logits [..., K] / temperature, with -inf outside the `top_k` largest and, among these, the nucleus of `top_p`.
 
-    The nucleus is the smallest set of most probable codes whose probabilities sum to `top_p` or more. Codes that are as
-    probable as the last of either set are kept too.
+    The nucleus is the smallest set of most probable codes whose probabilities sum to `top_p` or more. Codes with the
+    same probability as the last code of either set are kept too.
 
     Args:
       logits: float32 [..., K].
-      temperature: above 0, may be traced; below 1 sharpens.
-      top_k: 0 for all.
-      top_p: in (0, 1], may be traced; 1 for all.
+      temperature: above 0; may be traced.
+      top_k: number of codes; 0 for all.
+      top_p: probability in (0, 1], 1 for all codes; may be traced.
 
-    Values are not checked; `SAMPLING` states which are possible.
+    Values are not checked here; `SAMPLING` has their ranges.
 
     Sources: Fan et al., Hierarchical Neural Story Generation (2018) (top-k); Holtzman et al., The Curious
       Case of Neural Text Degeneration (2020), Section 3.1 (nucleus).
@@ -174,14 +176,14 @@ def filter_logits(
     if 0 < top_k < logits.shape[-1]:
         smallest = jax.lax.top_k(logits, top_k)[0][..., -1:]
         logits = jnp.where(logits < smallest, -jnp.inf, logits)
-    # A branch at run time: `top_p` may be traced, and without a nucleus nothing has to be sorted.
+    # A branch at run time, because `top_p` may be traced: at 1 nothing has to be sorted.
     return jax.lax.cond(top_p < 1, _nucleus, lambda logits, top_p: logits, logits, top_p)
 
 
 def _nucleus(logits: jax.Array, top_p: jax.Array) -> jax.Array:
     ordered = jnp.sort(logits, axis=-1, descending=True)
     share = jax.nn.softmax(ordered)
-    before = jnp.cumsum(share, axis=-1) - share  # of all that are more probable
+    before = jnp.cumsum(share, axis=-1) - share  # total probability of the more probable codes
     smallest = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), axis=-1, keepdims=True)
     return jnp.where(logits < smallest, -jnp.inf, logits)
 
@@ -197,12 +199,12 @@ def sample(
     """Codes int32 [B, length] that follow the prefix tokens [B], drawn one at a time with the cache.
 
     Args:
-      network: of a `Transformer`.
-      prefix: int32 [B], from 0 to its `prefixes` - 1.
-      length: codes to draw; at most the context.
-      key: code t is drawn with fold_in(key, t).
-      given: int32 [B, n], the first codes, which are taken as they are.
-      **options: of `filter_logits`.
+      network: a network whose module is a `Transformer`.
+      prefix: int32 [B], from 0 to the module's `prefixes` - 1.
+      length: number of codes, at most the context.
+      key: random key; code t is drawn with fold_in(key, t).
+      given: int32 [B, n], the first n codes, which are not drawn; None for none.
+      **options: arguments of `filter_logits`.
     """
     known = 0 if given is None else given.shape[1]
     given = jnp.zeros((prefix.shape[0], 0), jnp.int32) if given is None else given
@@ -229,11 +231,12 @@ def sample_sliding(
     key: jax.Array,
     **options,
 ) -> jax.Array:
-    """Codes int32 [B, *grid] of any grid, each given those before it in a window, which a transformer has learnt.
+    """Codes int32 [B, *grid] for a grid of any size; each is drawn given the codes before it in a sliding window.
 
-    The window is centred on the code except at the borders of the grid. All codes above it and to its left are known
-    when it is drawn, so that the codes before it in the window are those that the transformer has learnt to use. No
-    keys or values are cached, since the position of a code in the window changes with every step.
+    The window has the size of the grids that the transformer was trained on. It is centred on the code to draw, except
+    at the borders of the grid. The codes above the drawn code and to its left are known, so the codes before it in the
+    window are complete, as in training. Keys and values are not cached, because the positions of the codes in the
+    window change with every step.
 
     Source: Esser et al., Taming Transformers (2021), Section 3.2, "sliding attention window".
     """
@@ -260,7 +263,7 @@ def sample_sliding(
 
 
 def _norm(x: jax.Array, name: str, dtype: jax.typing.DTypeLike | None) -> jax.Array:
-    # Flax promotes bfloat16 to float32 for the statistics, which a program under strict promotion may not.
+    # Flax promotes bfloat16 to float32 for the statistics, which strict dtype promotion does not allow.
     with jax.numpy_dtype_promotion("standard"):
         return nn.LayerNorm(epsilon=1e-5, dtype=dtype, name=name)(x)
 

@@ -1,4 +1,4 @@
-"""VQGAN's encoder and decoder: residual convolutions, group normalisation, swish, and attention where maps are small.
+"""VQGAN's encoder and decoder: residual blocks with group normalisation and swish; attention at low resolutions.
 
 Source: Esser et al., Taming Transformers for High-Resolution Image Synthesis (2021), Section 3.1 and appendix; the
 blocks are those of Ho et al., Denoising Diffusion Probabilistic Models (2020), without timesteps and skips.
@@ -20,12 +20,12 @@ from jaxgan.options import OptionError
 
 Networks = Mapping[str, Network]  # with "encoder", "codebook" and "decoder"
 
-# U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)), PyTorch's: a residual branch starts at a third of its input's variance.
+# U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)), PyTorch's default: outputs start with a third of the variance of the inputs.
 _init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
 def encode(networks: Networks, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Pictures [B, H, W, C] to (latents z, codes int32 [B, h, w], their vectors e), z and e [B, h, w, D]."""
+    """Pictures [B, H, W, C] to (latents z [B, h, w, D], codes int32 [B, h, w], code vectors e [B, h, w, D])."""
     z = networks["encoder"](x)
     return z, *networks["codebook"](z)
 
@@ -37,7 +37,7 @@ def decode(networks: Networks, indices: jax.Array) -> jax.Array:
 
 
 def reconstruct(networks: Networks, x: jax.Array) -> jax.Array:
-    """Pictures, encoded and decoded."""
+    """Encodes and decodes pictures."""
     return decode(networks, encode(networks, x)[1])
 
 
@@ -45,12 +45,12 @@ class Encoder(nn.Module):
     """Pictures [B, H, W, C] in [-1, 1] to float32 latents [B, H / f, W / f, code_dim], f = 2^(levels - 1).
 
     Attributes:
-      widths: channels of each level, from the pictures' size down.
-      attention: for each level, whether its residual blocks are followed by attention.
-      blocks: residual blocks of a level.
-      latent_channels: of the last 3x3 convolution.
-      code_dim: of the 1x1 convolution after it.
-      groups: of group normalisation; divides all widths.
+      widths: channels of each level, from the highest resolution to the lowest.
+      attention: for each level, whether attention follows its residual blocks.
+      blocks: number of residual blocks per level.
+      latent_channels: channels of the last 3x3 convolution.
+      code_dim: channels of the 1x1 convolution after it.
+      groups: groups of group normalisation; divides all widths.
     """
 
     widths: tuple[int, ...]
@@ -63,7 +63,7 @@ class Encoder(nn.Module):
 
     @property
     def factor(self) -> int:
-        """Side in pixels of the square that a code stands for."""
+        """Side in pixels of the square that is encoded as one code."""
         return 2 ** (len(self.widths) - 1)
 
     @nn.compact
@@ -86,8 +86,8 @@ class Encoder(nn.Module):
 class Decoder(nn.Module):
     """Quantised latents [B, h, w, code_dim] to float32 pictures [B, f h, f w, channels]: `output(trunk(z))`.
 
-    The two methods can be called by themselves; the adaptive weight needs the last layer only. Attributes are those of
-    the encoder; a level has one more residual block.
+    The two methods can be called separately, because the adaptive weight needs the last layer only. The attributes are
+    those of the encoder; a level has one more residual block.
     """
 
     widths: tuple[int, ...]
@@ -110,7 +110,7 @@ class Decoder(nn.Module):
         self.conv_out = _conv(self.channels, None, self.dtype)
 
     def trunk(self, z: jax.Array) -> jax.Array:
-        """What the last layer is given: [B, f h, f w, widths[0]]."""
+        """The input of the last layer: [B, f h, f w, widths[0]]."""
         return self.body(z)
 
     def output(self, x: jax.Array) -> jax.Array:
@@ -156,7 +156,7 @@ class DecoderTrunk(nn.Module):
 
 
 class ResidualBlock(nn.Module):
-    """x + conv3(swish(norm(conv3(swish(norm(x)))))), the shortcut a 1x1 convolution where widths differ."""
+    """x + conv3(swish(norm(conv3(swish(norm(x)))))); the shortcut is a 1x1 convolution if the widths differ."""
 
     features: int
     groups: int
@@ -193,7 +193,7 @@ class AttentionBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """A 3x3 convolution of stride 2; zeros are added below and to the right only."""
+    """A 3x3 convolution of stride 2, padded with zeros at the bottom and on the right only."""
 
     dtype: jax.typing.DTypeLike | None = None
 
@@ -226,7 +226,7 @@ class GroupNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,))
 
         def mean(x):
-            # First over the pixels, which leaves the channels in place: several times as fast as all at once on a CPU.
+            # First over the pixels: on a CPU this is several times as fast as one mean over pixels and channels.
             groups = jnp.mean(x, axis=(1, 2)).reshape(-1, self.groups, channels // self.groups)
             groups = jnp.broadcast_to(jnp.mean(groups, axis=2, keepdims=True), groups.shape)
             return groups.reshape(-1, 1, 1, channels)
@@ -244,14 +244,14 @@ def levels(
     groups: int,
     shape: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """(widths, attention) of the levels for pictures of that shape, out of a model's options of the same names.
+    """(widths, attention) of the levels for pictures of that shape, from the model's options.
 
     >>> levels(32, (1, 2), (8,), 8, (16, 16, 3))
     ((32, 64), (False, True))
     """
     if len(shape) != 3:
         raise ValueError(
-            f"an autoencoder of codes sees pictures [H, W, C], but one example of the data has shape {shape}."
+            f"the autoencoder takes pictures [H, W, C], but one example of the data has shape {shape}."
         )
     factor = 2 ** (len(multiples) - 1)
     if any(side % factor for side in shape[:2]):
@@ -260,7 +260,7 @@ def levels(
         raise OptionError(
             "channel_multiples",
             multiples,
-            f"that halves pictures {len(multiples) - 1} times, so their sides must be multiples of {factor}, not"
+            f"this halves pictures {len(multiples) - 1} times, so their sides must be multiples of {factor}, not"
             f" {shape[0]}x{shape[1]}",
             {"data.resolution": fits},
             {"channel_multiples": multiples[: fewer + 1]},
@@ -279,7 +279,7 @@ def levels(
 
 
 def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Mean over the pictures of 10 log10(4 / mean (x - y)^2), for values in [-1, 1]; y is clipped to them."""
+    """Mean over the pictures of 10 log10(4 / mean (x - y)^2), for x in [-1, 1]; y is clipped to [-1, 1]."""
     error = jnp.mean(jnp.square(x - jnp.clip(y, -1.0, 1.0)), axis=(1, 2, 3))
     return jnp.mean(10.0 * jnp.log10(4.0 / jnp.maximum(error, 1e-10)))
 

@@ -1,8 +1,8 @@
-"""Tools: what a person makes with a trained game beside plain samples, such as a grid, a film, an edited picture.
+"""Tools: functions of a trained game other than plain sampling, such as a grid, a film or an edited picture.
 
-A model file lists its tools in `Game.tools`, and `jaxgan make TOOL --workdir RUN` runs any of them: a tool needs no
-code outside its model's. Those that models of one kind share are in `jaxgan.tools.latents` (latent spaces, styles),
-`jaxgan.tools.codes` (autoencoders with a codebook) and `jaxgan.tools.pyramid` (networks that know one picture).
+A model lists its tools in `Game.tools`, and `jaxgan make TOOL --workdir RUN` runs any of them; no other code is needed.
+Tools that several models share are in `jaxgan.tools.latents` (latent spaces, styles), `jaxgan.tools.codes`
+(autoencoders with a codebook) and `jaxgan.tools.pyramid` (networks trained on one picture).
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ Value = int | float | str | bool
 
 
 class Made(NamedTuple):
-    """What a tool returns.
+    """The result of a tool.
 
     Attributes:
       pictures: float [N, H, W, C] in [-1, 1].
-      columns: of the grid that they are shown in; 0 makes it about square.
-      film: the pictures are the frames of a film, in this order.
-      numbers: what a person wants to be told.
-      arrays: what may be used further (latents, codes): saved beside the pictures.
+      columns: columns of the grid of pictures; 0 for an about square grid.
+      film: whether the pictures are the frames of a film, in this order.
+      numbers: {name: number}, printed after the tool has run.
+      arrays: {name: array} for further use, such as latents or codes, saved with the pictures.
     """
 
     pictures: np.ndarray
@@ -38,17 +38,17 @@ class Made(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Tool:
-    """Something that a person makes with a trained game.
+    """A function of a trained game.
 
     Attributes:
-      make: (play, **arguments) -> Made, with a `jaxgan.game.Play` of the trained networks, a key and the clock. The
-        arguments are the options (all of them) and the pictures (those that are given), each a float32 [H, W, C] in
-        [-1, 1]. It compiles what it needs itself, and is called outside of `jax.jit`.
+      make: (play, **arguments) -> Made. `play` is a `jaxgan.game.Play` with the trained networks, a key and the clock.
+        The arguments are all options and the given pictures, each float32 [H, W, C] in [-1, 1]. It is called outside
+        `jax.jit` and compiles its own functions.
       help: one line for the terminal.
-      options: {name: what is declared of it}.
-      pictures: names of the pictures that it needs.
-      optional_pictures: names of those that it can do without.
-      channels: of its pictures; 0 for as many as the game's samples have.
+      options: {name: Option}.
+      pictures: names of the required pictures.
+      optional_pictures: names of the optional pictures.
+      channels: channels of the given pictures; 0 for as many as the game's samples have.
     """
 
     make: Callable[..., Made]
@@ -65,7 +65,7 @@ class Tool:
         /,
         **options: Value,
     ) -> Made:
-        """Checks what is given, fills in the defaults, and makes."""
+        """Checks the arguments, adds the defaults, and calls `make`."""
         pictures = dict(pictures or {})
         for name in self.pictures:
             if name not in pictures:

@@ -1,9 +1,9 @@
 """Tools for an autoencoder with a codebook and a transformer of its codes.
 
-    reconstruct     a picture beside its reconstruction
-    codes           its codes, as arrays and as a picture
-    complete        its upper rows, with new lower ones
-    sample_large    pictures of any size
+    reconstruct     a picture and its reconstruction
+    codes           the codes of a picture, as arrays and as a picture
+    complete        a picture with its lower rows sampled, given the upper rows
+    sample_large    samples of any size
 
 Source: Esser et al., Taming Transformers for High-Resolution Image Synthesis (2021), Section 4.
 """
@@ -36,13 +36,13 @@ def code_tools(
     """The tools of a game with the players "encoder", "codebook", "decoder" and "transformer".
 
     Args:
-      encoder: of the player.
-      transformer: of the player; its prefixes are the classes, or one start token.
-      shape: of the pictures that they are trained on.
+      encoder: the module of the player "encoder".
+      transformer: the module of the player "transformer"; its prefixes are the classes, or one start token.
+      shape: shape of the training pictures.
     """
     tools, image = CodeTools(encoder, transformer, shape), ("image",)
     drawing = {
-        "num": Option(4, "pictures that are drawn", least=1),
+        "num": Option(4, "number of pictures", least=1),
         "label": label_option(transformer.prefixes),
         **SAMPLING,
     }
@@ -52,25 +52,23 @@ def code_tools(
         for name, side in zip(("height", "width"), shape, strict=False)
     }
     return {
-        "reconstruct": Tool(
-            tools.reconstruct, "A picture beside its reconstruction.", pictures=image
-        ),
+        "reconstruct": Tool(tools.reconstruct, "A picture and its reconstruction.", pictures=image),
         "codes": Tool(tools.codes, "The grid of codes of a picture, as arrays.", pictures=image),
         "complete": Tool(
             tools.complete,
-            "Draws the lower part of a picture anew.",
+            "A picture with its lower part sampled, given the upper part.",
             {"rows": rows, **drawing},
             image,
         ),
         "sample_large": Tool(
-            tools.sample_large, "Pictures of any size, by a sliding window.", large | drawing
+            tools.sample_large, "Samples of any size, with a sliding window.", large | drawing
         ),
     }
 
 
 @dataclasses.dataclass(frozen=True)
 class CodeTools:
-    """The functions of the tools; attributes as the arguments of `code_tools`."""
+    """The functions of the tools; the attributes are the arguments of `code_tools`."""
 
     encoder: Encoder
     transformer: Transformer
@@ -99,8 +97,8 @@ class CodeTools:
     def complete(self, play: Play, image, *, rows, num, label, **sampling) -> Made:
         if image.shape != self.shape:
             raise ValueError(
-                f"the picture 'image' has shape {image.shape}, but this run's pictures are {self.shape}: only those can"
-                " be completed."
+                f"the picture 'image' has shape {image.shape}, but it must have the shape of the training"
+                f" pictures, {self.shape}."
             )
         high, wide = self.grid
         prefix, known = self._prefix(play, num, label), int(rows * high) * wide
@@ -120,7 +118,7 @@ class CodeTools:
         factor = self.encoder.factor
         for name, side in (("height", height), ("width", width)):
             if side % factor:
-                problem = f"it must be a multiple of {factor}, the pixels of a code"
+                problem = f"it must be a multiple of {factor}, the side of a code in pixels"
                 raise OptionError(name, side, problem, {name: -(-side // factor) * factor})
         prefix, large = self._prefix(play, num, label), (height // factor, width // factor)
 
@@ -133,7 +131,7 @@ class CodeTools:
         return Made(np.asarray(make(play.networks, play.rng("codes"))))
 
     def _prefix(self, play: Play, num: int, label: int) -> jax.Array:
-        """The first tokens of `num` sequences; of random classes if the label is negative."""
+        """The first tokens of `num` sequences; random classes if the label is negative."""
         if label < 0:
             return draws.randint(play.rng("label"), (num,), 0, self.transformer.prefixes)
         return jnp.full(num, label, jnp.int32)
@@ -143,7 +141,7 @@ class CodeTools:
         factor, channels = self.encoder.factor, self.shape[2]
         if image.shape[2] != channels or any(side % factor for side in image.shape[:2]):
             raise ValueError(
-                f"the picture 'image' has shape {image.shape}; this run's codes stand for {factor}x{factor} pixels, so"
+                f"the picture 'image' has shape {image.shape}; a code of this run encodes {factor}x{factor} pixels, so"
                 f" give a picture with sides that are multiples of {factor} and {channels} channels."
             )
         return jnp.asarray(image)[None]

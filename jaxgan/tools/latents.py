@@ -1,7 +1,7 @@
 """Tools of generators with a latent space: interpolation and projection for all of them, truncation and style mixing
 for those with styles.
 
-A *style* generator maps a latent z to a style w and gives one to each of its layers (StyleGAN and its successors).
+A *style* generator maps a latent z to a style w, which is an input of each of its layers (StyleGAN and its successors).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from jaxgan.tools import Made, Tool
 Networks = Mapping[str, Network]  # {player: Network}
 Prior = Callable[[jax.Array, int], jax.Array]  # (key, num) -> z [num, latent_dim]
 
-BATCH = 8  # pictures at a time
+BATCH = 8  # number of pictures per call
 
 
 def normal(latent_dim: int) -> Prior:
@@ -41,8 +41,8 @@ class Latents(NamedTuple):
     """The latents of a game.
 
     Attributes:
-      prior: their distribution.
-      num_classes: of the labels that go with them; None for an unconditional generator.
+      prior: distribution of the latents.
+      num_classes: number of classes of the labels; None for an unconditional generator.
     """
 
     prior: Prior
@@ -59,26 +59,26 @@ class Latents(NamedTuple):
         return z, draws.randint(label_key, (num,), 0, self.num_classes)
 
     def options(self, **options: Option) -> dict[str, Option]:
-        """With the option "label" where there are classes."""
+        """The options, with "label" added if there are classes."""
         if self.num_classes is None:
             return options
         return {**options, "label": label_option(self.num_classes)}
 
 
 def label_option(num_classes: int) -> Option:
-    """The option of which class is made."""
+    """The option that selects the class."""
     return Option(
-        -1, "class of all pictures; -1 draws one for each", least=-1, most=num_classes - 1
+        -1, "class of all pictures; -1 draws a class for each", least=-1, most=num_classes - 1
     )
 
 
 class Space(NamedTuple):
-    """A space of points that a generator makes pictures of: of latents, or of what it maps them to.
+    """A space of inputs of a generator: latents, or features that it computes from latents.
 
     Attributes:
       embed: (networks, z [N, latent_dim], label int32 [N] or None) -> points [N, D].
       paint: (networks, points [N, D], label, **options) -> pictures [N, H, W, C].
-      sphere: the points lie close to a sphere, and an interpolation follows it.
+      sphere: whether the points lie close to a sphere, so that interpolations follow great circles.
     """
 
     embed: Callable[..., jax.Array]
@@ -87,22 +87,22 @@ class Space(NamedTuple):
 
 
 class Styles(NamedTuple):
-    """A style generator: the player "generator".
+    """A game with a style generator, the player "generator".
 
-    Its module has the methods
+    Its module must have the methods
 
         style   (z [N, latent_dim], label int32 [N] or None) -> w [N, D]
         paint   w [N, num_styles, D], or [N, D] for all layers -> pictures [N, H, W, C], with constant noise
 
-    and its collection "average" holds the mean of w, {"style": [D]}. If it has a collection "noise", these are the
-    constant noise maps, which a projection can search.
+    and its collection "average" must hold the mean of w, {"style": [D]}. If it has a collection "noise", this must hold
+    the constant noise maps, which a projection can optimise.
 
     Attributes:
-      latent_dim: of z.
+      latent_dim: dimension of z.
       num_styles: number of layers that take a w.
-      num_classes: None for an unconditional generator.
-      sample_shape: of a picture.
-      prior: of z; None for standard normal.
+      num_classes: number of classes; None for an unconditional generator.
+      sample_shape: shape of a picture.
+      prior: distribution of z; None for standard normal.
     """
 
     latent_dim: int
@@ -126,9 +126,9 @@ def truncate(w: jax.Array, mean: jax.Array, psi: float | jax.Array, layers: int)
 
     Args:
       w: [N, num_styles, D].
-      mean: of w, [D].
+      mean: mean of w, [D].
       psi: 1 changes nothing, 0 gives the mean picture; one number, or one for each of the N.
-      layers: layers from this one on keep their w.
+      layers: number of truncated layers.
 
     Source: Karras et al., A Style-Based Generator Architecture for Generative Adversarial Networks (2019), Appendix B.
     """
@@ -156,8 +156,8 @@ def mix(one: jax.Array, other: jax.Array, layers: jax.Array) -> jax.Array:
 def walk(points: np.ndarray, frames: int, loop: bool = True, sphere: bool = False) -> np.ndarray:
     """From each point to the next (and back to the first if `loop`) in `frames` equal steps: [N, D] -> [F, D].
 
-    On straight lines, or along great circles if `sphere`: normally distributed vectors lie close to a sphere, and a
-    straight line between them leaves it for shorter vectors, which the generator was not trained on.
+    On straight lines, or along great circles if `sphere`: normally distributed vectors lie close to a sphere. Vectors
+    on a straight line between them are shorter than those that the generator was trained on.
 
     >>> walk(np.array([[0.0], [1.0]]), 2)[:, 0].tolist()
     [0.0, 0.5, 1.0, 0.5]
@@ -175,7 +175,7 @@ def walk(points: np.ndarray, frames: int, loop: bool = True, sphere: bool = Fals
         )
         cosine = np.sum(a * b, axis=2, keepdims=True) / np.maximum(lengths, 1e-12)
         angle = np.arccos(np.clip(cosine, -1, 1))
-        # The limit of angle 0 is the straight line.
+        # For angle 0 the limit is the straight line.
         sine = np.where(angle < 1e-3, 1, np.sin(angle))
         start = np.where(angle < 1e-3, start, np.sin((1 - t) * angle) / sine)
         end = np.where(angle < 1e-3, end, np.sin(t * angle) / sine)
@@ -187,7 +187,7 @@ def in_batches(function: Callable[..., jax.Array], *arrays: jax.Array | np.ndarr
     """`function` of the rows of the arrays, [N, ...] each, `BATCH` at a time: one program for any N."""
     num, made = len(arrays[0]), []
     for start in range(0, num, BATCH):
-        # The last row is repeated where a batch is not full.
+        # The last row is repeated to fill the last batch.
         rows = np.minimum(np.arange(start, start + BATCH), num - 1)
         made.append(np.asarray(function(*(array[rows] for array in arrays))))
     return np.concatenate(made)[:num]
@@ -203,11 +203,11 @@ def interpolation(
     """A film of a walk between random latents.
 
     Args:
-      spaces: by name, the default first.
-      latent_dim: of z.
-      num_classes: None for an unconditional generator.
-      painting: further options of every space's `paint`.
-      prior: of z; None for standard normal.
+      spaces: {name: Space}, the default first.
+      latent_dim: dimension of z.
+      num_classes: number of classes; None for an unconditional generator.
+      painting: additional options of the `paint` of every space.
+      prior: distribution of z; None for standard normal.
     """
     latents = Latents(prior or normal(latent_dim), num_classes)
 
@@ -229,7 +229,7 @@ def interpolation(
         space=Option(
             next(iter(spaces)), "space in which the steps are equal", choices=tuple(spaces)
         ),
-        points=Option(6, "random latents on the walk", least=2),
+        points=Option(6, "number of random latents of the walk", least=2),
         frames=Option(24, "frames from one latent to the next", least=1),
         loop=Option(True, "return to the first latent at the end"),
         **(painting or {}),
@@ -244,13 +244,13 @@ def truncation_options(truncation: float, num_styles: int) -> dict[str, Option]:
             truncation, "share of the distance from the mean style that is kept; 1 changes nothing"
         ),
         "truncation_layers": Option(
-            num_styles, "layers that are truncated, from the coarsest on", least=0, most=num_styles
+            num_styles, "number of truncated layers, from the coarsest on", least=0, most=num_styles
         ),
     }
 
 
 def style_tools(styles: Styles) -> dict[str, Tool]:
-    """truncation, mixing, interpolation and projection of a style generator."""
+    """The tools "truncation", "mixing", "interpolation" and "projection" of a style generator."""
     latents, num_styles = styles.latents, styles.num_styles
     cut = truncation_options(0.7, num_styles)
 
@@ -276,7 +276,7 @@ def style_tools(styles: Styles) -> dict[str, Tool]:
     return {
         "truncation": Tool(
             partial(_truncation, styles),
-            "each row a latent, each column a truncation",
+            "a grid with a latent for each row and a truncation for each column",
             latents.options(**options["truncation"]),
         ),
         "mixing": Tool(
@@ -299,17 +299,17 @@ def _grid_options(num_styles: int) -> dict[str, dict[str, Option]]:
             "rows": Option(4, "latents", least=1),
             "truncations": Option(
                 (0.0, 0.25, 0.5, 0.75, 1.0),
-                "truncation of each column: 0 is the mean picture, 1 none",
+                "truncation of each column: 0 gives the mean picture, 1 no truncation",
                 kind=tuple[float, ...],
             ),
             "layers": truncation_options(1.0, num_styles)["truncation_layers"],
         },
         "mixing": {
-            "rows": Option(4, "latents that are mixed into", least=1),
-            "columns": Option(6, "latents whose styles are taken", least=1),
+            "rows": Option(4, "number of latents that get styles of other latents", least=1),
+            "columns": Option(6, "number of latents whose styles are used", least=1),
             "layers": Option(
                 f"0-{half - 1}",
-                f"layers whose styles are taken, from 0 to {num_styles - 1}: one, or a range FIRST-LAST",
+                f"layers that get styles of the first row, from 0 to {num_styles - 1}: one, or a range FIRST-LAST",
             ),
         },
     }
@@ -345,8 +345,8 @@ def _mixing(
     marked = _layers(layers, styles.num_styles)
     generator = play.networks["generator"]
     w = _style(generator, *styles.latents.draw(play.key, rows + columns, label))
-    # The first row shows the sources of the columns, after an empty corner; each other row shows its own source and
-    # then its mixtures.
+    # The first row shows the sources of the columns, after an empty corner. Each other row shows its own source, then
+    # its mixtures.
     row, column = np.divmod(np.arange((rows + 1) * (columns + 1)), columns + 1)
     own = np.where(row > 0, row - 1, rows + column - 1)
     other = np.where((row > 0) & (column > 0), rows + column - 1, own)
@@ -381,16 +381,16 @@ PROJECTION = {
     "learning_rate": Option(0.1, "largest learning rate of the search", above=0),
     "distance": Option(
         "pixels",
-        "what the search minimises: the mean squared error of pixels, or LPIPS",
+        "distance to minimise: the mean squared error of pixels, or LPIPS",
         choices=("pixels", *(f"lpips_{backbone}" for backbone in lpips.BACKBONES)),
     ),
-    "weights": Option("", "file with the weights of LPIPS's network; empty fetches them"),
-    "heads": Option("", "file with the weights of LPIPS's heads; empty fetches them"),
+    "weights": Option("", "file with the weights of LPIPS's network; if empty, they are fetched"),
+    "heads": Option("", "file with the weights of LPIPS's heads; if empty, they are fetched"),
 }
 STYLE_PROJECTION = {
-    "every_layer": Option(False, "search a w for each layer and not one for all"),
-    "noise": Option(True, "search the noise maps as well"),
-    "noise_weight": Option(1e5, "weight of the noise maps' correlations", least=0),
+    "every_layer": Option(False, "search for a separate w for each layer"),
+    "noise": Option(True, "optimise the noise maps too"),
+    "noise_weight": Option(1e5, "weight of the penalty on correlations in the noise maps", least=0),
 }
 
 
@@ -401,15 +401,15 @@ def projection(
     sample_shape: tuple[int, ...],
     num_styles: int = 0,
 ) -> Tool:
-    """The search for the point of a space whose picture is most similar to a given one.
+    """A tool that searches a space for the point whose picture is most similar to a given one.
 
     Args:
-      name: of the space, and of the array that holds the point.
-      space: whose points are searched; with `num_styles`, its `paint` also takes points [N, num_styles, D].
-      latents: whose mean point the search starts from.
-      sample_shape: of a picture.
-      num_styles: layers of a style generator, whose styles can differ and whose constant noise maps, if it has any, can
-        be searched too; 0 for other generators.
+      name: name of the space, and of the array with the point.
+      space: the space; with `num_styles`, its `paint` must also take points [N, num_styles, D].
+      latents: the latents; the search starts from the mean of their points.
+      sample_shape: shape of a picture.
+      num_styles: number of layers of a style generator, for which the search can use a style per layer and optimise the
+        constant noise maps, if there are any; 0 for other generators.
     """
 
     def make(
@@ -447,11 +447,11 @@ def projection(
 
 
 class _Goal(NamedTuple):
-    """What a projection does not change.
+    """The constants of a projection.
 
     Attributes:
       networks: {player: Network}.
-      label: of the picture, int32 [1] or None.
+      label: label of the picture, int32 [1] or None.
       target: the given picture, [1, H, W, C].
       measure: variables of the distance.
       deviation: root mean squared distance of the points from their mean.
@@ -466,11 +466,11 @@ class _Goal(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class _Search:
-    """A search for {"points": [1, D] or [1, num_styles, D], "noise": maps, if they are searched}.
+    """A search for {"points": [1, D] or [1, num_styles, D], "noise": maps, if they are optimised}, by Adam.
 
-    The steps are Adam's. Noise is added to the points: it starts at 0.05 deviations and falls quadratically to 0 over
-    the first three quarters of the steps. The penalty `_correlation` keeps the noise maps normal; without it they would
-    hold the picture.
+    Noise is added to the points: its scale starts at 0.05 times the deviation of the points and decays quadratically to
+    0 in the first three quarters of the steps. The penalty `_correlation` keeps the noise maps close to white noise;
+    without it the search would copy the picture into them.
 
     Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Appendix D.
     """
@@ -491,10 +491,10 @@ class _Search:
         shift = jax.random.normal(key, found["points"].shape)
         shift = shift * 0.05 * goal.deviation * jnp.square(jnp.maximum(0.0, 1.0 - t / 0.75))
         gradient = jax.grad(self.loss)(found, goal, shift)
-        # Optax adds an int32 count and a float, which strict promotion does not allow.
+        # Optax adds an int32 count and a float, which strict dtype promotion does not allow.
         with jax.numpy_dtype_promotion("standard"):
             updates, moments = optax.scale_by_adam().update(gradient, moments)
-        # A linear warm-up over a twentieth of the steps, a cosine decay over the last quarter.
+        # Linear warm-up in the first twentieth of the steps, cosine decay in the last quarter.
         ramp = 0.5 - 0.5 * jnp.cos(jnp.pi * jnp.minimum(1.0, (1.0 - t) / 0.25))
         rate = self.learning_rate * ramp * jnp.minimum(1.0, t / 0.05)
         found = jax.tree.map(lambda x, u: x - rate * u, found, updates)
@@ -516,7 +516,7 @@ class _Search:
         return self.space.paint(networks, found["points"], goal.label)
 
     def made(self, found: PyTree, goal: _Goal) -> Made:
-        """The given picture beside the one that was found."""
+        """The given picture and the picture of the result."""
         picture = jnp.clip(jax.jit(self.paint)(found, goal), -1.0, 1.0)
         error = jnp.mean(jnp.square(picture - goal.target) / 4.0)
         numbers = {
@@ -536,13 +536,13 @@ def _named(head: str, tree: PyTree) -> dict[str, np.ndarray]:
 
 
 def _normal(noise: jax.Array) -> jax.Array:
-    """A noise map scaled and shifted to mean 0 and variance 1."""
+    """A noise map normalised to mean 0 and variance 1."""
     noise = noise - jnp.mean(noise)
     return noise * jax.lax.rsqrt(jnp.mean(jnp.square(noise)) + 1e-8)
 
 
 def _correlation(noise: jax.Array) -> jax.Array:
-    """Squared correlations of a noise map's neighbours, at its own and all halved sizes down to 8 (Appendix D)."""
+    """Squared correlations of neighbours in a noise map, at its own and all halved sizes down to 8 (Appendix D)."""
     total = jnp.zeros(())
     while True:
         for axis in (0, 1):
@@ -550,7 +550,7 @@ def _correlation(noise: jax.Array) -> jax.Array:
         if noise.shape[0] <= 8:
             return total
         h, w = noise.shape
-        # Twice the mean of four pixels has unit variance if they are independent.
+        # Twice the mean of four independent pixels of unit variance has unit variance.
         noise = 2.0 * noise.reshape(h // 2, 2, w // 2, 2).mean(axis=(1, 3))
 
 

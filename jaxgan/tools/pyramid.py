@@ -1,11 +1,11 @@
-"""Tools of a pyramid of networks that has learnt one picture.
+"""Tools of a pyramid of networks that was trained on one picture.
 
     sample              random pictures of any size
     super_resolution    the picture enlarged, with more detail
     harmonisation       a pasted object adapted to the picture
-    editing             the picture with parts moved about
+    editing             the picture with some parts moved
     paint_to_image      a photograph from a painting
-    animation           a film of the picture moving
+    animation           a film in which the picture moves
 
 Source: Shaham et al., SinGAN: Learning a Generative Model from a Single Natural Image (2019), Section 4.
 """
@@ -26,66 +26,68 @@ from jaxgan.nets import singan as nets
 from jaxgan.options import Option, OptionError
 from jaxgan.tools import Made, Tool
 
-MOST_PIXELS = 16_384  # of a side: more is likely a mistake, and would exceed the memory
+MOST_PIXELS = (
+    16_384  # largest side of a picture: more is likely a mistake and would exceed the memory
+)
 
 
 def pyramid_tools(ladder: nets.Ladder) -> dict[str, Tool]:
-    """The tools of a game whose generators are such a ladder."""
+    """The tools of a game with the generators of a `Ladder`."""
     make, options = PyramidTools(ladder), tool_options(ladder.shape, ladder.top)
     return {
         "sample": Tool(
             make.sample,
-            "random pictures of any size: height and width are factors of the learnt picture's",
+            "random pictures of any size; height and width are multiples of those of the training picture",
             options["sample"],
         ),
         "super_resolution": Tool(
             make.super_resolution,
-            "the learnt picture (or yours, of the same kind) enlarged, with detail from the finest scale",
+            "the training picture (or a similar given picture) enlarged, with detail from the finest scale",
             options["super_resolution"],
             optional_pictures=("picture",),
         ),
         "harmonisation": Tool(
             make.repaint,
-            "an object pasted into the learnt picture, in its style; the mask is white where the object is",
+            "an object pasted into the training picture, adapted to its style; the mask is white at the object",
             options["harmonisation"],
             pictures=("picture", "mask"),
         ),
         "editing": Tool(
             make.repaint,
-            "the learnt picture with parts moved about, made natural; the mask is white where it was edited",
+            "an edited training picture, made realistic; the mask is white where it was edited",
             options["editing"],
             pictures=("picture",),
             optional_pictures=("mask",),
         ),
         "paint_to_image": Tool(
             make.repaint,
-            "a photograph from a painting; palette=true first quantises it to the learnt picture's colours",
+            "a photograph from a painting; palette=true first quantises it to the training picture's colours",
             options["paint_to_image"],
             pictures=("picture",),
         ),
         "animation": Tool(
             make.animation,
-            "a film of the learnt picture moving: a random walk of the noise from scale `start` on",
+            "a film in which the training picture moves: a random walk of the noise from scale `start` on",
             options["animation"],
         ),
     }
 
 
 def tool_options(shape: tuple[int, ...], top: int) -> dict[str, dict[str, Option]]:
-    """The options of each tool, for a learnt picture of that shape and the finest scale `top`."""
+    """The options of each tool, for a training picture of that shape and the finest scale `top`."""
     middle, share = max(1, top // 2), max(shape[:2]) / 250
     noise = noise_option()
     scale = Option(
         middle,
-        "scale that takes the picture, counted from the coarsest, 0: the higher, the more is kept of it",
+        "scale at which the picture is injected, counted from the coarsest, 0; a higher scale changes it less",
         least=1,
         most=max(1, top),
     )
     injected = {"scale": scale, "num": Option(1, "pictures", least=1), "noise": noise}
-    blur = Option(5 * share, "pixels by which the border of the mask is softened", least=0)
+    blur = Option(5 * share, "standard deviation in pixels of the blur of the mask", least=0)
     masked = {**injected, "blur": blur}
-    grow = Option(round(7 * share), "pixels by which the mask is enlarged", least=0)
-    factor = "of the pictures, as a factor of the learnt picture's"
+    grow = Option(round(7 * share), "number of pixels by which the mask is enlarged", least=0)
+    factor = "of the pictures, as a multiple of the training picture's"
 
     return {
         "sample": {
@@ -95,7 +97,7 @@ def tool_options(shape: tuple[int, ...], top: int) -> dict[str, dict[str, Option
             "noise": noise,
         },
         "super_resolution": {
-            "factor": Option(4.0, "how many times as large", above=1),
+            "factor": Option(4.0, "factor by which the picture is enlarged", above=1),
             "noise": noise,
         },
         "harmonisation": {**masked, "grow": grow},
@@ -103,34 +105,39 @@ def tool_options(shape: tuple[int, ...], top: int) -> dict[str, dict[str, Option
         "paint_to_image": {
             **injected,
             "scale": dataclasses.replace(scale, default=1),
-            "palette": Option(False, "reduce the painting to the colours of the learnt picture"),
+            "palette": Option(
+                False, "quantise the painting to the main colours of the training picture"
+            ),
         },
         "animation": {
-            "frames": Option(100, "frames of the film", least=1),
+            "frames": Option(100, "number of frames of the film", least=1),
             "start": Option(
                 top // 4,
-                "scale from which the noise moves; the higher, the less",
+                "first scale whose noise changes; a higher scale gives less motion",
                 least=0,
                 most=top,
             ),
             "alpha": Option(
-                0.1, "share of the learnt picture's noise in each frame", least=0, most=1
+                0.1, "weight of the training picture's noise in each frame", least=0, most=1
             ),
             "beta": Option(
-                0.9, "share of the last frame's motion in the next one", least=0, most=1
+                0.9,
+                "weight of the previous motion of the noise in the next motion",
+                least=0,
+                most=1,
             ),
         },
     }
 
 
 def noise_option() -> Option:
-    """The option of how much noise is drawn."""
-    return Option(1.0, "strength of the noise, as a factor of what it was in training", least=0)
+    """The option for the strength of the noise."""
+    return Option(1.0, "strength of the noise relative to training", least=0)
 
 
 @dataclasses.dataclass(frozen=True)
 class PyramidTools:
-    """How each tool makes its pictures: a method (play, **options and pictures) -> Made."""
+    """The functions of the tools: methods (play, **options and pictures) -> Made."""
 
     ladder: nets.Ladder
 
@@ -139,7 +146,9 @@ class PyramidTools:
         size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
         for name, factor, side in (("height", height, size[0]), ("width", width, size[1])):
             if not 1 <= side <= MOST_PIXELS:
-                problem = f"of the learnt picture's own, that is {side:,} pixels, not 1 to {MOST_PIXELS:,}"
+                problem = (
+                    f"that is {side:,} pixels for this training picture, not 1 to {MOST_PIXELS:,}"
+                )
                 raise OptionError(name, factor, problem, {name: 1.5})
         return Made(self._samples(play, num, shapes=ladder.pyramid.shapes(size), noise=noise))
 
@@ -147,7 +156,7 @@ class PyramidTools:
         image = self.ladder.picture(play.networks) if picture is None else self._given(picture)
         if factor * max(image.shape[1:3]) > MOST_PIXELS:
             most = MOST_PIXELS / max(image.shape[1:3])
-            problem = f"that makes more than {MOST_PIXELS:,} pixels of a side"
+            problem = f"that makes a side of more than {MOST_PIXELS:,} pixels"
             raise OptionError("factor", factor, problem, {"factor": math.floor(100 * most) / 100})
         level = nets.level_at(play.clock)
         larger, times = self.ladder.enlarge(play.networks, level, play.key, image, factor, noise)
@@ -166,11 +175,11 @@ class PyramidTools:
         blur: float = 0.0,
         palette: bool = False,
     ) -> Made:
-        """Injects a picture at a scale; outside of the mask, the result is the learnt picture."""
+        """Injects a picture at a scale; outside the mask, the result is the training picture."""
         if not self.ladder.top:
             raise ValueError(
-                "a picture is injected above the coarsest scale, and this pyramid has no other; train one with a"
-                " smaller model.min_size."
+                "a picture can be injected only above the coarsest scale, but this pyramid has one scale; train one"
+                " with a smaller model.min_size."
             )
         size, learnt = self.ladder.shape[:2], self.ladder.picture(play.networks)
         image = nets.resize(self._given(picture), size)
@@ -195,7 +204,7 @@ class PyramidTools:
         return Made(np.stack(film), film=True)
 
     def _samples(self, play: Play, num: int, image: jax.Array | None = None, **how) -> np.ndarray:
-        """`Ladder.samples` of a play, compiled."""
+        """`Ladder.samples`, compiled."""
 
         @jax.jit
         def make(networks, level, key, image):
@@ -204,10 +213,10 @@ class PyramidTools:
         return np.asarray(make(play.networks, nets.level_at(play.clock), play.key, image))
 
     def _given(self, picture: np.ndarray) -> jax.Array:
-        """A user's picture, [1, h, w, C]."""
+        """A given picture as [1, h, w, C]; raises for another number of channels."""
         if picture.shape[-1] != self.ladder.shape[2]:
             raise ValueError(
-                f"the picture 'picture' has {picture.shape[-1]} channels and the picture that was learnt"
-                f" {self.ladder.shape[2]}; convert it to as many."
+                f"the picture 'picture' has {picture.shape[-1]} channels, but the training picture"
+                f" has {self.ladder.shape[2]}; convert it."
             )
         return jnp.asarray(picture)[None]

@@ -345,7 +345,7 @@ def test_weights_that_cannot_be_had_are_told_before_anything_is_written(refused,
         *("train", "--config", "vqgan_digits", "--workdir", tmp_path / "run"),
         *("--config.model.perceptual=vgg16", f"--config.model.perceptual_file={tmp_path}/gone.pth"),
     )
-    assert "the weights of the perceptual network cannot be had" in sentence
+    assert "the weights of the perceptual network cannot be read" in sentence
     assert "gone.pth" in sentence
     assert not (tmp_path / "run").exists()
 

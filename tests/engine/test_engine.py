@@ -519,13 +519,13 @@ def test_programs_are_lowered_from_shapes_alone():
     [
         (
             {"drwan": {"x": jnp.zeros(4)}},
-            r"turn 'critic' sets 'drwan' of player 'critic', which is none of its collections"
-            r" \(drawn, nested\); give it to the player at the start",
+            r"turn 'critic' sets 'drwan' of player 'critic', which is not one of its collections"
+            r" \(drawn, nested\); declare it in Player.collections",
         ),
         (
             {"drawn": {"x": jnp.zeros(3)}},
             r"turn 'critic', player 'critic': 'drawn/x' is float32\[4\] before the loss and"
-            r" float32\[3\] after it; state keeps its structure",
+            r" float32\[3\] after it; its structure, shapes",
         ),
         ({"drawn": {"x": jnp.zeros(4, jnp.bfloat16)}}, r"float32\[4\] .* bfloat16\[4\]"),
         ({"nested": {"a": {}}}, r"'nested/a/b' is float32\[\] before the loss and missing after"),
@@ -533,7 +533,7 @@ def test_programs_are_lowered_from_shapes_alone():
             {"nested": {"a": {"b": jnp.float32(0), "c": jnp.int32(0)}}},
             r"'nested/a/c' is missing before the loss and int32\[\] after it",
         ),
-        ({"params": {"w": jnp.float32(0)}}, r"sets 'params' of player 'critic', which is none"),
+        ({"params": {"w": jnp.float32(0)}}, r"sets 'params' of player 'critic', which is not one"),
     ],
 )
 @pytest.mark.parametrize("accumulate", [1, 2])

@@ -34,7 +34,7 @@ LOSS = adds_mean()
         (lambda: Turn(("critic",), LOSS, repeat=0), "every=1, repeat=0: both must be at least 1"),
         (
             lambda: make_game({"critic": number()}, (Stage((Turn(("criic",), LOSS),), 2),)),
-            "turn 'criic' moves 'criic', which is no player of this game; the players are critic",
+            "turn 'criic' moves 'criic', which is not a player of this game; the players are critic",
         ),
         (lambda: one_turn(LOSS, player=number(optimizer=None)), "'critic', which has no optimizer"),
         (

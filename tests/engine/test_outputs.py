@@ -189,7 +189,7 @@ def test_fields_are_given_by_row_number_and_none_is_beyond_the_last(one):
 
 def test_a_field_that_is_not_given_is_named(one):
     for given in (None, lambda rows: {"image": np.zeros((len(rows), 1), np.float32)}):
-        with pytest.raises(ValueError, match="the output 'noisy' needs 'label': give it, a row"):
+        with pytest.raises(ValueError, match="the output 'noisy' needs 'label': give one row"):
             make_output(*one, "noisy", KEY, 2, given)
 
 

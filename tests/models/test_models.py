@@ -577,7 +577,7 @@ def test_learning_rates_reach_zero_after_decay_steps():
             "sngan",
             DataSpec((32, 32, 3), None, 9),
             {"conditional": True},
-            "the data gives no labels",
+            "the data has no labels",
         ),
         ("gan", CIFAR, {"conditional": True}, "has no conditional form"),
         ("gan", CIFAR, {"objective": "hinge"}, "one of minimax, non_saturating"),

@@ -574,7 +574,7 @@ def test_tools_show_growth_and_a_film(played):
         (
             DataSpec((100, 100, 3), None, 9),
             {},
-            r"from 4, 5, 6 or 7 pixels by doubling, .* shape \(100, 100, 3\): set data.resolution=128",
+            r"of 4, 5, 6 or 7 times a power of two pixels, .* shape \(100, 100, 3\): set data.resolution=128",
         ),
         (DataSpec((2, 2, 3), None, 9), {}, "set data.resolution=4"),
         (DataSpec((32, 48, 3), None, 9), {}, "square pictures .*: set data.resolution=32"),
@@ -595,7 +595,7 @@ def test_tools_show_growth_and_a_film(played):
         (TINY, {"critic_steps": 0}, "critic_steps is 0, but it must be at least 1"),
         (TINY, {"reset_optimizer": "always"}, "is 'always', but it must be one of fade, stage, n"),
         (TINY, {"learning_rate": float("nan")}, "learning_rate is nan, but it must be finite"),
-        (DataSpec((8, 8, 1), None, 9), {"conditional": True}, "the data gives no labels"),
+        (DataSpec((8, 8, 1), None, 9), {"conditional": True}, "the data has no labels"),
         (TINY, {"dtype": "float16"}, "one of float32, bfloat16"),
     ],
 )

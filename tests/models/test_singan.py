@@ -578,9 +578,9 @@ def test_a_palette_finds_the_colours_of_a_picture():
         (
             DataSpec((16, 20, 3), None, 2),
             {},
-            "learns one picture, and the data has 2 pictures: set data.name=picture",
+            "is trained on one picture, but the data has 2 pictures: set data.name=picture",
         ),
-        (DataSpec((2,), 25, 1), {}, "learns one picture, and the data has points"),
+        (DataSpec((2,), 25, 1), {}, "is trained on one picture, but the data has points"),
         (
             SPEC,
             {"min_size": 10},
@@ -613,7 +613,7 @@ def test_errors_name_options_of_tools_that_do_not_fit(trained, tool):
     ):
         samples(trained[0], trained[2], 1, scale_from=5)
     with pytest.raises(
-        ValueError, match=r"the picture 'picture' has 1 channels and the picture that was learnt 3"
+        ValueError, match=r"the picture 'picture' has 1 channels, but the training picture has 3"
     ):
         tool("editing", {"picture": np.zeros((16, 20, 1), np.float32)})
     with pytest.raises(ValueError, match=r"factor is 1.0, but it must be above 1: set factor=4"):
@@ -626,12 +626,10 @@ def test_errors_name_options_of_tools_that_do_not_fit(trained, tool):
         tool("editing", picture, num=-1)
     with pytest.raises(ValueError, match=r"height is 0.0, but it must be above 0"):
         tool("sample", height=0.0)
-    with pytest.raises(
-        ValueError, match=r"width is 1000000.0, but of .* that is 20,000,000 pixels"
-    ):
+    with pytest.raises(ValueError, match=r"width is 1000000.0, but that is 20,000,000 pixels"):
         tool("sample", width=1e6)
     with pytest.raises(
-        ValueError, match=r"factor is 1000000.0, but that makes more than 16,384 pixels"
+        ValueError, match=r"factor is 1000000.0, but that makes a side of more than 16,384 pixels"
     ):
         tool("super_resolution", factor=1e6)
     with pytest.raises(ValueError, match="grow is -1, but it must be at least 0"):
