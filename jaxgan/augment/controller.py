@@ -60,15 +60,15 @@ def ada_update(
 
         r_t = E sign C(x),    r_v = (E C(x) - E C(x_v)) / (E C(x) - E C(x'))
 
-    Means are over all images since p was last adjusted. After `every` steps p goes up by those images / (1000 rise_kimg)
-    if the measure is above its target, down by as much if below, and is clipped to [0, 1]. r_t is 1 if all logits of real
-    images are positive. r_v is 1 if the logits of validation images x_v are like those of generated images x', and 0 if
-    they are like those of training images.
+    Means are over all images since p was last adjusted. After `every` steps p goes up by those images / (1000
+    rise_kimg) if the measure is above its target, down by as much if below, and is clipped to [0, 1]. r_t is 1 if all
+    logits of real images are positive. r_v is 1 if the logits of validation images x_v are like those of generated
+    images x', and 0 if they are like those of training images.
 
     Args:
       state: result of `ada_start` or of this function.
-      real_logits: C(x) of the augmented real images of the step: [B], [B, 1], or [B, h, w, 1] of a patch critic, which is
-        averaged for each image.
+      real_logits: C(x) of the augmented real images of the step: [B], [B, 1], or [B, h, w, 1] of a patch critic,
+        which is averaged for each image.
       validation_logits: the same for augmented real images that are not used in training, [B', ...]. If given, the
         measure is r_v, otherwise r_t.
       fake_logits: the same for augmented generated images; needed for r_v and unused for r_t.
