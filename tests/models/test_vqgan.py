@@ -266,7 +266,7 @@ def scene():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(vqgan.perceptual, "by_name", lambda *arguments: seen)
         made = game(
-            perceptual="any", perceptual_weight=0.7, codebook_weight=0.6, commitment_weight=0.2,
+            perceptual="squeezenet1_1_notop", perceptual_weight=0.7, codebook_weight=0.6, commitment_weight=0.2,
             adversarial_weight=0.5, adaptive_delta=0.01, keep=0.5, blocks=1,
         )  # fmt: skip
     engine = Engine(made)
@@ -497,7 +497,7 @@ def test_the_defaults_are_the_papers():
     """imagenet_vqgan.yaml and faceshq_transformer.yaml of the reference, but for what the model file says."""
     options = vqgan.Options()
     autoencoder = {
-        "channels": 128, "channel_multiples": "1,1,2,2,4", "blocks": 2, "attention_resolutions": "16",
+        "channels": 128, "channel_multiples": (1, 1, 2, 2, 4), "blocks": 2, "attention_resolutions": (16,),
         "latent_channels": 256, "codes": 1024, "code_dim": 256, "commitment_weight": 0.25,
         "codebook_weight": 1.0, "perceptual": "lpips_vgg", "perceptual_weight": 1.0, "critic_width": 64,
         "critic_layers": 3, "adversarial_weight": 0.8, "adaptive_delta": 1e-6, "batch_size": 12,
