@@ -1,6 +1,5 @@
 """Every model: golden parameter counts, sources, configs, and one real round."""
 
-import dataclasses
 import importlib.util
 import itertools
 import math
@@ -595,13 +594,3 @@ def test_what_a_model_cannot_make_is_refused_by_a_sentence(name, spec, changes, 
 def test_unknown_model_says_did_you_mean():
     with pytest.raises(ValueError, match=r"model.name is 'sgan', .*: set model.name=sngan"):
         models.load("sgan")
-
-
-def test_options_are_documented_defaults_of_one_dataclass():
-    for name in models.names():
-        options = models.load(name).Options
-        assert dataclasses.is_dataclass(options)
-        assert all(
-            type(value) in (int, float, str, bool)
-            for value in dataclasses.asdict(options()).values()
-        )
