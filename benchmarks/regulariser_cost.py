@@ -41,8 +41,8 @@ def turns(args: argparse.Namespace) -> tuple[dict, dict]:
     import numpy as np
 
     from jaxgan.engine import Engine
-    from jaxgan.game import DataSpec
     from jaxgan.models import stylegan2
+    from jaxgan.spec import DataSpec
 
     options = stylegan2.Options(
         channel_base=args.width * args.resolution,

@@ -47,7 +47,7 @@ def jaxgan_engine(model: str, batch_size: int, **options):
     import importlib
 
     from jaxgan.engine import Engine
-    from jaxgan.game import DataSpec
+    from jaxgan.spec import DataSpec
 
     module = importlib.import_module(f"jaxgan.models.{model}")
     options = module.Options(batch_size=batch_size, **options)

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from jaxgan import config
-from jaxgan.game import DataSpec, Stage
+from jaxgan.game import Stage
+from jaxgan.spec import DataSpec
 
 # Data that is downloaded or the user's own: {config: what one example looks like}. The sizes are the data sets' own,
 # or those of the paper's.

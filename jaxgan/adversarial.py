@@ -23,10 +23,11 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import draws, losses, turns
-from jaxgan.game import SAMPLES, DataSpec, Game, Output, Play, Player
+from jaxgan.game import SAMPLES, Game, Output, Play, Player
 from jaxgan.network import Network
 from jaxgan.options import OptionError, option
 from jaxgan.schedules import Ema
+from jaxgan.spec import DataSpec
 
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = {

@@ -27,8 +27,9 @@ from typing import Any
 from jaxgan import data, models, options
 from jaxgan import train as training
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Game, State
+from jaxgan.game import Game, State
 from jaxgan.metrics import protocols
+from jaxgan.spec import DataSpec
 
 SECTIONS = ("model", "data", "train")
 

@@ -20,8 +20,6 @@ from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgan import averaging, draws, tools
 from jaxgan.game import (
-    Batch,
-    DataSpec,
     Game,
     Loss,
     Metrics,
@@ -35,6 +33,7 @@ from jaxgan.game import (
 )
 from jaxgan.network import Collections, Network, PyTree
 from jaxgan.options import OptionError
+from jaxgan.spec import Batch, DataSpec
 
 # Rows of an output that a device makes at a time: fewer for larger pictures, to limit the memory.
 MOST_ROWS, MOST_PIXELS, FEWEST_ROWS = 100, 2**19, 4

@@ -25,7 +25,8 @@ from on_device_steps import playing, results, resume, rewrites, runner, table, t
 from on_device_steps.runner import Settings, Step
 
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Game, Loss, Output, Player, Stage, Turn
+from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.spec import DataSpec
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"

@@ -7,7 +7,7 @@ import pytest
 
 from jaxgan import config, data, models, options
 from jaxgan import train as training
-from jaxgan.game import DataSpec
+from jaxgan.spec import DataSpec
 
 
 def own(tmp_path, text, name="mine.py"):

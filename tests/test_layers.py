@@ -30,6 +30,7 @@ LAYERS = (
         "resample",
         "augment",
         "schedules",
+        "spec",
     },
     {"nets", "weights", "network", "game", "engine", "turns", "tools", "adversarial"},
     {"models", "metrics", "data"},
@@ -225,6 +226,14 @@ for part in {modules!r}:
 new = {{name.split(".")[0] for name in set(sys.modules) - before}}
 print(sorted(new - set(sys.stdlib_module_names) - {{"jaxgan"}}))
 """
+    found = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT.parent, capture_output=True, text=True, check=True
+    )
+    assert found.stdout.strip() == "[]"
+
+
+def test_reading_data_needs_no_network_library():
+    code = "import sys, jaxgan.data; print(sorted({'flax', 'optax', 'orbax'} & set(sys.modules)))"
     found = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT.parent, capture_output=True, text=True, check=True
     )

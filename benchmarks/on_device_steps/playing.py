@@ -15,7 +15,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan.engine import Engine
-from jaxgan.game import SAMPLES, TRANSFORMS, Batch, State
+from jaxgan.game import SAMPLES, TRANSFORMS, State
+from jaxgan.spec import Batch
 from jaxgan.train.outputs import balanced, make_output, transform
 
 THREADS = max(2, min(8, (os.cpu_count() or 2) // 2))

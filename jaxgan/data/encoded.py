@@ -13,8 +13,8 @@ from PIL import Image, UnidentifiedImageError
 from jaxgan.data import pictures
 from jaxgan.data.options import FileOptions, Progress
 from jaxgan.data.source import ArraySource, Batch, Broken, Source, digest, summarise
-from jaxgan.game import DataSpec
 from jaxgan.options import OptionError
+from jaxgan.spec import DataSpec
 
 log = logging.getLogger("jaxgan.data")
 

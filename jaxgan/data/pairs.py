@@ -14,8 +14,8 @@ from jaxgan.data import array, digits, encoded, folder, pictures
 from jaxgan.data.encoded import Encoded
 from jaxgan.data.options import PictureOptions, Progress
 from jaxgan.data.source import Batch, Source, digest, summarise
-from jaxgan.game import DataSpec
 from jaxgan.options import check, option
+from jaxgan.spec import DataSpec
 
 DIRECTIONS = ("AtoB", "BtoA")
 SIDES = ("A", "B")

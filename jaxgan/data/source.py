@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from jaxgan.game import DataSpec
+from jaxgan.spec import DataSpec
 
 # {"image": uint8 [B, H, W, C] or float32 [B, D], "label": int32 [B] where there are labels,
 #  "condition": uint8 [B, H, W, C] where pictures come in pairs}

@@ -13,8 +13,8 @@ from jaxgan.data import pictures
 from jaxgan.data.encoded import CACHE_BYTES, BadData
 from jaxgan.data.options import LabelOptions, PictureOptions, Progress
 from jaxgan.data.source import Batch, Source, digest, summarise
-from jaxgan.game import DataSpec
 from jaxgan.options import OptionError, option
+from jaxgan.spec import DataSpec
 
 
 @dataclasses.dataclass(frozen=True)

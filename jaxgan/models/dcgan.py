@@ -15,9 +15,10 @@ from __future__ import annotations
 import dataclasses
 
 from jaxgan import adversarial
-from jaxgan.game import DataSpec, Game
+from jaxgan.game import Game
 from jaxgan.nets import backbones
 from jaxgan.options import check
+from jaxgan.spec import DataSpec
 
 
 @dataclasses.dataclass(frozen=True)

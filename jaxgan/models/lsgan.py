@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import dataclasses
 
-from jaxgan.game import DataSpec, Game
+from jaxgan.game import Game
 from jaxgan.models import dcgan
+from jaxgan.spec import DataSpec
 
 
 @dataclasses.dataclass(frozen=True)

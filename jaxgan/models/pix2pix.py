@@ -30,12 +30,13 @@ import numpy as np
 import optax
 
 from jaxgan import adversarial, losses, turns
-from jaxgan.game import TRANSFORMS, DataSpec, Game, Output, Play, Player, Stage
+from jaxgan.game import TRANSFORMS, Game, Output, Play, Player, Stage
 from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
 from jaxgan.schedules import Ramp, Schedule
+from jaxgan.spec import DataSpec
 from jaxgan.tools import Made, Tool
 
 NORMS = ("batch", "batch_running", "instance")

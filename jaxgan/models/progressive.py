@@ -34,11 +34,12 @@ import numpy as np
 import optax
 
 from jaxgan import adversarial, losses, resample, turns
-from jaxgan.game import DataSpec, Game, Output, Play, Player, Stage
+from jaxgan.game import Game, Output, Play, Player, Stage
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
 from jaxgan.schedules import Clock, Ramp
+from jaxgan.spec import DataSpec
 from jaxgan.tools import Made, Tool
 from jaxgan.tools.latents import Space, interpolation
 

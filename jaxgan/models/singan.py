@@ -33,12 +33,13 @@ import optax
 
 from jaxgan import losses, turns
 from jaxgan.adversarial import DTYPES, compute_dtype
-from jaxgan.game import DataSpec, Game, Loss, Output, Play, Player, Stage, State, Turn
+from jaxgan.game import Game, Loss, Output, Play, Player, Stage, State, Turn
 from jaxgan.nets import singan as nets
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, option
 from jaxgan.options import check as check_limits
 from jaxgan.schedules import Ramp
+from jaxgan.spec import DataSpec
 from jaxgan.tools.pyramid import noise_option, pyramid_tools
 
 

@@ -16,10 +16,11 @@ import dataclasses
 from functools import partial
 
 from jaxgan import adversarial, losses
-from jaxgan.game import DataSpec, Game
+from jaxgan.game import Game
 from jaxgan.nets import backbones
 from jaxgan.nets.spectral import spectral_norm
 from jaxgan.options import check, option
+from jaxgan.spec import DataSpec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -25,10 +25,11 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import adversarial, augment, draws, losses, penalties, turns
-from jaxgan.game import DataSpec, Game, Loss, Output, Play, Player, Stage, Turn
+from jaxgan.game import Game, Loss, Output, Play, Player, Stage, Turn
 from jaxgan.nets import modulated, stylegan2
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
+from jaxgan.spec import DataSpec
 from jaxgan.tools import latents
 
 AUGMENTATIONS = ("adaptive", "fixed", "off")

@@ -31,7 +31,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import adversarial, draws, losses
-from jaxgan.game import DataSpec, Game, Loss, Output, Play, Player, Stage, State, Turn
+from jaxgan.game import Game, Loss, Output, Play, Player, Stage, State, Turn
 from jaxgan.nets import codebook, perceptual
 from jaxgan.nets.codebook import Codebook
 from jaxgan.nets.patchgan import PatchCritic
@@ -39,6 +39,7 @@ from jaxgan.nets.transformer import SAMPLING, Transformer, sample
 from jaxgan.nets.vqgan import Decoder, Encoder, decode, encode, levels, psnr, reconstruct
 from jaxgan.network import Network
 from jaxgan.options import OptionError, check, option
+from jaxgan.spec import DataSpec
 from jaxgan.tools.codes import code_tools
 
 

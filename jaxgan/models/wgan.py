@@ -17,9 +17,10 @@ import jax
 import optax
 
 from jaxgan import adversarial, penalties
-from jaxgan.game import DataSpec, Game
+from jaxgan.game import Game
 from jaxgan.nets import backbones
 from jaxgan.options import check, option
+from jaxgan.spec import DataSpec
 
 
 @dataclasses.dataclass(frozen=True)

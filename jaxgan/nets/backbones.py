@@ -14,12 +14,12 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxgan.game import DataSpec
 from jaxgan.nets.convnet import ConvCritic, ConvGenerator, doublings
 from jaxgan.nets.init import glorot, normal_002
 from jaxgan.nets.mlp import MLPCritic, MLPGenerator
 from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator, plain
 from jaxgan.options import OptionError, option
+from jaxgan.spec import DataSpec
 
 ARCHITECTURES = ("mlp", "conv", "resnet")
 

@@ -16,12 +16,13 @@ import numpy as np
 
 from jaxgan.data import Source
 from jaxgan.engine import Chunk, Engine
-from jaxgan.game import SAMPLES, TRANSFORMS, Batch, Game, State
+from jaxgan.game import SAMPLES, TRANSFORMS, Game, State
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.paired import MEASURES
 from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.summary import IMAGE, Features, Summary, Wanted, collect, summarise
+from jaxgan.spec import Batch
 from jaxgan.tools import Value
 
 Given = Callable[[np.ndarray], Batch]  # row numbers -> the fields of these rows

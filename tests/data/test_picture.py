@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import open_source
-from jaxgan.game import DataSpec
+from jaxgan.spec import DataSpec
 
 
 def picture(**options):

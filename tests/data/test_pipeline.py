@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import ArraySource, Pipeline, Source, pictures
-from jaxgan.game import DataSpec
+from jaxgan.spec import DataSpec
 
 
 def numbered(count, width=3):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan.game import DataSpec, Game, Loss, Output, Player, Stage, Turn
+from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.spec import DataSpec
 
 POINTS = DataSpec((1,), None, 100)
 

@@ -28,8 +28,9 @@ from jaxgan import draws
 from jaxgan.data import ArraySource
 from jaxgan.data.pipeline import Pipeline
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Loss, Output, Player, Stage, Turn
+from jaxgan.game import Loss, Output, Player, Stage, Turn
 from jaxgan.schedules import Ema
+from jaxgan.spec import DataSpec
 from jaxgan.train.loop import Options, _Run
 
 

@@ -10,18 +10,9 @@ import pytest
 from engine.small import adds_mean, make_game, number, one_turn
 
 from jaxgan.engine import Engine
-from jaxgan.game import (
-    DataSpec,
-    Game,
-    Loss,
-    Play,
-    Player,
-    Stage,
-    Turn,
-    averaged_part,
-    purpose_key,
-)
+from jaxgan.game import Game, Loss, Play, Player, Stage, Turn, averaged_part, purpose_key
 from jaxgan.network import Network
+from jaxgan.spec import DataSpec
 
 LOSS = adds_mean()
 

@@ -10,8 +10,9 @@ from engine.small import adds_mean, counting, make_game, mesh_of, nothing, numbe
 
 from jaxgan import draws, train
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Output, Stage, Turn
+from jaxgan.game import Output, Stage, Turn
 from jaxgan.options import Option
+from jaxgan.spec import DataSpec
 from jaxgan.train.outputs import make_output
 
 SPEC = DataSpec((1,), 5, 100)

@@ -11,7 +11,7 @@ import pytest
 from engine.small import far, host, mesh_of, same
 
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec
+from jaxgan.spec import DataSpec
 from jaxgan.train.outputs import make_output
 
 TOYS = (

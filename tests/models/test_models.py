@@ -16,7 +16,8 @@ from models.written_out import adam, check_turn, decoded, moves, purpose, rmspro
 
 from jaxgan import config, losses, models, spectral
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, purpose_key
+from jaxgan.game import purpose_key
+from jaxgan.spec import DataSpec
 from jaxgan.train import outputs
 
 CIFAR = DataSpec((32, 32, 3), 10, 50_000)

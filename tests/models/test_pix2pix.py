@@ -14,10 +14,11 @@ from models.written_out import adam, check_turn, decoded, moves, purpose, softpl
 
 from jaxgan import config, train
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Play
+from jaxgan.game import Play
 from jaxgan.models import pix2pix
 from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
+from jaxgan.spec import DataSpec
 
 
 def pairs(height, width=None, image=3, condition=3):

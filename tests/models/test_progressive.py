@@ -12,10 +12,11 @@ from models import battery
 
 from jaxgan import config, resample, train, turns
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Play, State
+from jaxgan.game import Play, State
 from jaxgan.models import progressive
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
 from jaxgan.nets.norm import pixel_norm
+from jaxgan.spec import DataSpec
 from jaxgan.train import Options as TrainOptions
 from jaxgan.train import make_engine
 from jaxgan.train.outputs import make_output

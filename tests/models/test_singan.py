@@ -12,10 +12,11 @@ from models import battery
 
 from jaxgan import draws
 from jaxgan.engine import Engine
-from jaxgan.game import SAMPLES, DataSpec, Play, State
+from jaxgan.game import SAMPLES, Play, State
 from jaxgan.models import singan
 from jaxgan.nets import singan as nets
 from jaxgan.resample import resize_antialiased
+from jaxgan.spec import DataSpec
 from jaxgan.train import Options as TrainOptions
 from jaxgan.train import make_engine, transform
 from jaxgan.train.outputs import make_output

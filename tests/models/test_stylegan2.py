@@ -16,12 +16,13 @@ from models import battery
 from jaxgan import augment, penalties, resample
 from jaxgan.augment import ada_start
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Play, purpose_key
+from jaxgan.game import Play, purpose_key
 from jaxgan.models import stylegan2
 from jaxgan.nets import modulated
 from jaxgan.nets import stylegan2 as nets
 from jaxgan.nets.features import lpips
 from jaxgan.network import Network
+from jaxgan.spec import DataSpec
 from jaxgan.tools import latents
 from jaxgan.train.outputs import make_output
 

@@ -12,7 +12,7 @@ from models import battery
 
 from jaxgan import train
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Play
+from jaxgan.game import Play
 from jaxgan.models import vqgan
 from jaxgan.nets.codebook import Codebook
 from jaxgan.nets.patchgan import PatchCritic
@@ -21,6 +21,7 @@ from jaxgan.nets.transformer import Transformer
 from jaxgan.nets.vqgan import Decoder, Encoder, encode
 from jaxgan.network import Network
 from jaxgan.schedules import Clock
+from jaxgan.spec import DataSpec
 from jaxgan.train import Options as TrainOptions
 from jaxgan.train import make_engine
 from jaxgan.train.outputs import make_output

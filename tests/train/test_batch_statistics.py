@@ -8,9 +8,10 @@ import optax
 import pytest
 
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Game, Loss, Output, Player, Stage, Turn
+from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
 from jaxgan.metrics.drift import statistics_drift
 from jaxgan.schedules import Ema
+from jaxgan.spec import DataSpec
 from jaxgan.train.batch_statistics import fresh_statistics, running_statistics
 
 

@@ -13,8 +13,9 @@ import pytest
 from numbers_only import Numbers
 
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Game, Loss, Output, Player, Stage, Turn
+from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
 from jaxgan.schedules import Ema
+from jaxgan.spec import DataSpec
 from jaxgan.train import Checkpoints
 
 

@@ -17,7 +17,8 @@ from tensorboard.compat.proto.event_pb2 import Event
 from jaxgan import config
 from jaxgan.data import ArraySource
 from jaxgan.engine import Engine
-from jaxgan.game import DataSpec, Game, Loss, Output, Player, Stage, Turn
+from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.spec import DataSpec
 from jaxgan.train import Checkpoints, Diverged, Options, loop, read_metrics, sample, train
 
 OPTIONS = Options(steps=6, log_every=2, sample_every=3, checkpoint_every=3, grid=4, devices=1)

@@ -10,12 +10,12 @@ from PIL import Image
 from jaxgan import data, train
 from jaxgan import engine as engine_lib
 from jaxgan.data import ArraySource
-from jaxgan.game import DataSpec
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.paired import finite_psnr, l1
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.summary import IMAGE, Wanted
+from jaxgan.spec import DataSpec
 from jaxgan.train import loop, report
 from jaxgan.train.outputs import examples, summarise_output
 
