@@ -179,7 +179,7 @@ def test_help_explains_every_option_of_a_config(capsys):
     )
     words = " ".join(out.split())
     assert (
-        "--config.model.mixing number, from 0 to 1; default 0.9 share of the images whose" in words
+        "--config.model.mixing number, from 0 to 1; default 0.9 share of the images with" in words
     )
     assert (
         "--config.model.batch_size whole number, at least 1; default 64 in this config, 32" in words
