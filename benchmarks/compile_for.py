@@ -37,7 +37,6 @@ from typing import Any, NamedTuple
 import chips
 import hlo
 
-SAMPLES = 64  # pictures of the program "sample"
 HOTTEST = 5
 # How the TPU compiler says so: (needed, there).
 OUT_OF_MEMORY = (
@@ -152,7 +151,7 @@ def open_engine(name: str, changes: list[str], devices: list):
     import shipped
 
     from jaxgan import config
-    from jaxgan.game import Engine
+    from jaxgan.engine import Engine
     from jaxgan.train import mesh
 
     cfg = config.load(name, changes)
@@ -170,16 +169,6 @@ def open_engine(name: str, changes: list[str], devices: list):
     return engine, spec
 
 
-def programs(engine, spec):
-    """Those of training; and, of a game that generates, samples."""
-    from jaxgan.game import Program
-
-    yield from engine.programs(spec)
-    if engine.game.generate is not None:
-        lower = engine.sample_program(SAMPLES).lower
-        yield Program(0, "sample", 0, lambda: lower(engine.state_shape, engine.key_shape, None))
-
-
 def measure(program) -> Row:
     """Compiles a program; what the compiler refuses is the row's error."""
     name, started = f"{program.stage}/{program.name}", time.perf_counter()
@@ -191,7 +180,7 @@ def measure(program) -> Row:
         seconds = time.perf_counter() - started
         return nothing._replace(seconds=seconds, error=f"{type(error).__name__}: {error}")
     seconds = time.perf_counter() - started
-    whole = _flops(lowered)
+    whole = program.shards * _flops(lowered)
     cost, text = compiled.cost_analysis() or {}, compiled.as_text()
     moved = defaultdict(lambda: (0, 0))
     for found in hlo.collectives(text):
@@ -252,7 +241,7 @@ def ways_out(name: str, changes: list[str]) -> str:
 
     model = config.load(name, changes).model
     recompute = ""
-    if "remat" in model and not model.remat:
+    if hasattr(model, "remat") and not model.remat:
         recompute = "Recompute activations (--set model.remat=true). "
     return (
         f"{recompute}Split the batch (--set train.accumulate=2), give a smaller one (--set model.batch_size=...),"
@@ -307,7 +296,7 @@ def compile_config(name: str, args: argparse.Namespace, devices: list) -> list[d
     )
     about = {"config": name, "set": args.set, "device": kind, "devices": len(devices)}
     found = []
-    for program in programs(engine, spec):
+    for program in engine.programs(spec):
         if not re.search(args.only, f"{program.stage}/{program.name}"):
             continue
         row = measure(program)

@@ -37,9 +37,9 @@ def jaxgan_player(name: str, batch: int, checkpoint: bool = False):
     import jax
 
     from jaxgan import penalties
-    from jaxgan.game import DataSpec
     from jaxgan.models import wgan_gp
     from jaxgan.nets import backbones
+    from jaxgan.spec import DataSpec
 
     _, critic = backbones.networks(
         wgan_gp.Options(),

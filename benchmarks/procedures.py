@@ -31,7 +31,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
     import numpy as np
 
     from jaxgan import config, data
-    from jaxgan.game import Engine
+    from jaxgan.engine import Engine
 
     cfg = config.load(name, args.set)
     source = config.open_data(cfg)
@@ -40,7 +40,7 @@ def measure(name: str, args: argparse.Namespace) -> None:
     state = engine.init()
     size = sum(x.nbytes for x in jax.tree.leaves(state)) / 2**20
     params = {p: sum(x.size for x in jax.tree.leaves(t)) for p, t in state.params.items()}
-    print(f"\n{name}: {cfg.model.name} on {source.summary}; state {size:,.1f} MiB")
+    print(f"\n{name}: {cfg.model_name} on {source.summary}; state {size:,.1f} MiB")
     print(f"parameters: {sum(params.values()):,} in {len(params)} players")
     print(
         f"{'stage':>5} {'batch':>5} {'turn':<24} {'compile s':>9} {'GFLOP':>9} {'MiB':>8} {'ms':>9}"

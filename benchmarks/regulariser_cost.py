@@ -40,8 +40,9 @@ def turns(args: argparse.Namespace) -> tuple[dict, dict]:
     import jax
     import numpy as np
 
-    from jaxgan.game import DataSpec, Engine
+    from jaxgan.engine import Engine
     from jaxgan.models import stylegan2
+    from jaxgan.spec import DataSpec
 
     options = stylegan2.Options(
         channel_base=args.width * args.resolution,

@@ -46,7 +46,8 @@ def jaxgan_engine(model: str, batch_size: int, **options):
     """The engine of a model at 32x32."""
     import importlib
 
-    from jaxgan.game import DataSpec, Engine
+    from jaxgan.engine import Engine
+    from jaxgan.spec import DataSpec
 
     module = importlib.import_module(f"jaxgan.models.{model}")
     options = module.Options(batch_size=batch_size, **options)

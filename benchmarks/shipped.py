@@ -10,7 +10,8 @@ from collections.abc import Iterator, Mapping
 import numpy as np
 
 from jaxgan import config
-from jaxgan.game import DataSpec, Stage
+from jaxgan.game import Stage
+from jaxgan.spec import DataSpec
 
 # Data that is downloaded or the user's own: {config: what one example looks like}. The sizes are the data sets' own,
 # or those of the paper's.
@@ -29,7 +30,7 @@ def open_spec(name: str, cfg) -> DataSpec:
     """What one example of a config's data looks like; a ValueError says which data is neither here nor in SPECS."""
     if name in SPECS:
         return SPECS[name]
-    if cfg.data.name == "tfds" and cfg.data.tfds_name == "cifar10":
+    if cfg.data_name == "tfds" and cfg.data.tfds_name == "cifar10":
         return CIFAR10
     return config.open_data(cfg).spec
 

@@ -56,8 +56,9 @@ def pictures(resolution: int, batch: int):
 
 
 def jaxgan_engine(options, resolution: int):
-    from jaxgan.game import DataSpec, Engine
+    from jaxgan.engine import Engine
     from jaxgan.models import stylegan2
+    from jaxgan.spec import DataSpec
 
     return Engine(stylegan2.game(options, DataSpec((resolution, resolution, 3), None, 1000)))
 

@@ -1,10 +1,10 @@
-"""pix2pix on handwritten digits: from the outline of each to the digit.
+"""pix2pix on handwritten digits: from the outline of a digit to the digit.
 
-Paper: Isola et al. 2017, whose edges2shoes this is on the smallest scale.
-Data: scikit-learn's digits, enlarged to 32x32, and the outlines of their ink; offline. Which side of a line is ink, how
-dark it is and how it fades are for the U-Net to find.
+Paper: Isola et al. 2017; a small version of its edges2shoes.
+Data: scikit-learn's digits, enlarged to 32x32, and the outlines of their ink; offline. The U-Net must infer which side
+of a line is ink, how dark it is and how it fades.
 Expected: on digits that were not trained on, a mean absolute error of about 0.07 (black pictures have 0.62), and the
-smooth edges of the originals. Batches of 8 and instance normalisation, so that training and test are alike.
+smooth edges of the originals. Batches of 8 with instance normalisation, which is the same in training and in test.
 Cost: about a minute on two CPU cores.
 Command: jaxgan train --config pix2pix_digits
 """

@@ -1,10 +1,10 @@
 """ProGAN on CIFAR-10, unconditional, from 4 to 32 pixels.
 
-Paper: Karras et al. 2018: all as for CelebA-HQ, but for a gradient norm of 750.
-Published: IS 8.80 (the best run; 8.56 the mean of ten).
-Length: 350,000 rounds of 16 pictures grow it (800,000 pictures a stage, 5.6 million in all); the
-paper does not say for how long it then trained. The sliced Wasserstein distance of 16,384 pictures
-is measured on the way; it holds 3 GB.
+Paper: Karras et al. 2018: the settings of CelebA-HQ, except for a gradient norm of 750.
+Published: IS 8.80 (best run; the mean of ten is 8.56).
+Length: the networks grow in 350,000 rounds of 16 pictures (800,000 pictures a stage, 5.6 million in
+all); the paper does not state how much longer it trained. The sliced Wasserstein distance of 16,384
+pictures is computed during training; it takes 3 GB of memory.
 Command: jaxgan prepare cifar10 && jaxgan train --config progressive_cifar10
 """
 

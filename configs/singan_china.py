@@ -1,7 +1,7 @@
-"""SinGAN on a photograph that scikit-learn carries, reduced.
+"""SinGAN on a photograph of scikit-learn at a reduced size.
 
 Paper: Shaham et al. 2019. The picture is scikit-learn's china.jpg (danielbuechele, CC BY 2.0) at 80 x 53 pixels.
-Expected: new arrangements of the temple, its trees and the sky, each patch of 11 pixels as in the photograph.
+Expected: new arrangements of the temple, its trees and the sky, with patches of 11 pixels as in the photograph.
 Cost: a few minutes on two CPU cores.
 Command: jaxgan train --config singan_china
 """

@@ -1,8 +1,8 @@
 """SN-GAN on handwritten digits: the first thing to try.
 
 Data: scikit-learn's handwritten digits, 8x8, offline.
-Expected: all ten classes, and a classifier of real digits is as good as sure of what it sees (see
-the README).
+Expected: samples of all ten classes, which a classifier of real digits recognises with high
+confidence (see the README).
 Cost: about two minutes on two CPU cores.
 Command: jaxgan train --config sngan_digits
 """

@@ -1,11 +1,11 @@
 """StyleGAN2 on your own pictures at 1024x1024: the paper's configuration F.
 
-Paper: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", Sections 2 to 4 and Appendix B; it
-has no augmentation, which ADA adds where the data are few (--config.model.augmentation=off leaves it out).
-Convolutions compute in bfloat16, the paper's in float32 (--config.model.dtype=float32).
+Paper: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN", Sections 2 to 4 and Appendix B. The
+paper has no augmentation; ADA adds it for small sets (--config.model.augmentation=off turns it off).
+Convolutions compute in bfloat16, those of the paper in float32 (--config.model.dtype=float32).
 Data: a folder or zip of pictures (--config.data.path=FOLDER), cut to squares and resized.
 Published: FID 2.84 on FFHQ (the paper's Table 1).
-Cost: 25,000 thousand images; 154 to 162 s for a thousand on one V100 in ADA's README.
+Cost: 25 million images; 154 to 162 s per thousand on one V100 according to ADA's README.
 Command: jaxgan train --config stylegan2_1024 --config.data.path=FOLDER
 """
 

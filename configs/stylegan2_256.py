@@ -1,12 +1,12 @@
-"""StyleGAN2 with ADA on your own pictures at 256x256: half the channels, as the paper has it at this size.
+"""StyleGAN2 with ADA on your own pictures at 256x256: half the channels, as in the paper at this size.
 
 Paper: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", Appendix D.
 Data: a folder or zip of pictures (--config.data.path=FOLDER), cut to squares and resized.
-Convolutions compute in bfloat16, where ADA's code has half precision at its four highest resolutions only.
+Convolutions compute in bfloat16; ADA's code uses half precision only at its four highest resolutions.
 Memory: activations are recomputed in the backward pass, so that the batch of 64 fits one TPU v5e: 15.3 of its 16 GiB in
-the critic's turn, by `benchmarks/compile_for.py`. Where there is more memory (an eighth of the batch on each of eight
-chips), --config.model.remat=false saves the arithmetic.
-Cost: 25,000 thousand images; 21.6 to 24.2 s for a thousand at this size on one V100 in ADA's README.
+the critic's turn, by `benchmarks/compile_for.py`. If there is more memory (an eighth of the batch on each of eight
+chips), --config.model.remat=false avoids the recomputation.
+Cost: 25 million images; 21.6 to 24.2 s per thousand at this size on one V100 according to ADA's README.
 Command: jaxgan train --config stylegan2_256 --config.data.path=FOLDER
 """
 

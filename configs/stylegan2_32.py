@@ -1,8 +1,8 @@
-"""StyleGAN2 with ADA on your own pictures at 32x32, everything on; small enough for one GPU and an afternoon.
+"""StyleGAN2 with ADA on your own pictures at 32x32, with all regularisers: an afternoon on one GPU.
 
-Paper: Karras et al. 2020, StyleGAN2 and ADA; the weight of R1 by the rule of ADA's reference code, 0.0002 r^2 / batch.
+Paper: Karras et al. 2020, StyleGAN2 and ADA; the weight of R1 is that of ADA's reference code, 0.0002 r^2 / batch.
 Data: a folder or zip of pictures (--config.data.path=FOLDER), cut to squares and resized.
-Cost: 5,000 thousand images.
+Cost: 5 million images.
 Command: jaxgan train --config stylegan2_32 --config.data.path=FOLDER
 """
 

@@ -1,12 +1,12 @@
 """StyleGAN2 with ADA on CIFAR-10, class-conditional, 32x32: the settings tuned for it.
 
 Paper: Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data", Section 4.3 and Appendix D: no
-path length, no style mixing, a mapping of two layers (none of the critic's labels), a critic without residual
-connections.
+path length regularisation, no style mixing, a mapping network of two layers (none for the critic's labels), a critic
+without residual connections.
 Published: FID 2.42, IS 10.14 (the paper's abstract; best of several runs).
-Cost: 100,000 thousand images, on two GPUs in ADA's code.
+Cost: 100 million images, on two GPUs in ADA's code.
 Command: jaxgan prepare cifar10 && jaxgan train --config stylegan2_cifar10
-(--config.train.evaluate_every=20000 --config.train.protocol=fid50k_train measures as it trains.)
+(--config.train.evaluate_every=20000 --config.train.protocol=fid50k_train evaluates during training.)
 """
 
 

@@ -1,4 +1,4 @@
-"""StyleGAN2 with ADA on handwritten digits, as small as it gets: every part of the procedure in minutes.
+"""StyleGAN2 with ADA on handwritten digits: every part of the procedure, in minutes.
 
 Paper: Karras et al. 2020, StyleGAN2 and ADA.
 Data: scikit-learn's handwritten digits, 8x8, offline.

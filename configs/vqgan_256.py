@@ -1,10 +1,10 @@
-"""VQGAN, f16 with 1,024 codes, on pictures of 256x256 in a folder: the paper's, and its transformer of 24 layers.
+"""VQGAN on a folder of pictures at 256x256: the paper's f16 with 1,024 codes, and its transformer of 24 layers.
 
 Paper: Esser et al. 2021, Section 4; taming-transformers' imagenet_vqgan.yaml, faceshq_transformer.yaml. Pictures are
-cut in the middle, and half of them mirrored; theirs of ImageNet are cut at random and not mirrored.
+cropped at the centre and mirrored half of the time; the authors crop ImageNet at random and do not mirror it.
 Published: reconstructions of ImageNet's validation set at FID 7.94 (CompVis/taming-transformers, f16/1024).
 Data: any pictures; --config.model.conditional=true with classes in sub-folders.
-Needs: VGG-16 and LPIPS's heads, fetched at the start, or --config.model.perceptual_file=vgg16.pth,heads.pth.
+Needs: VGG-16 and LPIPS's heads, downloaded at the start, or --config.model.perceptual_file=vgg16.pth,heads.pth.
 Command: jaxgan train --config vqgan_256 --config.data.path=FOLDER
 """
 

@@ -2,8 +2,8 @@
 
 Paper: Esser et al. 2021; nothing is published at this size.
 Expected: after 1,000 rounds of the first phase (critic from 500, its loss from 700) 1,000 pictures of the test split
-are reconstructed at 22.0 dB, with all of the codes at a perplexity of 226 of 256; the autoencoder alone reaches 23.0 dB
-on training pictures after 1,200. (Measured on a lossy copy of CIFAR-10.)
+are reconstructed at 22.0 dB; all codes are used, with a perplexity of 226 of 256. The autoencoder alone reaches 23.0 dB
+on training pictures after 1,200 rounds. (Measured on a lossy copy of CIFAR-10.)
 Cost: rounds of 35 + 14 GFLOP (autoencoder, critic) and of 30 (transformer).
 Command: jaxgan prepare cifar10 && jaxgan train --config vqgan_cifar10
 """
@@ -14,9 +14,9 @@ def get_config():
         "model": {
             "name": "vqgan",
             "channels": 32,
-            "channel_multiples": "1,2,2",
+            "channel_multiples": (1, 2, 2),
             "blocks": 1,
-            "attention_resolutions": "",
+            "attention_resolutions": (),
             "groups": 8,
             "latent_channels": 64,
             "codes": 256,

@@ -1,10 +1,10 @@
 """VQGAN on handwritten digits: 4x4 codes of a codebook of 64, then a small class-conditional transformer.
 
-Paper: Esser et al. 2021; its method at a size that a laptop trains.
+Paper: Esser et al. 2021; its method at a size that trains on a laptop.
 Data: scikit-learn's handwritten digits, 8x8, offline.
-Expected: reconstructions at 24.7 dB, with all of the codes at a perplexity of 60 of 64, and digits of the class asked
-for. The critic holds its own while it learns for itself; once its loss counts, it can no longer tell pictures of 8x8
-from their reconstructions.
+Expected: reconstructions at 24.7 dB; all codes are used, with a perplexity of 60 of 64; samples of the requested class.
+The critic separates pictures from reconstructions until its loss trains the autoencoder; then it no longer can, at 8x8
+pixels.
 Cost: about four minutes on two busy CPU cores.
 Command: jaxgan train --config vqgan_digits
 """
@@ -15,9 +15,9 @@ def get_config():
         "model": {
             "name": "vqgan",
             "channels": 32,
-            "channel_multiples": "1,2",
+            "channel_multiples": (1, 2),
             "blocks": 1,
-            "attention_resolutions": "",
+            "attention_resolutions": (),
             "groups": 8,
             "latent_channels": 32,
             "codes": 64,

@@ -1,9 +1,9 @@
 """WGAN with weight clipping on CIFAR-10, unconditional, 32x32.
 
 Paper: Arjovsky, Chintala and Bottou 2017.
-Published: FID 40.03, IS 6.62 (50k against train; w86763777/pytorch-gan-collections, whose recipe
-this is: Adam, clip 0.1, one critic step). The paper's own (RMSProp, clip 0.01, five steps) are the
-model's defaults.
+Published: FID 40.03, IS 6.62 (50k against train; w86763777/pytorch-gan-collections, whose settings
+this config has: Adam, clip 0.1, one critic step). The paper's settings (RMSProp, clip 0.01, five
+steps) are the model's defaults.
 Cost: 100,000 rounds of 128 pictures.
 Command: jaxgan prepare cifar10 && jaxgan train --config wgan_cifar10
 """

@@ -1,7 +1,7 @@
 """WGAN-GP on 25 Gaussians.
 
-Data: 25 Gaussians on a 5x5 grid, to look at mode collapse. All mixture2d configs have equal
-networks and equally many rounds of 256 points a batch.
+Data: 25 Gaussians on a 5x5 grid, a test for mode collapse. All mixture2d configs have the same
+networks, number of rounds and batches of 256 points.
 Cost: one to three minutes on two CPU cores.
 Command: jaxgan train --config wgan_gp_mixture2d
 """

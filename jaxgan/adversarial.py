@@ -1,138 +1,120 @@
-"""The two-player game that most of the canon plays: a critic against a generator.
+"""The two-player game of most classic models: a critic against a generator.
 
 A model file gives the two networks, an objective from `jaxgan.losses`, perhaps a penalty, and its paper's
-hyper-parameters; `two_player` puts them together. In one round the critic moves `critic_steps` times, each time
-on a fresh real batch, then the generator once.
+hyper-parameters; `two_player` builds the game. A round has `critic_steps` updates of the critic, each on a fresh
+real batch, then one update of the generator.
 
-What moves when:
-  - Spectral `u` vectors advance once per critic turn, however often the critic is called in it, and never in the
+State updates:
+  - Spectral `u` vectors are updated once per critic turn, whatever the number of calls of the critic, and never in the
     generator's turn.
-  - Each network's batch statistics advance in its own turn only. Inside the other's turn it still normalises by
-    the statistics of the batch, but the running ones stand still.
+  - Running batch statistics of a network are updated in its own turn only. In the other player's turn the network also
+    normalises by the statistics of the batch, but does not update the running statistics.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable
+from functools import partial
+from typing import Protocol
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import draws, losses
-from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, scale_by_round
+from jaxgan import draws, losses, turns
+from jaxgan.game import SAMPLES, Game, Output, Play, Player
+from jaxgan.network import Network
+from jaxgan.options import OptionError, option
+from jaxgan.schedules import Ema
+from jaxgan.spec import DataSpec
+
+DTYPES = ("float32", "bfloat16")
+OPTIMIZERS = {
+    "adam": lambda options: optax.scale_by_adam(options.beta1, options.beta2),
+    # As in PyTorch and the WGAN paper: decay 0.99, epsilon outside the root.
+    "rmsprop": lambda options: optax.scale_by_rms(decay=0.99, eps=1e-8, eps_in_sqrt=False),
+}
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """What every two-player model lets its user set; each model overrides the defaults with its paper's."""
+    """The options of all two-player models; each model overrides the defaults with those of its paper."""
 
-    latent_dim: int = 128
-    conditional: bool = False  # on labels, with the model's own way of conditioning
-    batch_size: int = 64  # real images of one critic step
-    critic_steps: int = 5  # per generator step
-    generator_batch_multiple: int = 1  # the generator's batch, in critic batches
-    optimizer: str = "adam"  # adam | rmsprop
-    critic_learning_rate: float = 2e-4
-    generator_learning_rate: float = 2e-4
-    beta1: float = 0.0
-    beta2: float = 0.9
-    decay_steps: int = 0  # learning rates fall linearly to 0 over so many rounds; 0 keeps them
-    ema_half_life_kimg: float = 0.0  # of the averaged generator; 0 keeps none
-    ema_ramp_up: float = 0.05  # the half-life is at most this share of the images seen
-    dequantise: bool = False  # add U(0, 1/128) to real pictures, which have 256 levels
-    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
+    latent_dim: int = option(128, "components of the latent vector", least=1)
+    conditional: bool = option(False, "condition both networks on the labels of the data")
+    batch_size: int = option(64, "real images per critic step", least=1)
+    critic_steps: int = option(5, "critic steps per generator step", least=1)
+    generator_batch_multiple: int = option(
+        1, "images per generator step, as a multiple of batch_size", least=1
+    )
+    optimizer: str = option("adam", "optimiser of both networks", choices=tuple(OPTIMIZERS))
+    critic_learning_rate: float = option(2e-4, "learning rate of the critic", least=0)
+    generator_learning_rate: float = option(2e-4, "learning rate of the generator", least=0)
+    beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.9, "decay of Adam's mean of squared gradients", least=0, below=1)
+    decay_steps: int = option(
+        0, "rounds in which the learning rates decay linearly to 0; 0 keeps them constant", least=0
+    )
+    ema_half_life_kimg: float = option(
+        0.0,
+        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
+        least=0,
+    )
+    ema_ramp_up: float = option(
+        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
+    )
+    dequantise: bool = option(
+        False, "add uniform noise from [0, 1/128) to real pictures, which have 256 levels"
+    )
+    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
 
 
-# (critic: images -> logits, real, fake, key) -> the weighted penalty, a float32 scalar.
-Penalty = Callable[[Callable[[jax.Array], jax.Array], jax.Array, jax.Array, jax.Array], jax.Array]
+class _HasDtype(Protocol):
+    """Options with the dtype of the arithmetic."""
+
+    @property
+    def dtype(self) -> str: ...
 
 
-def compute_dtype(options: Options) -> jnp.dtype:
-    if options.dtype not in ("float32", "bfloat16"):
-        raise ValueError(
-            f"config.model.dtype is '{options.dtype}'; the networks compute in 'float32' or 'bfloat16'."
-        )
+class _HasConditional(Protocol):
+    """Options of models that can be conditioned on labels."""
+
+    @property
+    def conditional(self) -> bool: ...
+
+
+def compute_dtype(options: _HasDtype) -> jnp.dtype:
     return jnp.dtype(options.dtype)
 
 
-def check_counts(options, *names: str) -> None:
-    """Raises for the first of these options that is below 1: widths, layers, batches, rounds."""
-    for name in names:
-        value = getattr(options, name)
-        if value < 1:
-            raise ValueError(f"--config.model.{name} is {value}, but it must be at least 1.")
-
-
-def check_range(options, least: float, most: float, *names: str) -> None:
-    """Raises for the first of these options that is no finite number from `least` to `most`, which may be infinite."""
-    for name in names:
-        value = getattr(options, name)
-        if not (least <= value <= most and math.isfinite(value)):
-            limits = f"at least {least:g}" if math.isinf(most) else f"from {least:g} to {most:g}"
-            raise ValueError(
-                f"--config.model.{name} is {value:g}, but it must be a number {limits}."
-            )
-
-
-def classes(options: Options, spec: DataSpec) -> int | None:
-    """Number of classes the networks condition on; None for an unconditional model."""
+def classes(options: _HasConditional, spec: DataSpec) -> int | None:
+    """Number of classes on which the networks are conditioned; None for an unconditional model."""
     if not options.conditional:
         return None
     if spec.num_classes is None:
-        raise ValueError(
-            "config.model.conditional is on, but the data has no labels; set --config.model.conditional=false, or"
-            " bring labelled data (--config.data.labels=true reads folders as classes)."
-        )
+        raise OptionError("conditional", True, "the data has no labels", {"conditional": False})
     return spec.num_classes
 
 
 def optimizer(options: Options, learning_rate: float) -> optax.GradientTransformation:
-    """Adam or RMSProp with the linear decay counted in rounds, the same for both players."""
-    if options.optimizer == "adam":
-        scale = optax.scale_by_adam(options.beta1, options.beta2)
-    elif options.optimizer == "rmsprop":
-        # PyTorch's and the WGAN paper's: decay 0.99, epsilon outside the root.
-        scale = optax.scale_by_rms(decay=0.99, eps=1e-8, eps_in_sqrt=False)
-    else:
-        raise ValueError(
-            f"config.model.optimizer is '{options.optimizer}'; it is 'adam' or 'rmsprop'."
-        )
+    """Adam or RMSProp with a linear decay in rounds, the same for both players."""
+    scale = OPTIMIZERS[options.optimizer](options)
     schedule = (
         optax.linear_schedule(learning_rate, 0.0, options.decay_steps)
         if options.decay_steps
         else optax.constant_schedule(learning_rate)
     )
-    return optax.chain(scale, scale_by_round(schedule))
+    return optax.chain(scale, turns.scale_by_clock(schedule))
 
 
-def decode(image: jax.Array, key: jax.Array | None = None) -> jax.Array:
-    """Real data as the networks see it, float32: uint8 pictures to [-1, 1], floats as they are.
+def dequantise(pictures: jax.Array, key: jax.Array) -> jax.Array:
+    """Pictures of 256 levels, [-1, 1], as a density on [-1, 1): u / 128 - 1 plus uniform noise in [0, 1/128).
 
-    With a key, pictures become x / 128 - 1 plus uniform noise in [0, 1/128): a density over [-1, 1) where the
-    256 grey levels would be atoms.
+    `pictures` hold the levels u = 0 to 255 as u / 127.5 - 1.
     """
-    if image.dtype != jnp.uint8:
-        return image.astype(jnp.float32)
-    image = image.astype(jnp.float32)
-    if key is None:
-        return image / 127.5 - 1.0
-    return image / 128.0 - 1.0 + draws.uniform(key, image.shape, maxval=1.0 / 128.0)
-
-
-def apply(module: nn.Module, variables: dict, *args, advance: tuple[str, ...] = (), **kwargs):
-    """Applies a network and returns (output, its collections without "params").
-
-    Collections named in `advance` come back as the call left them, all others as they were. "spectral" is
-    mutable, and so iterates, only if it is named; batch statistics of the batch are used either way.
-    """
-    state = {name: tree for name, tree in variables.items() if name != "params"}
-    mutable = [name for name in state if name != "spectral" or name in advance]
-    output, new = module.apply(variables, *args, mutable=mutable, **kwargs)
-    return output, {**state, **{name: new[name] for name in advance if name in new}}
+    levels = (pictures + 1.0) * 127.5
+    return levels / 128.0 - 1.0 + draws.uniform(key, pictures.shape, maxval=1.0 / 128.0)
 
 
 def two_player(
@@ -142,145 +124,107 @@ def two_player(
     generator: nn.Module,
     critic: nn.Module,
     objective: str,
-    penalty: Penalty | None = None,
-    separate_passes: bool = False,
+    penalty: turns.Term | None = None,
+    passes: int = 1,
     project_critic: optax.GradientTransformation | None = None,
 ) -> Game:
     """A game of a critic and a generator.
 
     Args:
       options: see `Options`.
-      spec: of the data.
+      spec: specification of the data.
       generator: (latent [B, latent_dim], label [B] or None, train) -> samples [B, *spec.shape].
       critic: (samples, label, train) -> logits [B].
-      objective: name in `jaxgan.losses`.
-      penalty: added to the critic's loss. Its critic conditions on the real labels and moves no state.
-      separate_passes: the critic sees real and fake samples in two passes, each normalised by its own batch
-        statistics (DCGAN); otherwise in one, which is faster and the same for a critic without batch statistics.
-      project_critic: a last transformation of the critic's updates (weight clipping).
+      objective: name of an objective in `jaxgan.losses`.
+      penalty: an additional term of the critic's loss.
+      passes: see `turns.critic_loss`; 2 for a critic with batch normalisation (DCGAN).
+      project_critic: a final transformation of the critic's updates (weight clipping).
     """
-    objective = losses.by_name(objective)
-    num_classes = classes(options, spec)
-    every_collection = ("spectral", "batch_stats")
-
-    def draw(key, num, label=None):
-        """Latents, and as many labels: those given, or uniform ones."""
-        latent_key, label_key = jax.random.split(key)
-        latent = draws.normal(latent_key, (num, options.latent_dim))
-        if num_classes is not None and label is None:
-            label = draws.randint(label_key, (num,), 0, num_classes)
-        return latent, label
-
-    def look(batch, noise_key):
-        """(real samples, their labels or None) as the networks see them."""
-        real = decode(batch["image"], noise_key if options.dequantise else None)
-        return real, (batch["label"] if num_classes is not None else None)
-
-    def critic_loss(params, variables, batch, key):
-        noise_key, latent_key, penalty_key = jax.random.split(key, 3)
-        real, real_label = look(batch, noise_key)
-        # What compares samples compares those of one class.
-        shared = real_label if objective.compares else None
-        latent, fake_label = draw(latent_key, real.shape[0], shared)
-        network = {"params": params["generator"], **variables["generator"]}
-        fake, _ = apply(generator, network, latent, fake_label, train=True)
-        fake = jax.lax.stop_gradient(fake)
-
-        network = {"params": params["critic"], **variables["critic"]}
-        if separate_passes:
-            real_logits, state = apply(
-                critic, network, real, real_label, train=True, advance=every_collection
-            )
-            fake_logits, state = apply(
-                critic, {**network, **state}, fake, fake_label, train=True, advance=("batch_stats",)
-            )
-        else:
-            both = jnp.concatenate([real, fake])
-            label = None if num_classes is None else jnp.concatenate([real_label, fake_label])
-            logits, state = apply(
-                critic, network, both, label, train=True, advance=every_collection
-            )
-            real_logits, fake_logits = jnp.split(logits, 2)
-
-        value = objective.critic(real_logits, fake_logits)
-        metrics = {
-            "real": jnp.mean(real_logits, dtype=jnp.float32),
-            "fake": jnp.mean(fake_logits, dtype=jnp.float32),
-        }
-        if penalty is not None:
-            network = {**network, **state}
-
-            def frozen(x):
-                return apply(critic, network, x, real_label, train=True)[0]
-
-            metrics["penalty"] = penalty(frozen, real, fake, penalty_key)
-            value = value + metrics["penalty"]
-        metrics["gap"] = metrics["real"] - metrics["fake"]
-        return Loss(value, {"critic": state}, metrics)
-
-    def generator_loss(params, variables, batch, key):
-        num = options.generator_batch_multiple * batch["image"].shape[0]
-        real_logits = label = None
-        if objective.compares:
-            noise_key, key = jax.random.split(key)
-            real, label = look(batch, noise_key)
-            network = {"params": params["critic"], **variables["critic"]}
-            real_logits, _ = apply(critic, network, real, label, train=True)
-            # Each real sample is compared with as many generated ones.
-            real_logits = jnp.tile(real_logits, options.generator_batch_multiple)
-            if label is not None:
-                label = jnp.tile(label, options.generator_batch_multiple)
-        latent, label = draw(key, num, label)
-        network = {"params": params["generator"], **variables["generator"]}
-        fake, state = apply(generator, network, latent, label, train=True, advance=every_collection)
-        network = {"params": params["critic"], **variables["critic"]}
-        logits, _ = apply(critic, network, fake, label, train=True)
-        return Loss(objective.generator(logits, real_logits), {"generator": state}, {})
-
-    def evaluation(module):
-        return lambda network, x, label: module.apply(network, x, label, train=False)
-
-    def generate(networks, key, num, labels):
-        latent, label = draw(key, num, labels if num_classes is not None else None)
-        return evaluation(generator)(networks["generator"], latent, label)
-
-    def init(module, *example):
-        def born(key):
-            params_key, state_key = jax.random.split(key)
-            rngs = {"params": params_key, "dropout": state_key}
-            label = None if num_classes is None else jnp.zeros((2,), jnp.int32)
-            return module.init(rngs, *example, label, train=True)
-
-        return born
-
+    chosen = losses.by_name(objective)
+    real, fake = examples(options, spec, chosen.compares)
+    terms = {"adversarial": turns.critic_objective(chosen)}
+    if penalty is not None:
+        terms["penalty"] = penalty
+    critic_loss = turns.critic_loss(real, partial(fake, 1), terms, passes=passes, judge=judge)
+    generator_loss = turns.generator_loss(
+        real,
+        partial(fake, options.generator_batch_multiple),
+        {"adversarial": turns.generator_objective(chosen)},
+        judge=judge,
+    )
     critic_optimizer = optimizer(options, options.critic_learning_rate)
     if project_critic is not None:
         critic_optimizer = optax.chain(critic_optimizer, project_critic)
+    num_classes = classes(options, spec)
+    label = None if num_classes is None else jnp.zeros((2,), jnp.int32)
+    needs = () if num_classes is None else ("label",)
     return Game(
         players={
             "critic": Player(
-                init(critic, jnp.zeros((2, *spec.shape))),
-                critic_optimizer,
-                apply=evaluation(critic),
+                critic, (jnp.zeros((2, *spec.shape)), label, True), critic_optimizer, score=score
             ),
             "generator": Player(
-                init(generator, jnp.zeros((2, options.latent_dim))),
+                generator,
+                (jnp.zeros((2, options.latent_dim)), label, True),
                 optimizer(options, options.generator_learning_rate),
-                options.ema_half_life_kimg,
-                options.ema_ramp_up or None,
-                evaluation(generator),
+                average(options),
+                score=score,
             ),
         },
-        stages=(
-            Stage(
-                turns=(
-                    Turn(("critic",), critic_loss, repeat=options.critic_steps),
-                    Turn(("generator",), generator_loss, fresh_batch=False),
-                ),
-                batch_size=options.batch_size,
-            ),
+        stages=turns.alternate(
+            critic_loss, generator_loss, options.batch_size, options.critic_steps
         ),
-        generate=generate,
-        sample_shape=spec.shape,
-        num_classes=num_classes,
+        outputs={SAMPLES: Output(partial(samples, options), spec.shape, needs)},
+        spec=spec,
     )
+
+
+def examples(options: Options, spec: DataSpec, compares: bool):
+    """(real, fake), where fake: (multiple of the batch, play, generator, real examples) -> generated examples."""
+    num_classes = classes(options, spec)
+
+    def real(play: Play) -> turns.Examples:
+        pictures = play.batch["image"]
+        if options.dequantise and len(spec.shape) == 3:
+            pictures = dequantise(pictures, play.rng("dequantise"))
+        return turns.Examples(
+            pictures, {} if num_classes is None else {"label": play.batch["label"]}
+        )
+
+    def fake(multiple: int, play: Play, network: Network, real: turns.Examples) -> turns.Examples:
+        num, label = multiple * play.num, None
+        if num_classes is not None:
+            # A relativistic objective compares a real and a generated example of one class.
+            label = (
+                jnp.tile(real.given["label"], multiple)
+                if compares
+                else turns.labels(play, num, num_classes)
+            )
+        pictures = network(turns.latents(play, num, options.latent_dim), label, train=True)
+        return turns.Examples(pictures, {} if label is None else {"label": label})
+
+    return real, fake
+
+
+def samples(options: Options, play: Play) -> jax.Array:
+    """The generator's output in evaluation mode, for the given labels."""
+    latent = turns.latents(play, play.num, options.latent_dim)
+    return play.networks["generator"](latent, play.batch.get("label"), train=False)
+
+
+def judge(play: Play, critic: Network, pictures, given, purpose: str):
+    """The critic's logits in training."""
+    del play, purpose
+    return critic(pictures, given.get("label"), train=True)
+
+
+def score(network: Network, x: jax.Array, label: jax.Array | None) -> jax.Array:
+    """See `Player.score`."""
+    return network(x, label, train=False)
+
+
+def average(options) -> Ema | None:
+    """The average with the options `ema_half_life_kimg` and `ema_ramp_up`; None if the half-life is 0."""
+    if not options.ema_half_life_kimg:
+        return None
+    return Ema(options.ema_half_life_kimg, getattr(options, "ema_ramp_up", 0.0) or None)

@@ -1,8 +1,9 @@
 """Moving averages of parameters, counted in images.
 
-Counted in images and not in steps, an average does not change its meaning with the batch size. An exponential one
-(`ema_decay`) forgets with a half-life; one by a power function (`power_decay`) reaches back over a share of the run,
-and from a few of those stored during it `posthoc_weights` finds others afterwards. `ema_update` makes the step of both.
+Decays are defined in images and not in steps, so averages do not depend on the batch size. An exponential average
+(`ema_decay`) has a half-life. A power-function average (`power_decay`) has a width that is a share of the run; from
+several of these, stored during the run, `posthoc_weights` and `posthoc_average` compute averages of other widths
+afterwards. `ema_update` applies a decay of either kind.
 """
 
 from __future__ import annotations
@@ -25,27 +26,27 @@ def ema_decay(
     ramp_up: float | None = None,
     start_kimg: float | jax.Array | None = None,
 ) -> jax.Array:
-    """The decay of one update after which `half_life_kimg` thousand images leave half of an old
-    value.
+    """The decay of one update of an exponential average with a half-life of `half_life_kimg` thousand
+    images.
 
         decay = 2^(-images / (1000 h)),    h = min(half_life_kimg, ramp_up seen_kimg)
 
-    With a ramp-up, early averages forget faster, so that they do not drag the initialisation along;
-    the very first decay is 0. With a start, every decay is 0 before it, so that the average is a
-    copy until then and begins from parameters that are worth keeping.
+    With `ramp_up`, the half-life is shorter early in the run, so that the initial parameters have little
+    weight; the first decay is 0. With `start_kimg`, the decay is 0 before the start: until then the
+    average is a copy of the parameters.
 
     Args:
       images: real images consumed since the last update, usually the batch size.
-      half_life_kimg: in thousands of images; 0 averages nothing (decay 0).
+      half_life_kimg: half-life in thousands of images; 0 for no averaging (decay 0).
       seen_kimg: thousands of images consumed so far. Needed with `ramp_up` or `start_kimg`, ignored
         without.
       ramp_up: the half-life is at most this share of `seen_kimg` (StyleGAN2-ADA's is 0.05); None
         for no ramp.
-      start_kimg: until `seen_kimg` reaches it nothing is averaged; None for no such start. BigGAN's
+      start_kimg: averaging starts when `seen_kimg` reaches this; None to average from the beginning. BigGAN's
         1000 iterations of 50 images are 50.
 
     Returns:
-      The decay, a float32 scalar in [0, 1]. Every number may be traced; which are None is static.
+      The decay, a float32 scalar in [0, 1]. All numbers may be traced; whether they are None is static.
 
     Sources: Karras et al., Progressive Growing of GANs (2018), Appendix A.1, for the average; the
       reference code of Karras et al., Training Generative Adversarial Networks with Limited Data
@@ -71,7 +72,7 @@ def ema_decay(
     if ramp_up is not None:
         ramp = jnp.asarray(seen_kimg, jnp.float32) * jnp.asarray(ramp_up, jnp.float32)
         half_life = jnp.minimum(half_life, ramp)
-    # The floor only keeps 0 / 0 away: 1e-8 kimg is a hundred-thousandth of an image.
+    # The lower limit only prevents 0 / 0: 1e-8 kimg is a hundred-thousandth of an image.
     half_life_images = 1000.0 * jnp.maximum(half_life, 1e-8)
     decay = jnp.exp2(-jnp.asarray(images, jnp.float32) / half_life_images)
     if start_kimg is None:
@@ -84,9 +85,9 @@ def ema_update(average: Any, new: Any, decay: float | jax.Array) -> Any:
     """decay * average + (1 - decay) * new, leaf by leaf.
 
     Floating-point leaves are averaged in float32 and returned in the dtype of the average's leaf;
-    other leaves (counters, keys) are taken from `new`. A decay of 0 gives `new` and one of 1
-    `average`, exactly. Do not average spectral `u` vectors: the mean of two singular vectors is
-    none.
+    other leaves (counters, keys) are taken from `new`. A decay of 0 returns exactly `new`, a
+    decay of 1 exactly `average`. Do not average spectral `u` vectors: the mean of two singular vectors
+    is not a singular vector.
 
     >>> import jax.numpy as jnp
     >>> print(ema_update({"w": jnp.array([1.0])}, {"w": jnp.array([3.0])}, 0.75)["w"])
@@ -106,18 +107,18 @@ def ema_update(average: Any, new: Any, decay: float | jax.Array) -> Any:
 def power_gamma(sigma_rel: float) -> float:
     """The exponent of the power function whose standard deviation is `sigma_rel` times the length of the run.
 
-    The average weights the parameters of time tau in [0, t] by
+    The average at time t gives the parameters of time tau in [0, t] the weight
 
         p(tau) = (gamma + 1) tau^gamma / t^(gamma + 1),
 
-    of relative standard deviation sqrt((gamma + 1) / (gamma + 3)) / (gamma + 2), and so gamma is
+    which has the relative standard deviation sqrt((gamma + 1) / (gamma + 3)) / (gamma + 2). So gamma is
     the largest root of gamma^3 + 7 gamma^2 + (16 - sigma_rel^-2) gamma + 12 - sigma_rel^-2 = 0.
 
     Args:
-      sigma_rel: in (0, 1 / sqrt(12)]: 0.05 or 0.10, say; the greatest weights the whole run alike.
+      sigma_rel: in (0, 1 / sqrt(12)], for example 0.05 or 0.10; the maximum gives all times equal weight.
 
     Returns:
-      gamma, from 0: 16.97 for 0.05, 6.94 for 0.10.
+      gamma, at least 0: 16.97 for 0.05, 6.94 for 0.10.
 
     Source: Karras et al., Analyzing and Improving the Training Dynamics of Diffusion Models (2024),
       Section 3 and Algorithm 2.
@@ -127,8 +128,8 @@ def power_gamma(sigma_rel: float) -> float:
     """
     if not 0 < sigma_rel <= _UNIFORM * (1 + 1e-9):
         raise ValueError(
-            f"sigma_rel is {sigma_rel}; give one above 0, up to 0.2886, the standard deviation of an "
-            "average of the whole run."
+            f"sigma_rel is {sigma_rel}; give a number above 0, up to 0.2886, the value for a "
+            "uniform average of the whole run."
         )
     square = sigma_rel**-2
     roots = np.roots([1.0, 7.0, 16.0 - square, 12.0 - square])
@@ -138,17 +139,17 @@ def power_gamma(sigma_rel: float) -> float:
 def power_decay(
     images: float | jax.Array, seen_kimg: float | jax.Array, sigma_rel: float
 ) -> jax.Array:
-    """The decay of one update of an average by a power function of the time.
+    """The decay of one update of a power-function average.
 
         decay = (1 - images / (1000 seen_kimg))^(gamma + 1)
 
-    The first decay is 0, so that nothing of the initialisation stays, and an average is as wide,
-    relative to the run, at its end as early on.
+    The first decay is 0, so the initial parameters have no weight. The width relative to the images
+    consumed so far is constant.
 
     Args:
       images: real images consumed since the last update, usually the batch size.
-      seen_kimg: thousands of images consumed so far, these among them.
-      sigma_rel: the width, static; as for `power_gamma`.
+      seen_kimg: thousands of images consumed so far, including `images`.
+      sigma_rel: relative width, as for `power_gamma`; static.
 
     Returns:
       The decay, a float32 scalar in [0, 1], for `ema_update`.
@@ -161,10 +162,10 @@ def power_decay(
     """
     exponent = power_gamma(sigma_rel) + 1.0
     images = jnp.asarray(images, jnp.float32)
-    # No more than was seen; with nothing new and nothing seen the decay is 1.
+    # `images` is at most the number seen; if both are 0 the decay is 1.
     seen = jnp.maximum(1000.0 * jnp.asarray(seen_kimg, jnp.float32), images)
     share = images / jnp.where(seen > 0.0, seen, 1.0)
-    # The first is all that was seen, whatever the rounding of kimg.
+    # In the first update the share is 1, whatever the rounding of kimg.
     share = jnp.where(share > 1.0 - 1e-6, 1.0, share)
     return (1.0 - share) ** exponent
 
@@ -172,24 +173,24 @@ def power_decay(
 def posthoc_weights(
     stored: Sequence[tuple[float, float]], seen_kimg: float, sigma_rel: float
 ) -> np.ndarray:
-    """Weights with which stored averages by power functions add up to another such average.
+    """Weights of stored power-function averages whose weighted sum approximates another such average.
 
-    The least-squares fit, over all times, of the wanted profile p by those of the stored, p_i: the
-    solution of
+    They are the least-squares fit, over all times, of the requested profile p by the stored profiles p_i:
+    the solution of
 
         sum_j <p_i, p_j> x_j = <p_i, p>,
         <p_a, p_b> = (g_a + 1) (g_b + 1) / (g_a + g_b + 1) * (t_a / t_b)^g_b / t_b    for t_a <= t_b,
 
-    g being the exponents and t the times. Stored in a few dozen places of a run with two widths
-    (the paper's are 0.05 and 0.10), averages of all widths between and somewhat beyond are found.
+    where g are the exponents and t the times. If averages of two widths (the paper's are 0.05 and 0.10)
+    are stored at a few dozen times of a run, all widths between these and slightly beyond can be fitted.
 
     Args:
-      stored: (seen_kimg, sigma_rel) of each stored average; no two alike.
-      seen_kimg: of the wanted average, at most the last of those stored.
-      sigma_rel: its width.
+      stored: (seen_kimg, sigma_rel) of each stored average, without duplicates.
+      seen_kimg: time of the requested average, at most the largest of the stored.
+      sigma_rel: relative width of the requested average.
 
     Returns:
-      A float64 NumPy array [len(stored)]; its sum is about 1. For `posthoc_average`.
+      A float64 NumPy array [len(stored)], for `posthoc_average`; its sum is about 1.
 
     Source: Karras et al., Analyzing and Improving the Training Dynamics of Diffusion Models (2024),
       Section 3.2 and Algorithm 3.
@@ -201,35 +202,35 @@ def posthoc_weights(
         raise ValueError("stored is empty; give (seen_kimg, sigma_rel) of each stored average.")
     if len(set(map(tuple, stored))) < len(stored):
         raise ValueError(
-            "Two stored averages have the same seen_kimg and sigma_rel; leave one of them out."
+            "Two stored averages have the same seen_kimg and sigma_rel; remove one of them."
         )
     times = np.array([t for t, _ in stored], np.float64)
     if times.min() <= 0 or not 0 < seen_kimg <= times.max():
         raise ValueError(
-            f"seen_kimg is {seen_kimg} and those stored reach from {times.min()} to {times.max()}; "
-            "all lie above 0, and what came after the last is not known."
+            f"seen_kimg is {seen_kimg} and the stored averages are from {times.min()} to {times.max()}; "
+            "all must be above 0, and seen_kimg not after the last stored average."
         )
     gammas = np.array([power_gamma(sigma) for _, sigma in stored])
     gram = _inner(times[:, None], gammas[:, None], times[None, :], gammas[None, :])
     wanted = _inner(times, gammas, np.float64(seen_kimg), power_gamma(sigma_rel))
-    # To unit diagonal, or early averages, whose profiles are high, hide the late ones.
+    # Scaled to unit diagonal, because early averages have large profiles and would dominate late ones.
     scale = 1.0 / np.sqrt(np.diag(gram))
     fit = np.linalg.lstsq(gram * scale[:, None] * scale[None, :], wanted * scale, rcond=None)[0]
     return fit * scale
 
 
 def posthoc_average(stored: Sequence[Any], weights: Sequence[float] | np.ndarray) -> Any:
-    """sum_i weights[i] stored[i], leaf by leaf: an average that was never kept, from those that were.
+    """sum_i weights[i] stored[i], leaf by leaf: a new average from stored averages.
 
     Floating-point leaves are summed in float32 and returned in their dtype; other leaves (counters,
-    keys) are the last tree's.
+    keys) are those of the last tree.
 
     Args:
-      stored: trees alike in structure, shapes and dtypes.
-      weights: as many, from `posthoc_weights`.
+      stored: trees of equal structure, shapes and dtypes.
+      weights: one weight per tree, from `posthoc_weights`.
 
     Returns:
-      A tree like those.
+      A tree of the same structure, shapes and dtypes.
 
     Source: as for `posthoc_weights`.
 
@@ -250,13 +251,13 @@ def posthoc_average(stored: Sequence[Any], weights: Sequence[float] | np.ndarray
         parts = (
             jnp.float32(w) * x.astype(jnp.float32) for w, x in zip(weights, leaves, strict=True)
         )
-        return sum(parts).astype(last.dtype)
+        return jnp.asarray(sum(parts)).astype(last.dtype)
 
     return jax.tree.map(combine, *stored)
 
 
 def _inner(t_a, gamma_a, t_b, gamma_b):
-    """The integral of the product of two profiles, which ends with the shorter."""
+    """The integral of the product of two profiles, up to the earlier of their end times."""
     exponent = np.where(t_a < t_b, gamma_b, -gamma_a)
     height = (gamma_a + 1) * (gamma_b + 1) / (gamma_a + gamma_b + 1)
     return height * (t_a / t_b) ** exponent / np.maximum(t_a, t_b)

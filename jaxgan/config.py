@@ -1,17 +1,17 @@
-"""Configs: plain data that says which model plays on which data for how long.
+"""Configs: plain data that states the model, the data and how long to train.
 
-A config is a Python file whose `get_config()` returns a dict of three sections, each overriding defaults that live
-with their owner, and a seed:
+A config is a Python file whose `get_config()` returns a dict of three sections and a seed. Each section overrides the
+defaults of a class `Options`:
 
     def get_config():
         return {
             "model": {"name": "sngan", ...},   # jaxgan.models.<name>.Options
-            "data": {"name": "digits", ...},   # jaxgan.data.DataOptions
+            "data": {"name": "digits", ...},   # jaxgan.data.<name>.Options
             "train": {"steps": 1000, ...},     # jaxgan.train.Options
             "seed": 0,
         }
 
-Its docstring is the record of the experiment: paper, expected result, cost, command.
+Its docstring states paper, data, expected result, cost and command.
 """
 
 from __future__ import annotations
@@ -20,33 +20,76 @@ import ast
 import dataclasses
 import difflib
 import importlib.util
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
-from ml_collections import ConfigDict
-
-from jaxgan import data, models
+from jaxgan import data, models, options
 from jaxgan import train as training
-from jaxgan.game import DataSpec, Engine, Game, State
+from jaxgan.engine import Engine
+from jaxgan.game import Game, State
 from jaxgan.metrics import protocols
+from jaxgan.spec import DataSpec
 
 SECTIONS = ("model", "data", "train")
 
 
+@dataclasses.dataclass(frozen=True)
+class Config:
+    """A complete config.
+
+    Attributes:
+      model: the `Options` of a module of `jaxgan.models`.
+      data: the `Options` of a module of `jaxgan.data`.
+      train: how long to train, and what to write.
+      seed: of parameters, latents and the order of the data.
+    """
+
+    model: Any
+    data: data.DataOptions
+    train: training.Options
+    seed: int = options.option(
+        0, "seed of parameters, latents and the order of the data", least=0, most=2**32 - 1
+    )
+
+    @property
+    def model_name(self) -> str:
+        """The module of the model."""
+        return _name(self.model)
+
+    @property
+    def data_name(self) -> str:
+        """The module of the data source."""
+        return _name(self.data)
+
+    def to_dict(self) -> dict:
+        """{"model": {"name": ..., option: value}, "data": ..., "train": ..., "seed": ...}, which JSON can hold."""
+        sections = options.to_dict(self)
+        for section, name in (("model", self.model_name), ("data", self.data_name)):
+            sections[section] = {"name": name, **sections[section]}
+        return sections
+
+
+def _name(of: Any) -> str:
+    return type(of).__module__.rpartition(".")[2]
+
+
 @dataclasses.dataclass
 class Run:
-    """A config made real: the game it describes and the options of the loop."""
+    """A config, and the game that it describes."""
 
-    config: ConfigDict
+    config: Config
     spec: DataSpec
     game: Game
-    train_options: training.Options
+
+    @property
+    def train_options(self) -> training.Options:
+        """How long to train, and what to write."""
+        return self.config.train
 
     @property
     def record(self) -> dict:
-        """What a workdir remembers of the run."""
+        """The record of the run that is kept in its workdir."""
         return {"config": self.config.to_dict(), "spec": self.spec._asdict()}
 
     def train(
@@ -56,9 +99,9 @@ class Run:
         say: Callable[[str], None] = print,
         evaluator: training.Evaluator | None = None,
     ) -> training.Result:
-        """Trains in `workdir`, which must be new or hold this very run, and see `jaxgan.train.train`.
+        """Trains in `workdir`, which must be new or hold this run; see `jaxgan.train.train`.
 
-        `evaluator` is the one from `self.evaluator(source)`, if that was called before.
+        `evaluator` is the result of `self.evaluator(source)`, if that was called before.
         """
         self.prepare(workdir)
         training.workdir.claim(workdir, self.record)
@@ -70,43 +113,52 @@ class Run:
             workdir,
             self.train_options,
             seed=self.config.seed,
-            flip=self.config.data.flip,
-            jitter=self.config.data.jitter,
             say=say,
             evaluator=evaluator,
+            **self.augmentation,
         )
 
-    def prepare(self, workdir: str | Path) -> None:
-        """Reads the files that the networks of a new run start from, if the model has a `prepare(options)` for that.
+    @property
+    def augmentation(self) -> dict[str, Any]:
+        """The arguments `flip` and `jitter` of `jaxgan.data.Pipeline`; empty for data without pictures."""
+        names = ("flip", "jitter")
+        return {
+            name: getattr(self.config.data, name)
+            for name in names
+            if hasattr(self.config.data, name)
+        }
 
-        So what cannot be had is a ValueError or an OSError before anything is written or compiled. A run that has a
+    def prepare(self, workdir: str | Path) -> None:
+        """Reads the pretrained weights that a new run needs, if the model has a function `prepare(options)`.
+
+        A missing file thus raises a ValueError or an OSError before anything is written or compiled. A run that has a
         checkpoint in `workdir` needs no such files.
         """
-        model, options = _model(self.config)
+        model = models.load(self.config.model_name)
         if not hasattr(model, "prepare"):
             return
         if not training.Checkpoints(Path(workdir) / training.loop.CHECKPOINTS).steps():
-            model.prepare(options)
+            with options.section("model"):
+                model.prepare(self.config.model)
 
     @property
     def protocol(self) -> protocols.Protocol:
-        """By which the run is measured as it trains."""
-        options = self.train_options
-        return training.evaluation.protocol_of(self.game, options.protocol, options.evaluate_of)
+        """The protocol of evaluations during training."""
+        train = self.train_options
+        return training.evaluation.protocol_of(self.game, train.protocol, train.evaluate_of)
 
     def evaluator(self, source: data.Source) -> training.Evaluator:
-        """What measures the run as it trains on `source`, by the protocol of its options."""
-        options, protocol = self.train_options, self.protocol
+        """The evaluator for training on `source`, by the protocol of the options."""
+        train, protocol = self.train_options, self.protocol
         if protocol.split != self.config.data.split:
-            given = data.DataOptions(**self.config.data)
-            source = data.open_source(dataclasses.replace(given, split=protocol.split))
+            source = open_data(self.config, split=protocol.split)
         return training.make_evaluator(
             source,
             protocol,
-            weights=options.weights or None,
-            num=options.evaluate_num,
-            fit=options.protocol in protocols.DEFAULTS,
-            measured={"model": self.config.model.name},
+            weights=train.weights or None,
+            num=train.evaluate_num,
+            fit=train.protocol in protocols.DEFAULTS,
+            measured={"model": self.config.model_name},
         )
 
 
@@ -132,30 +184,32 @@ def _path(name_or_file: str) -> Path:
     if name_or_file.endswith(".py") or "/" in name_or_file:
         path = Path(name_or_file)
         if not path.is_file():
-            raise FileNotFoundError(f"there is no config file {path}; check --config.")
+            raise FileNotFoundError(f"there is no config file {path}.")
         return path
     if name_or_file not in names():
         close = difflib.get_close_matches(name_or_file, names(), 1)
         hint = f"did you mean '{close[0]}'?" if close else "see them with: jaxgan list."
         raise ValueError(
-            f"there is no config '{name_or_file}'; {hint} (A file of your own is given with its .py ending.)"
+            f"there is no config '{name_or_file}'; {hint} (Give your own file by its path, which ends in .py.)"
         )
     return folder() / f"{name_or_file}.py"
 
 
-def load(name_or_file: str, overrides: Iterable[str] = ()) -> ConfigDict:
-    """The config called so, complete with every default, and locked.
+def load(name_or_file: str, overrides: Iterable[str] = ()) -> Config:
+    """The config of that name or file, with all defaults filled in.
 
     Args:
       name_or_file: a name from `names()`, or the path of a file.
       overrides: "section.key=value" (or "seed=value").
 
     >>> config = load("sngan_digits", ["train.steps=100"])
-    >>> config.model.name, config.train.steps
+    >>> config.model_name, config.train.steps
     ('sngan', 100)
     """
     path = _path(name_or_file)
     spec = importlib.util.spec_from_file_location(f"_jaxgan_config_{path.stem}", path)
+    assert spec is not None, "`_path` ends in .py, which Python can load"
+    assert spec.loader is not None, "likewise"
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
@@ -168,111 +222,71 @@ def load(name_or_file: str, overrides: Iterable[str] = ()) -> ConfigDict:
         raise ValueError(
             f"get_config() of {path} returns {type(given).__name__}; it must return a dict of model, data and train."
         )
-    changes = dict(_split(override) for override in overrides)
-    # Which options a model has depends on its name, so that comes first.
-    name = changes.get("model.name", training.workdir.flatten(given).get("model.name", ""))
-    return _complete(given, changes, name, str(path))
+    return complete(given, dict(map(_split, overrides)), str(path))
 
 
 def _split(override: str) -> tuple[str, str]:
     key, equals, value = override.partition("=")
     if not equals:
-        raise ValueError(f"--config.{key} has no value; write --config.{key}=VALUE.")
+        raise ValueError(f"{key} has no value; give {key}=VALUE.")
     return key, value
 
 
-def _complete(given: dict, changes: dict[str, str], model: str, origin: str) -> ConfigDict:
-    defaults = {
-        "model": {"name": model, **_defaults(models.load(model).Options)},
-        "data": _defaults(data.DataOptions),
-        "train": _defaults(training.Options),
-        "seed": 0,
-    }
-    known = [f"{s}.{k}" for s in SECTIONS for k in defaults[s]] + ["seed"]
-    flat = training.workdir.flatten(defaults)
-    for key, value in [*training.workdir.flatten(given).items(), *changes.items()]:
-        where = (
-            f"--config.{key}" if key in changes and value is changes[key] else f"{key} in {origin}"
-        )
-        if key not in known:
-            raise ValueError(f"there is no {where}; {_nearest(key, known)}")
-        flat[key] = _coerce(where, value, flat[key])
-    if not 0 <= flat["seed"] < 2**32:
-        raise ValueError(
-            f"the seed is {flat['seed']}; it must be a whole number from 0 to 2^32 - 1."
-        )
-    sections = {s: {k: flat[f"{s}.{k}"] for k in defaults[s]} for s in SECTIONS}
-    return ConfigDict({**sections, "seed": flat["seed"]}).lock()
+def complete(given: Mapping[str, Any], changes: Mapping[str, str], origin: str) -> Config:
+    """The config of a file, with defaults for the options that it leaves out.
 
+    If `changes` select another model or data source than the file, options that only the file's one has are dropped.
 
-def _nearest(key: str, known: list[str]) -> str:
-    # A right name in a wrong section is the commonest slip.
-    last = key.rsplit(".", 1)[-1]
-    same = [k for k in known if k.rsplit(".", 1)[-1] == last]
-    section = key.split(".")[0]
-    inside = [k for k in known if k.startswith(f"{section}.")]
-    close = same or [
-        f"{section}.{k}"
-        for k in difflib.get_close_matches(last, [k.split(".")[1] for k in inside], 1)
-    ]
-    close = close or ([] if inside else difflib.get_close_matches(key, known, 1))
-    if close:
-        return f"did you mean '{close[0]}'?"
-    return f"there are {', '.join(inside or known)}."
-
-
-def _defaults(options: type) -> dict[str, Any]:
-    return dataclasses.asdict(options())
-
-
-def _coerce(where: str, value: Any, default: Any) -> Any:
-    """`value` as the type of `default`, from text or from a Python value."""
-    wanted = type(default)
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
+    Args:
+      given: nested, as the file holds it.
+      changes: {dotted name: value}, which take precedence.
+      origin: the file, for messages.
+    """
+    sections: dict[str, Any] = {}
+    flat, changes = options.flatten(given), dict(changes)
+    finders = (
+        ("model", "", lambda name: models.load(name).Options),
+        ("data", data.NAME.default, data.options_of),
+    )
+    for section, default, find in finders:
+        own = flat.pop(f"{section}.name", default)
+        chosen = changes.pop(f"{section}.name", own)
+        with options.section("", origin if chosen is own else ""):
+            cls = find(chosen)
+        if chosen != own != "":
+            only = options.declared(find(own)).keys() - options.declared(cls).keys()
+            flat = {k: v for k, v in flat.items() if k not in {f"{section}.{n}" for n in only}}
+        sections[section] = cls()
+    config = Config(**sections, train=training.Options())
     try:
-        if wanted is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
-        if wanted is int and not isinstance(value, bool) and float(value) == int(float(value)):
-            return (
-                int(value)
-                if isinstance(value, str) and value.lstrip("+-").isdigit()
-                else int(float(value))
-            )
-        if wanted is float and not isinstance(value, bool):
-            return float(value)
-        if wanted is str and isinstance(value, str):
-            return value
-    except (ValueError, KeyError, TypeError, OverflowError):
-        pass
-    raise ValueError(f"{where} is {value!r}, but it must be {words[wanted]} (such as {default!r}).")
+        with options.section("", origin):
+            config = options.override(config, {k: v for k, v in flat.items() if k not in changes})
+        return options.override(config, changes)
+    except options.UnknownOption as error:
+        error.known = ("model.name", "data.name", *error.known)
+        raise
 
 
-def open_data(config: ConfigDict, progress=lambda done, total: None) -> data.Source:
-    """The data source that the config describes."""
-    return data.open_source(data.DataOptions(**config.data), progress)
+def open_data(
+    config: Config, progress: data.Progress = lambda done, total: None, **changes: Any
+) -> data.Source:
+    """The data source that the config describes, with `changes` of its options."""
+    with options.section("data"):
+        return data.open_source(config.data, progress, **changes)
 
 
-def make_run(config: ConfigDict, spec: DataSpec) -> Run:
+def make_run(config: Config, spec: DataSpec) -> Run:
     """The game that the config describes, for data of that spec."""
-    model, options = _model(config)
-    train_options = training.Options(**config.train)
-    training.loop.check_options(train_options)
-    return Run(config, spec, model.game(options, spec), train_options)
-
-
-def _model(config: ConfigDict) -> tuple[ModuleType, Any]:
-    """(module, its `Options`) of the model that the config names."""
-    model = models.load(config.model.name)
-    options = {key: value for key, value in config.model.items() if key != "name"}
-    return model, model.Options(**options)
+    options.check(config)
+    with options.section("model"):
+        return Run(config, spec, models.load(config.model_name).game(config.model, spec))
 
 
 def reopen(workdir: str | Path) -> Run:
     """The run that a workdir holds; needs neither the config's file nor the data."""
     record = training.workdir.read(workdir)
-    config, spec = record["config"], record["spec"]
-    origin = f"{workdir}/{training.workdir.RECORD}"
-    config = _complete(config, {}, config["model"]["name"], origin)
+    spec = record["spec"]
+    config = complete(record["config"], {}, f"{workdir}/{training.workdir.RECORD}")
     shapes = {key: tuple(spec[key]) for key in ("shape", "condition") if spec.get(key) is not None}
     return make_run(config, DataSpec(**{**spec, **shapes}))
 
@@ -285,8 +299,8 @@ def restore(
     Args:
       workdir: of a training run.
       step: of the checkpoint; the latest if None.
-      best: the one that scored best in training, instead.
-      devices: how many the engine uses, 0 for all. One is enough for a batch of a hundred samples.
+      best: restore the checkpoint with the best score in training instead.
+      devices: number of devices of the engine, 0 for all. One is enough for a batch of a hundred samples.
     """
     run = reopen(workdir)
     engine = training.make_engine(run.game, training.Options(devices=devices), run.config.seed)
@@ -294,8 +308,8 @@ def restore(
     restored = training.Checkpoints(folder).restore(engine.state_shape, step)
     if restored is None and best:
         raise FileNotFoundError(
-            f"{workdir} keeps no best checkpoint, since it was not measured while training; train with"
-            " --config.train.evaluate_every=N, or leave out --best."
+            f"{workdir} has no best checkpoint, since it was not evaluated during training (train.evaluate_every is 0);"
+            " use the latest one."
         )
     if restored is None:
         raise FileNotFoundError(f"{workdir} has no checkpoint yet; train it first.")

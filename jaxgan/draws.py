@@ -2,12 +2,13 @@
 
     draws.normal(key, (num, latent_dim))      the numbers of jax.random.normal, one row for each example
 
-What is computed from a replicated key is replicated: each device would draw the latents of the whole batch, and compute
-on with all of them. These functions draw the same numbers from the same key, and state that their first axis counts
-examples: where a mesh is in use, each device draws its own rows only. `jaxgan.game.Engine` puts its mesh in use while
-it traces a turn. Without a mesh these functions are those of `jax.random`.
+Arrays computed from a replicated key are replicated: with `jax.random`, each device would draw the latents of the whole
+batch, and compute everything that follows for the whole batch. These functions draw the same numbers from the same key,
+but constrain the sharding of their first axis, which counts examples: each device of the current mesh draws only its
+own rows. `jaxgan.engine.Engine` sets the current mesh while it traces a turn. Without a mesh these functions equal
+those of `jax.random`.
 
-The numbers do not depend on the devices: JAX's generator makes each from its position alone.
+The numbers do not depend on the devices: JAX's generator computes each one from its position alone.
 """
 
 from __future__ import annotations
@@ -48,10 +49,10 @@ def bernoulli(key: jax.Array, p, shape: tuple[int, ...]) -> jax.Array:
 
 
 def over_devices(x: jax.Array) -> jax.Array:
-    """`x` [B, ...] with its rows split over the mesh in use; `x` itself where there is none.
+    """`x` [B, ...] with its rows split over the current mesh; `x` itself if there is none.
 
-    A mesh is in use inside `jax.set_mesh(mesh)` or `jax.sharding.use_abstract_mesh`. Of its axes, those named in
-    `BATCH_AXES` and of type Auto count. With fewer rows than devices nothing is split.
+    `jax.set_mesh(mesh)` and `jax.sharding.use_abstract_mesh` set the current mesh. Rows are split over its axes that
+    are named in `BATCH_AXES` and have the type Auto. With fewer rows than devices nothing is split.
     """
     mesh = jax.sharding.get_abstract_mesh()
     kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)

@@ -1,106 +1,135 @@
-"""Players, turns, stages: every training procedure as data, and the one engine that plays it.
+"""Players, turns, stages and outputs: a training procedure as data, which `jaxgan.engine.Engine` runs.
 
-    Player   a named network with its optimiser
-    Turn     who moves together, on which loss, how often
-    Stage    the turns that are played until a given step
-    Game     players + stages + how to generate
+    Player   a network, its optimiser, and the moving average of its parameters
+    Play     the argument of a loss or an output: networks, batch, key, clock
+    Turn     an update of some players: the players, their loss, and how often it is made
+    Stage    the turns of all rounds up to a given round
+    Output   a product of the trained networks: samples, translations, reconstructions
+    Game     players, stages, outputs
     State    everything that training changes, one pytree
-    Engine   compiles one sharded, donating program per turn and plays rounds
 
-One round (a *step*) plays every turn of the stage once, in order; `Turn.repeat` plays one several times in a
-row (n_critic) and `Turn.every` only in every k-th round (lazy regularisation). The engine knows nothing of
-critics or generators: freezing one network while another trains is no mode, it is a partial derivative, since
-only the movers' parameters are differentiated.
-
-Randomness is a function of (run key, turn, step): no key is stored, so to resume is to play on.
+A round (a *step*) plays every turn of the stage once, in order. With `Turn.repeat` a turn is played several times in a
+row (n_critic), with `Turn.every` only in every k-th round (lazy regularisation). Gradients are taken with respect to
+the parameters of a turn's players only, so frozen networks need no special handling.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import math
 import zlib
-from collections.abc import Callable, Iterator, Mapping
-from functools import cached_property, partial
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import flax.struct
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
-from jax.sharding import NamedSharding, PartitionSpec
 
-from jaxgan import averaging, draws, tools
+from jaxgan import tools
+from jaxgan.network import BATCH_STATS, Collections, Moving, Network, PyTree
+from jaxgan.options import Option
+from jaxgan.schedules import Clock
+from jaxgan.spec import Batch, DataSpec
 
-PyTree = Any
-Batch = Mapping[str, Any]
-Variables = dict[str, dict[str, PyTree]]  # player -> collection -> tree
-Metrics = dict[str, jax.Array]
+Metrics = Mapping[str, jax.Array]
 
-# The only collection whose average means something: the normalisation that goes with averaged weights.
-AVERAGED_COLLECTIONS = ("batch_stats",)
+SAMPLES, TRANSFORMS = "samples", "transforms"
 
 
-class DataSpec(NamedTuple):
-    """What one example of a data source looks like.
+@dataclasses.dataclass(frozen=True)
+class Play:
+    """The argument of a loss, an output or a tool.
 
-    `shape` is (H, W, C) for pictures and (D,) for points; `num_classes` is None without labels; `size` is the
-    number of examples; `condition` is the shape (H, W, C) of the picture that each is paired with ("condition" in a
-    batch), None without pairs.
+    Attributes:
+      networks: {player: Network}; the averaged networks in an output or a tool.
+      batch: {field: [num, ...]}, decoded: the real batch in a loss, the given fields in an output.
+      key: random key of this play of the turn, or of this chunk of an output.
+      clock: the position of the run.
+      num: number of rows of the batch, or of rows to make.
+      batch_size: real images of the whole update; with gradient accumulation a loss is given `num` of them at a time.
     """
 
-    shape: tuple[int, ...]
-    num_classes: int | None
-    size: int
-    condition: tuple[int, ...] | None = None
+    networks: Mapping[str, Network]
+    batch: Batch
+    key: jax.Array
+    clock: Clock
+    num: int
+    batch_size: int = 0
+    moved: dict[str, Moving] = dataclasses.field(default_factory=dict)
+
+    def moving(self, player: str) -> Moving:
+        """The player's network with mutable state; the engine stores its state after the loss."""
+        if player not in self.networks:
+            raise ValueError(
+                f"there is no player '{player}'; the players are {', '.join(self.networks)}."
+            )
+        if player not in self.moved:
+            network = self.networks[player]
+            self.moved[player] = Moving(network.module, network.variables)
+        return self.moved[player]
+
+    def rng(self, purpose: str) -> jax.Array:
+        """The random key for one purpose; the same purpose returns the same key."""
+        return jax.random.fold_in(self.key, zlib.crc32(purpose.encode()))
 
 
 class Loss(NamedTuple):
-    """What a turn's loss returns: the scalar to descend, the advanced variables of any players, and scalars to log."""
+    """The scalar to minimise, and scalars to log."""
 
     value: jax.Array
-    variables: Variables
-    metrics: Metrics
+    metrics: Mapping[str, jax.Array] = {}
 
 
-# (params of all players, variables of all players, batch, key) -> Loss; pure.
-LossFn = Callable[[dict[str, PyTree], Variables, Batch, jax.Array], Loss]
+LossFn = Callable[[Play], Loss]
 
 
 @dataclasses.dataclass(frozen=True)
 class Player:
-    """A network that takes part: how it is born, how it moves, and whether an average of it is kept.
+    """A network that takes part in the game.
 
     Attributes:
-      init: key -> {"params": ..., other collections: ...}, as `flax.linen.Module.init` returns it.
-      optimizer: an Optax transformation; its `update` is also given `step=` (the round), for schedules that
-        count rounds and not this player's own moves (see `scale_by_round`). None for a player that never moves.
-      ema_half_life_kimg: half-life of the exponential moving average of its parameters and batch statistics,
-        in thousands of real images; 0 keeps none.
-      ema_ramp_up: the half-life is at most this share of the images seen so far; None for no ramp.
-      apply: (network, input, labels or None) -> output, in evaluation: nothing moves, running statistics are used.
-        `network` is this player's of `State.networks`. None for a player that nobody looks into.
+      module: a Linen module, or an object with the methods `init` and `apply` of one.
+      example: the arguments of its initialisation.
+      optimizer: an Optax transformation. Its `update` is also given `clock=`, for hyper-parameters that depend on the
+        position of the run and not on the number of this player's updates (see `jaxgan.turns`). None for a player that
+        is never updated.
+      average: (clock, kimg of a round) -> decay of the moving average of its parameters and batch statistics, such as
+        `schedules.Ema`; None for no average.
+      collections: additional state of the player: {collection: dictionary of arrays}, or a function of a key that
+        returns it.
+      score: (network, input, label or None) -> output in evaluation mode, for analyses of the network as a function of
+        its input; None for players without such a function.
     """
 
-    init: Callable[[jax.Array], dict[str, PyTree]]
-    optimizer: optax.GradientTransformation | None
-    ema_half_life_kimg: float = 0.0
-    ema_ramp_up: float | None = None
-    apply: Callable[[dict[str, PyTree], jax.Array, jax.Array | None], jax.Array] | None = None
+    module: Any
+    example: tuple
+    optimizer: optax.GradientTransformation | None = None
+    average: Callable[[Clock, float], jax.Array] | None = None
+    collections: Mapping[str, PyTree] | Callable[[jax.Array], Mapping[str, PyTree]] = (
+        dataclasses.field(default_factory=dict)
+    )
+    score: Callable[[Network, jax.Array, jax.Array | None], jax.Array] | None = None
+
+    def init(self, key: jax.Array) -> Collections:
+        """{"params": ..., other collections: ...}."""
+        names = ("params", "dropout", "noise", "collections")
+        rngs = dict(zip(names, jax.random.split(key, len(names)), strict=True))
+        own = rngs.pop("collections")
+        beside = self.collections(own) if callable(self.collections) else self.collections
+        return {**self.module.init(rngs, *self.example), **beside}
 
 
 @dataclasses.dataclass(frozen=True)
 class Turn:
-    """Who moves together from one backward pass, on which loss, how often.
+    """An update of some players by one backward pass.
 
     Attributes:
-      players: the movers; only their parameters are differentiated.
-      loss: see `LossFn`.
-      name: heads this turn's metrics and its random numbers; the movers' names joined by "+" if not given.
-      every: played in rounds whose number is a multiple of this.
-      repeat: times in a row it is played in such a round.
-      fresh_batch: each play draws a new real batch; otherwise it sees the last one drawn in this round.
+      players: the players to update; the gradient is with respect to their parameters only.
+      loss: Play -> Loss, a pure function except for `Play.moving`.
+      name: prefix of the turn's metrics, and part of its random keys; the players' names joined by "+" if not given.
+      every: the turn is played in rounds whose number is a multiple of this.
+      repeat: how many times in a row it is played in such a round.
+      fresh_batch: whether each play draws a new real batch; otherwise it uses the last one drawn in this round.
     """
 
     players: tuple[str, ...]
@@ -114,7 +143,7 @@ class Turn:
         if not self.name:
             object.__setattr__(self, "name", "+".join(self.players))
         if not self.players:
-            raise ValueError(f"turn '{self.name}' has no players: name at least one that moves.")
+            raise ValueError(f"turn '{self.name}' has no players: name at least one.")
         if self.every < 1 or self.repeat < 1:
             raise ValueError(
                 f"turn '{self.name}' has every={self.every}, repeat={self.repeat}: both must be at least 1."
@@ -123,75 +152,86 @@ class Turn:
 
 @dataclasses.dataclass(frozen=True)
 class Stage:
-    """The turns that are played until round `until`.
+    """The turns of all rounds before round `until`.
 
     Attributes:
-      turns: played in this order in each round.
-      batch_size: real images in one batch, over all devices.
-      until: the first round that is no longer of this stage; None for the last stage.
-      resolution: pixels at which this stage wants the data; None for the data's own.
-      enter: (state, batch, key) -> state, run once before the stage's first round, for warm starts and what is
-        measured on the data; `batch` is the one that the round's first turn then plays on. The state tree must keep
-        its shape: networks of all stages exist from the start.
+      turns: turns in the order in which each round plays them.
+      batch_size: real images per batch, over all devices.
+      until: the first round after this stage; None for the last stage.
+      resolution: resolution in pixels of this stage's data; None for that of the data source.
+      enter: (state, play) -> state, run once before the stage's first round, for warm starts and for state that is
+        computed from data; `play.batch` is the batch of the round's first turn. It must not change the structure of
+        the state: the networks of all stages exist from the start.
     """
 
     turns: tuple[Turn, ...]
     batch_size: int
     until: int | None = None
     resolution: int | None = None
-    enter: Callable[[State, Batch, jax.Array], State] | None = None
+    enter: Callable[[State, Play], State] | None = None
 
     @property
     def images_per_round(self) -> float:
-        """Real images that a round consumes on average."""
+        """Average number of real images per round."""
         return self.batch_size * sum(t.repeat / t.every for t in self.turns if t.fresh_batch)
 
-    def draws(self, rounds: int) -> int:
-        """Batches that these turns draw in rounds 0 to `rounds` - 1."""
+    def draws(self, rounds):
+        """Number of batches that the turns draw in rounds 0 to `rounds` - 1; `rounds` may be traced."""
         return sum(t.repeat * -(-rounds // t.every) for t in self.turns if t.fresh_batch)
 
 
 @dataclasses.dataclass(frozen=True)
-class Game:
-    """A whole training procedure.
+class Output:
+    """A product of the trained networks, computed from a random key and given fields.
 
     Attributes:
-      players: by name.
-      stages: in order; all but the last have `until`.
-      generate: (networks, key, num, labels, **options) -> samples [num, ...]; pictures as float in [-1, 1].
-        `networks` is {player: {"params": ..., collections}}, see `State.networks`. `labels` is int32 [num], or
-        None. None for a game that makes nothing without data.
-      sample_shape: shape of one sample.
-      num_classes: classes of a conditional game; None for an unconditional one.
-      options: {name: default} of what `generate` takes beside (truncation, temperature, ...).
-      transform: (networks, key, batch) -> pictures [B, ...] in [-1, 1]: what the game makes of examples of the data,
-        a translation or a reconstruction. None for a game that only generates.
-      tools: {name: tool}, what else can be made with the trained networks, see `jaxgan.tools`; none is called "list".
+      make: (play, **options) -> [num, *shape]; pictures as float in [-1, 1]. `play.batch` holds the given fields.
+      shape: shape of one row.
+      needs: names of the fields that must be given, with one row for each row to make.
+      options: {name: Option}. Floats are traced, so that new values do not recompile; other options are static.
+      prepare: (play, **options) -> {player: Network}, run once before the first row, for example to compute standing
+        statistics.
     """
 
-    players: dict[str, Player]
+    make: Callable[..., jax.Array]
+    shape: tuple[int, ...]
+    needs: tuple[str, ...] = ()
+    options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
+    prepare: Callable[..., Mapping[str, Network]] | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Game:
+    """A complete training procedure.
+
+    Attributes:
+      players: {name: Player}.
+      stages: stages in order; all but the last have `until`.
+      outputs: {name: Output}. "samples" need at most labels; "transforms" are made from examples of the data.
+      spec: specification of the data.
+      tools: {name: Tool}, further uses of the trained networks, see `jaxgan.tools`; no name may be "list".
+      shown: metrics ("critic/k") that the progress line and the plot show in addition to the losses.
+    """
+
+    players: Mapping[str, Player]
     stages: tuple[Stage, ...]
-    generate: Callable[..., jax.Array] | None
-    sample_shape: tuple[int, ...]
-    num_classes: int | None = None
-    options: Mapping[str, tools.Option] = dataclasses.field(default_factory=dict)
-    transform: Callable[[Variables, jax.Array, Batch], jax.Array] | None = None
+    outputs: Mapping[str, Output]
+    spec: DataSpec
     tools: Mapping[str, tools.Tool] = dataclasses.field(default_factory=dict)
+    shown: tuple[str, ...] = ()
 
     def __post_init__(self):
-        if self.generate is None and self.transform is None:
-            raise ValueError(
-                "a game needs `generate` or `transform`: give one, or nobody sees what it learns."
-            )
-        starts = [0]
+        if not self.outputs:
+            raise ValueError("a game needs at least one output.")
+        start = 0
         for i, stage in enumerate(self.stages):
-            last = i == len(self.stages) - 1
-            if not last and (stage.until is None or stage.until <= starts[-1]):
-                raise ValueError(
-                    f"stage {i} ends at until={stage.until}, but a stage before the last must end after round"
-                    f" {starts[-1]}, where it starts."
-                )
-            starts.append(stage.until)
+            if i < len(self.stages) - 1:
+                if stage.until is None or stage.until <= start:
+                    raise ValueError(
+                        f"stage {i} ends at until={stage.until}, but a stage before the last must end after round"
+                        f" {start}, where it starts."
+                    )
+                start = stage.until
             self._check_turns(i, stage)
 
     def _check_turns(self, i: int, stage: Stage):
@@ -202,31 +242,42 @@ class Game:
         names = [turn.name for turn in stage.turns]
         if len(set(names)) != len(names):
             raise ValueError(
-                f"two turns of stage {i} have the same name among {names}; give each its own."
+                f"two turns of stage {i} have the same name among {names}; give each a different name."
             )
         for turn in stage.turns:
             for name in turn.players:
                 if name not in self.players:
                     raise ValueError(
-                        f"turn '{turn.name}' moves '{name}', which is no player of this game; the players are"
+                        f"turn '{turn.name}' moves '{name}', which is not a player of this game; the players are"
                         f" {', '.join(self.players)}."
                     )
                 if self.players[name].optimizer is None:
                     raise ValueError(f"turn '{turn.name}' moves '{name}', which has no optimizer.")
 
+    @property
+    def num_classes(self) -> int | None:
+        """Number of classes of a conditional game, whose outputs need labels; None for an unconditional game."""
+        conditional = any("label" in output.needs for output in self.outputs.values())
+        return self.spec.num_classes if conditional else None
+
+    @property
+    def _ends(self) -> list[int]:
+        """`until` of every stage but the last."""
+        return [stage.until for stage in self.stages[:-1] if stage.until is not None]
+
     def stage_at(self, step: int) -> tuple[int, int]:
         """The index of the stage that round `step` belongs to, and the round at which it starts."""
         start = 0
-        for i, stage in enumerate(self.stages[:-1]):
-            if step < stage.until:
+        for i, end in enumerate(self._ends):
+            if step < end:
                 return i, start
-            start = stage.until
+            start = end
         return len(self.stages) - 1, start
 
     def position(self, step: int) -> tuple[int, int]:
-        """Where the data stands before round `step`: the stage, and the batches drawn in it so far."""
+        """The position in the data before round `step`: (stage, number of batches drawn in it so far)."""
         index, start = self.stage_at(step)
-        # `every` counts from round 0, so the draws since the stage's start are a difference.
+        # `every` counts from round 0, so the number of draws in this stage is a difference.
         stage = self.stages[index]
         return index, stage.draws(step) - stage.draws(start)
 
@@ -242,418 +293,60 @@ class Game:
             start = stage.until
         return total
 
+    def clock(self, step: int | jax.Array) -> Clock:
+        """The clock before round `step`, which may be traced."""
+        step = jnp.asarray(step, jnp.int32)
+        starts = [0, *self._ends]
+        kimg = []
+        for start, stage in zip(starts, self.stages, strict=True):
+            end = step if stage.until is None else jnp.minimum(step, stage.until)
+            draws = stage.draws(jnp.maximum(end, start)) - stage.draws(start)
+            kimg.append(draws.astype(jnp.float32) * jnp.float32(stage.batch_size / 1000))
+        index = jnp.sum(step >= jnp.array(starts[1:], jnp.int32), dtype=jnp.int32)
+        each = jnp.stack(kimg)
+        return Clock(step, jnp.sum(each), index, step - jnp.array(starts)[index], each[index])
 
-@flax.struct.dataclass
-class State:
-    """All that training changes. `variables` is whatever is state and no parameter: batch statistics,
-    spectral `u` vectors, running means; `ema` holds the averaged parameters and batch statistics of the players
-    that keep them."""
+    def networks(self, state: State, ema: bool = True) -> dict[str, Network]:
+        """{player: Network} of a state; with `ema`, the averaged networks of the players that have one."""
+        return self.bind(state.params, state.variables, state.ema if ema else {})
+
+    def bind(
+        self,
+        params: Mapping[str, PyTree],
+        variables: Mapping[str, Collections],
+        averages: Mapping[str, Collections] | None = None,
+    ) -> dict[str, Network]:
+        """{player: Network} with these parameters and other collections; `averages` replace both where given."""
+        averages = averages or {}
+        return {
+            name: Network(
+                player.module,
+                {"params": params[name], **variables[name], **averages.get(name, {})},
+            )
+            for name, player in self.players.items()
+        }
+
+
+class State(flax.struct.PyTreeNode):
+    """Everything that training changes. `variables` holds the collections other than parameters: batch statistics,
+    spectral `u` vectors, running means. `ema` holds the averaged parameters and batch statistics of the players
+    that have an average."""
 
     step: jax.Array
     params: dict[str, PyTree]
     opt_state: dict[str, PyTree]
-    variables: Variables
-    ema: Variables
-
-    def networks(self, ema: bool = True) -> Variables:
-        """{player: {"params": ..., collections}}, the averaged ones where they are kept and `ema` asks for them."""
-        live = joined(self.params, self.variables)
-        if not ema:
-            return live
-        return {name: {**network, **self.ema.get(name, {})} for name, network in live.items()}
+    variables: dict[str, Collections]
+    ema: dict[str, Collections]
 
 
-def joined(params: dict[str, PyTree], variables: Variables) -> Variables:
-    """{player: {"params": ..., collections}}: networks as their modules take them, of what a loss is given."""
-    return {name: {"params": params[name], **variables[name]} for name in params}
-
-
-def scale_by_round(schedule: optax.Schedule) -> optax.GradientTransformationExtraArgs:
-    """Scales updates by -schedule(step), where `step` is the round and not the number of this player's moves.
-
-    A critic that moves five times a round then follows the same schedule as its generator.
-    """
-
-    def update(updates, state, params=None, *, step, **unused):
-        del params, unused
-        rate = -schedule(step)
-        return jax.tree.map(lambda u: u * jnp.asarray(rate, u.dtype), updates), state
-
-    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+def averaged_part(params: PyTree, variables: Collections) -> Collections:
+    """The collections that are averaged: the parameters and the batch statistics."""
+    return {
+        "params": params,
+        **{name: tree for name, tree in variables.items() if name == BATCH_STATS},
+    }
 
 
 def purpose_key(run_key: jax.Array, purpose: str, step) -> jax.Array:
     """The key for `purpose` in round `step`: fold_in(fold_in(run_key, purpose), step)."""
     return jax.random.fold_in(jax.random.fold_in(run_key, zlib.crc32(purpose.encode())), step)
-
-
-class Program(NamedTuple):
-    """One of the programs that training compiles.
-
-    Attributes:
-      stage: its index.
-      name: of the turn; or "init", "enter" (a stage), "close" (a round).
-      plays: how often it runs in an average round of the stage; 0 if only once.
-      lower: () -> `jax.stages.Lowered`.
-    """
-
-    stage: int
-    name: str
-    plays: float
-    lower: Callable[[], Any]
-
-
-class Engine:
-    """Plays a game on a mesh.
-
-    Args:
-      game: the game.
-      seed: the run's seed; all randomness folds from it.
-      mesh: a `jax.sharding.Mesh` with axes of type Auto and names among `draws.BATCH_AXES`; batches, and what is drawn
-        for them, are split over all its axes. One device if None.
-      state_sharding: (tree of `jax.ShapeDtypeStruct`, mesh) -> tree of shardings, for parameters that do not
-        fit one device; replicated if None.
-      accumulate: micro-batches per move. Gradients, metrics and losses are averaged over them; variables advance
-        with each, as if it were a batch.
-    """
-
-    def __init__(
-        self, game: Game, seed: int = 0, mesh=None, state_sharding=None, accumulate: int = 1
-    ):
-        self.game = game
-        self.mesh = mesh or jax.make_mesh(
-            (1,), ("data",), axis_types=(jax.sharding.AxisType.Auto,), devices=jax.devices()[:1]
-        )
-        if not set(self.mesh.axis_names) <= set(draws.BATCH_AXES):
-            raise ValueError(
-                f"the mesh has axes {self.mesh.axis_names}, but an engine splits batches over axes named"
-                f" {' and '.join(draws.BATCH_AXES)}; name them so, or use jaxgan.train.mesh.make_mesh."
-            )
-        self.accumulate = accumulate
-        self.replicated = NamedSharding(self.mesh, PartitionSpec())
-        self.batch_sharding = NamedSharding(self.mesh, PartitionSpec(self.mesh.axis_names))
-        self._state_sharding = state_sharding
-        self._seed = seed
-        self._programs: dict[Any, Any] = {}
-
-    @cached_property
-    def run_key(self) -> jax.Array:
-        # Not device_put: that takes no typed key to a mesh of several processes.
-        return jax.jit(lambda: jax.random.key(self._seed), out_shardings=self.replicated)()
-
-    def check_batches(self) -> None:
-        """Raises unless the devices can share every stage's batch; whoever trains calls it before anything compiles."""
-        devices = self.mesh.size
-        sizes = {stage.batch_size for stage in self.game.stages}
-        for index, stage in enumerate(self.game.stages):
-            if stage.batch_size < 1:
-                raise ValueError(
-                    f"a batch of {stage.batch_size} images teaches nothing; give 1 or more (--config.model.batch_size)."
-                )
-            for what, parts in (
-                ("devices", devices),
-                ("devices times micro-batches", devices * self.accumulate),
-            ):
-                if stage.batch_size % parts:
-                    fits = max(1, round(stage.batch_size / parts)) * parts
-                    mend = f"set --config.model.batch_size={fits}"
-                    if len(sizes) > 1:
-                        mend = f"give stage {index} (--config.model.*batch_size) one of {fits}"
-                    if parts == devices:
-                        mend += f" or --config.train.devices={math.gcd(devices, *sizes)}"
-                    raise ValueError(
-                        f"a batch of {stage.batch_size} cannot be split evenly over {parts} {what}; {mend}."
-                    )
-
-    # State ------------------------------------------------------------------------------------------------
-
-    def _init(self, run_key: jax.Array) -> State:
-        params, variables, opt_state, ema = {}, {}, {}, {}
-        for name, player in self.game.players.items():
-            collections = dict(player.init(purpose_key(run_key, f"init {name}", 0)))
-            params[name] = collections.pop("params")
-            variables[name] = collections
-            if player.optimizer is not None:
-                opt_state[name] = player.optimizer.init(params[name])
-            if player.ema_half_life_kimg > 0:
-                # Copies: the state is donated, and a buffer can be donated only once.
-                ema[name] = jax.tree.map(jnp.copy, _averaged(params[name], variables[name]))
-        return State(jnp.int32(0), params, opt_state, variables, ema)
-
-    @cached_property
-    def key_shape(self) -> jax.ShapeDtypeStruct:
-        """`run_key` as a shape that carries its sharding."""
-        key = jax.eval_shape(lambda: jax.random.key(0))
-        return jax.ShapeDtypeStruct(key.shape, key.dtype, sharding=self.replicated)
-
-    @cached_property
-    def state_shape(self) -> State:
-        """The state as `jax.ShapeDtypeStruct`s that carry their shardings: what a checkpoint is restored into."""
-        return jax.tree.map(
-            lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-            jax.eval_shape(self._init, self.key_shape),
-            self.state_shardings,
-        )
-
-    @cached_property
-    def state_shardings(self) -> State:
-        shapes = jax.eval_shape(self._init, self.key_shape)
-        if self._state_sharding is None:
-            return jax.tree.map(lambda _: self.replicated, shapes)
-        return self._state_sharding(shapes, self.mesh)
-
-    def batch_shape(self, stage: Stage, spec: DataSpec) -> dict[str, jax.ShapeDtypeStruct]:
-        """A stage's batches of such data as shapes that carry their sharding."""
-
-        def shape_of(shape, dtype):
-            return jax.ShapeDtypeStruct(
-                (stage.batch_size, *shape), dtype, sharding=self.batch_sharding
-            )
-
-        pictures, shape = len(spec.shape) == 3, spec.shape
-        if pictures and stage.resolution is not None:
-            shape = (stage.resolution, stage.resolution, shape[2])
-        batch = {"image": shape_of(shape, jnp.uint8 if pictures else jnp.float32)}
-        if spec.num_classes is not None:
-            batch["label"] = shape_of((), jnp.int32)
-        if spec.condition is not None:
-            batch["condition"] = shape_of(spec.condition, jnp.uint8)
-        return batch
-
-    def init(self) -> State:
-        """The state before round 0, each leaf created where it will live."""
-        return self._init_program(self.run_key)
-
-    @cached_property
-    def _init_program(self):
-        return jax.jit(self._init, out_shardings=self.state_shardings)
-
-    # Programs ---------------------------------------------------------------------------------------------
-
-    def program(self, stage_index: int, turn: Turn):
-        """The compiled-on-first-use program of a turn: (state, batch, run key, play) -> (state, metrics)."""
-        return self._program(
-            (stage_index, turn.name),
-            lambda state, batch, run_key, play: self._play_turn(turn, state, batch, run_key, play),
-            in_shardings=(
-                self.state_shardings,
-                self.batch_sharding,
-                self.replicated,
-                self.replicated,
-            ),
-            out_shardings=(self.state_shardings, self.replicated),
-        )
-
-    def _enter(self, index: int, stage: Stage):
-        return self._program(
-            (index, "enter"),
-            lambda state, batch, run_key: stage.enter(
-                state, batch, purpose_key(run_key, "enter", state.step)
-            ),
-            in_shardings=(self.state_shardings, self.batch_sharding, self.replicated),
-            out_shardings=self.state_shardings,
-        )
-
-    def _close(self, index: int, stage: Stage):
-        return self._program(
-            (index, "close"),
-            lambda state, images: self._close_round(stage, state, images),
-            in_shardings=(self.state_shardings, self.replicated),
-            out_shardings=self.state_shardings,
-        )
-
-    def _program(self, name, function, **shardings):
-        return self.cached(
-            name, lambda: jax.jit(self._on_mesh(function), donate_argnums=0, **shardings)
-        )
-
-    def _on_mesh(self, function):
-        """The function, traced with the mesh in use: what it draws for a batch is split as the batch is."""
-
-        def traced(*args):
-            with jax.sharding.use_abstract_mesh(self.mesh.abstract_mesh):
-                return function(*args)
-
-        return traced
-
-    def programs(self, spec: DataSpec) -> Iterator[Program]:
-        """The programs that training on such data compiles, none of them lowered yet.
-
-        Lowering looks at shapes only: the devices of the mesh need not exist (`jax.experimental.topologies`).
-        """
-        state, key, play = self.state_shape, self.key_shape, jax.ShapeDtypeStruct((), jnp.int32)
-        yield Program(0, "init", 0, partial(self._init_program.lower, key))
-        for index, stage in enumerate(self.game.stages):
-            batch = self.batch_shape(stage, spec)
-            if stage.enter is not None:
-                enter = self._enter(index, stage)
-                yield Program(index, "enter", 0, partial(enter.lower, state, batch, key))
-            for turn in stage.turns:
-                lower = partial(self.program(index, turn).lower, state, batch, key, play)
-                yield Program(index, turn.name, turn.repeat / turn.every, lower)
-            images = jax.ShapeDtypeStruct((), jnp.float32)
-            yield Program(
-                index, "close", 1, partial(self._close(index, stage).lower, state, images)
-            )
-
-    def cached(self, name, make: Callable[[], Any]):
-        """The program called `name`, a jitted function: what `make()` returned when it was first asked for."""
-        if name not in self._programs:
-            self._programs[name] = make()
-        return self._programs[name]
-
-    def traces(self) -> dict[Any, int]:
-        """How often each program was traced so far; 1 everywhere unless shapes changed."""
-        return {name: program._cache_size() for name, program in self._programs.items()}
-
-    def _play_turn(
-        self, turn: Turn, state: State, batch: Batch, run_key, play
-    ) -> tuple[State, Metrics]:
-        key = jax.random.fold_in(purpose_key(run_key, f"turn {turn.name}", state.step), play)
-        movers = {name: state.params[name] for name in turn.players}
-
-        def loss(movers, variables, batch, key):
-            out = turn.loss({**state.params, **movers}, variables, batch, key)
-            return out.value, ({**variables, **out.variables}, {"loss": out.value, **out.metrics})
-
-        grad = jax.grad(loss, has_aux=True)
-        if self.accumulate == 1:
-            grads, (variables, metrics) = grad(movers, state.variables, batch, key)
-        else:
-            grads, variables, metrics = self._accumulate(grad, movers, state.variables, batch, key)
-
-        params, opt_state = dict(state.params), dict(state.opt_state)
-        for name in turn.players:
-            optimizer = optax.with_extra_args_support(self.game.players[name].optimizer)
-            # Optax raises a float to an int32 count, which a program under strict promotion may not.
-            with jax.numpy_dtype_promotion("standard"):
-                updates, opt_state[name] = optimizer.update(
-                    grads[name], opt_state[name], params[name], step=state.step
-                )
-            params[name] = optax.apply_updates(params[name], updates)
-            metrics[f"grad_norm_{name}" if len(turn.players) > 1 else "grad_norm"] = (
-                optax.tree.norm(jax.tree.map(lambda g: g.astype(jnp.float32), grads[name]))
-            )
-        state = state.replace(params=params, opt_state=opt_state, variables=variables)
-        return state, {f"{turn.name}/{k}": jnp.asarray(v, jnp.float32) for k, v in metrics.items()}
-
-    def _accumulate(self, grad, movers, variables, batch, key):
-        k = self.accumulate
-
-        def split(x):
-            # Micro-batch i takes rows i, i + k, ...: rows stay on the device that holds them.
-            return jnp.moveaxis(x.reshape(x.shape[0] // k, k, *x.shape[1:]), 1, 0)
-
-        def body(carry, inputs):
-            variables, total = carry
-            i, micro = inputs
-            grads, (variables, metrics) = grad(movers, variables, micro, jax.random.fold_in(key, i))
-            return (variables, jax.tree.map(jnp.add, total, (grads, metrics))), None
-
-        micros = jax.tree.map(split, dict(batch))
-        first = jax.tree.map(lambda x: x[0], micros)
-        grads, (_, metrics) = jax.eval_shape(grad, movers, variables, first, key)
-        zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (grads, metrics))
-        # XLA's CPU backend runs the gradient of a convolution 75 to 100 times slower inside a loop, so there the
-        # loop is unrolled away; elsewhere it bounds both memory and compile time.
-        unroll = self.mesh.devices.flat[0].platform == "cpu"
-        carry, _ = jax.lax.scan(body, (variables, zeros), (jnp.arange(k), micros), unroll=unroll)
-        variables, total = carry
-        grads, metrics = jax.tree.map(lambda x: x / k, total)
-        return grads, variables, metrics
-
-    def _close_round(self, stage: Stage, state: State, images: jax.Array) -> State:
-        """Moves the averages and the clock; `images` are the real images consumed before this round."""
-        ema = {}
-        for name, average in state.ema.items():
-            player = self.game.players[name]
-            decay = averaging.ema_decay(
-                stage.images_per_round,
-                player.ema_half_life_kimg,
-                images / 1000.0,
-                player.ema_ramp_up,
-            )
-            ema[name] = averaging.ema_update(
-                average, _averaged(state.params[name], state.variables[name]), decay
-            )
-        return state.replace(step=state.step + 1, ema=ema)
-
-    # Play -------------------------------------------------------------------------------------------------
-
-    def put(self, batch: Batch) -> Batch:
-        """This process's rows of a batch, onto the mesh."""
-        return {
-            k: jax.make_array_from_process_local_data(self.batch_sharding, v)
-            for k, v in batch.items()
-        }
-
-    def round(
-        self, state: State, step: int, batches: Iterator[Batch]
-    ) -> tuple[State, dict[str, Metrics]]:
-        """Plays round `step` (which must be the state's) and returns the new state and each turn's last metrics.
-
-        `batches` yields this process's rows of the stage's batches, from `game.position(step)` on. The given state
-        is donated: do not use it afterwards. Nothing here waits for the device.
-        """
-        index, start = self.game.stage_at(step)
-        stage = self.game.stages[index]
-        # The first turn of a stage always draws: what `enter` has seen is its batch.
-        batch = self.put(next(batches))
-        if stage.enter is not None and step == start:
-            state = self._enter(index, stage)(state, batch, self.run_key)
-        metrics, drawn = {}, True
-        for turn in stage.turns:
-            if step % turn.every:
-                continue
-            program = self.program(index, turn)
-            for play in range(turn.repeat):
-                if turn.fresh_batch:
-                    batch, drawn = batch if drawn else self.put(next(batches)), False
-                state, metrics[turn.name] = program(state, batch, self.run_key, np.int32(play))
-        close = self._close(index, stage)
-        return close(state, np.float32(self.game.images(step))), metrics
-
-    def sample(
-        self, state: State, key: jax.Array, num: int, labels=None, ema: bool = True, **options
-    ) -> jax.Array:
-        """`num` samples [num, ...] from a key, the same whatever the number of devices.
-
-        `options` are of `Game.options`; each new value of one compiles anew.
-        """
-        if self.game.generate is None:
-            raise ValueError(
-                "this game makes pictures of examples only: play `transform` on a batch instead of `sample`"
-                " (jaxgan make, with the picture to translate)."
-            )
-        return self.sample_program(num, labels is not None, ema, **options)(state, key, labels)
-
-    def sample_program(self, num: int, labelled: bool = False, ema: bool = True, **options):
-        """The program of `sample`: (state, key, labels, None unless `labelled`) -> samples."""
-        options = tools.complete(options, self.game.options)
-
-        def generate(state, key, labels):
-            if labels is not None:
-                labels = draws.over_devices(jnp.asarray(labels, jnp.int32))
-            return self.game.generate(state.networks(ema), key, num, labels, **options)
-
-        return self.cached(
-            ("sample", num, labelled, ema, *options.items()),
-            lambda: jax.jit(self._on_mesh(generate), out_shardings=self.replicated),
-        )
-
-    def transform(self, state: State, key: jax.Array, batch: Batch, ema: bool = True) -> jax.Array:
-        """What the game makes of a batch of examples [B, ...], of any number."""
-
-        def transform(state, key, batch):
-            batch = {name: draws.over_devices(x) for name, x in batch.items()}
-            return self.game.transform(state.networks(ema), key, batch)
-
-        program = self.cached(
-            ("transform", ema),
-            lambda: jax.jit(self._on_mesh(transform), out_shardings=self.replicated),
-        )
-        return program(state, key, dict(batch))
-
-
-def _averaged(params: PyTree, variables: dict[str, PyTree]) -> dict[str, PyTree]:
-    return {"params": params, **{c: variables[c] for c in AVERAGED_COLLECTIONS if c in variables}}

@@ -116,6 +116,7 @@ def test_colours_of_two_channels_are_refused(call, key):
     ("options", "message"),
     [
         ({"every": 0}, "every is 0; p is adjusted every 1 or more steps"),
+        ({"images": 0}, "images is 0; a step has 1 or more real images"),
         ({"rise_kimg": 0}, "rise_kimg is 0; give the thousands of images, above 0"),
         ({"validation_logits": jnp.ones(2)}, "given without fake_logits; r_v needs both"),
         ({"real_logits": jnp.ones(())}, r"real_logits has shape \(\), which holds no batch"),
@@ -670,6 +671,17 @@ def test_a_patch_critic_counts_images_and_not_patches():
     assert_array_equal(
         state, augment.ada_update(augment.ada_start(), jnp.ones((2, 1)), every=1, rise_kimg=1.0)
     )
+
+
+def test_micro_batches_give_the_mean_of_their_states_with_the_images_of_the_step():
+    logits = jnp.array([1.0, 2.0, -3.0, 4.0, 5.0, 6.0])
+    start = augment.ada_start(0.3)._replace(real=jnp.float32(2), images=jnp.float32(4))
+    for every in (1, 2):
+        options = {"every": every, "rise_kimg": 1.0, "target": 0.2}
+        whole = augment.ada_update(start, logits, **options)
+        parts = [augment.ada_update(start, x, images=6, **options) for x in jnp.split(logits, 2)]
+        mean = jax.tree.map(lambda a, b: (a + b) / 2, *parts)
+        jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-6), mean, whole)
 
 
 def test_the_measure_by_validation_images():

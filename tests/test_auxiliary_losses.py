@@ -133,7 +133,7 @@ def test_parity_with_pytorch():
             lambda: losses.cycle(np.zeros((2, 3)), np.zeros((2, 1))),
             r"original has shape \(2, 3\) and reconstructed \(2, 1\); make them equal",
         ),
-        (lambda: losses.cycle(np.zeros((0, 3)), np.zeros((0, 3))), r"which holds nothing; give B"),
+        (lambda: losses.cycle(np.zeros((0, 3)), np.zeros((0, 3))), r"which is empty; give B"),
         (
             lambda: losses.contrastive_2c(
                 np.zeros((2, 3)), np.zeros((2, 3)), np.zeros((2, 1), int)

@@ -61,8 +61,11 @@ def test_decay_is_float32_and_traceable():
         (lambda: ema_decay(64, 1.0, 1.0, -0.5), r"ramp_up is -0.5; give 0 or more"),
         (lambda: ema_decay(64, 1.0, start_kimg=5.0), r"start_kimg needs seen_kimg"),
         (lambda: ema_decay(64, 1.0, 1.0, start_kimg=-5.0), r"start_kimg is -5.0; give 0 or more"),
-        (lambda: power_gamma(0.0), r"sigma_rel is 0.0; give one above 0, up to 0.2886"),
-        (lambda: power_decay(64, 1.0, 0.3), r"sigma_rel is 0.3; give one above 0, up to 0.2886"),
+        (lambda: power_gamma(0.0), r"sigma_rel is 0.0; give a number above 0, up to 0.2886"),
+        (
+            lambda: power_decay(64, 1.0, 0.3),
+            r"sigma_rel is 0.3; give a number above 0, up to 0.2886",
+        ),
         (lambda: posthoc_weights([], 1.0, 0.1), r"stored is empty; give \(seen_kimg, sigma_rel\)"),
         (
             lambda: posthoc_weights([(1.0, 0.1), (1.0, 0.1)], 1.0, 0.1),
@@ -70,11 +73,11 @@ def test_decay_is_float32_and_traceable():
         ),
         (
             lambda: posthoc_weights([(1.0, 0.1), (2.0, 0.1)], 3.0, 0.1),
-            r"seen_kimg is 3.0 and those stored reach from 1.0 to 2.0; .* is not known",
+            r"seen_kimg is 3.0 and the stored averages are from 1.0 to 2.0; .* not after the last",
         ),
         (
             lambda: posthoc_weights([(0.0, 0.1), (2.0, 0.1)], 2.0, 0.1),
-            r"those stored reach from 0.0 to 2.0; all lie above 0",
+            r"the stored averages are from 0.0 to 2.0; all must be above 0",
         ),
         (
             lambda: posthoc_average([jnp.zeros(1)], [0.5, 0.5]),

@@ -20,10 +20,13 @@ import numpy as np
 import optax
 import pytest
 import results_table
+from numbers_only import Numbers
 from on_device_steps import playing, results, resume, rewrites, runner, table, timing, trajectory
 from on_device_steps.runner import Settings, Step
 
-from jaxgan.game import Engine, Game, Loss, Player, Stage, Turn
+from jaxgan.engine import Engine
+from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.spec import DataSpec
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -478,16 +481,17 @@ def test_each_form_of_a_rewrite_is_traced_as_such(name, convolutions):
 
 
 def test_the_last_stage_is_entered_at_its_first_round():
-    def loss(params, variables, batch, key):
-        return Loss(jnp.square(params["a"]["w"]), {}, {})
+    def loss(play):
+        return Loss(jnp.square(play.networks["a"].params["w"]))
 
-    def enter(state, batch, key):
+    def enter(state, play):
         return state.replace(params={"a": {"w": state.params["a"]["w"] + 10.0}})
 
-    player = Player(lambda key: {"params": {"w": jnp.float32(1.0)}}, optax.sgd(0.0))
+    player = Player(Numbers(w=jnp.float32(1.0)), (), optax.sgd(0.0))
     turns = (Turn(("a",), loss),)
     stages = (Stage(turns, 2, until=7), Stage(turns, 4, enter=enter))
-    engine = Engine(Game({"a": player}, stages, lambda *_: jnp.zeros((1, 1)), (1,)))
+    outputs = {"samples": Output(lambda play: jnp.zeros((play.num, 1)), (1,))}
+    engine = Engine(Game({"a": player}, stages, outputs, DataSpec((1,), None, 8)))
     batches = [{"image": np.zeros((stage.batch_size, 1), np.float32)} for stage in stages]
     state, compiled, _ = playing.prepare(engine, {1: batches[1]})
     assert compiled.keys() == {1}

@@ -74,7 +74,7 @@ def test_all_programs_of_a_config_are_shown_and_written(compile_here, tmp_path):
     status, text = compile_here("gan_mixture2d", "--devices", "2", "--out", str(out))
     assert status == 0, text
     rows = [json.loads(line) for line in out.read_text().splitlines()]
-    names = ["0/init", "0/critic", "0/generator", "0/close", "0/sample"]
+    names = ["0/init", "0/critic", "0/generator", "0/close", "0/samples"]
     assert [row["program"] for row in rows] == names
     critic = rows[1]
     assert (critic["config"], critic["devices"], critic["plays"]) == ("gan_mixture2d", 2, 1.0)
@@ -129,7 +129,7 @@ def test_what_the_compiler_says_of_memory_is_understood(message, expected):
 def test_what_cannot_be_tried_is_a_sentence(compile_here):
     status, text = compile_here("gan_digits", "--devices", "8", "--set", "model.batch_size=12")
     assert status == 2
-    assert "a batch of 12 cannot be split evenly over 8 devices" in text
+    assert "the batch of 12 cannot be split evenly over 8 devices: set model.batch_size=16" in text
     status, text = compile_here("no_such_config")
     assert status == 2
     assert "there is no config 'no_such_config'" in text

@@ -507,9 +507,13 @@ def test_what_is_no_pair_of_distributions_is_refused(name):
     p, q = ("p_real", "p_fake") if name == "minimax_value" else ("p", "q")
     with pytest.raises(ValueError, match=rf"{p} has shape \(3,\) and {q} \(3, 2\); give both"):
         divergence(VECTOR, ROWS)
-    with pytest.raises(ValueError, match=rf"{p} has shape \(\), which holds no distribution"):
+    with pytest.raises(
+        ValueError, match=rf"{p} has shape \(\), which is not that of a distribution"
+    ):
         divergence(1.0, 1.0)
-    with pytest.raises(ValueError, match=rf"{p} has shape \(0,\), which holds no distribution"):
+    with pytest.raises(
+        ValueError, match=rf"{p} has shape \(0,\), which is not that of a distribution"
+    ):
         divergence(jnp.ones(0), jnp.ones(0))
     with pytest.raises(ValueError, match=rf"{q} has the value -0.5; densities and weights are 0"):
         divergence(VECTOR, jnp.array([1.0, -0.5, 0.5]))
@@ -544,7 +548,7 @@ COST = jnp.ones((3, 2))
         (lambda: divergences.wasserstein_1d(VECTOR, VECTOR, p=float("inf")), "p is inf; give"),
         (
             lambda: jax.jit(divergences.wasserstein_1d)(VECTOR, VECTOR, p=2),
-            "p is a .*Tracer; give a Python number, it may not be traced",
+            "p is a .*Tracer; give a Python number, not a traced value",
         ),
         (
             lambda: divergences.wasserstein_1d(VECTOR, VECTOR, jnp.ones(2)),
@@ -568,7 +572,7 @@ COST = jnp.ones((3, 2))
         ),
         (
             lambda: divergences.sliced_wasserstein(ROWS, jnp.ones((3, 4)), KEY),
-            "x has 2 dimensions and y 4; give samples of one space",
+            "x has 2 dimensions and y 4; give samples of equal dimension",
         ),
         (
             lambda: divergences.sliced_wasserstein(ROWS, ROWS, KEY, 0),
@@ -600,7 +604,7 @@ COST = jnp.ones((3, 2))
         ),
         (
             lambda: divergences.sinkhorn_divergence(ROWS, ROWS, 1.0, p=3),
-            "p is 3; the divergence is known to be positive for p 1 and 2",
+            "p is 3; it must be 1 or 2, for which the divergence is positive",
         ),
         (lambda: divergences.pairwise_cost(ROWS, ROWS, 0), "p is 0; give a finite number of 1"),
         (
@@ -625,7 +629,7 @@ COST = jnp.ones((3, 2))
         ),
         (
             lambda: divergences.frechet_distance(VECTOR, jnp.eye(3), jnp.ones(2), jnp.eye(2)),
-            r"mean1 has shape \(3,\) and mean2 \(2,\); give Gaussians of one space",
+            r"mean1 has shape \(3,\) and mean2 \(2,\); give Gaussians of equal dimension",
         ),
         (
             lambda: divergences.optimal_critic(VECTOR, ROWS),
@@ -649,7 +653,7 @@ COST = jnp.ones((3, 2))
         ),
         (
             lambda: divergences.f_gan_bound("kl", jnp.ones(0), VECTOR),
-            r"real_logits has shape \(0,\), which holds no batch; give \[B, ...\]",
+            r"real_logits has shape \(0,\), which is not a batch; give \[B, ...\]",
         ),
         (
             lambda: divergences.f_gan_bound("kl", VECTOR, VECTOR, fake_weights=jnp.ones(2)),

@@ -353,7 +353,7 @@ def with_batch_statistics(x):
         (lambda x: x, normal(0, (4, 3)), r"for 4 samples it returns \(4, 3\); reduce its output"),
         (lambda x: x[:, 0], normal(0, (0, 3)), r"takes samples \[N, ...\], at least one; got .* \(0, 3\)"),
         (lambda x: x, normal(0, (4,)), r"takes samples \[N, ...\], at least one; got .* \(4,\)"),
-        (lambda x: x[:, 0], np.zeros((4, 3), np.uint8), "floating point; got uint8. Scale pictures first"),
+        (lambda x: x[:, 0], np.zeros((4, 3), np.uint8), "the inputs of the critic; got uint8. Scale pictures first"),
     ],
 )  # fmt: skip
 def test_errors(critic, samples, message):

@@ -175,7 +175,7 @@ def test_parity_with_pytorch():
         (lambda: losses.hinge.critic([], []), r"real_logits is an empty list"),
         (
             lambda: losses.hinge.critic([np.zeros(2)], [np.zeros(2)] * 2),
-            r"real_logits have 1 scales and fake_logits 2; give both as the same critic",
+            r"real_logits have 1 scales and fake_logits 2; both must come from the same critic",
         ),
         (lambda: losses.hinge.generator(np.zeros((0, 1))), r"shape \(0, 1\), which holds no batch"),
         (lambda: losses.hinge.generator(np.float32(1)), r"shape \(\), which holds no batch"),

@@ -536,7 +536,7 @@ def flat(x):
         ),
         (
             lambda key: penalties.orthogonal({"bias": jnp.ones(3)}),
-            r"params holds no kernel, no array of two or more axes",
+            r"params has no kernel \(array of two or more axes\)",
         ),
         (
             lambda key: penalties.spectral_regularisation({}, {}),

@@ -45,7 +45,7 @@ def run(part: str, task) -> dict:
     import shipped
 
     from jaxgan import config
-    from jaxgan.game import Engine
+    from jaxgan.engine import Engine
     from on_device_steps import playing
 
     changes = (TINY if task.tiny else CHANGES).get(part, ())

@@ -12,7 +12,7 @@ from on_device_steps import timing
 # What jaxgan and the benchmarks import.
 PACKAGES = (
     "jax", "jaxlib", "flax", "optax", "orbax-checkpoint", "chex", "numpy", "scipy", "scikit-learn", "pillow",
-    "matplotlib", "rich", "tensorboard", "clu", "grain", "array_record", "ml_collections", "torch", "torchvision",
+    "matplotlib", "rich", "tensorboard", "clu", "grain", "array_record", "torch", "torchvision",
     "torch-fidelity",
 )  # fmt: skip
 

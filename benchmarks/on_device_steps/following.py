@@ -83,7 +83,7 @@ def resume(args: argparse.Namespace) -> dict[str, np.ndarray]:
 
 def _open(name: str, changes):
     from jaxgan import config, data
-    from jaxgan.game import Engine
+    from jaxgan.engine import Engine
 
     cfg = config.load(name, changes)
     source = config.open_data(cfg)

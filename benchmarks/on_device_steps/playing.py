@@ -14,7 +14,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxgan.game import Batch, Engine, State
+from jaxgan.engine import Engine
+from jaxgan.game import SAMPLES, TRANSFORMS, State
+from jaxgan.spec import Batch
+from jaxgan.train.outputs import balanced, make_output, transform
 
 THREADS = max(2, min(8, (os.cpu_count() or 2) // 2))
 
@@ -102,12 +105,10 @@ def play(
 
 def make(engine: Engine, state: State, num: int, batch: dict) -> dict[str, np.ndarray]:
     """Samples of the game, or its transforms of the first examples of a batch; both where it has both."""
-    game, made, key = engine.game, {}, jax.random.key(0)
-    if game.generate is not None:
-        classes = game.num_classes
-        labels = None if classes is None else np.arange(num, dtype=np.int32) % classes
-        made["samples"] = np.asarray(engine.sample(state, key, num, labels))
-    if game.transform is not None:
+    game, made, key = engine.game, {}, engine.key(0)
+    if SAMPLES in game.outputs:
+        made[SAMPLES] = make_output(engine, state, SAMPLES, key, num, balanced(game))
+    if TRANSFORMS in game.outputs:
         few = {name: x[:num] for name, x in batch.items()}
-        made["transforms"] = np.asarray(engine.transform(state, key, few))
+        made[TRANSFORMS] = transform(engine, state, few, key)
     return made

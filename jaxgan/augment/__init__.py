@@ -1,16 +1,15 @@
 """Differentiable augmentation for GANs: pure functions of images, keys and probabilities.
 
-Images are [B, H, W, C] in [-1, 1] and floating point, and every function returns the type that it
-was given, computed in float32. Results are not clipped.
+Images are [B, H, W, C] in [-1, 1] and floating point. Results have the dtype of the images, are computed
+in float32, and are not clipped.
 
-Each random function (`random_*`, `diff_augment`, `ada`) draws for every image on its own, from a
-`key` alone, and calls deterministic ones that take a number for each image: those can be used and
-tested by themselves. `jax.jit`, `jax.vmap` and `jax.grad` of any order (by the images) go through
-all of them, and a batch that is sharded over devices gives the same numbers. `jax.jvp` goes through
-all but `affine`, and `ada` with its geometry.
+Each random function (`random_*`, `diff_augment`, `ada`) draws separate random numbers for every image from
+`key`, and calls deterministic functions with one parameter per image, which can also be used directly. All
+functions support `jax.jit`, `jax.vmap` and `jax.grad` of any order with respect to the images, and give the
+same results for a sharded batch. All except `affine`, and `ada` with geometry, support `jax.jvp`.
 
-Both losses of a game augment, with different keys, so that the critic never sees an image that is
-not augmented and the generator's gradient passes the augmentation:
+Augment in the losses of both players, with different keys, so that the critic is applied to augmented images
+only and the generator's gradient goes through the augmentation:
 
     critic: losses.hinge.critic(C(T(x, k1)), C(T(G(z), k2))),  generator: losses.hinge.generator(C(T(G(z), k3)))
 """

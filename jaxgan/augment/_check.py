@@ -1,4 +1,4 @@
-"""What every augmentation asks of its arguments, and how one number per sample meets a batch of images."""
+"""Checks of the arguments of augmentations, and broadcasting of one number per image."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def images_of(images: jax.Array, name: str) -> jax.Array:
 
 
 def colors_of(images: jax.Array, name: str) -> jax.Array:
-    """`images_of`, and grey or RGB."""
+    """Like `images_of`; also raises unless the images are grey or RGB."""
     images = images_of(images, name)
     if images.shape[3] not in (1, 3):
         raise ValueError(
@@ -36,12 +36,12 @@ def colors_of(images: jax.Array, name: str) -> jax.Array:
 
 
 def widened(images: jax.Array) -> jax.Array:
-    """float32, or wider if the images are: what is computed in."""
+    """The images in the computation dtype: float32, or wider if the images are."""
     return images if images.dtype.itemsize > 4 else images.astype(jnp.float32)
 
 
 def per_sample(value: jax.Array, images: jax.Array, name: str, shape: tuple = ()) -> jax.Array:
-    """The value as an array [B, *shape], a scalar (or one of `shape`) being everyone's."""
+    """The value as an array [B, *shape]; a scalar, or an array of `shape`, is used for all images."""
     value = jnp.asarray(value)
     batch = images.shape[0]
     if value.shape == shape:
@@ -69,6 +69,6 @@ def known(name: str, names: Collection[str], what: str) -> str:
 
 
 def probability(p, name: str) -> None:
-    """Refuses a number outside [0, 1]; a traced one is not looked at."""
+    """Raises for a number outside [0, 1]; traced values are not checked."""
     if isinstance(p, int | float) and not 0 <= p <= 1:
         raise ValueError(f"{name} is {p}, but a probability lies between 0 and 1.")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +20,7 @@ _PARTS = {
     "cutout": ("cutout",),
 }
 
-# The parts of every name that `groups` can have: one part, or as in the paper each one added to those before.
+# The parts of each possible value of `groups`: one part, or the cumulative groups of the paper.
 GROUPS: dict[str, tuple[str, ...]] = {part: (part,) for part in _PARTS} | {
     "b": ("blit",),
     "bg": ("blit", "geometry"),
@@ -30,31 +30,31 @@ GROUPS: dict[str, tuple[str, ...]] = {part: (part,) for part in _PARTS} | {
     "bgcfnc": ("blit", "geometry", "color", "filter", "noise", "cutout"),
 }
 
-# Expected power of an image's four bands, whose spectrum falls as 1/f.
+# Expected power of the four bands of an image with a 1/f spectrum.
 _POWER = (10 / 13, 1 / 13, 1 / 13, 1 / 13)
 
 
 class AdaOptions(NamedTuple):
-    """By what each transformation's probability is multiplied; 0 leaves it out of the program.
+    """Multipliers of the transformations' probabilities; with 0 a transformation is not computed.
 
     Attributes:
-      flip: mirrored left to right, or not, at even odds.
-      rotate90: by 0 to 3 quarter turns. Square images only.
-      translate: by whole pixels, U[-1/8, 1/8] of height and width.
-      scale: larger by a factor of 2^N(0, 0.2^2).
-      rotate: by U[-pi, pi], before `stretch` and again after it, each with probability
-        1 - sqrt(1 - p), so either with p.
-      stretch: wider by a factor of 2^N(0, 0.2^2) and lower by the same.
-      shift: by N(0, 1/8^2) of height and width.
+      flip: horizontal flip, with probability 1/2.
+      rotate90: rotation by 0 to 3 quarter turns. Square images only.
+      translate: shift by whole pixels, U[-1/8, 1/8] of height and width.
+      scale: scaling by a factor of 2^N(0, 0.2^2).
+      rotate: rotation by U[-pi, pi], before `stretch` and again after it, each with probability
+        1 - sqrt(1 - p), so that at least one happens with probability p.
+      stretch: width times 2^N(0, 0.2^2), height divided by the same factor.
+      shift: shift by N(0, 1/8^2) of height and width.
       brightness: all channels + N(0, 0.2^2).
-      contrast: times 2^N(0, 0.5^2).
-      luma_flip: dark and bright exchanged at equal hue, or not, at even odds.
-      hue: turned by U[-pi, pi] about the grey axis.
-      saturation: times 2^N(0, 1).
-      bands: each of four frequency bands times 2^N(0, 1), and then all by what keeps the
+      contrast: all channels times 2^N(0, 0.5^2).
+      luma_flip: inversion of the luma at equal hue and saturation, with probability 1/2.
+      hue: rotation by U[-pi, pi] about the grey axis.
+      saturation: saturation times 2^N(0, 1).
+      bands: each of four frequency bands times 2^N(0, 1), then all bands times the factor that keeps the
         expected power.
-      noise: + |N(0, 0.1^2)| N(0, 1), the first one number per image, the second per value.
-      cutout: a rectangle of half the height and width, its centre uniform in the image, is zero.
+      noise: + |N(0, 0.1^2)| N(0, 1), with the first number drawn per image, the second per value.
+      cutout: a rectangle of half the height and width, with uniform centre in the image, is set to zero.
     """
 
     flip: float = 1.0
@@ -84,26 +84,26 @@ def ada(
     """ADA's stochastic augmentation: each transformation, for each image, with probability `p`.
 
     Pixel blitting, geometry, colour, filtering, noise and cutout, in this order; `AdaOptions`
-    lists their transformations and strengths. What is not drawn is not computed with: at p = 0
-    every pixel stays as it is, bit for bit. As long as p is below about 0.8 none of it leaks
-    into what the generator learns (the paper's Section 2.2).
+    lists the transformations and their strengths. Transformations that are not drawn do not change the
+    image: at p = 0 the result equals the input, bit for bit. For p below about 0.8 the generator does not
+    learn the augmentations (the paper's Section 2.2).
 
-    Both losses need it: the critic's on real and generated images, the generator's on generated
-    ones, each with its own key. A gradient penalty is taken through it, by the images before
+    Apply it in both losses, to real and generated images in the critic's and to generated images in the
+    generator's, each with its own key. Compute gradient penalties with respect to the images before
     augmentation: `penalties.r1(lambda x: critic(ada(x, key, p)), real)`.
 
-    Flips and quarter turns are pixel-exact. Whole-pixel shifts and geometry are one map of the
-    plane, resampled once (`affine`, which tells where it differs from the paper); an image for
-    which no geometry was drawn is not resampled.
+    Flips and quarter turns are pixel-exact. Whole-pixel shifts and geometry are combined to one map of the
+    plane and resampled once (by `affine`, whose docstring has the differences from the paper). An image for
+    which no geometry is drawn is not resampled.
 
     Args:
-      images: [B, H, W, C] in [-1, 1], floating point. Colours take 1 channel (on which hue and
-        saturation do nothing) or 3.
-      key: for all draws. Each image has its own, and a transformation's do not depend on which
-        others are in use.
+      images: [B, H, W, C] in [-1, 1], floating point. Colour transformations need 1 channel (on
+        which hue and saturation have no effect) or 3.
+      key: random key. Random numbers differ between images, and those of a transformation do not depend on
+        which others are in use.
       p: the probability, in [0, 1]; a number, or a scalar array from `AdaState`.
       groups: "b", "bg", "bgc" (the paper's choice), "bgcf", "bgcfn" or "bgcfnc": blitting,
-        geometry, colour, filtering, noise, cutout; or one of them alone, by the names "blit",
+        geometry, colour, filtering, noise, cutout; or a single group: "blit",
         "geometry", "color", "filter", "noise", "cutout".
       options: multipliers of `p`, one for each transformation.
 
@@ -136,7 +136,7 @@ def ada(
     return _augmented(_check.widened(images), key, p, options, used).astype(images.dtype)
 
 
-# One program even where the caller compiles nothing: hundreds of small operations otherwise.
+# Jitted for callers outside `jax.jit`, for which it would be hundreds of small operations.
 @partial(jax.jit, static_argnames="used", inline=True)
 def _augmented(x, key, p, options, used):
     draws = _Draws(key, x.shape[0], p, options, used)
@@ -146,7 +146,7 @@ def _augmented(x, key, p, options, used):
 
 
 class _Draws:
-    """Which transformations each image gets, and how strong they are."""
+    """The random decisions and strengths of the transformations of each image."""
 
     def __init__(self, key, batch, p, options, used):
         self.batch = batch
@@ -155,7 +155,7 @@ class _Draws:
         self.keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(AdaOptions._fields)}
 
     def applied(self, name, shape=(), probability=lambda p: p):
-        """Whether a transformation happens, boolean [B, *shape]; None if it never does."""
+        """Whether a transformation is applied, boolean [B, *shape]; None if it never is."""
         if name not in self.used:
             return None
         which = jax.random.fold_in(self.keys[name], 0)
@@ -163,7 +163,7 @@ class _Draws:
         return chance < probability(self.p[name])
 
     def key(self, name):
-        """For the strength of a transformation."""
+        """The random key for the strength of a transformation."""
         return jax.random.fold_in(self.keys[name], 1)
 
     def normal(self, name, shape=()):
@@ -207,13 +207,13 @@ def _blit_and_geometry(x, draws):
 
 
 def _geometry(draws, matrix, size):
-    """Whether each image is moved by geometry at all, [B], or None; and its map, [B, 3, 3], after that of `matrix`."""
+    """(whether geometry is applied to each image, [B] or None; its map [B, 3, 3] after `matrix`)."""
     moved = []
 
     def then(applied, transformation):
         nonlocal matrix
         moved.append(applied)
-        # Not a product with the identity, which would round.
+        # Selected below where it is not applied, since a product with the identity would round.
         after = jnp.einsum("bij,bjk->bik", transformation, matrix, precision="highest")
         matrix = jnp.where(applied[:, None, None], after, matrix)
 
@@ -221,7 +221,9 @@ def _geometry(draws, matrix, size):
         return 1 - jnp.sqrt(1 - p)
 
     turned = draws.applied("rotate", (2,), each_half)
-    angle = draws.uniform("rotate", -math.pi, math.pi, (2,)) if turned is not None else None
+    angle: Any = None
+    if turned is not None:
+        angle = draws.uniform("rotate", -math.pi, math.pi, (2,))
     if (applied := draws.applied("scale")) is not None:
         factor = jnp.exp2(0.2 * draws.normal("scale"))
         then(applied, geometry.scaling(factor, factor))
@@ -270,7 +272,7 @@ def _filter(x, draws):
 
 
 def band_gains(strengths: jax.Array, applied: jax.Array) -> jax.Array:
-    """Each band amplified, and each time all scaled back to the expected power: twice [B, 4] -> [B, 4]."""
+    """Gains of the bands: each band is amplified in turn, then all are rescaled to the expected power; [B, 4] each."""
     power = jnp.array([_POWER], strengths.dtype)
     gains = jnp.ones_like(strengths)
     for i in range(bands.BANDS):

@@ -1,4 +1,4 @@
-"""Amplification of an image's frequency bands, ADA's image-space filtering."""
+"""Amplification of frequency bands of images (the image-space filtering of ADA)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ BANDS = 4
 
 
 def amplify_bands(images: jax.Array, gains: jax.Array) -> jax.Array:
-    """Multiplies four frequency bands of each image by gains of its own, rows and columns alike.
+    """Multiplies four frequency bands of each image by its own gains, along rows and columns.
 
     The bands of one axis are [0, pi/8], [pi/8, pi/4], [pi/4, pi/2] and [pi/2, pi], split without
     decimation by the zero-phase filters of the sym2 wavelet, L(z) = H(z) H(1/z) / 2 and 1 - L(z):
@@ -24,20 +24,20 @@ def amplify_bands(images: jax.Array, gains: jax.Array) -> jax.Array:
         L1 = L(z),  L2 = L(z) L(z^2),  L3 = L(z) L(z^2) L(z^4)
         F(z) = g_1 L3 + g_2 (L2 - L3) + g_3 (L1 - L2) + g_4 (1 - L1)
 
-    F is applied along the height and then along the width, so equal gains g amplify by g^2. Beyond
-    its edges an image is mirrored at its outermost pixels.
+    F is applied along the height and then along the width, so equal gains g amplify by g^2. Images are
+    mirrored at their outermost pixels.
 
     Args:
       images: [B, H, W, C].
-      gains: [B, 4], or [4] for all, the lowest band first; 1 leaves a band.
+      gains: [B, 4], or [4] for all images, the lowest band first; 1 does not change a band.
 
     Returns:
       [B, H, W, C] in the type of `images`.
 
     Source: Karras et al., Training Generative Adversarial Networks with Limited Data (2020),
-      Appendix B, Figure 15, "Image-space filtering". There F is a filter of 43 taps; here it is,
-      mirroring included, a matrix product along each axis, which costs less to compile and, for
-      32x32 pixels, to run.
+      Appendix B, Figure 15, "Image-space filtering". There F is a filter of 43 taps. Here it is
+      a matrix product along each axis, including the mirroring, which compiles faster and, for 32x32 pixels,
+      runs faster.
 
     >>> x = jnp.full((1, 8, 8, 3), 0.5)
     >>> print(amplify_bands(x, jnp.array([2.0, 0.0, 0.0, 0.0]))[0, 0, 0])  # the lowest, twice
@@ -49,7 +49,7 @@ def amplify_bands(images: jax.Array, gains: jax.Array) -> jax.Array:
     return _amplified(x, gains).astype(images.dtype)
 
 
-# One program even where the caller compiles nothing.
+# Jitted for callers outside `jax.jit`.
 @partial(jax.jit, inline=True)
 def _amplified(x, gains):
     down, across = (
@@ -62,17 +62,17 @@ def _amplified(x, gains):
 
 @lru_cache
 def _bands(size: int) -> np.ndarray:
-    """The bands of a line of pixels: [4, size, size], the lowest first; their sum is the identity."""
+    """The matrices of the bands of a line of pixels: [4, size, size], the lowest first; they sum to the identity."""
     levels = [np.eye(size)]
     for level in range(BANDS - 1):
-        # A filter of zero phase keeps the mirrored image mirrored, so every level can mirror anew.
+        # A zero-phase filter preserves the mirror symmetry, so every level can mirror again.
         levels.append(_low_pass(size, 2**level) @ levels[-1])
     finer, coarser = np.stack(levels[:-1]), np.stack(levels[1:])
     return np.concatenate([coarser[-1:], (finer - coarser)[::-1]])
 
 
 def _low_pass(size: int, spread: int) -> np.ndarray:
-    """L(z^spread) of the mirrored line: [size, size]."""
+    """The matrix of L(z^spread) on the mirrored line: [size, size]."""
     matrix = np.zeros((size, size))
     pixels = np.arange(size)
     for i, tap in enumerate(SYM2_LOW_PASS):

@@ -11,11 +11,11 @@ from jaxgan.augment import _check
 def transform_colors(images: jax.Array, matrix: jax.Array) -> jax.Array:
     """Maps every pixel's colour c by an affine map: the first three entries of M (c, 1).
 
-    A grey image is taken as (x, x, x), and the mean of the three results is kept.
+    A grey image is treated as (x, x, x), and the result is the mean of the three channels.
 
     Args:
       images: [B, H, W, C], C = 1 or 3.
-      matrix: M, [B, 4, 4], or [4, 4] for all; its last row is not looked at.
+      matrix: M, [B, 4, 4], or [4, 4] for all; its last row is ignored.
 
     Returns:
       [B, H, W, C] in the type of `images`, not clipped.
@@ -55,11 +55,11 @@ def color_matrix(
         c4 = R(hue) c3,       c5 = v v^T c4 + saturation (I - v v^T) c4
 
     Args:
-      brightness: [B], 0 leaves the colours.
-      contrast: [B], 1 leaves them.
-      luma_flip: [B], 0 leaves them, 1 turns bright to dark and keeps hue and saturation.
-      hue: [B] in radians, 0 leaves it.
-      saturation: [B], 1 leaves it, 0 takes all colour away.
+      brightness: [B], 0 for no change.
+      contrast: [B], 1 for no change.
+      luma_flip: [B], 0 for no change, 1 inverts the luma and keeps hue and saturation.
+      hue: [B] in radians, 0 for no change.
+      saturation: [B], 1 for no change, 0 for grey.
 
     Returns:
       [B, 4, 4], float32.
@@ -86,14 +86,14 @@ def color_matrix(
 
     eye = jnp.eye(3, dtype=jnp.float32)[None]
     luma = jnp.full((1, 3, 3), 1 / 3, jnp.float32)  # v v^T
-    # v times (as a cross product); with it Rodrigues' formula for a rotation.
+    # The matrix of the cross product with v, for Rodrigues' rotation formula.
     cross = jnp.array([[[0, -1, 1], [1, 0, -1], [-1, 1, 0]]], jnp.float32) / 3**0.5
     chroma = eye - luma
     # All of them are combinations of luma, chroma and cross, which multiply like 1 and complex numbers: so the linear
     # part is gain_luma v v^T + saturation R(hue) (I - v v^T), times the contrast.
     rotated = jnp.cos(hue) * chroma + jnp.sin(hue) * cross
     linear = contrast * ((1 - 2 * luma_flip) * luma + saturation * rotated)
-    # Brightness is first, and grey: it is changed as luma is.
+    # Brightness comes first and is grey, so the other transformations change it like the luma.
     offset = brightness * contrast * (1 - 2 * luma_flip) * jnp.ones((1, 3, 1), jnp.float32)
     last = jnp.broadcast_to(jnp.array([[[0, 0, 0, 1]]], jnp.float32), (*batch, 1, 4))
     return jnp.concatenate([jnp.concatenate([linear, offset], axis=2), last], axis=1)

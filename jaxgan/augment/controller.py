@@ -1,15 +1,15 @@
-"""What makes ADA adaptive: its probability as explicit state, driven by a measure of overfitting."""
+"""The controller of ADA: the probability as explicit state, adjusted by a measure of overfitting."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from jaxgan.augment import _check
 
-# The paper's target of either measure, and how fast p may go from 0 to 1.
+# The paper's targets of the two measures.
 _TARGETS = {"r_t": 0.6, "r_v": 0.5}
 
 
@@ -19,11 +19,11 @@ class AdaState(NamedTuple):
     Attributes:
       p: the probability of augmentation.
       overfitting: r_t (or r_v) when p was last adjusted; 0 before that.
-      real: sum since then over real images of sign C(x), for r_v of C(x).
-      validation: the same of C over validation images, for r_v.
-      fake: the same over generated images, for r_v.
-      images: how many real images since then.
-      steps: how many updates since then.
+      real: sum over real images since then of sign C(x), for r_v of C(x).
+      validation: sum of C over validation images, for r_v.
+      fake: sum of C over generated images, for r_v.
+      images: number of real images since then.
+      steps: number of updates since then.
     """
 
     p: jax.Array
@@ -54,32 +54,35 @@ def ada_update(
     target: float | None = None,
     rise_kimg: float = 500.0,
     every: int = 4,
+    images: int | None = None,
 ) -> AdaState:
     """One step of ADA's controller: p rises while the critic overfits and falls while it does not.
 
         r_t = E sign C(x),    r_v = (E C(x) - E C(x_v)) / (E C(x) - E C(x'))
 
-    Means are over all images since p was last adjusted. After `every` steps p goes up by those
-    images / (1000 rise_kimg) if the measure is above its target, and down by as much if below, and
-    is clipped to [0, 1]. r_t is 1 if the critic finds every real image real; r_v is 1 if it
-    treats validation images x_v as generated ones x', and 0 if it treats them as training images.
+    Means are over all images since p was last adjusted. After `every` steps p goes up by those images / (1000
+    rise_kimg) if the measure is above its target, down by as much if below, and is clipped to [0, 1]. r_t is 1 if all
+    logits of real images are positive. r_v is 1 if the logits of validation images x_v are like those of generated
+    images x', and 0 if they are like those of training images.
 
     Args:
-      state: as `ada_start` or this function returned it.
-      real_logits: C(x) of the step's real images, augmented as the critic saw them: [B], [B, 1]
-        or a patch critic's [B, h, w, 1], of which each image's mean counts.
-      validation_logits: likewise of augmented real images that are never trained on, [B', ...]. If
-        given, r_v is the measure, otherwise r_t.
-      fake_logits: likewise of augmented generated images; needed for r_v and unused for r_t.
-      target: of the measure; None for the paper's, 0.6 for r_t and 0.5 for r_v.
-      rise_kimg: thousands of real images in which p can go from 0 to 1.
-      every: steps between adjustments.
+      state: result of `ada_start` or of this function.
+      real_logits: C(x) of the augmented real images of the step: [B], [B, 1], or [B, h, w, 1] of a patch critic,
+        which is averaged for each image.
+      validation_logits: the same for augmented real images that are not used in training, [B', ...]. If given, the
+        measure is r_v, otherwise r_t.
+      fake_logits: the same for augmented generated images; needed for r_v and unused for r_t.
+      target: target of the measure; None for the paper's, 0.6 for r_t and 0.5 for r_v.
+      rise_kimg: thousands of real images in which p can rise from 0 to 1.
+      every: number of steps between adjustments.
+      images: number of real images of the step; None for the batch size of `real_logits`. With gradient accumulation,
+        each micro-batch passes the number of the whole step, and the new state is the mean of the micro-batches'
+        states. Its p is the mean of their adjustments, which can have different signs.
 
     Returns:
       The next state. No gradient flows into it.
 
-    Source: Karras et al., Training Generative Adversarial Networks with Limited Data (2020),
-      Section 3, Eq. 1.
+    Source: Karras et al., Training Generative Adversarial Networks with Limited Data (2020), Section 3, Eq. 1.
 
     >>> state = ada_start()
     >>> for _ in range(4):
@@ -87,37 +90,55 @@ def ada_update(
     >>> print(state.p, state.overfitting)
     0.4 1.0
     """
+    _check_pace(every, rise_kimg)
+    logits = _means(real_logits, "real_logits")
+    batch = logits.shape[0] if images is None else images
+    if batch < 1:
+        raise ValueError(f"images is {batch}; a step has 1 or more real images.")
+    measure = "r_t" if validation_logits is None else "r_v"
+    means: tuple[Any, Any, Any]
+    if measure == "r_t":
+        means = jnp.mean(jnp.sign(logits)), 0.0, 0.0
+    else:
+        means = jnp.mean(logits), *_comparison_means(validation_logits, fake_logits)
+    state = _accumulated(state, batch, *means)
+    adjusted = _adjusted(state, measure, _TARGETS[measure] if target is None else target, rise_kimg)
+    due = state.steps >= every
+    return jax.tree.map(lambda new, old: jnp.where(due, new, old), adjusted, state)
+
+
+def _check_pace(every, rise_kimg) -> None:
+    """Raises for invalid `every` or `rise_kimg`."""
     if not isinstance(every, int) or every < 1:
         raise ValueError(f"every is {every}; p is adjusted every 1 or more steps.")
     if isinstance(rise_kimg, int | float) and not rise_kimg > 0:
         raise ValueError(
             f"rise_kimg is {rise_kimg}; give the thousands of images, above 0, in which p may rise to 1."
         )
-    logits = _means(real_logits, "real_logits")
-    batch = logits.shape[0]
-    if validation_logits is None:
-        measure = "r_t"
-        real, validation, fake = jnp.mean(jnp.sign(logits)), 0.0, 0.0
-    else:
-        measure = "r_v"
-        if fake_logits is None:
-            raise ValueError(
-                "validation_logits are given without fake_logits; r_v needs both, r_t neither."
-            )
-        real = jnp.mean(logits)
-        validation = jnp.mean(_means(validation_logits, "validation_logits"))
-        fake = jnp.mean(_means(fake_logits, "fake_logits"))
-    # Weighted by the real batch, whatever the sizes of the others, so that all three are means over the same steps.
-    state = state._replace(
+
+
+def _comparison_means(validation_logits, fake_logits) -> tuple[jax.Array, jax.Array]:
+    """E C(x_v) and E C(x') of the step's batches, for r_v."""
+    if fake_logits is None:
+        raise ValueError(
+            "validation_logits are given without fake_logits; r_v needs both, r_t neither."
+        )
+    return (
+        jnp.mean(_means(validation_logits, "validation_logits")),
+        jnp.mean(_means(fake_logits, "fake_logits")),
+    )
+
+
+def _accumulated(state: AdaState, batch, real, validation, fake) -> AdaState:
+    """The state with the sums after one more step of `batch` real images, given the step's means."""
+    # All three sums are weighted by the number of real images, so that their ratios are means over the same steps.
+    return state._replace(
         real=state.real + batch * real,
         validation=state.validation + batch * validation,
         fake=state.fake + batch * fake,
         images=state.images + batch,
         steps=state.steps + 1.0,
     )
-    adjusted = _adjusted(state, measure, _TARGETS[measure] if target is None else target, rise_kimg)
-    due = state.steps >= every
-    return jax.tree.map(lambda new, old: jnp.where(due, new, old), adjusted, state)
 
 
 def _means(logits, name):
@@ -135,7 +156,7 @@ def _adjusted(state, measure, target, rise_kimg):
     if measure == "r_t":
         overfitting = state.real / state.images
     else:
-        # A critic that cannot tell real from generated has no scale to measure by, and does not overfit.
+        # If real and generated images have equal logits, r_v is not defined; the critic does not overfit.
         range_ = state.real - state.fake
         flat = range_ == 0.0
         overfitting = (state.real - state.validation) / jnp.where(flat, 1.0, range_)

@@ -1,4 +1,4 @@
-"""DiffAugment: a few simple augmentations of everything that the critic sees, each always applied."""
+"""DiffAugment: simple augmentations that are applied to all inputs of the critic."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ POLICIES = ("color", "translation", "cutout")
 def diff_augment(
     images: jax.Array, key: jax.Array, policy: str = "color,translation,cutout"
 ) -> jax.Array:
-    """DiffAugment: augments real and generated images alike, with gradients through to the generator.
+    """DiffAugment: differentiable augmentation of real and generated images.
 
-    In the order of the policy, to every image with its own draws:
+    It applies the parts of the policy in order, with separate random numbers for each image:
 
     - "color": brightness, x + b with b ~ U[-1/2, 1/2]; saturation, each pixel's distance from the
       mean of its channels times U[0, 2]; contrast, each value's distance from the image's mean
       times U[1/2, 3/2];
-    - "translation": a shift by whole pixels, uniform up to 1/8 of the size, rounded; zeros come in;
+    - "translation": a shift by whole pixels, uniform up to 1/8 of the size, rounded; the border is filled with zeros;
     - "cutout": a rectangle of half the height and width is zero; its centre is uniform over the
-      image's pixel corners (pixels, where that half is odd), so part of it may lie outside.
+      image's pixel corners (over pixels, if that half is odd), so part of it may lie outside.
 
-    Results are not clipped to [-1, 1]. Both losses need it: the critic's on real and generated
-    images, the generator's on generated ones, with different keys.
+    Results are not clipped to [-1, 1]. Apply it in both losses, with different keys: to real and generated
+    images in the critic's, to generated images in the generator's.
 
     Args:
-      images: [B, H, W, C] in [-1, 1], floating point. "color" takes 1 channel (where saturation
-        does nothing) or 3.
-      key: for all draws; a part of the policy draws the same wherever it stands.
-      policy: names of the parts, separated by commas; "" leaves the images as they are.
+      images: [B, H, W, C] in [-1, 1], floating point. "color" needs 1 channel (where saturation
+        has no effect) or 3.
+      key: random key; the random numbers of a part do not depend on its position in the policy.
+      policy: names of the parts, separated by commas; "" for no augmentation.
 
     Returns:
       [B, H, W, C] in the type of `images`.
@@ -62,7 +62,7 @@ def diff_augment(
 def adjust_colors(
     images: jax.Array, brightness: jax.Array, saturation: jax.Array, contrast: jax.Array
 ) -> jax.Array:
-    """DiffAugment's colour: brightness, then saturation, then contrast.
+    """The colour augmentation of DiffAugment: brightness, then saturation, then contrast.
 
         x1 = x + brightness
         x2 = mean_c(x1) + saturation (x1 - mean_c(x1))
@@ -70,9 +70,9 @@ def adjust_colors(
 
     Args:
       images: [B, H, W, C], C = 1 or 3.
-      brightness: [B], or one for all; 0 leaves it.
-      saturation: likewise; 1 leaves it, 0 makes the image grey.
-      contrast: likewise; 1 leaves it, 0 makes the image one colour.
+      brightness: [B], or one for all; 0 for no change.
+      saturation: likewise; 1 for no change, 0 makes the image grey.
+      contrast: likewise; 1 for no change, 0 makes the image constant.
 
     Returns:
       [B, H, W, C] in the type of `images`, not clipped.

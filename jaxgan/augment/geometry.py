@@ -1,4 +1,4 @@
-"""Affine maps of the picture plane, resampled with little aliasing: ADA's geometric transformations."""
+"""Affine maps of the image plane, resampled with little aliasing: ADA's geometric transformations."""
 
 from __future__ import annotations
 
@@ -12,29 +12,29 @@ from jaxgan import resample
 from jaxgan.augment import _check
 from jaxgan.augment.wavelets import SYM6
 
-# Where sym6 is centred: its group delay at frequency 0, sum t h[t] / sum h[t] = 5.0985 taps, as a binary fraction,
-# so that the positions of an image that stays where it is come out without rounding.
+# The centre of sym6: its group delay at frequency 0, sum t h[t] / sum h[t] = 5.0985 taps, as a binary fraction, so
+# that positions under the identity are computed without rounding.
 _CENTER = 5 + 25 / 256
 
 
 def affine(images: jax.Array, matrix: jax.Array) -> jax.Array:
-    """Moves the picture by an affine map of the plane: what was at position q is then at A q + t.
+    """Transforms images by an affine map of the plane: the content of position q moves to A q + t.
 
     The image is upsampled by two with the sym6 wavelet's low-pass filter, sampled bilinearly at
-    A^-1 (q - t) for the positions q of a result of twice the size, and that is downsampled with the
-    same filter. Filtering is orthogonal, so the identity and shifts by whole pixels keep the pixels
-    to rounding. Beyond its edges an image is mirrored at its outermost pixels, without end.
+    A^-1 (q - t) for the positions q of a result of twice the size, and downsampled with the same filter.
+    Filtering is orthogonal, so the identity and shifts by whole pixels keep pixel values up to rounding.
+    Images are mirrored at their outermost pixels, periodically.
 
-    The paper pads by as much as the batch's largest transformation asks for, at most by a mirrored
-    image on each side. Here every size is static: a mirrored image repeats after 2 (N - 1) pixels,
-    so one period of it is upsampled, and positions are taken modulo the period. Up to rounding
-    that is unlimited padding, whatever the map and the rest of the batch.
+    The paper pads by as much as the largest transformation of the batch requires, at most by one mirrored
+    image on each side. Here all sizes are static: a mirrored image has the period 2 (N - 1) pixels, so one
+    period is upsampled, and positions are computed modulo the period. Up to rounding this equals unlimited
+    padding, for any map and independently of the other images of the batch.
 
     Args:
       images: [B, H, W, C].
       matrix: [B, 3, 3], or [3, 3] for all: ((A, t), (0, 0, 1)), for positions (x, y, 1) in pixels
-        from the image's centre, x to the right and y down. A is invertible; the last row is not
-        looked at. No gradient flows to it.
+        from the image's centre, x to the right and y down. A is invertible; the last row is
+        ignored. No gradient flows to it.
 
     Returns:
       [B, H, W, C] in the type of `images`.
@@ -53,22 +53,22 @@ def affine(images: jax.Array, matrix: jax.Array) -> jax.Array:
     return _resampled(x, matrix).astype(images.dtype)
 
 
-# One program even where the caller compiles nothing.
+# Jitted for callers outside `jax.jit`.
 @partial(jax.jit, inline=True)
 def _resampled(x, matrix):
     sampled = _sample(_upsampled(x), x.shape[1:3], jax.lax.stop_gradient(matrix))
-    # y[k] = sum_m z[m] h[m - 2k], which is a true convolution with the filter turned.
+    # y[k] = sum_m z[m] h[m - 2k], which is a true convolution with the reversed filter.
     kernel = jnp.asarray(SYM6[::-1] / 2**0.5, x.dtype)
     return resample.upfirdn2d(sampled, kernel, down=2)
 
 
 def _period(size: int) -> int:
-    """After how many pixels a mirrored image repeats."""
+    """The period in pixels of a mirrored image."""
     return max(2 * (size - 1), 1)
 
 
 def _upsampled(x):
-    """u[m] = sum_n x[n] h[m - 2n] for 0 <= m <= 2P, x being mirrored and P its period: [B, 2P+1, 2Q+1, C]."""
+    """u[m] = sum_n x[n] h[m - 2n] for 0 <= m <= 2P, with mirrored x of period P: [B, 2P+1, 2Q+1, C]."""
     reach = (len(SYM6) - 1) // 2
     pads = [(reach, _period(n) + 1 - n) for n in x.shape[1:3]]
     x = jnp.pad(x, ((0, 0), *pads, (0, 0)), mode="reflect")
@@ -77,7 +77,7 @@ def _upsampled(x):
 
 
 def _sample(u, size, matrix):
-    """z, bilinearly: all that the downsampled result of `size` depends on, [B, 2H+10, 2W+10, C]."""
+    """z, sampled bilinearly: the inputs of the downsampling to `size`, [B, 2H+10, 2W+10, C]."""
     inverse, shift = _inverse(matrix)
     # u[m] and z[m] both lie (m - _CENTER) / 2 pixels from the first pixel's centre, so `origin` is the image's centre.
     origin = [n - 1 + _CENTER for n in size]
@@ -112,9 +112,9 @@ def _between_pixels(u, i, j, down, right):
 def _between_planes(u, i, j, down, right):
     """`_between_pixels` for TPUs: channels first, and a gather for each corner.
 
-    A TPU keeps arrays in tiles of 8 x 128 of their last two axes, and a gather of 2 x 2 x C pixels puts C last: 3
-    channels take the memory of 128. On 8 images of 256x256 pixels the compiler counts 8.3 GiB for `affine` with the
-    gather of `_between_pixels` and 0.4 GiB with these.
+    A TPU stores arrays in tiles of 8 x 128 of their last two axes. With the gather of 2 x 2 x C pixels, C is the last
+    axis, and 3 channels take the memory of 128. For 8 images of 256x256 pixels the compiler estimates 8.3 GiB for
+    `affine` with the gather of `_between_pixels`, and 0.4 GiB with one gather per corner.
     """
     (b, _, width, channels), shape = u.shape, i.shape[1:]
     planes = jnp.moveaxis(u, 3, 1).reshape(b, channels, -1)
@@ -142,13 +142,13 @@ def _inverse(matrix):
 
 
 def _split(position, period):
-    """The whole part, modulo the period, and the fraction."""
+    """(integer part modulo the period, fraction)."""
     whole = jnp.floor(position)
     return jnp.mod(whole.astype(jnp.int32), period), position - whole
 
 
 def _squares(image, corners):
-    """The 2x2 pixels from each corner down and to the right: [h, w, C], [..., 2] -> [..., 2, 2, C]."""
+    """The 2x2 pixels whose top left pixel is each corner: [h, w, C], [..., 2] -> [..., 2, 2, C]."""
     dimensions = jax.lax.GatherDimensionNumbers(
         offset_dims=(2, 3, 4), collapsed_slice_dims=(), start_index_map=(0, 1)
     )
@@ -157,13 +157,13 @@ def _squares(image, corners):
 
 
 def scaling(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Larger by x to the sides and by y up and down: [B], [B] -> [B, 3, 3]."""
+    """Scaling by x horizontally and y vertically: [B], [B] -> [B, 3, 3]."""
     zero, one = jnp.zeros_like(x), jnp.ones_like(x)
     return _matrix([[x, zero, zero], [zero, y, zero], [zero, zero, one]])
 
 
 def rotation(angle: jax.Array) -> jax.Array:
-    """By an angle in radians, counter-clockwise as seen: [B] -> [B, 3, 3]."""
+    """Rotation by an angle in radians, counter-clockwise on the screen: [B] -> [B, 3, 3]."""
     c, s = jnp.cos(angle), jnp.sin(angle)
     zero, one = jnp.zeros_like(c), jnp.ones_like(c)
     # y points down.
@@ -171,7 +171,7 @@ def rotation(angle: jax.Array) -> jax.Array:
 
 
 def translation(x: jax.Array, y: jax.Array) -> jax.Array:
-    """By x pixels to the right and y down: [B], [B] -> [B, 3, 3]."""
+    """Translation by x pixels to the right and y down: [B], [B] -> [B, 3, 3]."""
     zero, one = jnp.zeros_like(x), jnp.ones_like(x)
     return _matrix([[one, zero, x], [zero, one, y], [zero, zero, one]])
 

@@ -1,4 +1,4 @@
-"""Augmentations that move or drop whole pixels: nothing is interpolated, so none of them blurs."""
+"""Augmentations that move or remove whole pixels, without interpolation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ MODES = ("zeros", "reflect")
 
 
 def flip(images: jax.Array, where: jax.Array) -> jax.Array:
-    """Mirrors images left to right, those that `where` names.
+    """Mirrors images left to right where `where` is True.
 
     Args:
       images: [B, H, W, C].
@@ -29,11 +29,11 @@ def flip(images: jax.Array, where: jax.Array) -> jax.Array:
 
 
 def rotate90(images: jax.Array, turns: jax.Array) -> jax.Array:
-    """Turns square images by quarter circles, counter-clockwise as `jnp.rot90` does.
+    """Rotates square images by quarter turns, counter-clockwise like `jnp.rot90`.
 
     Args:
       images: [B, N, N, C].
-      turns: whole numbers [B], of either sign, or one for all.
+      turns: integers [B] of any sign, or one for all.
 
     Returns:
       [B, N, N, C].
@@ -64,10 +64,9 @@ def translate(
 
     Args:
       images: [B, H, W, C].
-      down: whole numbers [B], or one for all.
+      down: integers [B], or one for all.
       right: likewise.
-      mode: what lies beyond the edge: "zeros", or "reflect" for the image mirrored at its outermost
-        pixels, as often as needed.
+      mode: padding: "zeros", or "reflect" for the image mirrored at its outermost pixels, periodically.
 
     Returns:
       [B, H, W, C].
@@ -101,18 +100,18 @@ def _shift(images, shift, axis, mode):
 
 
 def reflected(index, size: int):
-    """Where pixel `index` of the image mirrored without end lies in it: ..., 2, 1, 0, 1, 2, ..., size-1, size-2, ...
+    """Pixel of the image for pixel `index` of its periodic mirror image: ..., 2, 1, 0, 1, 2, ..., size-1, size-2, ...
 
-    `index` is an array of JAX or NumPy, and so is the result.
+    `index` is a JAX or NumPy array; the result has the same type.
     """
     last = size - 1
     return last - abs(index % max(2 * last, 1) - last)
 
 
 def cutout(images: jax.Array, y: jax.Array, x: jax.Array, height: float, width: float) -> jax.Array:
-    """Sets the pixels of a rectangle to zero: those whose centres lie in it.
+    """Sets the pixels with centres in a rectangle to zero.
 
-        |i + 1/2 - y| < height/2  and  |j + 1/2 - x| < width/2    (the upper and left edge included)
+        |i + 1/2 - y| < height/2  and  |j + 1/2 - x| < width/2    (including the upper and left edge)
 
     Args:
       images: [B, H, W, C].
@@ -150,8 +149,8 @@ def random_flip(images: jax.Array, key: jax.Array, p: float = 0.5) -> jax.Array:
 
     Args:
       images: [B, H, W, C].
-      key: for the draw.
-      p: of a flip; may be traced.
+      key: random key.
+      p: probability of a flip; may be traced.
 
     Returns:
       [B, H, W, C].
@@ -168,13 +167,13 @@ def random_flip(images: jax.Array, key: jax.Array, p: float = 0.5) -> jax.Array:
 def random_crop(
     images: jax.Array, key: jax.Array, padding: int = 4, mode: str = "zeros"
 ) -> jax.Array:
-    """Pads every side and cuts a window of the former size out, uniformly: a shift by at most `padding`.
+    """Pads every side and crops a uniformly drawn window of the original size: a shift by at most `padding`.
 
     Args:
       images: [B, H, W, C].
-      key: for the windows.
-      padding: in pixels. 4 is usual for 32x32.
-      mode: what to pad with, "zeros" or "reflect".
+      key: random key for the windows.
+      padding: padding in pixels. 4 is usual for 32x32.
+      mode: padding values, "zeros" or "reflect".
 
     Returns:
       [B, H, W, C].
@@ -192,13 +191,13 @@ def random_crop(
 def random_translate(
     images: jax.Array, key: jax.Array, ratio: float = 0.125, mode: str = "zeros"
 ) -> jax.Array:
-    """Shifts by whole pixels, uniformly up to `ratio` of the size either way.
+    """Shifts images by whole pixels, uniformly up to `ratio` of the size in both directions.
 
     Args:
       images: [B, H, W, C].
-      key: for the shifts.
-      ratio: the largest shift over the height, or width; rounded to whole pixels, halves up.
-      mode: what lies beyond the edge, "zeros" or "reflect".
+      key: random key for the shifts.
+      ratio: the largest shift relative to the height or width; rounded to whole pixels, halves up.
+      mode: padding values, "zeros" or "reflect".
 
     Returns:
       [B, H, W, C].

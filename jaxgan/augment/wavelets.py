@@ -1,9 +1,9 @@
-"""The two wavelets that ADA filters with."""
+"""The filters of the two wavelets of ADA."""
 
 import numpy as np
 
 # Daubechies' least asymmetric filter with six vanishing moments, "sym6", for decomposition: orthonormal to its even
-# shifts, of sum sqrt(2). Source: Daubechies, Ten Lectures on Wavelets (1992), Table 6.3.
+# shifts, with sum sqrt(2). Source: Daubechies, Ten Lectures on Wavelets (1992), Table 6.3.
 SYM6 = np.array(
     [
         0.015404109327027373,
@@ -24,6 +24,6 @@ SYM6 = np.array(
 # "sym2", with two vanishing moments, which is also "db2".
 SYM2 = np.array([1 - 3**0.5, 3 - 3**0.5, 3 + 3**0.5, 1 + 3**0.5]) / 2**2.5
 
-# H(z) H(1/z) / 2, the zero-phase low-pass filter of sym2 and its mirror image. A half-band filter: with the high-pass
-# one, H(-z) H(-1/z) / 2, it adds up to 1.
+# H(z) H(1/z) / 2, the zero-phase low-pass filter of sym2. It is a half-band filter: its sum with the high-pass filter
+# H(-z) H(-1/z) / 2 is 1.
 SYM2_LOW_PASS = np.array([-1, 0, 9, 16, 9, 0, -1]) / 32

@@ -10,7 +10,7 @@ def add_arguments(parser) -> None:
         parser.add_argument(
             name,
             metavar=name.upper(),
-            help="a file with results of jaxgan evaluate (its last line counts), or a run's folder",
+            help="a file with results of jaxgan evaluate (its last line is used), or the folder of a run",
         )
 
 
@@ -20,7 +20,7 @@ def run(args) -> int:
 
     from jaxgan.metrics.compare import compare
 
-    with user_errors():
+    with user_errors("compare"):
         a, b = read_result(args.a), read_result(args.b)
         rows = compare(a, b)
     console = Console()

@@ -1,6 +1,8 @@
-"""`jaxgan diagnose`: what scores cannot see of a trained run, as a page for a person."""
+"""`jaxgan diagnose`: tests a trained run for faults that scores do not show, and writes a page of results."""
 
 from __future__ import annotations
+
+from typing import Any, NamedTuple
 
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.sample import add_run_arguments, check_generates
@@ -8,66 +10,64 @@ from jaxgan.cli.sample import add_run_arguments, check_generates
 DIAGNOSES = "diagnoses.jsonl"
 PAGE = "diagnosis.html"
 FEWEST = 100
-BATCHES = 20  # whose statistics the running ones are compared with
-PAIRS = 24  # of a sample and its nearest training example, on the page
-# What the part of a set is called that is not trained on, in the order of preference.
+BATCHES = 20  # fresh batches whose statistics are compared with the running ones
+PAIRS = 24  # pairs of a sample and its nearest training example on the page
+# Usual names of the split that is not trained on, in order of preference.
 HELD_OUT = ("test", "validation", "valid", "val")
 
 
 def add_arguments(parser) -> None:
     add_run_arguments(parser)
-    parser.add_argument("--num", type=int, default=5000, help="how many are generated (5000)")
+    parser.add_argument(
+        "--num", type=int, default=5000, help="number of generated examples (default 5000)"
+    )
     parser.add_argument(
         "--num_train",
         type=int,
         default=50_000,
-        help="how many training examples are searched for what was copied (50000, or all there are)",
+        help="number of training examples that are searched for copies (default 50000, or all if fewer)",
     )
     parser.add_argument(
         "--held_out",
-        help="the split that was not trained on (test or validation, if there is one); none: do without",
+        help="split that was not trained on (default: test or validation, if there is one); none for no such split",
     )
     parser.add_argument(
         "--features",
-        help="random_conv (the default), pixels or a network for pictures; points for points",
+        help="for pictures: random_conv (default), pixels or the name of a network; for points: points",
     )
     parser.add_argument(
-        "--weights", help="file of the features' weights, where they cannot be fetched"
+        "--weights",
+        help="file with the weights of the feature network, if they cannot be downloaded",
     )
     parser.add_argument(
-        "--data", help="where the data lies now (config.data.path), if it has moved since training"
+        "--data", help="path of the data (config.data.path), if it has changed since training"
     )
-    parser.add_argument("--out", help=f"where the page goes (WORKDIR/{PAGE})")
+    parser.add_argument("--out", help=f"file of the page (default WORKDIR/{PAGE})")
+
+
+class _Opened(NamedTuple):
+    """The subject of a diagnosis: a run at a step, its data, and the features."""
+
+    trained: Any
+    engine: Any
+    step: int
+    state: Any
+    source: Any
+    held_out: Any  # None if there are no held-out data
+    split: str | None  # name of the held-out split
+    extractor: Any
 
 
 def run(args) -> int:
-    import json
     from pathlib import Path
 
-    from jaxgan import __version__, config, train
-    from jaxgan.cli import diagnosis_page
-    from jaxgan.cli.progress import weights_progress
+    from jaxgan import train
     from jaxgan.metrics.diagnose import diagnose
-    from jaxgan.metrics.diagnosis import ALPHA
-    from jaxgan.metrics.features import default_features
-    from jaxgan.metrics.networks import open_extractor
 
-    workdir = Path(args.workdir)
-    out = Path(args.out) if args.out else workdir / PAGE
-    with user_errors():
+    with user_errors("diagnose"):
         check_arguments(args)
-        trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
-        check_generates(trained, args.workdir)
-        source, held_out, split = open_splits(trained, args.data, args.held_out)
-        if source.spec.shape != trained.spec.shape:
-            raise ValueError(
-                f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
-                f" {source.spec.shape}; give the data it was trained on."
-            )
-        features = args.features or default_features(source.spec.shape)
-        extractor = open_extractor(
-            features, source.spec.shape, args.weights, progress=weights_progress
-        )
+        opened = _open(args)
+    trained, engine, step, state, source, held_out, _, extractor = opened
     ema = not args.no_ema and bool(state.ema)
     samples = train.sample(engine, state, args.num, args.seed, ema)
     num_train = min(args.num_train, len(source))
@@ -75,7 +75,7 @@ def run(args) -> int:
     unseen = None
     if held_out is not None:
         unseen, _ = look_at(held_out, min(args.num_train, len(held_out)), extractor, "held-out")
-    with user_errors():
+    with user_errors("diagnose"):
         found = diagnose(
             real,
             features_of([samples["image"]], args.num, extractor, "fake"),
@@ -88,44 +88,91 @@ def run(args) -> int:
     found += known_modes(source, samples["image"])
     found += batch_statistics(trained, engine, state, source, step, ema)
 
-    protocol = {
-        "data": source.summary,
-        "num_data": len(source),
-        "held_out": None if held_out is None else held_out.summary,
-        "held_out_split": split,
-        "num_fake": args.num,
-        "num_train": num_train,
-        "num_held_out": 0 if unseen is None else len(unseen),
-        "features": extractor.name,
-        "features_checksum": getattr(extractor, "checksum", "not stated"),
-        "alpha": ALPHA,
-        "step": step,
-        "kimg": trained.game.images(step) / 1000,
-        "seed": args.seed,
-        "ema": ema,
-        "labels": "none" if trained.game.num_classes is None else "balanced",
-        "jaxgan": __version__,
-    }
-    title = f"{trained.config.model.name}, step {step:,}"
+    num_held_out = 0 if unseen is None else len(unseen)
+    protocol = _protocol(args, opened, num_train, num_held_out, ema)
+    title = f"{trained.config.model_name}, step {step:,}"
     nearest = nearest_pairs(found[0], samples["image"], source, num_train)
-    page = diagnosis_page.page(title, found, nearest, protocol)
-    train.report.replace_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
-
+    out = Path(args.out) if args.out else Path(args.workdir) / PAGE
+    _write_page(out, title, found, nearest, protocol)
     show(f"{title}, {args.num:,} generated, {num_train:,} trained on", found)
-    result = {
-        "verdicts": {answer.name: answer.verdict for answer in found},
-        "numbers": {answer.name: answer.numbers for answer in found},
-        "protocol": protocol,
-    }
-    print(json.dumps(result))
-    with (workdir / DIAGNOSES).open("a") as file:
-        file.write(json.dumps(result) + "\n")
+    _write_row(Path(args.workdir) / DIAGNOSES, found, protocol)
     print(f"the page is {out}")
     return 0
 
 
+def _open(args) -> _Opened:
+    """Opens the run, its data and the features that the arguments select."""
+    from jaxgan import config
+    from jaxgan.cli.progress import weights_progress
+    from jaxgan.metrics.features import default_features
+    from jaxgan.metrics.networks import open_extractor
+
+    trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
+    check_generates(trained, args.workdir)
+    source, held_out, split = open_splits(trained, args.data, args.held_out)
+    shape = source.spec.shape
+    if shape != trained.spec.shape:
+        raise ValueError(
+            f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
+            f" {shape}; give the data it was trained on."
+        )
+    features = args.features or default_features(shape)
+    extractor = open_extractor(features, shape, args.weights, progress=weights_progress)
+    return _Opened(trained, engine, step, state, source, held_out, split, extractor)
+
+
+def _protocol(args, opened: _Opened, num_train: int, num_held_out: int, ema: bool) -> dict:
+    """The settings that determine the numbers, for JSON."""
+    from jaxgan import __version__
+    from jaxgan.metrics.diagnosis import ALPHA
+
+    game, held_out = opened.trained.game, opened.held_out
+    return {
+        "data": opened.source.summary,
+        "num_data": len(opened.source),
+        "held_out": None if held_out is None else held_out.summary,
+        "held_out_split": opened.split,
+        "num_fake": args.num,
+        "num_train": num_train,
+        "num_held_out": num_held_out,
+        "features": opened.extractor.name,
+        "features_checksum": getattr(opened.extractor, "checksum", "not stated"),
+        "alpha": ALPHA,
+        "step": opened.step,
+        "kimg": game.images(opened.step) / 1000,
+        "seed": args.seed,
+        "ema": ema,
+        "labels": "none" if game.num_classes is None else "balanced",
+        "jaxgan": __version__,
+    }
+
+
+def _write_page(out, title: str, found: list, nearest: dict, protocol: dict) -> None:
+    from jaxgan import train
+    from jaxgan.cli import diagnosis_page
+
+    page = diagnosis_page.page(title, found, nearest, protocol)
+    train.report.replace_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
+
+
+def _write_row(file, found: list, protocol: dict) -> None:
+    """Prints verdicts, numbers and protocol as a line of JSON, and appends it to the file."""
+    import json
+
+    row = json.dumps(
+        {
+            "verdicts": {answer.name: answer.verdict for answer in found},
+            "numbers": {answer.name: answer.numbers for answer in found},
+            "protocol": protocol,
+        }
+    )
+    print(row)
+    with file.open("a") as lines:
+        lines.write(row + "\n")
+
+
 def check_arguments(args) -> None:
-    """Raises for what is wrong with the arguments by themselves."""
+    """Raises if an argument is invalid, before the run is opened."""
     from pathlib import Path
 
     for name, value in (("num", args.num), ("num_train", args.num_train)):
@@ -154,26 +201,23 @@ def show(title: str, found: list) -> None:
 
 
 def open_splits(trained, path: str | None, held_out: str | None):
-    """(what the run was trained on, its held-out split or None, that split's name or None)."""
-    import dataclasses
+    """(the training data of the run, the held-out data or None, the name of the held-out split or None)."""
+    from jaxgan import config
 
-    from jaxgan import data
-
-    options = data.DataOptions(**trained.config.data)
-    if path:
-        options = dataclasses.replace(options, path=path)
-    source = data.open_source(options)
-    if held_out == "none" or (held_out is None and options.split == "all"):
+    changes: dict[str, Any] = {"path": path} if path else {}
+    trained_on = trained.config.data.split
+    source = config.open_data(trained.config, **changes)
+    if held_out == "none" or (held_out is None and trained_on == "all"):
         return source, None, None
-    if held_out == options.split:
+    if held_out == trained_on:
         raise ValueError(
             f"--held_out is {held_out}, which the run was trained on; name another split, or none."
         )
     for split in (held_out,) if held_out else HELD_OUT:
-        if split == options.split:
+        if split == trained_on:
             continue
         try:
-            other = data.open_source(dataclasses.replace(options, split=split))
+            other = config.open_data(trained.config, split=split, **changes)
         except (ValueError, OSError):
             if held_out:
                 raise
@@ -207,7 +251,7 @@ def look_at(source, num: int, extractor, kind: str):
 
 
 def source_rows(source, num: int, rows):
-    """Some of the examples of `source.spread(num)`: [len(rows), ...]; no others are held."""
+    """The examples `rows` of `source.spread(num)`: [len(rows), ...]; no others are kept in memory."""
     import numpy as np
 
     taken, start = {}, 0
@@ -221,9 +265,9 @@ def source_rows(source, num: int, rows):
 
 
 def nearest_pairs(memorisation, images, source, num_train: int):
-    """The fakes nearest to a training example with these, the nearest first.
+    """The fakes with the smallest distances to a training example, each with that example, in order of distance.
 
-    One for each training example, then others: a picture that is copied often would fill the page.
+    Each training example occurs once before any repeats: otherwise one that is copied often would fill the page.
     """
     import numpy as np
 
@@ -242,7 +286,7 @@ def nearest_pairs(memorisation, images, source, num_train: int):
 
 
 def known_modes(source, samples) -> list:
-    """The modes found, of data whose modes are known: a mixture of Gaussians, or stacked digits."""
+    """The mode coverage, for data with known modes: a mixture of Gaussians, or stacked digits."""
     import numpy as np
 
     from jaxgan.metrics.classes import assign_classes
@@ -260,7 +304,7 @@ def known_modes(source, samples) -> list:
 
 
 def batch_statistics(trained, engine, state, source, step: int, ema: bool) -> list:
-    """The generator's running batch statistics against those of fresh batches."""
+    """Compares the generator's running batch statistics with those of fresh batches."""
     from jaxgan import data
     from jaxgan.metrics.drift import statistics_drift
     from jaxgan.train.batch_statistics import fresh_statistics, running_statistics
@@ -271,5 +315,6 @@ def batch_statistics(trained, engine, state, source, step: int, ema: bool) -> li
     pipeline = data.Pipeline(source, trained.config.seed, resolution=stage.resolution)
     batches = (pipeline.batch(draw, stage.batch_size) for draw in range(BATCHES))
     fresh = fresh_statistics(engine, state, step, "generator", batches, ema)
-    running = running_statistics(state, "generator", ema) if fresh else {}
+    networks = trained.game.networks(state, ema)
+    running = running_statistics(networks["generator"]) if fresh else {}
     return [statistics_drift(running, fresh)]

@@ -1,4 +1,4 @@
-"""The page of `jaxgan diagnose`: one HTML file without scripts or anything from outside."""
+"""The page of `jaxgan diagnose`: one HTML file without scripts or external resources."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ import numpy as np
 
 from jaxgan.metrics.diagnosis import VERDICTS, Diagnosis
 
-# A verdict is told by a word and a mark, and the colour only repeats it.
+# Each verdict has a word and a mark, so that it does not depend on colour.
 WORDS = {"green": ("✓", "no fault found"), "amber": ("!", "look closer"), "red": ("✕", "fault found")}  # fmt: skip
 QUESTIONS = {
     "memorisation": "Are training examples repeated?",
     "collapse": "Is there less variety than in the data?",
     "classes": "Are classes missing or confused?",
-    "modes": "Are all known modes met?",
-    "batch_statistics": "Does it sample as it trains?",
+    "modes": "Are all known modes covered?",
+    "batch_statistics": "Do the running batch statistics match fresh batches?",
 }
-BARS = 40  # classes drawn at most, those that differ most
-FAKE, REAL = "#e8703a", "#4a86d8"  # seen on white and on black, and apart without colour vision
+BARS = 40  # largest number of classes in a plot; of more, those that differ most are drawn
+FAKE, REAL = "#e8703a", "#4a86d8"  # visible on white and black, distinct without colour vision
 GREY = "#8a8a8a"
 
 STYLE = """
@@ -75,9 +75,9 @@ def page(title: str, found: list[Diagnosis], nearest: dict[str, np.ndarray], pro
     Args:
       title: of the run.
       found: the diagnoses, memorisation first.
-      nearest: of the fakes nearest to training examples: "fake" and "train" [K, ...], "distance" [K], and
-        "reference_nearer" [K], the share of the reference set that is nearer to one.
-      protocol: what fixes the numbers.
+      nearest: the fakes nearest to training examples: "fake" and "train" [K, ...], "distance" [K], and
+        "reference_nearer" [K], the share of the reference set that is nearer to a training example.
+      protocol: the settings of the diagnosis.
     """
     worst = max((answer.verdict for answer in found), key=VERDICTS.index)
     faults = sum(answer.verdict == "red" for answer in found)
@@ -111,9 +111,9 @@ def page(title: str, found: list[Diagnosis], nearest: dict[str, np.ndarray], pro
         f'<h1>Diagnosis of {html.escape(title)}</h1><p class="soft">{html.escape(shares)}.</p>'
         f'<p>{opening}</p><ul class="verdicts">{verdicts}</ul>{sections}'
         f"<section><h2>How it was measured</h2>"
-        f"<p>A fault is called red where a test finds it, with a false-alarm rate of {protocol['alpha']:g} for each "
-        "question, and it is large enough to matter; amber where it is certain and small. Distances are between "
-        f"<em>{html.escape(protocol['features'])}</em> features, and see what these see.</p>"
+        f"<p>A fault is red if its test is significant, with a false-alarm rate of {protocol['alpha']:g} for each "
+        "question, and it is large enough to matter. It is amber if it is significant but small. Distances are between "
+        f"<em>{html.escape(protocol['features'])}</em> features, and depend on what these represent.</p>"
         f"{_table(protocol)}</section></main></body></html>\n"
     )
 
@@ -180,7 +180,7 @@ def _picture(image: np.ndarray) -> str:
 
 
 def _figure(height: float, columns: int = 1):
-    """A Matplotlib figure and its axes, on nothing, in a grey that can be read on white and on black."""
+    """A Matplotlib figure and its axes: a transparent background, and a grey that is legible on white and on black."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(5.2, height), layout="constrained")
@@ -234,7 +234,8 @@ def _distances(answer: Diagnosis, protocol: dict) -> str:
     _legend(axes)
     return _shown(
         figure,
-        "Copies lie at the left: an honest generator's curve lies on the other or to the right of it.",
+        "Copies have small distances. Without copies, the generated curve coincides with the other one or lies to its"
+        " right.",
     )
 
 
@@ -254,8 +255,8 @@ def _pairs(nearest: dict[str, np.ndarray], protocol: dict) -> str:
         )
     )
     return (
-        "<figure><figcaption>Generated examples (left) beside their nearest training examples (right), the most "
-        "suspicious first; no training example comes twice before all others have come.</figcaption>"
+        "<figure><figcaption>Generated examples (left) beside their nearest training examples (right), in order of "
+        "distance; pairs that repeat a training example come last.</figcaption>"
         f'<div class="pairs">{pairs}</div></figure>'
     )
 
@@ -278,7 +279,7 @@ def _nearest_points(nearest: dict[str, np.ndarray]) -> str:
 
 
 def _bars(axes, names, series, *, marked=None) -> None:
-    """Bars side by side, for each name one of every (label, values, colour)."""
+    """A bar plot: for each name, one bar of each series (label, values, colour)."""
     width = 0.8 / len(series)
     where = np.arange(len(names))
     for i, (label, values, colour) in enumerate(series):
@@ -296,12 +297,12 @@ def _bars(axes, names, series, *, marked=None) -> None:
 
 
 def _worst(order: np.ndarray) -> np.ndarray:
-    """Of so many classes those to draw: all, or those that come first in `order`, in their own order."""
+    """The indices of the classes to draw: the first `BARS` of `order`, ascending."""
     return np.sort(order[:BARS])
 
 
 def _drawn(shown: int, total: int) -> str:
-    return "" if shown == total else f" Of {total:,}, the {shown} that differ most."
+    return "" if shown == total else f" Only the {shown} of {total:,} that differ most are drawn."
 
 
 def _diversity(answer: Diagnosis) -> str:
@@ -318,7 +319,7 @@ def _diversity(answer: Diagnosis) -> str:
     axes.set_ylabel("generated / real")
     return _shown(
         figure,
-        "Variety inside each class relative to the data: 1 is as much, below the dotted line is red if certain."
+        "Variety inside each class, generated / real: 1 is equal; a value below the dotted line is red if significant."
         + _drawn(len(chosen), len(names)),
     )
 
@@ -333,11 +334,13 @@ def _classes(answer: Diagnosis) -> str:
     conditional = answer.numbers["conditional"]
     axes.set_ylabel("share of the label's class" if conditional else "share of all")
     caption = (
-        "For each label, how many look like it; both sets judged by the same classifier."
+        "For each label, the share that is classified as such, by the same classifier for both sets."
         if conditional
-        else "Share of each class, both sets judged by the same classifier."
+        else "Share of each class, by the same classifier for both sets."
     )
-    return _shown(figure, caption + " Bold: surely different." + _drawn(len(chosen), len(real)))
+    return _shown(
+        figure, caption + " Bold: significantly different." + _drawn(len(chosen), len(real))
+    )
 
 
 def _modes(answer: Diagnosis) -> str:
@@ -369,6 +372,6 @@ def _drift(answer: Diagnosis) -> str:
     _legend(both[0])
     return _shown(
         figure,
-        "How far the running statistics of each layer lie from the average of fresh batches, and how far the farthest "
-        f"of {math.floor(answer.numbers['fresh_batches'])} batches does.",
+        "Distance of each layer's running statistics from the average of fresh batches, beside the distance of the "
+        f"farthest of {math.floor(answer.numbers['fresh_batches'])} fresh batches.",
     )

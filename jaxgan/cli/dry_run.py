@@ -1,4 +1,4 @@
-"""`jaxgan train --dry_run`: what a config amounts to, before anything is trained."""
+"""`jaxgan train --dry_run`: prints a config, its networks, their cost and memory, without training."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import math
 import shlex
 
 import jax
+import yaml
 from rich.console import Console
 from rich.table import Table
 
 from jaxgan.config import Run
 from jaxgan.data import Source
-from jaxgan.game import Engine, Program
+from jaxgan.engine import Engine, Program
 
-MEASURED = 3  # stages, whose programs are compiled; of more, only the first and the last
+MEASURED = 3  # up to this many stages are all compiled; of more, only the first and the last
 
 
 def compile_command(name: str, overrides: list[str]) -> str:
@@ -22,16 +23,27 @@ def compile_command(name: str, overrides: list[str]) -> str:
     return f"python benchmarks/compile_for.py {name} --platform tpu --topology v5e:2x2{changes}"
 
 
+def as_yaml(config: dict) -> str:
+    """A config as YAML: a line for each option, lists on one line."""
+
+    class Dumper(yaml.SafeDumper):
+        pass
+
+    Dumper.add_representer(
+        list,
+        lambda dumper, x: dumper.represent_sequence("tag:yaml.org,2002:seq", x, flow_style=True),
+    )
+    return yaml.dump(config, Dumper=Dumper, sort_keys=False, width=math.inf, allow_unicode=True)
+
+
 def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
     """Prints config, data, players, stages, turns, floating-point operations of a round, and memory.
 
-    `elsewhere` is the command that tells what the config costs on devices that are not here.
+    `elsewhere` is the command that prints the cost of the config on other devices.
     """
     console = Console()
-    console.print(
-        run.config.to_yaml().strip() if hasattr(run.config, "to_yaml") else str(run.config)
-    )
-    console.print(f"\ndata: {source.summary}")
+    print(as_yaml(run.config.to_dict()))
+    console.print(f"data: {source.summary}")
     count, kind = engine.mesh.size, engine.mesh.devices.flat[0].device_kind
     console.print(f"devices: {count} x {kind}\n")
     console.print(_players(engine))
@@ -39,12 +51,12 @@ def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
     console.print(_stages(engine, source, measured))
     if len(measured) < len(engine.game.stages):
         console.print(
-            f"Of {len(engine.game.stages)} stages only the first and the last are compiled here, to know their cost."
+            f"Only the first and the last of {len(engine.game.stages)} stages are compiled here to find their cost."
         )
     console.print(
         f"state (parameters, optimisers, averages): {_size(_bytes(engine.state_shape))} in all"
     )
-    console.print(f"on a TPU or GPU that is not here, from a checkout of jaxgan:\n  {elsewhere}")
+    console.print(f"for the cost on another TPU or GPU, from a checkout of jaxgan:\n  {elsewhere}")
 
 
 def _measured(stages: int) -> set[int]:
@@ -55,7 +67,7 @@ def _measured(stages: int) -> set[int]:
 def _players(engine: Engine) -> Table:
     state = engine.state_shape
     players = Table(title="players")
-    for column in ("player", "parameters", "state", "optimiser", "EMA half-life"):
+    for column in ("player", "parameters", "state", "optimiser", "average"):
         players.add_column(column, justify="left" if column == "player" else "right")
     for name, player in engine.game.players.items():
         players.add_row(
@@ -63,7 +75,7 @@ def _players(engine: Engine) -> Table:
             f"{_count(state.params[name]):,}",
             f"{_count(state.variables[name]):,}",
             "none: frozen" if player.optimizer is None else _size(_bytes(state.opt_state[name])),
-            f"{player.ema_half_life_kimg:g} kimg" if name in state.ema else "-",
+            "-" if player.average is None else str(player.average),
         )
     return players
 
@@ -95,13 +107,13 @@ def _stages(engine: Engine, source: Source, measured: set[int]) -> Table:
                 _size(temporary),
             )
             about = ("", "", "")
-        start = stage.until
+        start = start if stage.until is None else stage.until
     return turns
 
 
 def _cost(program: Program) -> tuple[float, float]:
-    """(floating-point operations in an average round, bytes of temporary memory), both of one device, by XLA's own
-    counts; NaN where the backend gives none."""
+    """(floating-point operations in an average round, bytes of temporary memory), both for one device, as XLA
+    counts them; NaN if the backend reports none."""
     compiled = program.lower().compile()
     flops = (compiled.cost_analysis() or {}).get("flops", math.nan)
     memory = compiled.memory_analysis()

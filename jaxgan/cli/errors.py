@@ -1,32 +1,79 @@
-"""What the user can mend, told in one sentence."""
+"""Errors that the user can fix, as one sentence that names the flags of the command."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
 import os
+import shlex
+
+from jaxgan.options import SECTIONS, Flag, OptionError
+
+# For commands that take no config: {option: the argument that sets it}.
+_WORDS = {
+    "prepare": {"tfds_name": "NAME", "data_dir": "--data_dir"},
+    "evaluate": {
+        "data.path": "--data",
+        "data.split": "--split",
+        "train.protocol": "--protocol",
+        "train.evaluate_of": "--of",
+        "train.evaluate_num": "--num",
+        "train.weights": "--weights",
+    },
+    "diagnose": {"data.path": "--data", "data.split": "--held_out"},
+    "lipschitz": {"data.path": "--data"},
+}
+# Commands that take --options.NAME=VALUE, and --pictures.NAME=FILE.
+_WITH_OPTIONS, _WITH_PICTURES = ("sample", "make", "evaluate"), ("make",)
 
 
 class UserError(Exception):
-    """Something the user can mend; its text says what and how."""
+    """An error that the user can fix; its text states what is wrong and how to fix it."""
+
+
+def flags(command: str) -> Flag:
+    """A function from the name of an option to the flag of `command` that sets it, or None.
+
+    >>> flags("train")("model.batch_size"), flags("sample")("truncation"), flags("sample")("model.batch_size")
+    ('--config.model.batch_size', '--options.truncation', None)
+    """
+
+    def flag(name: str) -> str | None:
+        section = name.partition(".")[0]
+        if section == "pictures":
+            return f"--{name}" if command in _WITH_PICTURES else None
+        if section not in SECTIONS and command in _WITH_OPTIONS:
+            return f"--options.{name}"
+        if section in SECTIONS and command == "train":
+            return f"--config.{name}"
+        return _WORDS.get(command, {}).get(name)
+
+    return flag
+
+
+def sentence(error: Exception, command: str) -> str:
+    """The text of an error, in which options are named by the flags of `command`."""
+    if isinstance(error, OptionError):
+        return error.sentence(flags(command), shlex.quote)
+    return str(error)
 
 
 @contextlib.contextmanager
-def user_errors():
-    """Around code that reads what the user gave: its errors are sentences for the user, not bugs.
+def user_errors(command: str):
+    """Context for code that reads user input: raises its ValueError, OSError and ImportError as `UserError`.
 
-    The environment variable JAXGAN_TRACEBACK=1 shows where they came from.
+    With the environment variable JAXGAN_TRACEBACK=1 the original error is raised, with its traceback.
     """
     try:
         yield
     except (ValueError, OSError, ImportError) as error:
         if os.environ.get("JAXGAN_TRACEBACK") == "1":
             raise
-        raise UserError(str(error)) from error
+        raise UserError(sentence(error, command)) from error
 
 
 def seed(text: str) -> int:
-    """The value of `--seed`: what a random key can be made of."""
+    """The value of `--seed`: a whole number that `jax.random.key` accepts."""
     if not text.isdigit() or int(text) >= 2**32:
-        raise argparse.ArgumentTypeError(f"{text} is no whole number from 0 to 2^32 - 1")
+        raise argparse.ArgumentTypeError(f"{text} is not a whole number from 0 to 2^32 - 1")
     return int(text)

@@ -4,47 +4,61 @@ from __future__ import annotations
 
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.examples import FORMS
-from jaxgan.cli.sample import add_run_arguments
+from jaxgan.cli.sample import add_run_arguments, sampling
 
 
 def add_arguments(parser) -> None:
     add_run_arguments(parser, required=False)
     parser.add_argument("--fake", help=f"a set to measure instead of a run: {FORMS}")
     parser.add_argument(
-        "--real", help="the set to compare with (with --workdir: the run's own data)"
+        "--real", help="set of real examples (default with --workdir: the data of the run)"
     )
     parser.add_argument(
         "--protocol",
-        help="what to measure on how many of what; `--protocol list` shows all (quick; of transforms, reconstruction)",
+        help="name of the protocol; `--protocol list` shows all (default: quick, or reconstruction for transforms)",
     )
     parser.add_argument(
         "--of",
         choices=("samples", "transforms"),
-        help="what the run makes without data, or of each real example (samples, if it makes any)",
+        help="evaluate samples, or transforms of real examples (default: samples, if the run makes any)",
     )
     parser.add_argument(
         "--num",
         type=int,
-        help="how many generated, and as many real (or all there are), not as the protocol",
+        help="number of generated and of real examples (all, if there are fewer real ones), instead of the protocol's",
     )
-    parser.add_argument("--split", help="of the real data, not as the protocol")
-    parser.add_argument("--scores", help="which, separated by commas, not as the protocol")
-    parser.add_argument("--features", help="through which, not as the protocol")
+    parser.add_argument("--split", help="split of the real data, instead of the protocol's")
     parser.add_argument(
-        "--resize", choices=("tf1", "clean", "torch"), help="how, not as the features' own"
+        "--scores", help="names of the scores, separated by commas, instead of the protocol's"
+    )
+    parser.add_argument("--features", help="name of the features, instead of the protocol's")
+    parser.add_argument(
+        "--resize",
+        choices=("tf1", "clean", "torch"),
+        help="method of resizing, instead of that of the features",
     )
     parser.add_argument(
-        "--weights", help="file of the features' weights, where they cannot be fetched"
+        "--weights",
+        help="file with the weights of the feature network, if they cannot be downloaded",
     )
     parser.add_argument(
-        "--data", help="where the data lies now (config.data.path), if it has moved since training"
+        "--data", help="path of the data (config.data.path), if it has changed since training"
     )
-    parser.epilog = "Options of a run's sampling (truncation, temperature, ...) are set as --options.NAME=VALUE."
+    parser.epilog = (
+        "Sampling options of a run (truncation, temperature, ...) are set as --options.NAME=VALUE;"
+        " with --workdir, they are listed below."
+    )
     parser.add_argument(
         "--distributed",
         action="store_true",
-        help="one of several hosts that measure together: calls jax.distributed.initialize() first",
+        help="for evaluation on several hosts: call jax.distributed.initialize() first",
     )
+
+
+def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
+    """The options of a run's sampling."""
+    del name, named
+    return sampling(workdir, "evaluate")
 
 
 def run(args) -> int:
@@ -54,7 +68,7 @@ def run(args) -> int:
         return show_protocols()
     if args.distributed:
         jax.distributed.initialize()
-    with user_errors():
+    with user_errors("evaluate"):
         result, title = (measure_run if args.workdir else measure_set)(args)
     if jax.process_index() == 0:
         show(result, title)
@@ -62,31 +76,27 @@ def run(args) -> int:
 
 
 def measure_run(args):
-    """(result, title) of a trained run; the result joins those in its folder."""
-    import dataclasses
-
+    """(result, title) of a trained run; the result is appended to those in the run's folder."""
     import jax
 
-    from jaxgan import config, data, tools, train
+    from jaxgan import config, tools, train
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics import protocols
     from jaxgan.train.evaluation import append_evaluation
 
     if args.fake:
-        raise ValueError("--workdir and --fake both say what to measure; give one of them.")
+        raise ValueError("--workdir and --fake exclude each other; give one of them.")
     trained, engine, step, state = config.restore(
         args.workdir, args.step, best=args.best, devices=0
     )
     base = train.evaluation.protocol_of(trained.game, args.protocol or "", args.of or "")
     protocol = chosen_protocol(args, base)
-    options = trained.game.options if protocol.of == "samples" else {}
-    options = tools.complete(args.named["options"], options)
+    options = tools.complete(args.named["options"], trained.game.outputs[protocol.of].options)
     if args.real:
         source = open_set(args.real, args, protocol)
     else:
-        given = data.DataOptions(**trained.config.data)
         changes = {"split": protocol.split} | ({"path": args.data} if args.data else {})
-        source = data.open_source(dataclasses.replace(given, **changes))
+        source = config.open_data(trained.config, **changes)
     if source.spec.shape != trained.spec.shape:
         raise ValueError(
             f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
@@ -107,13 +117,13 @@ def measure_run(args):
         seed=args.seed,
         ema=not args.no_ema,
         options=options,
-        measured={"model": trained.config.model.name} | ({"best": True} if args.best else {}),
+        measured={"model": trained.config.model_name} | ({"best": True} if args.best else {}),
     )
     result = evaluator(engine, state, step)
     result |= modes(source, engine, state, args.seed, evaluator.ema)
     if jax.process_index() == 0:
         append_evaluation(args.workdir, result)
-    return result, f"{trained.config.model.name}, step {step:,}"
+    return result, f"{trained.config.model_name}, step {step:,}"
 
 
 def measure_set(args):
@@ -126,15 +136,15 @@ def measure_set(args):
 
     if not args.fake or not args.real:
         raise ValueError(
-            "nothing says what to measure: give --workdir of a run, or --fake and --real, two sets of pictures."
+            "there is nothing to evaluate: give --workdir (a run), or --fake and --real (two sets of pictures)."
         )
     protocol = chosen_protocol(args, protocols.by_name(args.protocol or protocols.DEFAULT))
     if args.named["options"]:
-        raise ValueError("--options are of a run that samples (--workdir); two sets have none.")
+        raise ValueError("--options apply to a run (--workdir), not to two sets of pictures.")
     if args.of or protocol.of == "transforms":
         raise ValueError(
-            "transforms are measured of a run, which makes them (--workdir); two sets of pictures by a protocol of"
-            " samples, and without --of."
+            "transforms can be evaluated only for a run (--workdir); for two sets of pictures, choose a protocol of"
+            " samples and leave out --of."
         )
     real, fake = open_set(args.real, args, protocol), open_set(args.fake, args, protocol)
     if args.protocol in (None, protocols.DEFAULT) and not args.num:
@@ -154,14 +164,16 @@ def measure_set(args):
     if protocol.num_fake > len(fake):
         raise ValueError(
             f"the protocol {protocol.name!r} takes {protocol.num_fake:,} generated examples, but {fake.summary} has"
-            f" only {len(fake):,}; generate more, or ask for fewer (--num), which makes it a protocol of its own"
+            f" only {len(fake):,}; generate more, or give a smaller --num, which makes it another protocol"
         )
+    needed = wanted(check(protocol, extractor), "fake")
+    assert needed is not None, "every score uses the generated examples"
     summary = summarise(
         fake.spread(protocol.num_fake),
         extractor,
         protocol.num_fake,
         "fake",
-        wanted(check(protocol, extractor), "fake"),
+        needed,
     )
     result = evaluate(
         evaluator.real(),
@@ -175,13 +187,11 @@ def measure_set(args):
 
 
 def chosen_protocol(args, protocol):
-    """The protocol with what the command line changes in it."""
+    """The protocol with the changes of the command line."""
     from jaxgan.metrics import protocols
 
     if args.num is not None and args.num < 1:
-        raise ValueError(
-            f"--num is {args.num}; there is nothing to measure in fewer than 1 example."
-        )
+        raise ValueError(f"--num is {args.num}; it must be at least 1.")
     changes = {
         name: value
         for name, value in (
@@ -196,7 +206,7 @@ def chosen_protocol(args, protocol):
 
 
 def open_set(text: str, args, protocol):
-    """A set of examples, made ready for features of a fixed size where its pictures differ in size."""
+    """A set of examples; pictures that differ in size are resized if the features have a fixed input size."""
     from jaxgan.cli.examples import open_examples
     from jaxgan.metrics.resize import resize_on_host
     from jaxgan.nets.features import networks
@@ -260,7 +270,7 @@ def show_protocols() -> int:
 
 
 def modes(source, engine, state, seed: int, ema: bool) -> dict[str, float]:
-    """For a mixture of known Gaussians: how many of its modes 2,500 samples find, and how many samples lie near one."""
+    """For a mixture of known Gaussians: the modes found by 2,500 samples, and the share of samples near a mode."""
     from jaxgan import train
     from jaxgan.metrics.modes import modes_found
 

@@ -12,36 +12,34 @@ def open_examples(text: str, split: str = "train", size: tuple[int, int] | None 
 
     Args:
       text: one of `FORMS`.
-      split: where the text names none.
-      size, fit: what makes pictures of any size ready for features of that size; without it, all pictures of a folder
-        must have one size.
+      split: used if `text` names none.
+      size, fit: `fit` resizes a picture to `size`, the input size of the features; without `fit`, all pictures of a
+        folder must have one size.
 
     Returns:
       A `jaxgan.data.Source`.
     """
     from jaxgan import data
+    from jaxgan.data import folder
     from jaxgan.data.encoded import FittedSource, SizesDiffer
-    from jaxgan.data.folder import files
 
     name, _, rest = text.partition(":")
     if name == "tfds":
         tfds_name, _, given = rest.partition(":")
-        return data.open_source(
-            data.DataOptions(name="tfds", tfds_name=tfds_name, split=given or split)
-        )
+        return data.open_source("tfds", tfds_name=tfds_name, split=given or split)
     if name in ("digits", "mixture2d"):
-        return data.open_source(data.DataOptions(name=name, split=rest or split))
+        return data.open_source(name, split=rest or split)
     if not Path(text).expanduser().exists():
         raise FileNotFoundError(f"there is no {text}; give {FORMS}")
     if Path(text).suffix in (".npz", ".npy"):
-        return data.open_source(data.DataOptions(name="array", path=text))
-    options = data.DataOptions(name="folder", path=text, split="all", strict=True)
+        return data.open_source("array", path=text)
+    options = folder.Options(path=text, split="all", strict=True)
     try:
         return data.open_source(options)
     except SizesDiffer:
-        if fit is None:
+        if fit is None or size is None:
             raise ValueError(
-                f"the pictures of {text} differ in size, and these features take pictures as they are; choose"
-                " features that resize, or make the pictures one size"
+                f"the pictures of {text} differ in size, and these features do not resize pictures; choose"
+                " features that do, or resize the pictures to one size"
             ) from None
-        return FittedSource(files(options), fit, (*size, 3))
+        return FittedSource(folder.files(options), fit, (*size, 3))

@@ -1,4 +1,4 @@
-"""`jaxgan lipschitz`: how steep a trained critic is, layer by layer and as a whole."""
+"""`jaxgan lipschitz`: bounds the Lipschitz constant of a trained critic, layer by layer and as a whole."""
 
 from __future__ import annotations
 
@@ -8,19 +8,21 @@ CERTIFICATES = "lipschitz.jsonl"
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("--workdir", required=True, help="of a training run")
-    parser.add_argument("--step", type=int, help="of the checkpoint (the latest)")
-    parser.add_argument("--seed", type=seed, default=0, help="of the random starts (0)")
+    parser.add_argument("--workdir", required=True, help="folder of a training run")
+    parser.add_argument("--step", type=int, help="step of the checkpoint (default: the latest)")
+    parser.add_argument("--seed", type=seed, default=0, help="random seed (default 0)")
     parser.add_argument(
         "--num",
         type=int,
         default=64,
-        help="how many real examples the lower bound's ascent starts from (64)",
+        help="number of real examples at which gradient ascent for the lower bound starts (default 64)",
     )
-    parser.add_argument("--label", type=int, default=0, help="of a conditional critic (0)")
-    parser.add_argument("--player", default="critic", help="whose certificate is wanted (critic)")
     parser.add_argument(
-        "--data", help="where the data lies now (config.data.path), if it has moved since training"
+        "--label", type=int, default=0, help="label for a conditional critic (default 0)"
+    )
+    parser.add_argument("--player", default="critic", help="name of the critic (default critic)")
+    parser.add_argument(
+        "--data", help="path of the data (config.data.path), if it has changed since training"
     )
 
 
@@ -34,11 +36,11 @@ def run(args) -> int:
 
     from jaxgan.spectral.certificate import COLUMNS, lipschitz_certificate
 
-    with user_errors():
+    with user_errors("lipschitz"):
         trained, step, critic, samples, kernels = look(args)
         found = lipschitz_certificate(critic, samples, jax.random.key(args.seed), kernels=kernels)
     label = "" if trained.game.num_classes is None else f", label {args.label}"
-    table = Table(title=f"{trained.config.model.name}, step {step:,}, {args.player}{label}")
+    table = Table(title=f"{trained.config.model_name}, step {step:,}, {args.player}{label}")
     for i, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if i < 3 else "right", overflow="fold")
     for row in found.rows():
@@ -47,8 +49,8 @@ def run(args) -> int:
     console.print(table)
     console.print(
         f"{found.lower:.6g} <= Lipschitz constant <= {found.upper:.6g}\n"
-        f"the lower bound by ascent from {len(samples)} real examples, the upper one for all inputs, but for a"
-        f" probability of {found.failure:.1g}",
+        f"the lower bound is from gradient ascent from {len(samples)} real examples; the upper bound holds for all"
+        f" inputs, except with probability {found.failure:.1g}",
         soft_wrap=True,
     )
     result = {
@@ -74,41 +76,37 @@ def run(args) -> int:
 
 def look(args):
     """(run, step, critic as a closure of samples, real samples, the kernels of its layers) of a workdir."""
-    import dataclasses
-
     import jax
     import jax.numpy as jnp
     import numpy as np
 
-    from jaxgan import config, data
-    from jaxgan.adversarial import decode
+    from jaxgan import config
     from jaxgan.nets.spectral import kernels
 
     if args.num < 1:
         raise ValueError(f"--num is {args.num}; the ascent needs at least one real example.")
     run = config.reopen(args.workdir)
     players = run.game.players
-    if args.player not in players or players[args.player].apply is None:
-        names = ", ".join(name for name, player in players.items() if player.apply is not None)
+    if args.player not in players or players[args.player].score is None:
+        names = ", ".join(name for name, player in players.items() if player.score is not None)
         raise ValueError(
-            f"--player is '{args.player}', but this run has {f'only {names}' if names else 'no player'} to look into."
+            f"--player is '{args.player}', but this run has {f'only {names}' if names else 'no player'} to bound."
         )
     classes = run.game.num_classes
     if classes is not None and not 0 <= args.label < classes:
         raise ValueError(
             f"--label is {args.label}, but the labels of this run go from 0 to {classes - 1}."
         )
-    options = data.DataOptions(**run.config.data)
-    if args.data:
-        options = dataclasses.replace(options, path=args.data)
-    source = data.open_source(options)
+    source = config.open_data(run.config, **({"path": args.data} if args.data else {}))
     run, _, step, state = config.restore(args.workdir, args.step)
-    samples = decode(jnp.asarray(source.images(min(args.num, len(source)))))
-    network = jax.tree.map(np.asarray, state.networks(ema=False)[args.player])
-    apply = run.game.players[args.player].apply
+    images = jnp.asarray(source.images(min(args.num, len(source))))
+    samples = run.spec.decode({"image": images})["image"]
+    network = jax.tree.map(np.asarray, run.game.networks(state, ema=False)[args.player])
+    score = run.game.players[args.player].score
+    assert score is not None, "as above"
 
     def critic(x: jax.Array) -> jax.Array:
         label = None if classes is None else jnp.full(x.shape[:1], args.label, jnp.int32)
-        return apply(network, x, label)
+        return score(network, x, label)
 
     return run, step, critic, samples, kernels(lambda: critic(samples[:1]))

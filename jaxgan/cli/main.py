@@ -1,4 +1,4 @@
-"""`jaxgan COMMAND ...`: reads the command line, hands over, and turns what the user can mend into one sentence."""
+"""`jaxgan COMMAND ...`: parses the command line, runs the command, and prints input errors as one sentence."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ COMMANDS = {
     "make": "run a tool of a trained run: grids, films, edited pictures",
     "evaluate": "measure a trained run or a set of pictures, by a named protocol",
     "compare": "show two results side by side, if their protocols agree",
-    "diagnose": "look for memorisation, collapse and missing modes, and write a page about it",
+    "diagnose": "test a trained run for memorisation, collapse and missing modes, and write a page of results",
     "lipschitz": "bound the Lipschitz constant of a trained critic, layer by layer",
     "prepare": "download and prepare a TFDS image set (once, needs the tfds extra)",
     "list": "show the configs that come with jaxgan",
 }
-# What a command takes as --KIND.NAME=VALUE.
+# The kinds of --KIND.NAME=VALUE that each command accepts.
 NAMED = {
     "train": ("config",),
     "sample": ("options",),
@@ -31,24 +31,32 @@ BAD_INPUT = 2
 
 
 def parser() -> argparse.ArgumentParser:
-    top = argparse.ArgumentParser(prog="jaxgan", description="The GAN canon in JAX and Flax.")
+    return _parsers()[0]
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """The parser of command lines, and those of the commands."""
+    top = argparse.ArgumentParser(prog="jaxgan", description="The classic GANs in JAX and Flax.")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
         importlib.import_module(f"jaxgan.cli.{name}").add_arguments(sub)
-    return top
+    return top, commands.choices
 
 
 def parse(argv: list[str]) -> argparse.Namespace:
     """The arguments of a command line.
 
-    What only a config or a run can name comes as `--KIND.NAME=VALUE` (or `--KIND.NAME VALUE`), and is in the attribute
-    `named`: {kind: {name: value}}, with every kind that the command takes.
+    Options of a config or a run are given as `--KIND.NAME=VALUE` (or `--KIND.NAME VALUE`). They are returned in the
+    attribute `named`: {kind: {name: value}}, with a key for every kind that the command accepts.
 
     >>> parse(["sample", "--workdir", "runs/a", "--options.truncation=0.7"]).named
     {'options': {'truncation': '0.7'}}
     """
     taken, rest = _take_named(argv)
+    if rest and rest[0] in NAMED and {"-h", "--help"} & set(rest):
+        show_help(rest, {f"{kind}.{name}": value for _, kind, name, value in taken})
+        raise SystemExit(0)
     args, unknown = parser().parse_known_args(rest)
     args.named = {kind: {} for kind in NAMED.get(args.command, ())}
     for word, kind, name, value in taken:
@@ -65,13 +73,31 @@ def parse(argv: list[str]) -> argparse.Namespace:
     return args
 
 
+def show_help(words: list[str], named: dict[str, str | None]) -> None:
+    """Prints the usage of a command, and the options of the config or run that its other words name.
+
+    argparse alone does not suffice: it prints the help before it parses the words after `--help`, and raises an error
+    if a required argument is missing.
+    """
+    print(_parsers()[1][words[0]].format_help())
+    about = argparse.ArgumentParser(prog=f"jaxgan {words[0]}", add_help=False, allow_abbrev=False)
+    about.add_argument("--config")
+    about.add_argument("--workdir")
+    given = about.parse_known_args(words)[0]
+    module = importlib.import_module(f"jaxgan.cli.{words[0]}")
+    for line in module.explain(given.config, given.workdir, named):
+        print(line)
+
+
 def _take_named(argv: list[str]) -> tuple[list[tuple[str, str, str, str | None]], list[str]]:
     """([(word, kind, name, value or None)], the other words).
 
-    Taken before argparse sees them, which would hold a value that stands apart for an argument of its own.
+    They are removed before argparse parses the rest: it would treat a value after a space as a positional argument.
     """
     kinds = {f"--{kind}" for kinds in NAMED.values() for kind in kinds}
-    taken, others, rest = [], [], list(argv)
+    taken: list[tuple[str, str, str, str | None]] = []
+    others, rest = [], list(argv)
+    value: str | None
     while rest:
         word = rest.pop(0)
         flag, dot, name = word.partition(".")
@@ -86,7 +112,7 @@ def _take_named(argv: list[str]) -> tuple[list[tuple[str, str, str, str | None]]
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Runs a command and returns its exit code: 0, or 2 with one sentence about what was wrong with the input."""
+    """Runs a command and returns its exit code; it is 2 after an input error, which is printed as one sentence."""
     warnings.showwarning = lambda message, *_, **__: print(f"jaxgan: {message}", file=sys.stderr)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)

@@ -1,27 +1,45 @@
-"""`jaxgan make TOOL`: what else a trained run can make beside samples."""
+"""`jaxgan make TOOL`: runs a tool of a trained run and saves its result."""
 
 from __future__ import annotations
 
-from jaxgan.cli.errors import user_errors
+from jaxgan.cli.errors import flags, user_errors
+from jaxgan.cli.explain import lines
 from jaxgan.cli.sample import add_run_arguments, check_folder
 
 LIST = "list"
 
 
 def add_arguments(parser) -> None:
-    parser.add_argument("tool", metavar="TOOL", help=f"its name; `{LIST}` shows those of the run")
+    parser.add_argument(
+        "tool", metavar="TOOL", help=f"name of the tool; `{LIST}` shows the tools of a run"
+    )
     add_run_arguments(parser)
     parser.add_argument(
         "--out",
-        help="FILE.png: a grid; FILE.gif, .webp or .mp4: a film; FILE.npz: arrays"
-        " (TOOL.png, or TOOL.gif of what is a film)",
+        help="file to write: .png for a grid, .gif, .webp or .mp4 for a film, .npz for arrays"
+        " (default: TOOL.gif if the tool makes a film, else TOOL.png)",
     )
-    parser.add_argument("--arrays", metavar="FILE.npz", help="the tool's arrays, beside --out")
-    parser.add_argument("--fps", type=int, default=25, help="of a film, frames a second (25)")
+    parser.add_argument(
+        "--arrays", metavar="FILE.npz", help="also write the tool's arrays to this file"
+    )
+    parser.add_argument(
+        "--fps", type=int, default=25, help="frames per second of a film (default 25)"
+    )
     parser.epilog = (
-        "What a tool takes beside is set as --options.NAME=VALUE, and pictures that it is to look at are given as"
-        " --pictures.NAME=FILE."
+        "Options of a tool are set as --options.NAME=VALUE, and its input pictures are given as"
+        " --pictures.NAME=FILE. With --workdir, the tools of the run and their options are listed below."
     )
+
+
+def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
+    """The tools of a run, each with a command that runs it and its options."""
+    from jaxgan import config
+
+    del name, named
+    if workdir is None:
+        return []
+    with user_errors("make"):
+        return listed(config.reopen(workdir), workdir)
 
 
 def run(args) -> int:
@@ -32,10 +50,10 @@ def run(args) -> int:
     from jaxgan import config, train
 
     if args.tool == LIST:
-        with user_errors():
-            show(config.reopen(args.workdir), args.workdir)
+        with user_errors("make"):
+            print("\n".join(listed(config.reopen(args.workdir), args.workdir)))
         return 0
-    with user_errors():
+    with user_errors("make"):
         out = Path(args.out) if args.out else None
         arrays = Path(args.arrays) if args.arrays else None
         train.made.check_path(out or f"{args.tool}.gif", args.fps)
@@ -48,8 +66,8 @@ def run(args) -> int:
         _, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         game = engine.game
         channels = train.made.find(game, args.tool).channels
-        if not channels and len(game.sample_shape) == 3:
-            channels = game.sample_shape[-1]
+        if not channels and len(game.spec.shape) == 3:
+            channels = game.spec.shape[-1]
         made = train.make(
             engine,
             state,
@@ -64,40 +82,39 @@ def run(args) -> int:
         )
     if out is None:
         out = Path(f"{args.tool}.{'gif' if made.film else 'png'}")
-    with user_errors():
+    with user_errors("make"):
         train.save_made(out, made, args.fps)
     print(f"{args.tool} of step {step:,} in {out}")
     for name, value in made.numbers.items():
         print(f"{name}: {float(value):,.6g}")
     if arrays is not None:
-        with user_errors():
+        with user_errors("make"):
             if not made.arrays:
-                raise ValueError(f"{args.tool} makes no arrays, so there is no {arrays}.")
+                raise ValueError(f"{args.tool} makes no arrays; leave out --arrays.")
             named = {name: np.asarray(array) for name, array in made.arrays.items()}
             train.report.save_arrays(arrays, named)
         print(f"{', '.join(made.arrays)} in {arrays}")
     return 0
 
 
-def show(trained, workdir: str) -> None:
-    """The tools of a run, each with a command that runs it."""
-    from rich.console import Console
+def listed(trained, workdir: str) -> list[str]:
+    """The tools of a run, each with a command that runs it and its options."""
+    from jaxgan import options
 
-    game, console = trained.game, Console(soft_wrap=True, highlight=False, markup=False)
+    game, found = trained.game, []
     if not game.tools:
-        console.print(f"{trained.config.model.name} has no tools; {advice(game, workdir)}")
-        return
+        return [f"{trained.config.model_name} has no tools; {advice(game, workdir)}"]
     for name, tool in game.tools.items():
         command = [f"jaxgan make {name} --workdir {workdir}"]
         command += [f"--pictures.{picture}=FILE" for picture in tool.pictures]
         command += [f"[--pictures.{picture}=FILE]" for picture in tool.optional_pictures]
-        console.print(f"{name}: {tool.help}\n  {' '.join(command)}")
-        for option, default in tool.options.items():
-            console.print(f"    --options.{option}={default}")
+        found += [f"{name}: {tool.help}", f"  {' '.join(command)}"]
+        found += lines(options.describe(tool.options), flags("make"), "    ")
+    return found
 
 
 def advice(game, workdir: str) -> str:
-    """What to run instead of a tool."""
-    if game.generate is not None:
+    """What to do with a run that has no tools."""
+    if "samples" in game.outputs:
         return f"draw samples: jaxgan sample --workdir {workdir}"
-    return f"look at {workdir}/transforms.png, or measure: jaxgan evaluate --workdir {workdir}"
+    return f"see {workdir}/transforms.png, or evaluate it: jaxgan evaluate --workdir {workdir}"

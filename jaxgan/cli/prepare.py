@@ -8,14 +8,15 @@ from jaxgan.cli.errors import user_errors
 def add_arguments(parser) -> None:
     parser.add_argument("name", help="a TFDS image set, such as cifar10")
     parser.add_argument(
-        "--data_dir", help="where to put it (default: TFDS's own, ~/tensorflow_datasets)"
+        "--data_dir",
+        help="folder to write the set to (default: that of TFDS, ~/tensorflow_datasets)",
     )
 
 
 def run(args) -> int:
     from jaxgan import data
 
-    with user_errors():
+    with user_errors("prepare"):
         data.prepare(args.name, args.data_dir)
     where = f" --config.data.data_dir={args.data_dir}" if args.data_dir else ""
     print(

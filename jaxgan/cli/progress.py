@@ -1,4 +1,4 @@
-"""What a person sees while a command waits for something."""
+"""Progress messages of commands."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _STEP = 16 * 2**20  # bytes between two lines
 
 
 def weights_progress(entry, had: int, total: int | None) -> None:
-    """Says on standard error how much of a published file of weights has come."""
+    """Prints on standard error how much of a file of weights has been downloaded."""
     done = had == total
     if done or had % _STEP < 2**20:
         of = "" if total is None else f" of {total / 2**20:,.0f}"

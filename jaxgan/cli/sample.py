@@ -2,36 +2,63 @@
 
 from __future__ import annotations
 
-from jaxgan.cli.errors import seed, user_errors
+from jaxgan.cli.errors import flags, seed, user_errors
+from jaxgan.cli.explain import lines
 
 
 def add_run_arguments(parser, required: bool = True) -> None:
-    """The arguments that say which trained generator is meant."""
-    parser.add_argument("--workdir", required=required, help="of a training run")
-    parser.add_argument("--step", type=int, help="of the checkpoint (the latest)")
+    """Adds the arguments that select the trained networks of a run, and the seed."""
+    parser.add_argument("--workdir", required=required, help="folder of a training run")
+    parser.add_argument("--step", type=int, help="step of the checkpoint (default: the latest)")
     parser.add_argument(
         "--best",
         action="store_true",
-        help="the checkpoint that scored best in training (config.train.evaluate_every)",
+        help="use the checkpoint with the best score in training (config.train.evaluate_every)",
     )
-    parser.add_argument("--seed", type=seed, default=0, help="of the latents (0)")
+    parser.add_argument(
+        "--seed", type=seed, default=0, help="random seed of the latents (default 0)"
+    )
     parser.add_argument(
         "--no_ema",
         action="store_true",
-        help="the weights as trained, not their average, if one is kept",
+        help="use the weights of the last update instead of their moving average",
     )
 
 
 def add_arguments(parser) -> None:
     add_run_arguments(parser)
-    parser.add_argument("--num", type=int, default=64, help="how many (64)")
+    parser.add_argument("--num", type=int, default=64, help="number of samples (default 64)")
     parser.add_argument(
-        "--out", default="samples.png", help="FILE.png: a grid; FILE.npz: arrays (samples.png)"
+        "--out",
+        default="samples.png",
+        help="file to write: .png for a grid, .npz for arrays (default samples.png)",
     )
     parser.epilog = (
-        "Where a model has options of sampling (truncation, temperature, ...), they are set as"
-        " --options.NAME=VALUE."
+        "Sampling options of a model (truncation, temperature, ...) are set as --options.NAME=VALUE;"
+        " with --workdir, those of the run are listed below."
     )
+
+
+def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
+    """The options of a run's sampling."""
+    del name, named
+    return sampling(workdir, "sample")
+
+
+def sampling(workdir: str | None, command: str) -> list[str]:
+    """The options of a run's outputs, as a command takes them."""
+    from jaxgan import config, options
+
+    if workdir is None:
+        return []
+    with user_errors(command):
+        outputs = config.reopen(workdir).game.outputs
+    found = []
+    for name, output in outputs.items():
+        rows = options.describe(output.options)
+        if rows:
+            found += [f"options of the {name} of {workdir}:", *lines(rows, flags(command))]
+    return found or [f"the outputs of {workdir} have no options."]
 
 
 def run(args) -> int:
@@ -40,7 +67,7 @@ def run(args) -> int:
     from jaxgan import config, tools, train
 
     out = Path(args.out)
-    with user_errors():
+    with user_errors("sample"):
         if out.suffix not in (".png", ".npz"):
             raise ValueError(f"--out is {out}; it must end in .png (a grid) or .npz (arrays).")
         if args.num < 1:
@@ -48,13 +75,12 @@ def run(args) -> int:
         check_folder(out)
         trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         check_generates(trained, args.workdir)
-        options = tools.complete(args.named["options"], trained.game.options)
-        # The game itself refuses values that it cannot take.
+        options = tools.complete(args.named["options"], trained.game.outputs["samples"].options)
         samples = train.sample(engine, state, args.num, args.seed, not args.no_ema, **options)
     arrays = {"images": samples["image"]}
     if "label" in samples:
         arrays["labels"] = samples["label"]
-    with user_errors():
+    with user_errors("sample"):
         if out.suffix == ".png":
             train.save_grid(out, samples["image"], trained.game.num_classes or 0)
         else:
@@ -64,7 +90,7 @@ def run(args) -> int:
 
 
 def check_folder(out) -> None:
-    """Raises unless there is a folder for the file `out`, and none in its place."""
+    """Raises if `out` is a folder, or if its parent folder does not exist."""
     if out.is_dir():
         raise IsADirectoryError(f"{out} is a folder; give the name of a file.")
     if not out.parent.is_dir():
@@ -74,9 +100,9 @@ def check_folder(out) -> None:
 
 
 def check_generates(trained, workdir: str) -> None:
-    """Raises, with what to do instead, unless the run's game makes something without data."""
-    if trained.game.generate is None:
+    """Raises unless the run's game makes samples; the message suggests its tools."""
+    if "samples" not in trained.game.outputs:
         raise ValueError(
-            f"{trained.config.model.name} makes pictures from pictures, and no samples; see what it can do with"
-            f" yours: jaxgan make list --workdir {workdir}"
+            f"{trained.config.model_name} makes no samples, only pictures from pictures; list the tools for yours:"
+            f" jaxgan make list --workdir {workdir}"
         )

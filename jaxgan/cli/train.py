@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import sys
 
-from jaxgan.cli.errors import user_errors
+from jaxgan.cli.errors import flags, sentence, user_errors
+from jaxgan.cli.explain import lines
 
 DEFAULT_CONFIG = "sngan_digits"
 
@@ -13,25 +14,50 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--config",
         default=DEFAULT_CONFIG,
-        help=f"a name from `jaxgan list` or a .py file ({DEFAULT_CONFIG})",
+        help=f"a name from `jaxgan list` or a .py file (default {DEFAULT_CONFIG})",
     )
     parser.add_argument(
-        "--workdir", help="where the run lives (runs/CONFIG); give it again to continue"
+        "--workdir",
+        help="folder of the run (default runs/CONFIG); give the same folder to continue a run",
     )
     parser.add_argument(
         "--dry_run",
         action="store_true",
-        help="show the whole config, networks, cost and memory, and stop",
+        help="print the whole config, the networks, their cost and memory, without training",
     )
     parser.add_argument(
         "--distributed",
         action="store_true",
-        help="one of several hosts that train together: calls jax.distributed.initialize() first",
+        help="for training on several hosts: call jax.distributed.initialize() first",
     )
     parser.epilog = (
         "Every value of the config can be set: --config.train.steps=100 --config.model.batch_size=32"
-        " --config.data.path=pictures/. See them all with --dry_run."
+        " --config.data.path=pictures/. They are listed below for the config that --config names."
     )
+
+
+def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
+    """The options of a config, by section."""
+    from jaxgan import config, data, models, options
+
+    del workdir
+    name = name or DEFAULT_CONFIG
+    flag = flags("train")
+    with user_errors("train"):
+        chosen = {key: named.get(f"config.{key}") for key in ("model.name", "data.name")}
+        cfg = config.load(name, [f"{key}={value}" for key, value in chosen.items() if value])
+    names = {"model.name": models.name_option(), "data.name": data.NAME}
+    values = {"model.name": cfg.model_name, "data.name": cfg.data_name}
+    rows = [
+        row._replace(value=values[row.name], default=values[row.name])
+        for row in options.describe(names)
+    ]
+    rows += options.describe(cfg)
+    found = [f"options of the config {name}, which trains {cfg.model_name} on {cfg.data_name}:"]
+    for section in (*config.SECTIONS, "seed"):
+        inside = [row for row in rows if row.name.partition(".")[0] == section]
+        found += ["", f"{section}:", *lines(inside, flag)]
+    return found
 
 
 def run(args) -> int:
@@ -39,23 +65,22 @@ def run(args) -> int:
 
     import jax
 
-    from jaxgan import config, data, train
+    from jaxgan import config, data, options, train
     from jaxgan.cli import dry_run
 
     if args.distributed:
         jax.distributed.initialize()
-    with user_errors():
+    with user_errors("train"):
         overrides = [f"{k}={v}" for k, v in args.named["config"].items()]
         cfg = config.load(args.config, overrides)
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
         engine.check_batches()
-        data.Pipeline(
-            source, cfg.seed, flip=cfg.data.flip, jitter=cfg.data.jitter
-        )  # refuses what these data cannot give
+        with options.section("data"):  # raises if the data do not support an option
+            data.Pipeline(source, cfg.seed, **prepared.augmentation)
         if prepared.train_options.evaluate_every:
-            _ = prepared.protocol  # refuses what this game cannot be measured by
+            _ = prepared.protocol  # raises if it cannot evaluate this game
         if args.dry_run:
             elsewhere = dry_run.compile_command(args.config, overrides)
             dry_run.show(prepared, engine, source, elsewhere)
@@ -66,14 +91,14 @@ def run(args) -> int:
         evaluator = prepared.evaluator(source) if measures else None
         train.workdir.claim(workdir, prepared.record)
     del engine
-    say(f"{cfg.model.name} on {source.summary}")
+    say(f"{cfg.model_name} on {source.summary}")
     say(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
     stages, steps = prepared.game.stages, prepared.train_options.steps
     reached = prepared.game.stage_at(steps - 1)[0] + 1
     if reached < len(stages):
         say(
-            f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}, which more"
-            " --config.train.steps reach"
+            f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}: set"
+            " --config.train.steps above that to reach it"
         )
     try:
         result = prepared.train(source, workdir, say, evaluator)
@@ -81,7 +106,7 @@ def run(args) -> int:
         say(f"stopped: {error}")
         return 1
     except (OSError, data.BadData) as error:
-        say(str(error))
+        say(sentence(error, "train"))
         return 2
     if result.stopped_by is not None:
         say(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")
@@ -93,20 +118,20 @@ def run(args) -> int:
 
 
 def ending(game, examples: int, step: int, workdir) -> str:
-    """Where everything is, and what to run next: what fits the game and the number of examples."""
+    """The last message of a run: where its files are, and which commands can follow for this game and data."""
     from jaxgan import train
 
     shown, commands = [], []
-    if game.generate is not None:
+    if "samples" in game.outputs:
         shown.append(f"Samples: {workdir}/samples.png")
         commands.append(f"jaxgan sample --workdir {workdir} --num 64 --out samples.png")
-    if game.transform is not None:
+    if "transforms" in game.outputs:
         shown.append(f"Transforms: {workdir}/transforms.png")
     if game.tools:
         commands.append(f"jaxgan make list --workdir {workdir}")
     single = " --protocol single_image" if examples == 1 else ""
     commands.append(f"jaxgan evaluate --workdir {workdir}{single}")
-    if game.generate is not None and examples > 1:
+    if "samples" in game.outputs and examples > 1:
         commands.append(f"jaxgan diagnose --workdir {workdir}")
     commands.append(f"tensorboard --logdir {workdir}")
     shown += [f"losses: {workdir}/losses.png", f"numbers: {workdir}/{train.report.METRICS_FILE}"]
@@ -115,7 +140,7 @@ def ending(game, examples: int, step: int, workdir) -> str:
 
 
 def scored(result, protocol: str) -> list[str]:
-    """The best score on the way and the last one, where the run was measured."""
+    """A line with the best and the last score; empty if the run was not evaluated during training."""
     from jaxgan.metrics.compare import scores
     from jaxgan.metrics.protocols import by_name
     from jaxgan.train.evaluation import best_of

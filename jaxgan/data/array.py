@@ -1,5 +1,6 @@
 """An array file: pictures in a .npy or .npz, or a .npz that packs JPEG or PNG files."""
 
+import dataclasses
 import io
 import zipfile
 from pathlib import Path
@@ -7,20 +8,31 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data import pictures
-from jaxgan.data.encoded import CACHE_BYTES, Encoded, open_encoded
-from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.encoded import CACHE_BYTES, BadData, Encoded, open_encoded
+from jaxgan.data.options import FileOptions, Progress
 from jaxgan.data.source import ArraySource, Source, digest
+from jaxgan.options import OptionError, option
 
 IMAGE_KEYS = ("images", "x")
 LABEL_KEYS = ("labels", "y")
 
 
-def source(options: DataOptions, progress: Progress) -> Source:
+@dataclasses.dataclass(frozen=True)
+class Options(FileOptions):
+    path: str = option("", ".npy or .npz file of pictures")
+    split: str = option(
+        "train",
+        "an array file has no splits: both values take all of it",
+        choices=("train", "all"),
+    )
+
+
+def source(options: Options, progress: Progress) -> Source:
     """The pictures of `options.path`.
 
     - .npy: pictures as `array_source` takes them.
-    - .npz: they are its `images`, or `x`, or its first array; the labels are `labels` or `y`, if
-      there.
+    - .npz: the pictures are `images`, or `x`, or its first array; the labels are `labels` or `y`,
+      if there.
     - .npz with `data` and `offsets`: encoded pictures end to end in `data` (uint8), picture i being
       `data[offsets[i]:offsets[i + 1]]`, with `labels` [N] if there.
     """
@@ -36,19 +48,19 @@ def source(options: DataOptions, progress: Progress) -> Source:
 def array_source(
     images: np.ndarray,
     labels: np.ndarray | None = None,
-    options: DataOptions = DataOptions(),  # noqa: B008 - frozen, so it can be shared.
+    options: Options = Options(),
     *,
     where: str = "array",
 ) -> ArraySource:
     """A source from arrays in memory, converted to uint8 [N, H, W, 1 or 3].
 
     Args:
-      images: [N, H, W] or [N, H, W, C] with C = 1 (grey), 3 (RGB), 2 or 4 (with alpha, laid on
-        white). Whole numbers are taken as 0 to 255; floating-point numbers as [0, 1], or, if any is
-        negative, [-1, 1].
+      images: [N, H, W] or [N, H, W, C] with C = 1 (grey), 3 (RGB), 2 or 4 (with alpha,
+        composited on white). The range of whole numbers is 0 to 255; that of floating-point numbers
+        is [0, 1], or, if any is negative, [-1, 1].
       labels: whole numbers [N] from 0, or None.
       options: `resolution` and `channels` are used.
-      where: what messages call the set.
+      where: name of the set in messages.
 
     >>> array_source(np.zeros((4, 8, 8)), np.array([0, 1, 2, 0])).spec
     DataSpec(shape=(8, 8, 1), num_classes=3, size=4, condition=None)
@@ -60,27 +72,25 @@ def array_source(
     return ArraySource(pictures.fit_array(images, options.resolution), labels, name=where)
 
 
-def load(options: DataOptions) -> tuple[str, dict[str, np.ndarray]]:
-    """What to call the file of `options.path`, and its arrays by name."""
-    if options.split not in ("train", "all"):
-        raise ValueError(
-            f"--config.data.split={options.split}: an array file has no splits; "
-            "give the file with the pictures to use as --config.data.path"
-        )
+def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
+    """(name of the file `options.path` in messages, its arrays by name)."""
     if not options.path:
-        raise ValueError(
-            "data 'array' needs the .npy or .npz file with the pictures: --config.data.path=PATH"
+        raise OptionError(
+            "path", "", "it must name a .npy or .npz file of pictures", {"path": "PATH"}
         )
     path, where = Path(options.path).expanduser(), f"array {options.path}"
     if path.is_dir():
-        raise ValueError(
-            f"{options.path} is a folder, not a .npy or .npz file: add --config.data.name=folder"
+        raise OptionError(
+            "path",
+            options.path,
+            "a folder is neither a .npy nor a .npz file",
+            {"data.name": "folder"},
         )
     if not path.exists():
-        raise FileNotFoundError(f"{where} does not exist (--config.data.path)")
+        raise OptionError("path", options.path, "there is no such file")
     try:
         if path.suffix == ".npy" and path.stat().st_size > CACHE_BYTES:
-            # It stays on the disk, and the system caches what is read of it.
+            # Memory-mapped: the operating system caches the parts that are read.
             return where, {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         with path.open("rb") as file:
             loaded = np.load(file, allow_pickle=False)
@@ -89,7 +99,7 @@ def load(options: DataOptions) -> tuple[str, dict[str, np.ndarray]]:
             members = {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{where}: is not a whole .npy or .npz file of plain numbers ({error})"
+            f"{where}: is not a complete .npy or .npz file of plain numbers ({error})"
         ) from error
     if not members:
         raise ValueError(f"{where}: holds no arrays")
@@ -170,8 +180,9 @@ def _check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
     labels = np.asarray(labels)
     whole = np.issubdtype(labels.dtype, np.integer)
     if labels.shape != (count,) or not whole or labels.min() < 0:
-        raise ValueError(
+        raise BadData(
             f"{where}: labels must be {count:,} whole numbers from 0, one for each picture, not "
-            f"{labels.dtype} of shape {list(labels.shape)}; --config.data.labels=False ignores them"
+            f"{labels.dtype} of shape {list(labels.shape)}; they can be left out",
+            {"labels": False},
         )
     return labels

@@ -1,22 +1,33 @@
-"""The handwritten digits that scikit-learn carries: real pictures with nothing to download.
+"""The handwritten digits that scikit-learn includes: real pictures without a download.
 
 1,797 digits of 13 writers, 8x8, 17 levels of grey: the test part of E. Alpaydin and C. Kaynak,
 "Optical Recognition of Handwritten Digits", UCI Machine Learning Repository, 1998.
 """
 
+import dataclasses
+
 import numpy as np
 
 from jaxgan.data import pictures
-from jaxgan.data.options import DataOptions, Progress, check_split
+from jaxgan.data.options import LabelOptions, PictureOptions, Progress
 from jaxgan.data.source import ArraySource
+from jaxgan.options import option
 
 
-def source(options: DataOptions, progress: Progress) -> ArraySource:
+@dataclasses.dataclass(frozen=True)
+class Options(PictureOptions, LabelOptions):
+    split: str = option(
+        "train",
+        "part of the set; test is every fifth digit of each class",
+        choices=("train", "test", "all"),
+    )
+
+
+def source(options: Options, progress: Progress) -> ArraySource:
     """The digits as uint8 [N, 8, 8, 1], or enlarged to `options.resolution`.
 
     Every fifth digit of each class is the "test" split, the others are "train"; "all" is both.
     """
-    check_split(options, ("train", "test", "all"))
     from sklearn.datasets import load_digits  # Half a second to import.
 
     images, labels = load_digits(return_X_y=True)

@@ -1,19 +1,20 @@
-"""Sets of picture files (JPEG, PNG, ...), wherever the bytes lie."""
+"""Sets of picture files (JPEG, PNG, ...), in any kind of storage."""
 
 import dataclasses
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from jaxgan.data import pictures
-from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.options import FileOptions, Progress
 from jaxgan.data.source import ArraySource, Batch, Broken, Source, digest, summarise
-from jaxgan.game import DataSpec
+from jaxgan.options import OptionError
+from jaxgan.spec import DataSpec
 
 log = logging.getLogger("jaxgan.data")
 
@@ -29,10 +30,10 @@ class Encoded:
     """Picture files before they are decoded.
 
     Attributes:
-      where: what messages call the set, such as "folder pics".
+      where: name of the set in messages, such as "folder pics".
       names: of the pictures, in the order of the source.
       read: opens picture i; called from several threads at once.
-      stamp: what tells picture i from an earlier version of it, without reading it.
+      stamp: a text for picture i that differs if its file has changed; it does not read the file.
       labels: int [N], or None.
       num_classes: None without labels.
       classes: names of the classes, if they have names.
@@ -49,20 +50,20 @@ class Encoded:
 
 @dataclasses.dataclass(frozen=True)
 class _Seen:
-    """What reading a picture showed: its size and whether it is grey, or why it is broken."""
+    """The result of reading a picture: its size and whether it is grey, or why it is broken."""
 
     size: tuple[int, int] = (0, 0)
     grey: bool = False
     reason: str = ""
 
 
-def open_encoded(files: Encoded, options: DataOptions, progress: Progress) -> Source:
+def open_encoded(files: Encoded, options: FileOptions, progress: Progress) -> Source:
     """A source over `files`: in memory where the decoded set fits, else decoding at each access.
 
-    In memory, every picture is decoded here, so every broken one is found here. A larger set has
-    only its headers read here; a picture that turns out broken later is named in the log and the
-    next good one stands in for it, so that all other positions stay as they are (or the run stops,
-    with `options.strict`).
+    A set in memory is decoded here, so every broken picture is found here. Of a larger set only the
+    headers are read here; if a picture turns out to be broken later, the log names it and the next
+    good one replaces it, so that all other positions stay the same (with `options.strict`, an error
+    is raised).
     """
     size = (options.resolution,) * 2 if options.resolution else _first_size(files)
     shape = (*size, options.channels or 3)
@@ -101,19 +102,22 @@ def open_encoded(files: Encoded, options: DataOptions, progress: Progress) -> So
     )
 
 
-class BadData(ValueError):
-    """What is wrong with the files themselves, whenever it is met."""
+class BadData(OptionError):
+    """An error in the files themselves, found at opening or later; a fix may change an option."""
+
+    def __init__(self, problem: str, *fixes: Mapping[str, Any]):
+        super().__init__(None, None, problem, *fixes)
 
 
 class SizesDiffer(BadData):
-    """The pictures of a set are not all of one size, and nothing says which one to make of them."""
+    """The pictures of a set differ in size, and no resolution is set."""
 
 
 class FittedSource(Source):
-    """Pictures of any sizes, each made ready by a function of the caller's, decoded at each access.
+    """Pictures of any size, decoded at each access and fitted by a given function.
 
     Args:
-      files: the pictures. A broken one is an error that names it: who fits pictures counts them.
+      files: the pictures. A broken one raises an error that names it; none is skipped.
       fit: uint8 [H, W, 3] -> an array of shape `shape`.
       shape: of what `fit` returns.
     """
@@ -151,7 +155,7 @@ class FittedSource(Source):
 
 
 class DecodingSource(Source):
-    """Pictures too many for the memory, decoded at each access."""
+    """A set of pictures too large for memory, decoded at each access."""
 
     def __init__(
         self,
@@ -159,7 +163,7 @@ class DecodingSource(Source):
         good: np.ndarray,
         broken: Broken,
         shape: tuple[int, int, int],
-        options: DataOptions,
+        options: FileOptions,
     ):
         self._files, self._good, self._options = files, good, options
         self._labels = None if files.labels is None else files.labels[good].astype(np.int32)
@@ -182,7 +186,7 @@ class DecodingSource(Source):
         return batch
 
     def _decode(self, index: int, target: np.ndarray) -> int:
-        """Writes picture `index`, or the next good one, to `target`; returns which it was."""
+        """Writes picture `index`, or the next good one, to `target`; returns its index."""
         for candidate in (*range(index, len(self)), *range(index)):
             try:
                 with self._files.read(int(self._good[candidate])) as file:
@@ -191,15 +195,15 @@ class DecodingSource(Source):
                 return candidate
             except Exception as error:  # As above.
                 self._report(candidate, error)
-        raise BadData(f"{self._files.where}: not one of its pictures can be decoded any more")
+        raise BadData(f"{self._files.where}: none of its pictures can be decoded any more")
 
     def _report(self, index: int, error: Exception) -> None:
         name = self._files.names[int(self._good[index])]
         if self._options.strict:
-            raise BadData(_refusal(self._files.where, name, reason_of(error))) from error
+            raise _refusal(self._files.where, name, reason_of(error)) from error
         if index not in self._warned:
             self._warned.add(index)
-            text = "%s: picture %s is broken (%s); the next good one stands in for it"
+            text = "%s: picture %s is broken (%s); the next good one replaces it"
             log.warning(text, self._files.where, name, reason_of(error))
 
 
@@ -209,7 +213,7 @@ def _first_size(files: Encoded) -> tuple[int, int]:
         try:
             with files.read(i) as file:
                 return pictures.decode(file).shape[:2]
-        except Exception:  # Named later, when all are read.
+        except Exception:  # Reported later, when all are read.
             continue
     return (1, 1)
 
@@ -231,13 +235,13 @@ def _in_threads(see: Callable[[int], _Seen], count: int, progress: Progress) -> 
             seen += future.result()
             progress(len(seen), count)
     finally:
-        # On Ctrl-C too, at once: the rest of a large set is not read first.
+        # Stops at once on Ctrl-C, without reading the rest of a large set.
         pool.shutdown(cancel_futures=True)
     return seen
 
 
 def _sort_out(files: Encoded, seen: list[_Seen], strict: bool) -> tuple[np.ndarray, Broken]:
-    """Indices of the good pictures, and names and reasons of the others; may refuse them."""
+    """(indices of the good pictures, names and reasons of the broken ones); raises if these are not allowed."""
     bad = [i for i, one in enumerate(seen) if one.reason]
     if bad and (strict or len(bad) == len(seen)):
         name, reason = files.names[bad[0]], seen[bad[0]].reason
@@ -246,7 +250,7 @@ def _sort_out(files: Encoded, seen: list[_Seen], strict: bool) -> tuple[np.ndarr
                 f"{files.where}: all of its {len(bad):,} pictures are broken, "
                 f"the first is {name} ({reason})"
             )
-        raise ValueError(_refusal(files.where, name, reason, len(bad) - 1))
+        raise _refusal(files.where, name, reason, len(bad) - 1)
     broken = tuple((files.names[i], seen[i].reason) for i in bad)
     for name, reason in broken[:MAX_NAMED]:
         log.warning("%s: skipped broken picture %s (%s)", files.where, name, reason)
@@ -264,16 +268,16 @@ def _check_sizes(
             (height, width), (other_height, other_width) = size, seen[i].size
             raise SizesDiffer(
                 f"{files.where}: its pictures differ in size ({first} is {height}x{width}, "
-                f"{files.names[i]} is {other_height}x{other_width}): "
-                "set --config.data.resolution to crop and resize all to one"
+                f"{files.names[i]} is {other_height}x{other_width}), and no resolution is set",
+                {"resolution": min(size)},
             )
 
 
-def _refusal(where: str, name: str, reason: str, others: int = 0) -> str:
+def _refusal(where: str, name: str, reason: str, others: int = 0) -> BadData:
     more = f" and {others:,} more" if others else ""
-    return (
-        f"{where}: picture {name} is broken ({reason}){more}: repair or remove it, "
-        "or pass --config.data.strict=False to skip broken ones"
+    return BadData(
+        f"{where}: picture {name} is broken ({reason}){more}; repair or remove it, or skip broken ones",
+        {"strict": False},
     )
 
 

@@ -1,5 +1,6 @@
 """A folder or a zip file of pictures."""
 
+import dataclasses
 import functools
 import io
 import os
@@ -12,8 +13,9 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from jaxgan.data.encoded import Encoded, open_encoded
-from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.options import FileOptions, Progress
 from jaxgan.data.source import Source
+from jaxgan.options import OptionError, option
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -25,28 +27,37 @@ SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
 Parts = tuple[str, ...]
 
 
+@dataclasses.dataclass(frozen=True)
+class Options(FileOptions):
+    path: str = option("", "folder or zip file of pictures")
+    split: str = option(
+        "train", "top-level folder, if these are called train, val, test; all for all of them"
+    )
+    labels: bool = option(True, "use folders of pictures as classes, and give labels to the game")
+
+
 class Member(NamedTuple):
-    """A file of the set: how to open it, and what tells it from an earlier version of it."""
+    """A file of the set: `read` opens it, and the text of `stamp` differs if the file has changed."""
 
     read: Callable[[], BinaryIO]
     stamp: Callable[[], str]
 
 
-def source(options: DataOptions, progress: Progress) -> Source:
+def source(options: Options, progress: Progress) -> Source:
     """All pictures below `options.path`, in the order of their names.
 
     - If the folders at the top are all called train, val, valid, validation or test, they are
       splits: `options.split` chooses one, "all" takes all. Otherwise there is only "train", which
       is everything.
-    - Folders that hold nothing but one folder are passed through.
-    - If then every picture lies in a folder, the top folders are the classes, in the order of their
-      names.
-    - What does not end like a picture is ignored, and so is what is hidden or left by macOS.
+    - A top-level folder that holds all pictures is skipped.
+    - If then every picture is in a folder, the top-level folders are the classes, in the order of
+      their names.
+    - Files without the suffix of a picture are ignored, and so are hidden files and `__MACOSX`.
     """
     return open_encoded(files(options), options, progress)
 
 
-def files(options: DataOptions) -> Encoded:
+def files(options: Options) -> Encoded:
     """The pictures of `source`, before any is decoded."""
     where, entries = _entries(options)
     found = sorted(parts for parts in entries if _is_picture(parts))
@@ -67,34 +78,36 @@ def files(options: DataOptions) -> Encoded:
     )
 
 
-def _entries(options: DataOptions) -> tuple[str, dict[Parts, Member]]:
-    """What to call the set, and how to open each of its files."""
+def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
+    """(name of the set in messages, its files by path)."""
     if not options.path:
-        raise ValueError(
-            "data 'folder' needs the folder or zip file with the pictures: --config.data.path=PATH"
+        raise OptionError(
+            "path", "", "it must name a folder or zip file of pictures", {"path": "PATH"}
         )
     path = Path(options.path).expanduser()
     if path.is_dir():
         return f"folder {options.path}", _walk(path)
     if not path.exists():
-        raise FileNotFoundError(f"folder {options.path} does not exist (--config.data.path)")
+        raise OptionError("path", options.path, "there is no such folder or zip file")
     if path.suffix in (".npy", ".npz"):
-        raise ValueError(
-            f"{options.path} is an array file, not a folder or zip of pictures: "
-            "add --config.data.name=array"
+        raise OptionError(
+            "path",
+            options.path,
+            "an array file is neither a folder nor a zip of pictures",
+            {"data.name": "array"},
         )
     try:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
-        raise ValueError(
-            f"{options.path} is a file, but not a folder or a (whole) zip of pictures: {error}"
+        raise OptionError(
+            "path", options.path, f"the file is not a complete zip of pictures ({error})"
         ) from error
     return f"zip {options.path}", _unzip(archive)
 
 
 def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:
     """Every file of `archive`."""
-    lock = threading.Lock()  # A ZipFile counts its open members without one.
+    lock = threading.Lock()  # ZipFile's count of open members is not thread-safe.
 
     def read(info: zipfile.ZipInfo) -> BinaryIO:
         with lock:
@@ -110,7 +123,7 @@ def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:
 
 
 def _walk(root: Path) -> dict[Parts, Member]:
-    """Every file below `root`, through links too, but through no folder twice."""
+    """Every file below `root`; links are followed, but no folder is visited twice."""
     entries: dict[Parts, Member] = {}
     visited = set()
     for folder, inner, names in os.walk(root, followlinks=True):
@@ -124,9 +137,13 @@ def _walk(root: Path) -> dict[Parts, Member]:
         for name in names:
             path = Path(folder, name)
             entries[*parts, name] = Member(
-                functools.partial(path.open, "rb"), functools.partial(_stamp, path)
+                functools.partial(_open, path), functools.partial(_stamp, path)
             )
     return entries
+
+
+def _open(path: Path) -> BinaryIO:
+    return path.open("rb")
 
 
 def _stamp(path: Path) -> str:
@@ -145,20 +162,25 @@ def _choose_split(where: str, found: list[Parts], split: str) -> dict[Parts, Par
         chosen = {parts: parts[1:] for parts in found if split in ("all", parts[0])}
         known = sorted({parts[0] for parts in found})
         if not chosen:
-            raise ValueError(
-                f"{where}: has no folder '{split}' (--config.data.split), only {', '.join(known)}"
+            raise OptionError(
+                "split",
+                split,
+                f"{where} has no such folder, only {', '.join(known)}",
+                *({"split": name} for name in (*known, "all")),
             )
         return chosen
     if split not in ("train", "all"):
-        raise ValueError(
-            f"{where}: has no folder '{split}' at its top, so no such split: "
-            "point --config.data.path at the pictures to use, and leave --config.data.split"
+        raise OptionError(
+            "split",
+            split,
+            f"{where} has no folder of that name at its top, so it is not divided into splits",
+            {"split": "train"},
         )
     return {parts: parts for parts in found}
 
 
 def _classes(paths: list[Parts]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """Labels [N] and names of the classes; None where folders make fewer than two."""
+    """(labels [N], names of the classes); None and () if there are fewer than two classes."""
     while all(len(parts) > 1 for parts in paths):
         classes = sorted({parts[0] for parts in paths})
         if len(classes) > 1:

@@ -1,35 +1,35 @@
-"""Mixtures of Gaussians in the plane, the usual way to look at mode collapse.
+"""Mixtures of Gaussians in the plane, a common test for mode collapse.
 
 The 25-mode grid and the 8-mode ring became common through the synthetic data of Srivastava et al.,
 "VEEGAN" (NeurIPS 2017); the constants are those of Lin et al., "PacGAN" (NeurIPS 2018).
 """
 
+import dataclasses
+
 import numpy as np
 
-from jaxgan.data.options import DataOptions, Progress, check_split, unknown
+from jaxgan.data.options import LabelOptions, Progress
 from jaxgan.data.source import ArraySource
+from jaxgan.options import OptionError, option
 
 POINTS = 100_000
 STD = {"grid": 0.05, "ring": 0.01}
 
 
-def source(options: DataOptions, progress: Progress) -> "Mixture2D":
+@dataclasses.dataclass(frozen=True)
+class Options(LabelOptions):
+    split: str = option(
+        "train", "train or test, which are independent samples", choices=("train", "test")
+    )
+    modes: int = option(25, "number of Gaussians; a square number for the grid", least=1)
+    layout: str = option("grid", "where the Gaussians lie", choices=tuple(STD))
+    std: float = option(
+        0.0, "standard deviation of each Gaussian; 0 for 0.05 (grid) or 0.01 (ring)", least=0
+    )
+
+
+def source(options: Options, progress: Progress) -> "Mixture2D":
     """The mixture of `options.modes` Gaussians; "train" and "test" are independent samples."""
-    check_split(options, ("train", "test"))
-    if options.layout not in STD:
-        raise ValueError(unknown("layout", options.layout, STD, "--config.data.layout"))
-    if options.modes < 1:
-        raise ValueError(f"--config.data.modes={options.modes}: a mixture has at least one mode")
-    if not 0 <= options.std < np.inf:
-        raise ValueError(
-            f"--config.data.std={options.std}: give the standard deviation of a mode, "
-            "or 0 for the usual one"
-        )
-    if options.resolution or options.channels:
-        raise ValueError(
-            "--config.data.resolution and --config.data.channels are for pictures, "
-            "and mixture2d has points"
-        )
     return Mixture2D(options)
 
 
@@ -41,7 +41,7 @@ class Mixture2D(ArraySource):
       std: standard deviation of each, in both directions.
     """
 
-    def __init__(self, options: DataOptions):
+    def __init__(self, options: Options):
         self.centers = (grid if options.layout == "grid" else ring)(options.modes)
         self.std = options.std or STD[options.layout]
         labels = np.arange(POINTS) % options.modes
@@ -64,9 +64,13 @@ def grid(modes: int) -> np.ndarray:
     """
     side = round(modes**0.5)
     if side * side != modes:
-        raise ValueError(
-            f"--config.data.modes={modes}: a grid has a square number of modes, such as "
-            f"{side * side or 1} or {(side + 1) ** 2}; --config.data.layout=ring takes any number"
+        raise OptionError(
+            "modes",
+            modes,
+            "a grid has a square number of modes",
+            {"modes": side * side or 1},
+            {"modes": (side + 1) ** 2},
+            {"layout": "ring"},
         )
     axis = 2.0 * np.arange(side) - (side - 1)
     return np.stack(np.meshgrid(axis, axis, indexing="ij"), -1).reshape(-1, 2).astype(np.float32)

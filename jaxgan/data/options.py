@@ -1,85 +1,99 @@
-"""What a config says about its data, and the one function that opens it."""
+"""The options of data sources, and `open_source`, which opens a source.
+
+A source is a module with a frozen dataclass `Options` and a function `source(options, progress)`.
+"""
 
 import dataclasses
-import difflib
 import importlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
 
 from jaxgan.data.source import Source
+from jaxgan.options import Option, check, option, override
 
 # A name is a module: `data.name = "folder"` is `jaxgan.data.folder`, whose `source` opens it.
 SOURCES = ("digits", "stacked_digits", "mixture2d", "folder", "array", "pairs", "picture", "tfds")
+NAME = Option("digits", "source of the examples", choices=SOURCES)
 
 Progress = Callable[[int, int], None]
 
 
 @dataclasses.dataclass(frozen=True)
 class DataOptions:
-    """Everything a run says about its data; the defaults are those of every config."""
+    """Options of every source."""
 
-    name: str = "digits"  # one of SOURCES
-    path: str = ""  # a folder or zip (folder, pairs), a .npy or .npz file (array, pairs), a picture (picture)
-    split: str = "train"  # part of the set; tfds takes its whole syntax, such as train[:90%]
-    resolution: int = 0  # pictures are centre-cropped and resized to this side; 0 = as they are
-    channels: int = 0  # 1 = grey, 3 = RGB, 0 = as they are
-    labels: bool = True  # give labels to the game, where there are any
-    flip: bool = False  # mirror half of the pictures, drawn anew each time
-    jitter: int = (
-        0  # enlarge pictures by so many pixels and crop them back at random, drawn anew each time
+    split: str = option("train", "part of the set")
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelOptions(DataOptions):
+    """Options of sources that have labels."""
+
+    labels: bool = option(True, "give labels to the game, if there are any")
+
+
+@dataclasses.dataclass(frozen=True)
+class SizeOptions(DataOptions):
+    """Options of sources of pictures, whatever their channels."""
+
+    resolution: int = option(
+        0,
+        "side in pixels; pictures are cropped to the central square and resized; 0 keeps their size",
+        least=0,
     )
-    strict: bool = False  # refuse a set with a broken picture, instead of skipping it
-    direction: str = "AtoB"  # pairs: which picture is to become which, AtoB or BtoA
-    modes: int = 25  # mixture2d: number of Gaussians
-    layout: str = "grid"  # mixture2d: grid or ring
-    std: float = 0.0  # mixture2d: of each Gaussian; 0 = 0.05 for the grid, 0.01 for the ring
-    tfds_name: str = ""  # tfds: the set, such as cifar10 or imagenet_resized/64x64
-    max_side: int = 250  # picture: the longer side is reduced to so many pixels; 0 = as it is
-    data_dir: str = ""  # tfds: where sets are prepared; empty = the default of TFDS
+    flip: bool = option(False, "mirror pictures with probability 1/2, drawn anew each time")
+    jitter: int = option(
+        0,
+        "pixels by which pictures are enlarged before a random crop to their size, drawn anew each time",
+        least=0,
+    )
 
 
-def open_source(options: DataOptions, progress: Progress = lambda done, total: None) -> Source:
-    """Opens the data that `options` describe.
+@dataclasses.dataclass(frozen=True)
+class PictureOptions(SizeOptions):
+    """Options of sources of grey or coloured pictures."""
+
+    channels: int = option(
+        0, "1 for grey, 3 for RGB; 0 keeps what the pictures have", choices=(0, 1, 3)
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class FileOptions(PictureOptions, LabelOptions):
+    """Options of sources of picture files, which may be broken."""
+
+    strict: bool = option(False, "raise an error for a broken picture, instead of skipping it")
+
+
+def options_of(name: str) -> type[DataOptions]:
+    """The `Options` of the source called `name`."""
+    return _module(name).Options
+
+
+def open_source(
+    data: str | DataOptions, progress: Progress = lambda done, total: None, **changes: Any
+) -> Source:
+    """Opens a set of examples.
 
     Args:
-      options: the `data` part of a config.
+      data: the name of a source, one of `SOURCES`, or an instance of its `Options`.
       progress: called as `progress(done, total)` while a large set of pictures is read.
+      **changes: options that differ from those of `data`.
 
     Returns:
       The source; its `summary` is a line for the terminal.
 
-    >>> source = open_source(DataOptions(name="digits"))
-    >>> source.spec
+    >>> open_source("digits").spec
     DataSpec(shape=(8, 8, 1), num_classes=10, size=1442, condition=None)
+    >>> open_source("digits", resolution=16, split="test").spec.shape
+    (16, 16, 1)
     """
-    if options.name not in SOURCES:
-        raise ValueError(unknown("data source", options.name, SOURCES, "--config.data.name"))
-    if options.channels not in (0, 1, 3):
-        raise ValueError(
-            f"--config.data.channels={options.channels}: pictures have 1 channel (grey) "
-            "or 3 (RGB); 0 keeps what the set has"
-        )
-    if options.resolution < 0:
-        raise ValueError(
-            f"--config.data.resolution={options.resolution}: give the side in pixels, "
-            "or 0 to keep what the set has"
-        )
-    return importlib.import_module(f"jaxgan.data.{options.name}").source(options, progress)
+    options = override(options_of(data)() if isinstance(data, str) else data, changes)
+    check(options)
+    return importlib.import_module(type(options).__module__).source(options, progress)
 
 
-def unknown(what: str, name: str, known: Iterable[str], flag: str) -> str:
-    """A sentence for a name that does not exist, with the nearest one that does.
-
-    >>> unknown("layout", "gird", ["grid", "ring"], "--layout")
-    "unknown layout 'gird' (--layout): did you mean 'grid'? Known: grid, ring"
-    """
-    known = list(known)
-    close = difflib.get_close_matches(name, known, n=1)
-    hint = f" did you mean '{close[0]}'?" if close else ""
-    return f"unknown {what} '{name}' ({flag}):{hint} Known: {', '.join(known)}"
-
-
-def check_split(options: DataOptions, known: Iterable[str]) -> None:
-    """Raises unless `options.split` is one of `known`."""
-    if options.split not in known:
-        what = f"split of {options.name}"
-        raise ValueError(unknown(what, options.split, known, "--config.data.split"))
+def _module(name: str) -> ModuleType:
+    NAME.check(name, "data.name")
+    return importlib.import_module(f"jaxgan.data.{name}")

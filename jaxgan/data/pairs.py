@@ -1,4 +1,4 @@
-"""Pairs of pictures: A, and B, which a model learns to make of A (or A of B)."""
+"""Pairs of pictures A and B: a model learns to make B from A, or A from B."""
 
 import dataclasses
 import os
@@ -6,14 +6,16 @@ import re
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import numpy as np
 
 from jaxgan.data import array, digits, encoded, folder, pictures
 from jaxgan.data.encoded import Encoded
-from jaxgan.data.options import DataOptions, Progress, unknown
+from jaxgan.data.options import PictureOptions, Progress
 from jaxgan.data.source import Batch, Source, digest, summarise
-from jaxgan.game import DataSpec
+from jaxgan.options import check, option
+from jaxgan.spec import DataSpec
 
 DIRECTIONS = ("AtoB", "BtoA")
 SIDES = ("A", "B")
@@ -22,30 +24,43 @@ CHUNK = 64  # pairs read between two reports of progress
 Pair = tuple[np.ndarray, np.ndarray]  # A and B, uint8 [H, W, 1 or 3]
 
 
-def source(options: DataOptions, progress: Progress) -> Source:
+@dataclasses.dataclass(frozen=True)
+class Options(PictureOptions):
+    path: str = option(
+        "",
+        "folder or zip file of pairs, or a .npz file of arrays; empty for outlines of digits",
+    )
+    split: str = option(
+        "train", "top-level folder, if these are called train, val, test; all for all of them"
+    )
+    direction: str = option(
+        "AtoB", "which picture of a pair is translated into which", choices=DIRECTIONS
+    )
+
+
+def source(options: Options, progress: Progress) -> Source:
     """The pairs of `options.path`: "condition" is A and "image" B, or with `options.direction` BtoA the reverse.
 
-    - A folder or zip with folders A and B (in each of the folders train, val, test, if there are such): pictures of
-      the same name below the two, whatever their endings, are a pair.
+    - A folder or zip with folders A and B (in each of the folders train, val, test, if there are such): a picture in A
+      and one in B of the same name are a pair, whatever their suffixes.
     - Any other folder or zip: each picture holds A in its left half and B in its right half.
-    - .npz: A are its `conditions`, or its `labels` [N, H, W] as class maps, in which a class is a colour; B are its
-      `images` (or `x`), or the encoded pictures of its `data` and `offsets`, as data "array" takes them.
+    - .npz: A is `conditions`, or `labels` [N, H, W] as class maps, in which each class has a colour; B is `images` (or
+      `x`), or the encoded pictures of `data` and `offsets`, as in the data source "array".
     - No path: A is the outline of a handwritten digit and B the digit, 32x32; see `outlines`.
 
-    A broken picture is an error that names it: whoever has pairs has counted them.
+    A broken picture raises an error that names it; no pair is skipped.
     """
-    if options.direction not in DIRECTIONS:
-        raise ValueError(
-            unknown("direction", options.direction, DIRECTIONS, "--config.data.direction")
-        )
     if not options.path:
-        enlarged = dataclasses.replace(options, resolution=options.resolution or 32)
+        enlarged = digits.Options(
+            split=options.split, resolution=options.resolution or 32, channels=options.channels
+        )
+        check(enlarged)
         drawn = digits.source(enlarged, progress)
         name = f"outlines of digits ({options.split})"
         return ArrayPairs(name, outlines(drawn.images()), drawn.images(), options)
     if Path(options.path).suffix in (".npy", ".npz"):
-        return _from_arrays(*array.load(options), options, progress)
-    files = folder.files(dataclasses.replace(options, labels=False))
+        return _from_arrays(options, progress)
+    files = folder.files(folder.Options(**_shared(options), labels=False))
     sides = [_side(name) for name in files.names]
     _check_folders(files)
     separate = any(side is not None for side in sides)
@@ -53,11 +68,17 @@ def source(options: DataOptions, progress: Progress) -> Source:
     return _open(reader, options, progress)
 
 
-def outlines(images: np.ndarray) -> np.ndarray:
-    """Where ink borders on paper: white on black, uint8 [N, H, W, 1] as the pictures are.
+def _shared(options: Options) -> dict[str, Any]:
+    """The options that other sources of pictures have as well."""
+    names = ("path", "split", "resolution", "channels")
+    return {name: getattr(options, name) for name in names}
 
-    Ink is what is brighter than half; its outline, the pixels of it that have a neighbour, up, down, left or right,
-    that is not.
+
+def outlines(images: np.ndarray) -> np.ndarray:
+    """The outlines of the ink of pictures, white on black: uint8 [N, H, W, 1], as the pictures.
+
+    Ink pixels are those above 127. The outline is the ink pixels with a neighbour above, below, left or right that is
+    not ink.
 
     >>> picture = np.zeros((1, 5, 5, 1), np.uint8)
     >>> picture[0, 1:4, 1:4] = 200
@@ -71,10 +92,10 @@ def outlines(images: np.ndarray) -> np.ndarray:
 
 
 def colours() -> np.ndarray:
-    """The colour of each class, uint8 [256, 3], as PASCAL VOC paints its label maps.
+    """The colour of each class, uint8 [256, 3], as in the label maps of PASCAL VOC.
 
     Bits 0, 3, 6 of a class are the high bits of its red, bits 1, 4, 7 of its green and bits 2, 5 of its blue, so that
-    classes of small numbers are far apart.
+    classes with small numbers have very different colours.
 
     >>> colours()[[0, 1, 2, 15]].tolist()
     [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128]]
@@ -84,11 +105,11 @@ def colours() -> np.ndarray:
 
 
 class ArrayPairs(Source):
-    """Pairs that lie in memory: `a` and `b`, uint8 [N, H, W, C] each."""
+    """Pairs in memory: `a` and `b`, uint8 [N, H, W, C] each."""
 
     in_memory = True
 
-    def __init__(self, name: str, a: np.ndarray, b: np.ndarray, options: DataOptions):
+    def __init__(self, name: str, a: np.ndarray, b: np.ndarray, options: Options):
         self._conditions, self._images = (a, b) if options.direction == "AtoB" else (b, a)
         self.spec = DataSpec(self._images.shape[1:], None, len(a), self._conditions.shape[1:])
         self.summary = _summary(name, self.spec)
@@ -102,10 +123,10 @@ class Reader:
     """Pairs before they are decoded.
 
     Attributes:
-      where: what messages call the set.
+      where: name of the set in messages.
       names: of the pairs, in the order of the source.
-      read: A and B of pair i, of the resolution that is wanted; called from several threads at once.
-      stamp: what tells pair i from an earlier version of it, without decoding it.
+      read: A and B of pair i, at the resolution of the options; called from several threads at once.
+      stamp: a text for pair i that differs if its files have changed; it does not decode them.
     """
 
     where: str
@@ -115,11 +136,9 @@ class Reader:
 
 
 class DecodingPairs(Source):
-    """Pairs too many for the memory, decoded at each access; `a` and `b` are their shapes."""
+    """A set of pairs too large for memory, decoded at each access; `a` and `b` are the shapes of the two sides."""
 
-    def __init__(
-        self, reader: Reader, a: tuple[int, int, int], b: tuple[int, int, int], options: DataOptions
-    ):
+    def __init__(self, reader: Reader, a: tuple[int, ...], b: tuple[int, ...], options: Options):
         self._reader, self._shapes, self._forward = reader, (a, b), options.direction == "AtoB"
         condition, image = (a, b) if self._forward else (b, a)
         self.spec = DataSpec(image, None, len(reader.names), condition)
@@ -140,19 +159,20 @@ class DecodingPairs(Source):
 
 
 def _summary(name: str, spec: DataSpec) -> str:
+    assert spec.condition is not None, "pairs have one"
     return f"{summarise(name, spec, 'pairs')} from {'x'.join(map(str, spec.condition))}"
 
 
-def _open(reader: Reader, options: DataOptions, progress: Progress) -> Source:
+def _open(reader: Reader, options: Options, progress: Progress) -> Source:
     """A source over `reader`: in memory where the decoded set fits, else decoding at each access.
 
-    In memory, a side whose pictures are all grey has one channel; of a larger set that must be said
-    (`options.channels`), since only its first pair is decoded here.
+    In memory, a side whose pictures are all grey gets one channel. For a larger set this must be set
+    by `options.channels`, since only its first pair is decoded here.
     """
     first, count = reader.read(0), len(reader.names)
-    shapes = tuple((*picture.shape[:2], options.channels or 3) for picture in first)
+    a, b = shapes = tuple((*picture.shape[:2], options.channels or 3) for picture in first)
     if sum(count * int(np.prod(shape)) for shape in shapes) > encoded.CACHE_BYTES:
-        return DecodingPairs(reader, *shapes, options)
+        return DecodingPairs(reader, a, b, options)
     stores = tuple(np.empty((count, *shape), np.uint8) for shape in shapes)
 
     def keep(i: int) -> tuple[bool, bool]:
@@ -161,16 +181,16 @@ def _open(reader: Reader, options: DataOptions, progress: Progress) -> Source:
             store[i] = picture
         return grey
 
-    grey = []
+    grey: list[tuple[bool, bool]] = []
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         for start in range(0, count, CHUNK):
             grey += pool.map(keep, range(start, min(start + CHUNK, count)))
             progress(len(grey), count)
-    sides = (
+    one, other = (
         np.ascontiguousarray(store[..., :1]) if not options.channels and all(greys) else store
         for store, greys in zip(stores, zip(*grey, strict=True), strict=True)
     )
-    return ArrayPairs(reader.where, *sides, options)
+    return ArrayPairs(reader.where, one, other, options)
 
 
 def _shaped(
@@ -182,13 +202,15 @@ def _shaped(
         if picture.shape[:2] != shape[:2]:
             raise encoded.SizesDiffer(
                 f"{reader.where}: its pictures differ in size ({reader.names[0]} is {_size(shape)}, {reader.names[i]}"
-                f" is {_size(picture.shape)}): set --config.data.resolution to crop and resize all to one"
+                f" is {_size(picture.shape)}), and no resolution is set",
+                {"resolution": min(shape[:2])},
             )
-    shaped = tuple(pictures.to_channels(p, s[2]) for p, s in zip(pair, shapes, strict=True))
-    return shaped, tuple(picture.shape[2] == 1 for picture in pair)
+    a, b = (pictures.to_channels(p, s[2]) for p, s in zip(pair, shapes, strict=True))
+    a_grey, b_grey = (picture.shape[2] == 1 for picture in pair)
+    return (a, b), (a_grey, b_grey)
 
 
-def _side_by_side(files: Encoded, options: DataOptions) -> Reader:
+def _side_by_side(files: Encoded, options: Options) -> Reader:
     """Pairs in one picture each, A to the left."""
 
     def read(i: int) -> Pair:
@@ -205,7 +227,7 @@ def _side_by_side(files: Encoded, options: DataOptions) -> Reader:
 
 
 def _check_folders(files: Encoded) -> None:
-    """Raises for folders that look like two sides and are not called A and B: each picture would be cut in two."""
+    """Raises if folders seem to be the two sides but have other names: else each picture would be split in two."""
     for name in files.names:
         for part in PurePosixPath(name).parts[:-1]:
             if part not in SIDES and re.fullmatch(r"(train|val|test)?_?[ab]", part, re.IGNORECASE):
@@ -216,7 +238,7 @@ def _check_folders(files: Encoded) -> None:
 
 
 def _side(name: str) -> tuple[str, str] | None:
-    """A or B, and what a picture shares with its partner: its name without that folder and without its ending.
+    """(A or B, the name that a picture shares with its partner: without the folder A or B and without the suffix).
 
     >>> _side("train/A/cat/1.png"), _side("train/1.png")
     (('A', 'train/cat/1'), None)
@@ -230,9 +252,9 @@ def _side(name: str) -> tuple[str, str] | None:
 
 
 def _two_folders(
-    files: Encoded, sides: Sequence[tuple[str, str] | None], options: DataOptions
+    files: Encoded, sides: Sequence[tuple[str, str] | None], options: Options
 ) -> Reader:
-    """Pairs of a picture below A and one of the same name below B."""
+    """Pairs of a picture in A and one of the same name in B."""
     found: dict[str, dict[str, int]] = {side: {} for side in SIDES}
     for i, (name, split) in enumerate(zip(files.names, sides, strict=True)):
         if split is None:
@@ -277,12 +299,14 @@ def _two_folders(
     return Reader(files.where, keys, read, lambda i: " ".join(files.stamp(k) for k in indices[i]))
 
 
-def _from_arrays(
-    where: str, members: dict[str, np.ndarray], options: DataOptions, progress: Progress
-) -> Source:
-    """Pairs of an array file: A in `conditions` or as maps in `labels`, B as data "array" has it."""
+def _from_arrays(options: Options, progress: Progress) -> Source:
+    """Pairs of an array file: A in `conditions` or as maps in `labels`, B as in the data source "array"."""
+    arrays = array.Options(**_shared(options))
+    check(arrays)
+    where, members = array.load(arrays)
     packed = {"data", "offsets"} <= members.keys()
-    images = next((members[key] for key in array.IMAGE_KEYS if key in members), None)
+    found = next((members[key] for key in array.IMAGE_KEYS if key in members), None)
+    images = None if packed else found
     conditions, maps = members.get("conditions"), members.get("labels")
     if (images is None and not packed) or (conditions is None and maps is None):
         raise ValueError(
@@ -294,24 +318,25 @@ def _from_arrays(
             f"{where}: its conditions have shape {list(conditions.shape)}; give pictures [N, H, W, C]"
         )
     if conditions is None:
+        assert maps is not None
         conditions = _check_maps(where, maps)
-    count = len(members["offsets"]) - 1 if packed else len(images)
+    count = len(members["offsets"]) - 1 if images is None else len(images)
     if len(conditions) != count:
         raise ValueError(
             f"{where}: holds {len(conditions):,} conditions for {count:,} pictures; give one for each"
         )
     size = conditions.shape[1:3]
-    if not packed and images.shape[1:3] != size:
+    if images is not None and images.shape[1:3] != size:
         raise ValueError(
             f"{where}: its conditions are {_size(size)}, but its pictures {_size(images.shape[1:])}; bring both to"
             " one size"
         )
     if conditions is maps:
-        a = colours()[_nearest(maps, options.resolution)]
+        a = colours()[_nearest(conditions, options.resolution)]
     else:
-        a = array.array_source(conditions, None, options, where=where).images()
-    if not packed:
-        b = array.array_source(images, None, options, where=where).images()
+        a = array.array_source(conditions, None, arrays, where=where).images()
+    if images is not None:
+        b = array.array_source(images, None, arrays, where=where).images()
         return ArrayPairs(where, a, b, options)
     files = array.packed(where, members, None)
 
@@ -339,7 +364,7 @@ def _check_maps(where: str, maps: np.ndarray) -> np.ndarray:
 
 
 def _nearest(maps: np.ndarray, resolution: int) -> np.ndarray:
-    """The central squares of maps [N, H, W] at `resolution`: there is no class between two classes."""
+    """The central squares of maps [N, H, W], resized to `resolution` by nearest neighbour, which keeps classes."""
     if not resolution:
         return maps
     height, width = maps.shape[1:]
@@ -359,7 +384,7 @@ def _decode(files: Encoded, i: int) -> np.ndarray:
         ) from error
 
 
-def _fit(picture: np.ndarray, options: DataOptions) -> np.ndarray:
+def _fit(picture: np.ndarray, options: Options) -> np.ndarray:
     return pictures.to_channels(
         pictures.fit_array(picture[None], options.resolution)[0], options.channels
     )

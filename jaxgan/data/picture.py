@@ -1,39 +1,51 @@
-"""One picture: the whole set of a model that learns from a single one.
+"""A single picture, for models that are trained on one picture.
 
-Without a path it is one of the photographs that scikit-learn carries, china.jpg by danielbuechele and flower.jpg by
-vultilion on Flickr, both under CC BY 2.0.
+Two photographs are included with scikit-learn: china.jpg by danielbuechele, the default, and flower.jpg by vultilion.
+Both are from Flickr, under CC BY 2.0.
 """
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from jaxgan.data import pictures
-from jaxgan.data.options import DataOptions, Progress, check_split
+from jaxgan.data.options import PictureOptions, Progress
 from jaxgan.data.source import ArraySource
+from jaxgan.options import OptionError, option
 
 CARRIED = ("china.jpg", "flower.jpg")  # by scikit-learn
 
 
-def source(options: DataOptions, progress: Progress) -> ArraySource:
-    """The picture as uint8 [1, H, W, C], in its own aspect unless `options.resolution` asks for a square.
+@dataclasses.dataclass(frozen=True)
+class Options(PictureOptions):
+    path: str = option(
+        "", f"file of the picture, or one of {', '.join(CARRIED)}; empty for {CARRIED[0]}"
+    )
+    split: str = option(
+        "train",
+        "one picture has no splits: both values take all of it",
+        choices=("train", "all"),
+    )
+    max_side: int = option(
+        250, "pixels that the longer side is reduced to; 0 keeps the picture's size", least=0
+    )
+
+
+def source(options: Options, progress: Progress) -> ArraySource:
+    """The picture as uint8 [1, H, W, C], in its own aspect ratio, or as a square of `options.resolution`.
 
     Its longer side is reduced to `options.max_side`, bicubic and antialiased; it is never enlarged.
     """
-    check_split(options, ("train", "all"))
-    if options.max_side < 0:
-        raise ValueError(
-            f"--config.data.max_side={options.max_side}: give the longer side in pixels, or 0 to keep the picture's"
-        )
     pixels = pictures.to_channels(_read(options.path or CARRIED[0]), options.channels)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     if options.resolution:
         image = pictures.fit(image, options.resolution)
     elif 0 < options.max_side < max(image.size):
         shrink = options.max_side / max(image.size)
-        size = tuple(max(1, round(side * shrink)) for side in image.size)
-        image = image.resize(size, Image.Resampling.BICUBIC)
+        width, height = (max(1, round(side * shrink)) for side in image.size)
+        image = image.resize((width, height), Image.Resampling.BICUBIC)
     pixels = np.asarray(image)
     return ArraySource(
         pixels.reshape(1, *pixels.shape[:2], -1),
@@ -49,15 +61,10 @@ def _read(path: str) -> np.ndarray:
 
         return load_sample_image(path)
     if not file.is_file():
-        what = "is a folder, not a picture" if file.is_dir() else "does not exist"
-        raise FileNotFoundError(
-            f"{path} {what} (--config.data.path); give a picture's file, or one of {', '.join(CARRIED)}, which"
-            " scikit-learn carries"
-        )
+        what = "that is a folder, not a picture" if file.is_dir() else "there is no such file"
+        raise OptionError("path", path, what, *({"path": name} for name in ("FILE", *CARRIED)))
     try:
         with file.open("rb") as opened:
             return pictures.decode(opened)
     except Exception as error:
-        raise ValueError(
-            f"{path} cannot be read as a picture (--config.data.path): {error}"
-        ) from error
+        raise OptionError("path", path, f"it cannot be read as a picture ({error})") from error

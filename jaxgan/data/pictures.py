@@ -1,24 +1,25 @@
-"""From a picture of any kind to uint8 [H, W, 1 or 3]."""
+"""Converts pictures of any kind to uint8 [H, W, 1 or 3]."""
 
 from typing import BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
 
-# What grey pictures call themselves: of 1 bit, 8 bits, with alpha, 16 bits in any order, 32 bits.
+# Pillow's modes of grey pictures: 1 bit, 8 bits, with alpha, 16 bits in any byte order, 32 bits.
 GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N", "I"})
 
 EXIF_ORIENTATION = 0x0112
 
 
 def decode(file: BinaryIO, resolution: int = 0) -> np.ndarray:
-    """Reads one picture wholly: uint8 [H, W, 1] if it is grey, else uint8 [H, W, 3].
+    """Decodes one picture: uint8 [H, W, 1] if it is grey, else uint8 [H, W, 3].
 
-    The first frame of an animation, turned as its EXIF orientation says, `flatten`ed, and `fit`ted
-    if `resolution` is not 0. Raises whatever Pillow raises on a broken file.
+    Of an animation, this is the first frame. The picture is rotated by its EXIF orientation,
+    converted by `flatten`, and resized by `fit` if `resolution` is not 0. Errors of Pillow on a
+    broken file are not caught.
     """
     with Image.open(file) as image:
-        image.load()  # Truncation shows only here.
+        image.load()  # A truncated file raises only here.
         flat = flatten(ImageOps.exif_transpose(image))
     pixels = np.asarray(fit(flat, resolution) if resolution else flat)
     return pixels[..., None] if pixels.ndim == 2 else pixels
@@ -28,7 +29,7 @@ def header(file: BinaryIO) -> tuple[tuple[int, int], bool]:
     """(height, width) as `decode` would give without a resolution, and whether it would be grey."""
     with Image.open(file) as image:
         width, height = image.size
-        # Not `image.getexif`: that of a PNG decodes the picture, to look behind it.
+        # Not `image.getexif`: for a PNG it decodes the picture, since EXIF data may follow it.
         if (
             Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) >= 5
         ):  # 5 to 8 are turned by 90 degrees.
@@ -39,7 +40,7 @@ def header(file: BinaryIO) -> tuple[tuple[int, int], bool]:
 def flatten(image: Image.Image) -> Image.Image:
     """Any Pillow image as 8-bit grey ("L") or "RGB".
 
-    Transparent pixels are laid on white; 16 bits are scaled to 8 (v * 255 / 65535, rounded), where
+    Transparent pixels are composited on white; 16 bits are scaled to 8 (v * 255 / 65535, rounded), where
     Pillow's own conversion clips; palettes, CMYK, YCbCr and Lab become RGB by Pillow's plain
     formulas, without colour profiles.
     """
@@ -61,7 +62,7 @@ def fit(image: Image.Image, resolution: int) -> Image.Image:
     width, height = image.size
     side = min(width, height)
     left, top = (width - side) // 2, (height - side) // 2
-    # Cropped first: `resize(box=...)` would let the filter see pixels outside the square.
+    # Cropped first: with `resize(box=...)` the filter would use pixels outside the square.
     square = image.crop((left, top, left + side, top + side))
     if side == resolution:
         return square
@@ -82,18 +83,18 @@ def fit_array(images: np.ndarray, resolution: int) -> np.ndarray:
 
 
 def jittered(picture: np.ndarray, enlarged: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
-    """What is seen of a picture, enlarged, through a window of its own size: uint8 [H, W, 1 or 3].
+    """Enlarges a picture and crops it back to its own size: uint8 [H, W, 1 or 3].
 
     Args:
       picture: uint8 [H, W, 1 or 3].
-      enlarged: height and width that it is brought to, bilinearly.
-      corner: row and column of the window's upper left pixel there.
+      enlarged: height and width of the enlarged picture, bilinear.
+      corner: row and column in it of the crop's upper left pixel.
     """
     height, width = picture.shape[:2]
     rows, columns = (
         height / enlarged[0],
         width / enlarged[1],
-    )  # of the picture, in one of the enlarged
+    )  # of the picture, per row and column of the enlarged one
     box = (
         corner[1] * columns,
         corner[0] * rows,
@@ -106,9 +107,9 @@ def jittered(picture: np.ndarray, enlarged: tuple[int, int], corner: tuple[int, 
 
 
 def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
-    """uint8 [..., 1 to 4] as [..., channels]; 0 keeps grey grey and colour colour.
+    """uint8 [..., 1 to 4] as [..., channels]; 0 for 1 channel if it is grey, else 3.
 
-    2 and 4 channels have alpha, and are laid on white.
+    2 and 4 channels include alpha, and are composited on white.
 
     >>> to_channels(np.array([[255, 0, 0]], np.uint8), 1)
     array([[76]], dtype=uint8)
@@ -119,7 +120,7 @@ def to_channels(images: np.ndarray, channels: int) -> np.ndarray:
     if channels == 3 and images.shape[-1] == 1:
         return np.repeat(images, 3, axis=-1)
     if channels == 1 and images.shape[-1] == 3:
-        # ITU-R 601 luma in 16-bit fixed point, as Pillow's "L": the same picture, the same bytes.
+        # ITU-R 601 luma in 16-bit fixed point: the same bytes as Pillow's conversion to "L".
         red, green, blue = np.moveaxis(images.astype(np.uint32), -1, 0)
         luma = (red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16
         return luma.astype(np.uint8)[..., None]

@@ -9,23 +9,23 @@ import numpy as np
 
 from jaxgan.data import pictures
 from jaxgan.data.source import Batch, Source
+from jaxgan.options import OptionError
 
-# Batches made ahead of their use, beyond one per thread.
+# Batches that are prefetched, beyond one per thread.
 AHEAD = 2
 
-# What mirroring and cropping change, all in the same way.
+# The fields that mirroring and cropping change, all in the same way.
 PICTURES = ("image", "condition")
 
 
 class Pipeline:
-    """Batches of a source, in an order that depends on nothing but the seed.
+    """Batches of a source, in an order that depends only on the seed.
 
     Training draws images 0, 1, 2, ... without end. Image p belongs to epoch p // N and is the entry
-    p % N of that epoch's own permutation; whether it is mirrored is a random bit of (seed, p), and
-    so is where it is cropped.
-    Batch k of size B holds the images from k B to (k + 1) B - 1: it may lie across two epochs, no
-    image is ever dropped, and a run that starts at any batch sees exactly what an uninterrupted run
-    would have seen there.
+    p % N of that epoch's permutation. Whether it is mirrored and where it is cropped are random
+    functions of (seed, p).
+    Batch k of size B holds the images from k B to (k + 1) B - 1: it may span two epochs, no image
+    is dropped, and a run that starts at any batch gets exactly the batches of an uninterrupted run.
 
     >>> from jaxgan.data import ArraySource
     >>> pipeline = Pipeline(ArraySource(np.arange(5, dtype=np.float32)[:, None]), seed=0)
@@ -47,28 +47,29 @@ class Pipeline:
         resolution: int | None = None,
         shard: tuple[int, int] = (0, 1),
     ):
-        """Prepares, but reads nothing.
+        """Checks the options, but reads no examples.
 
         Args:
           source: of the examples.
           seed: of order, mirroring and cropping, any whole number from 0.
           flip: mirror each image left to right with probability 1/2.
-          jitter: enlarge each image by so many pixels in height, and as much in proportion in
-            width, and crop it back to its size at a random place; 0 for neither.
-          resolution: average pictures down to this many pixels a side, of which the source's are a
-            multiple (a stage of progressive growing, say); None leaves them as they are.
+          jitter: enlarge each image by this many pixels in height, and in proportion in width, then
+            crop it back to its size at a random position; 0 to leave it as it is.
+          resolution: reduce pictures to this many pixels a side by averaging, for a stage of
+            progressive growing; the source's side must be a multiple of it. None keeps the size.
           shard: (index, count) of this process among those that train together; each makes its own
             consecutive rows of the same global batch.
         """
         if (flip or jitter) and len(source.spec.shape) != 3:
-            option, what = ("flip", "mirrors") if flip else ("jitter", "crops")
-            raise ValueError(
-                f"--config.data.{option} {what} pictures, and this has none: {source.summary}"
+            option, value, what = ("flip", flip, "mirrors") if flip else ("jitter", jitter, "crops")
+            raise OptionError(
+                option,
+                value,
+                f"it {what} pictures, and the data have none: {source.summary}",
+                {option: type(value)(0)},
             )
         if jitter < 0:
-            raise ValueError(
-                f"--config.data.jitter={jitter}: give the pixels to enlarge by before cropping, or 0"
-            )
+            raise OptionError("jitter", jitter, "it must be at least 0", {"jitter": 0})
         self._factor = 1 if resolution is None else _factor(source, resolution)
         self.source, self.flip, self.jitter, self.shard = source, flip, jitter, shard
         # Independent streams from one seed.
@@ -105,7 +106,7 @@ class Pipeline:
         return _average(images, self._factor) if self._factor > 1 else images
 
     def iterate(self, start: int, batch_size: int) -> grain.DatasetIterator[Batch]:
-        """Yields `batch(start)`, `batch(start + 1)`, ... for ever, made ahead in threads.
+        """Yields `batch(start)`, `batch(start + 1)`, ... without end, prefetched in threads.
 
         `close()` it after use. An error in a thread is raised by `next`.
         """
@@ -128,7 +129,7 @@ class Pipeline:
         return batch_size // self.shard[1]
 
     def _indices(self, first: int, count: int) -> np.ndarray:
-        """Which examples images `first`, `first` + 1, ... are: int64 [count]."""
+        """The indices in the source of images `first`, `first` + 1, ...: int64 [count]."""
         indices, done = np.empty(count, np.int64), 0
         while done < count:
             epoch, entry = divmod(first + done, len(self.source))
@@ -167,9 +168,11 @@ def _permutation(key: np.ndarray, size: int, epoch: int) -> np.ndarray:
 def _factor(source: Source, resolution: int) -> int:
     shape = source.spec.shape
     if len(shape) != 3 or shape[0] != shape[1] or shape[0] % resolution:
-        raise ValueError(
-            f"a stage trains at {resolution} pixels, of which the data's size must be a multiple: "
-            f"{source.summary}; set --config.data.resolution to the last stage's"
+        raise OptionError(
+            None,
+            None,
+            f"a stage trains at {resolution} pixels, and the size of the data must be a multiple: {source.summary}",
+            {"resolution": resolution * max(1, round(shape[0] / resolution))},
         )
     return shape[0] // resolution
 

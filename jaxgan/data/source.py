@@ -1,4 +1,4 @@
-"""A source: a finite, indexed set of examples, without order of training or randomness."""
+"""A source: a finite, indexed set of examples, without training order or randomness."""
 
 import abc
 import hashlib
@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from jaxgan.game import DataSpec
+from jaxgan.spec import DataSpec
 
 # {"image": uint8 [B, H, W, C] or float32 [B, D], "label": int32 [B] where there are labels,
 #  "condition": uint8 [B, H, W, C] where pictures come in pairs}
@@ -52,9 +52,9 @@ class Source(abc.ABC):
             yield self.gather(np.arange(start, min(start + batch_size, len(self))))
 
     def fingerprint(self) -> str:
-        """SHA-256 of what the examples are made of: another one wherever an example may differ.
+        """A SHA-256 that differs whenever an example may differ.
 
-        Here of every example; a source that knows a shorter way overrides it.
+        This method hashes every example; a source with a faster way overrides it.
         """
         return digest(value for batch in self.batches(1024) for value in batch.values())
 
@@ -63,17 +63,23 @@ class Source(abc.ABC):
     ) -> Iterator[Batch]:
         """`count` different examples, spread evenly over the set and in its order.
 
-        Spread, because many sets are sorted by class: the first thousand would be one class. And drawn, one from each
-        of `count` equal parts (always the same ones), because others are interleaved: every 40th of a set whose labels
-        go round by 25 meets five of them. `part` (i, n) is the i-th of n parts of them, for one of n processes.
+        Many sets are sorted by class, so the first thousand examples may be of one class. Others cycle through their
+        classes, so a fixed stride may reach only some of them: 40 reaches five of 25. Therefore one example is drawn
+        from each of `count` equal parts of the set, always the same one. `part` (i, n) is the i-th of n parts of the
+        result, for one of n processes.
         """
-        if not 0 < count <= len(self):
-            raise ValueError(f"{count:,} images asked of a set of {len(self):,} ({self.summary})")
-        edges = np.arange(count + 1) * len(self) // count
-        indices = np.random.default_rng(0).integers(edges[:-1], edges[1:])
-        indices = np.array_split(indices, part[1])[part[0]]
+        indices = np.array_split(self.spread_indices(count), part[1])[part[0]]
         for start in range(0, len(indices), batch_size):
             yield self.gather(indices[start : start + batch_size])
+
+    def spread_indices(self, count: int) -> np.ndarray:
+        """The indices of `spread(count)`, int64 [count]."""
+        if not 0 < count <= len(self):
+            raise ValueError(
+                f"{count:,} images requested from a set of {len(self):,} ({self.summary})"
+            )
+        edges = np.arange(count + 1) * len(self) // count
+        return np.random.default_rng(0).integers(edges[:-1], edges[1:])
 
     def images(self, count: int | None = None) -> np.ndarray:
         """The images of `spread(count)` (all by default) in one array."""
@@ -82,7 +88,7 @@ class Source(abc.ABC):
 
 
 class ArraySource(Source):
-    """Examples that lie in memory."""
+    """Examples in memory."""
 
     in_memory = True
 
@@ -104,17 +110,17 @@ class ArraySource(Source):
           labels: whole numbers in [0, num_classes), or None.
           num_classes: one more than the largest label, unless given.
           classes: their names.
-          broken: pictures left out on the way here.
-          name: what the summary calls the set.
-          unit: what the summary calls the examples.
+          broken: pictures that were left out.
+          name: name of the set in the summary.
+          unit: name of the examples in the summary, in the plural.
         """
         self._images = np.asarray(images)  # Not a memmap, whose rows would be memmaps too.
         self._labels = None if labels is None else np.asarray(labels).astype(np.int32)
-        if labels is not None and num_classes is None:
+        if self._labels is None:
+            num_classes = None
+        elif num_classes is None:
             num_classes = len(classes) or int(self._labels.max()) + 1
-        self.spec = DataSpec(
-            images.shape[1:], num_classes if labels is not None else None, len(images)
-        )
+        self.spec = DataSpec(images.shape[1:], num_classes, len(images))
         self.classes, self.broken = classes, broken
         self.summary = summarise(name, self.spec, unit, broken)
 
@@ -138,7 +144,7 @@ def digest(parts: Iterable[np.ndarray | str]) -> str:
 
 
 def summarise(name: str, spec: DataSpec, unit: str, broken: Broken = ()) -> str:
-    """The line of a source for the terminal.
+    """The summary of a source, one line for the terminal.
 
     >>> summarise("folder pics", DataSpec((64, 64, 3), 5, 1203), "pictures", (("a.png", "empty"),))
     'folder pics: 1,203 pictures, 1 broken one skipped (a.png), 64x64x3, 5 classes'

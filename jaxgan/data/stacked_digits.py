@@ -1,7 +1,7 @@
 """Three handwritten digits stacked as the channels of one picture: a set of 1,000 known modes.
 
-The counterpart of stacked MNIST, by which Srivastava et al., "VEEGAN" (NeurIPS 2017), and Lin et al., "PacGAN"
-(NeurIPS 2018), count the modes that a generator covers, from the digits of scikit-learn.
+Like stacked MNIST, but with the digits of scikit-learn. Srivastava et al., "VEEGAN" (NeurIPS 2017), and Lin et al.,
+"PacGAN" (NeurIPS 2018), count the modes of stacked MNIST that a generator covers.
 """
 
 import dataclasses
@@ -9,33 +9,38 @@ import dataclasses
 import numpy as np
 
 from jaxgan.data import digits
-from jaxgan.data.options import DataOptions, Progress, check_split
+from jaxgan.data.options import LabelOptions, Progress, SizeOptions
 from jaxgan.data.source import ArraySource
+from jaxgan.options import option
 
 PICTURES = 50_000
 NUM_MODES = 1_000
 
 
-def source(options: DataOptions, progress: Progress) -> "StackedDigits":
+@dataclasses.dataclass(frozen=True)
+class Options(SizeOptions, LabelOptions):
+    split: str = option(
+        "train", "part of the set; train and test stack different digits", choices=("train", "test")
+    )
+
+
+def source(options: Options, progress: Progress) -> "StackedDigits":
     """50,000 stacks of three; "train" and "test" stack different digits."""
-    check_split(options, ("train", "test"))
-    if options.channels not in (0, 3):
-        raise ValueError(
-            f"--config.data.channels={options.channels}: a stack of three digits has 3 channels; leave it at 0"
-        )
     return StackedDigits(options, progress)
 
 
 class StackedDigits(ArraySource):
-    """uint8 [N, 8, 8, 3]; the label is the number that the channels spell, 0 to 999, all equally often.
+    """uint8 [N, 8, 8, 3]; the label is the number that the three digits form, 0 to 999, all equally often.
 
     Attributes:
       digits: the single digits that are stacked, uint8 [M, 8, 8, 1].
-      digit_labels: which they are, int32 [M].
+      digit_labels: their labels, int32 [M].
     """
 
-    def __init__(self, options: DataOptions, progress: Progress):
-        single = digits.source(dataclasses.replace(options, channels=1, labels=True), progress)
+    def __init__(self, options: Options, progress: Progress):
+        single = digits.source(
+            digits.Options(split=options.split, resolution=options.resolution, channels=1), progress
+        )
         every = single.gather(np.arange(len(single)))
         self.digits, self.digit_labels = every["image"], every["label"]
         numbers = np.arange(PICTURES) % NUM_MODES

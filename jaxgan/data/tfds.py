@@ -1,5 +1,6 @@
 """Any image set of TensorFlow Datasets, read from ArrayRecord files without TensorFlow."""
 
+import dataclasses
 import difflib
 import importlib.util
 import io
@@ -9,19 +10,25 @@ from typing import Any
 import numpy as np
 
 from jaxgan.data import pictures
-from jaxgan.data.encoded import CACHE_BYTES
-from jaxgan.data.options import DataOptions, Progress
+from jaxgan.data.encoded import CACHE_BYTES, BadData
+from jaxgan.data.options import LabelOptions, PictureOptions, Progress
 from jaxgan.data.source import Batch, Source, digest, summarise
-from jaxgan.game import DataSpec
+from jaxgan.options import OptionError, option
+from jaxgan.spec import DataSpec
 
 
-def source(options: DataOptions, progress: Progress) -> "TFDSSource":
+@dataclasses.dataclass(frozen=True)
+class Options(PictureOptions, LabelOptions):
+    tfds_name: str = option("", "name of the set, such as cifar10 or imagenet_resized/64x64")
+    data_dir: str = option("", "folder where sets are prepared; empty for the default of TFDS")
+    split: str = option("train", "part of the set, in the syntax of TFDS, such as train[:90%]")
+
+
+def source(options: Options, progress: Progress) -> "TFDSSource":
     """The set `options.tfds_name`, prepared before with `prepare`."""
     if not options.tfds_name:
-        raise ValueError(
-            "data 'tfds' needs the name of a set, for example --config.data.tfds_name=cifar10"
-        )
-    builder = _builder(options.tfds_name, options.data_dir, "--config.data.tfds_name")
+        raise OptionError("tfds_name", "", "it must name a set of TFDS", {"tfds_name": "cifar10"})
+    builder = _builder(options.tfds_name, options.data_dir)
     if "array_record" not in _prepared_formats(builder):
         where = f" --data_dir {options.data_dir}" if options.data_dir else ""
         raise FileNotFoundError(
@@ -34,11 +41,11 @@ def source(options: DataOptions, progress: Progress) -> "TFDSSource":
 def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
     """Downloads the TFDS set `name` and writes it as ArrayRecord.
 
-    This is the one thing here that needs TensorFlow.
+    Only this function needs TensorFlow.
 
     Args:
       name: such as "cifar10" or "imagenet_resized/64x64".
-      data_dir: where sets are kept; empty = the default of TFDS, ~/tensorflow_datasets.
+      data_dir: folder of the sets; empty for the default of TFDS, ~/tensorflow_datasets.
       **download: fields of `tfds.download.DownloadConfig`.
 
     Returns:
@@ -50,7 +57,7 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
         )
     import tensorflow_datasets as tfds
 
-    builder = _builder(name, data_dir, "NAME")
+    builder = _builder(name, data_dir)
     formats = _prepared_formats(builder)
     if formats and "array_record" not in formats:
         raise ValueError(
@@ -59,7 +66,7 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
             "or remove that folder first"
         )
     if not formats:
-        builder = _builder(name, data_dir, "NAME", file_format="array_record")
+        builder = _builder(name, data_dir, file_format="array_record")
         builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**download))
     return Path(builder.data_dir)
 
@@ -67,28 +74,30 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
 class TFDSSource(Source):
     """A split of a prepared set; pictures of a set that fits into memory are decoded only once."""
 
-    def __init__(self, builder: Any, options: DataOptions):
+    def __init__(self, builder: Any, options: Options):
         import tensorflow_datasets as tfds
 
         where = f"TFDS {options.tfds_name} ({options.split})"
         image, label = _keys(builder.info, where)
-        # Encoded bytes: TFDS would ask for OpenCV, and pictures are to be the same from anywhere.
+        # Encoded bytes: TFDS would need OpenCV to decode, and all sources decode by `pictures`.
         skip = {image: tfds.decode.SkipDecoding()}
         try:
             self._records = builder.as_data_source(options.split, decoders=skip)
         except ValueError as error:
             splits = ", ".join(builder.info.splits)
-            raise ValueError(
-                f"{where}: --config.data.split names no part of it; it has {splits}, "
-                "and parts such as train[:90%]"
+            raise OptionError(
+                "split",
+                options.split,
+                f"the TFDS set {options.tfds_name} has no such split; it has {splits}, and parts such as"
+                " train[:90%]",
             ) from error
         height, width, native = builder.info.features[image].shape
         if options.resolution:
             height = width = options.resolution
         if height is None or width is None:
-            raise ValueError(
-                f"{where}: its pictures differ in size: "
-                "set --config.data.resolution to crop and resize all to one"
+            raise BadData(
+                f"{where}: its pictures differ in size, and no resolution is set",
+                {"resolution": 64},
             )
         channels = options.channels or (1 if native in (1, 2) else 3)
         self._image, self._label = image, label if options.labels else None
@@ -99,7 +108,7 @@ class TFDSSource(Source):
         )
         self.classes = tuple(feature.names) if feature else ()
         self.summary = summarise(where, self.spec, "pictures")
-        # A prepared set never changes under its name and version.
+        # A prepared set of a given name and version never changes.
         facts = (builder.info.full_name, options.split, self.spec, self._image, self._label)
         self._fingerprint = digest([str(facts)])
         self._decoded = self._known = None
@@ -112,7 +121,7 @@ class TFDSSource(Source):
         return self._fingerprint
 
     def gather(self, indices: np.ndarray) -> Batch:
-        if self._known is None:
+        if self._known is None or self._decoded is None:
             images, labels = self._read(indices)
         else:
             # Two threads may decode the same picture: both write the same bytes, then mark it.
@@ -135,8 +144,8 @@ class TFDSSource(Source):
         return images, labels
 
 
-def _builder(name: str, data_dir: str, flag: str, **how: Any) -> Any:
-    """The TFDS builder of `name`, or a sentence instead of its many lines."""
+def _builder(name: str, data_dir: str, **how: Any) -> Any:
+    """The TFDS builder of `name`; its long error messages are replaced by one sentence."""
     import tensorflow_datasets as tfds
 
     try:
@@ -146,15 +155,19 @@ def _builder(name: str, data_dir: str, flag: str, **how: Any) -> Any:
         close = difflib.get_close_matches(
             base, tfds.list_builders(with_community_datasets=False), n=1
         )
-        hint = f"did you mean '{close[0]}'?" if close else "see https://www.tensorflow.org/datasets"
-        raise ValueError(f"TFDS knows no set '{name}' ({flag}): {hint}") from error
+        problem = "TFDS (https://www.tensorflow.org/datasets) has no such set"
+        raise OptionError(
+            "tfds_name", name, problem, *({"tfds_name": known} for known in close)
+        ) from error
     except (ValueError, AssertionError) as error:
         reason = " ".join(str(error).rpartition('}": ')[2].partition(" Here are ")[0].split())
-        raise ValueError(f"TFDS cannot make the set '{name}' ({flag}): {reason}") from error
+        raise OptionError(
+            "tfds_name", name, f"TFDS cannot make that set: {reason.rstrip('.')}"
+        ) from error
 
 
 def _prepared_formats(builder: Any) -> set[str]:
-    """In which file formats the set lies on the disk."""
+    """The file formats in which the set is on disk."""
     if not builder.info.splits:
         return set()
     return {form.value for form in builder.info.available_file_formats()}

@@ -1,21 +1,20 @@
-"""Divergences and distances of distributions, and the theory of GANs as numbers that can be computed.
+"""Divergences and distances between distributions, and the optimal critics and bounds of GAN theory.
 
 Discrete distributions are arrays p, q `[..., K]`: weights along the last axis, which are divided by
-their sum, so counts and densities on an even grid may be given as they are. What is 0 is exactly 0:
-0 log 0 = 0, and a divergence is infinite where q forbids what p allows. Logarithm and root have an
-infinite slope at 0; an entry of 0 is given slope 0 there, so that gradients are finite wherever the
-value is.
+their sum, so counts and densities on an even grid are valid inputs. Zeros are exact: 0 log 0 = 0, and
+a divergence is infinite if q is 0 for an outcome for which p is not. Logarithm and root have an
+infinite slope at 0; for an entry of 0 the slope is defined as 0, so that gradients are finite wherever
+the value is.
 
-Samples are rows, `[N, D]` and `[M, D]` (or numbers, `[N]` and `[M]`, for `wasserstein_1d`), of any
-two sizes, with weights where they may differ. The distances say which of them are squared.
+Samples are rows, `[N, D]` and `[M, D]` (or numbers, `[N]` and `[M]`, for `wasserstein_1d`). N and M may
+differ, and some functions take weights of the samples. Each docstring states whether a distance is squared.
 
-The theory. `optimal_critic` and `minimax_value` are Goodfellow's D* and 2 JS - 2 log 2; `f_gan_bound`
-is what any critic shows of an f-divergence, and `f_gan_optimal_logits` the critic for which it shows
-all of it. `F_GAN_NAMES` are the divergences' names.
+GAN theory: `optimal_critic` and `minimax_value` are Goodfellow's D* and 2 JS - 2 log 2. `f_gan_bound`
+is the lower bound of an f-divergence by a critic, and `f_gan_optimal_logits` the critic for which the
+bound equals the divergence. `F_GAN_NAMES` are the names of the divergences.
 
-All arithmetic is float32, exact transport apart, and every result float32 whatever came in.
-Negative or empty weights are refused where they are known; under `jit`, where they are not, the
-result is NaN.
+All arithmetic is float32, except exact transport, and every result is float32 for inputs of any dtype.
+Negative weights and weights with sum 0 raise an error; under `jit`, where values are unknown, the result is NaN.
 """
 
 from jaxgan.divergences.discrete import (

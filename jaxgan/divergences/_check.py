@@ -1,4 +1,4 @@
-"""What the distances take: distributions, samples and their weights, checked and in float32."""
+"""Checks of distributions, samples and weights, and their conversion to float32."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ def float32(x: jax.Array) -> jax.Array:
 
 
 def known(x: jax.Array) -> np.ndarray | None:
-    """The values on the host; None where there are none yet (under jit) or not all of them here."""
+    """Returns the values on the host; None under jit or if this process cannot address all of them."""
     if isinstance(x, jax.core.Tracer) or not x.is_fully_addressable:
         return None
-    # NumPy, as even a comparison of constants is a tracer while something else is traced.
+    # NumPy, as during tracing even a comparison of two constants gives a tracer.
     return np.asarray(x)
 
 
 def nonnegative(name: str, values: jax.Array) -> jax.Array:
-    """In float32. Negative values are refused, or all NaN where they are not known."""
+    """Returns the values in float32; a negative value raises an error or, under jit, makes all of them NaN."""
     values = float32(values)
     found = known(values)
     if found is not None and found.size and not found.min() >= 0:
@@ -31,11 +31,11 @@ def nonnegative(name: str, values: jax.Array) -> jax.Array:
 
 
 def distribution(name: str, weights: jax.Array) -> jax.Array:
-    """The weights [..., K], divided by their sum."""
+    """Returns the weights [..., K], divided by their sum."""
     weights = float32(weights)
     if weights.ndim == 0 or weights.size == 0:
         raise ValueError(
-            f"{name} has shape {weights.shape}, which holds no distribution; "
+            f"{name} has shape {weights.shape}, which is not that of a distribution; "
             "give weights [..., K] with K >= 1."
         )
     found = known(weights)
@@ -54,7 +54,7 @@ def distribution(name: str, weights: jax.Array) -> jax.Array:
 def distributions(
     name_p: str, p: jax.Array, name_q: str, q: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """Both as `distribution`, of equal shape."""
+    """As `distribution`, for two distributions of equal shape."""
     same_shape(name_p, p, name_q, q)
     return distribution(name_p, p), distribution(name_q, q)
 
@@ -68,7 +68,7 @@ def same_shape(name_p: str, p: jax.Array, name_q: str, q: jax.Array) -> None:
 
 
 def sample_weights(name: str, weights: jax.Array | None, count: int) -> jax.Array:
-    """The weights [N] of N samples as a distribution; equal ones for None."""
+    """Returns the weights [N] of N samples as a distribution; equal weights for None."""
     if weights is None:
         return jnp.full((count,), 1 / count, jnp.float32)
     if jnp.shape(weights) != (count,):
@@ -79,7 +79,7 @@ def sample_weights(name: str, weights: jax.Array | None, count: int) -> jax.Arra
 
 
 def points(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Two samples [N, D] and [M, D]."""
+    """Checks two samples [N, D] and [M, D], and converts them to float32."""
     x, y = float32(x), float32(y)
     for name, value in (("x", x), ("y", y)):
         if value.ndim != 2 or value.size == 0:
@@ -88,19 +88,19 @@ def points(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
             )
     if x.shape[1] != y.shape[1]:
         raise ValueError(
-            f"x has {x.shape[1]} dimensions and y {y.shape[1]}; give samples of one space."
+            f"x has {x.shape[1]} dimensions and y {y.shape[1]}; give samples of equal dimension."
         )
     return x, y
 
 
 def at_least(name: str, value: float, least: float) -> None:
-    """Refuses a number below `least`, or not finite, where it is known."""
+    """Raises an error if a known number is below `least` or not finite."""
     if isinstance(value, int | float) and not least <= value < float("inf"):
         raise ValueError(f"{name} is {value}; give a finite number of {least} or more.")
 
 
 def positive(name: str, value: float) -> None:
-    """Refuses a number that is not above 0, or not finite, where it is known."""
+    """Raises an error if a known number is not above 0 or not finite."""
     if isinstance(value, int | float) and not 0 < value < float("inf"):
         raise ValueError(f"{name} is {value}; give a finite number above 0.")
 
@@ -111,7 +111,7 @@ def one_of(name: str, value: str, choices: tuple[str, ...]) -> None:
 
 
 def safe_root(x: jax.Array, order: float = 2) -> jax.Array:
-    """x^(1/order) of x >= 0, exact, with slope 0 (not infinity) at 0; rounding below 0 counts as 0."""
+    """x^(1/order) of x >= 0, with slope 0 (not infinity) at 0; negative rounding errors count as 0."""
     above = x > 0
     root = jnp.where(above, x, 1.0) ** (1 / order)
     return jnp.where(above | jnp.isnan(x), jnp.where(jnp.isnan(x), x, root), 0.0)

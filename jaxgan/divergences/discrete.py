@@ -1,4 +1,4 @@
-"""Divergences of discrete distributions; see `jaxgan.divergences` for what they share."""
+"""Divergences of discrete distributions; `jaxgan.divergences` documents their conventions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from jaxgan.divergences._check import distributions, one_of, safe_root
 def kl(p: jax.Array, q: jax.Array) -> jax.Array:
     """Kullback-Leibler divergence: sum_k p_k log(p_k / q_k).
 
-    Infinite where q is 0 and p is not.
+    Infinite if q is 0 and p is not for an outcome.
 
     Args:
       p, q: weights [..., K] of equal shape, each divided by its sum.
@@ -31,8 +31,10 @@ def kl(p: jax.Array, q: jax.Array) -> jax.Array:
 
 
 def reverse_kl(p: jax.Array, q: jax.Array) -> jax.Array:
-    """`kl(q, p)`: sum_k q_k log(q_k / p_k). With p real and q generated, `kl` punishes the modes
-    that q drops and this one the samples that p has not.
+    """Reverse Kullback-Leibler divergence, `kl(q, p)`: sum_k q_k log(q_k / p_k).
+
+    With p real and q generated, `kl` penalises modes of p that q misses, and `reverse_kl` penalises samples of q
+    that p does not contain.
 
     Args:
       p, q: weights [..., K] of equal shape, each divided by its sum.
@@ -53,9 +55,9 @@ def reverse_kl(p: jax.Array, q: jax.Array) -> jax.Array:
 def jensen_shannon(p: jax.Array, q: jax.Array, base: str = "nats") -> jax.Array:
     """Jensen-Shannon divergence: 1/2 KL(p || m) + 1/2 KL(q || m) with the mixture m = (p + q) / 2.
 
-    Symmetric, never infinite, and at most log 2 nats or 1 bit, which it has for any two
-    distributions without a common outcome, however near to each other: so it tells a generator
-    nothing there. Its root is a metric (SciPy's `jensenshannon` is that root).
+    Symmetric, never infinite, and at most log 2 nats or 1 bit. It has that maximum for any two
+    distributions without a common outcome, whatever their distance, so it gives a generator no
+    gradient there. Its root is a metric (SciPy's `jensenshannon` is that root).
 
     Args:
       p, q: weights [..., K] of equal shape, each divided by its sum.
@@ -78,7 +80,7 @@ def jensen_shannon(p: jax.Array, q: jax.Array, base: str = "nats") -> jax.Array:
 
 
 def total_variation(p: jax.Array, q: jax.Array) -> jax.Array:
-    """Total variation distance: 1/2 sum_k |p_k - q_k|, the most that an event's probabilities differ.
+    """Total variation distance: 1/2 sum_k |p_k - q_k|, the largest difference in the probability of an event.
 
     Args:
       p, q: weights [..., K] of equal shape, each divided by its sum.
@@ -100,8 +102,8 @@ def total_variation(p: jax.Array, q: jax.Array) -> jax.Array:
 def hellinger(p: jax.Array, q: jax.Array) -> jax.Array:
     """Hellinger distance: sqrt(1/2 sum_k (sqrt p_k - sqrt q_k)^2).
 
-    The distance and not its square; what f-GAN calls squared Hellinger has no 1/2 and is twice the
-    square of this. Its gradient at p = q is 0.
+    This is the distance, not its square. The squared Hellinger divergence of f-GAN has no factor 1/2 and is
+    twice the square of this distance. The gradient at p = q is 0.
 
     Args:
       p, q: weights [..., K] of equal shape, each divided by its sum.
@@ -123,8 +125,8 @@ def hellinger(p: jax.Array, q: jax.Array) -> jax.Array:
 def chi_square(p: jax.Array, q: jax.Array) -> jax.Array:
     """Pearson's chi-square divergence: sum_k (p_k - q_k)^2 / q_k.
 
-    The expected frequencies, by which is divided, are q. Infinite where q is 0 and p is not;
-    `chi_square(q, p)` is Neyman's.
+    The denominators are q, the expected frequencies. The divergence is infinite if q is 0 and p is not for an
+    outcome. `chi_square(q, p)` is Neyman's.
 
     Args:
       p, q: weights [..., K] of equal shape, each divided by its sum.
@@ -145,9 +147,9 @@ def chi_square(p: jax.Array, q: jax.Array) -> jax.Array:
 
 
 def _relative_entropy(p: jax.Array, q: jax.Array) -> jax.Array:
-    # As sum_k p log(p / q) - p + q, whose terms are 0 or more: rounding in p and q enters them in second order
-    # only, so that the divergence of near distributions keeps its digits. The inner `where`s keep log 0 out of
-    # the gradient, the last one puts in the limits.
+    # Computed as sum_k p log(p / q) - p + q, whose terms are 0 or more: rounding errors in p and q affect them in
+    # second order only, which keeps the divergence of similar distributions accurate. The inner `where`s keep log 0
+    # out of the gradient; the last one inserts the limits.
     both = (p > 0) & (q > 0)
     p_safe, q_safe = jnp.where(both, p, 1.0), jnp.where(both, q, 1.0)
     excess = (q_safe - p_safe) / p_safe

@@ -1,4 +1,4 @@
-"""Entropic optimal transport in the log domain, differentiated at its fixed point."""
+"""Entropic optimal transport in the log domain, with derivatives at its fixed point."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _HIGHEST = jax.lax.Precision.HIGHEST
 
 
 class EntropicTransport(NamedTuple):
-    """What Sinkhorn's iteration found.
+    """The result of Sinkhorn's iteration.
 
     Attributes:
       value: the regularised optimum sum_ij P_ij cost_ij + epsilon KL(P || a b^T), a float32 scalar.
-      cost: its first term alone, the price of the plan, somewhat above that of the exact optimum.
+      cost: the first term alone, the cost of the plan, which is slightly above that of the exact optimum.
       plan: P, [N, M].
       f: [N], and
       g: [M], the dual potentials: P_ij = a_i b_j exp((f_i + g_j - cost_ij) / epsilon).
-      error: sum_i |sum_j P_ij - a_i|, what the plan's row sums are off (its column sums are right).
-      iterations: how many, int32. As many as allowed: not converged, look at `error`.
+      error: sum_i |sum_j P_ij - a_i|, the error of the plan's row sums (its column sums are exact).
+      iterations: number of iterations, int32. If it equals `max_iterations`, check `error` for convergence.
     """
 
     value: jax.Array
@@ -50,23 +50,23 @@ def sinkhorn(
         g_j <- -epsilon log sum_i a_i exp((f_i - cost_ij) / epsilon)
         f_i <- -epsilon log sum_j b_j exp((g_j - cost_ij) / epsilon)
 
-    Potentials and not scalings, so that no epsilon overflows; the smaller it is beside the costs,
-    the more iterations are needed and the less float32 can meet a tolerance (rounding leaves an
-    error of about 1e-7 max(cost) / epsilon).
+    The iteration uses potentials instead of scalings, so that it does not overflow for any epsilon. The smaller
+    epsilon is relative to the costs, the more iterations are needed, and the larger is the smallest tolerance that
+    float32 can reach (rounding leaves an error of about 1e-7 max(cost) / epsilon).
 
-    Value, cost, plan and potentials are differentiable in a, b, cost and epsilon: not through the
-    iterations, but at their fixed point, by the implicit function theorem. Memory does not grow with
-    the iterations, and the gradients are those of the converged problem, so let it converge. They
-    cost one linear system of N unknowns; under jit those of the value do not, being f, g and the
-    plan themselves.
+    Value, cost, plan and potentials are differentiable in a, b, cost and epsilon. Derivatives are taken
+    at the fixed point by the implicit function theorem, not through the iterations, so memory does not grow with
+    the number of iterations. They are valid only if the iteration has converged. Derivatives
+    need the solution of one linear system with N unknowns. Under jit, those of the value do not, as they are
+    f, g and the plan themselves.
 
     Args:
       a: weights [N], divided by their sum; equal ones if None.
       b: weights [M], likewise.
       cost: [N, M].
       epsilon: above 0, in the unit of the costs.
-      tolerance: stop when `error`, the sum of what the row sums are off, is this or less.
-      max_iterations: or after so many.
+      tolerance: the iteration stops when `error`, the error of the row sums, is at most this.
+      max_iterations: maximum number of iterations.
 
     Returns:
       An `EntropicTransport` of float32 arrays.
@@ -86,13 +86,13 @@ def sinkhorn(
     positive("tolerance", tolerance)
     at_least("max_iterations", max_iterations, 1)
     a, b = sample_weights("a", a, cost.shape[0]), sample_weights("b", b, cost.shape[1])
-    epsilon = jnp.asarray(epsilon, jnp.float32)
+    problem = (a, b, cost, jnp.asarray(epsilon, jnp.float32))
     start, error, iterations = _iterate(
-        *(jax.lax.stop_gradient(x) for x in (a, b, cost, epsilon)), tolerance, max_iterations
+        *(jax.lax.stop_gradient(x) for x in problem), tolerance, max_iterations
     )
-    f = _at_fixed_point(start, a, b, cost, epsilon)
-    g, plan = _completed(f, a, b, cost, epsilon)
-    value = _dual_value(start, a, b, cost, epsilon)
+    f = _at_fixed_point(start, *problem)
+    g, plan = _completed(f, *problem)
+    value = _dual_value(start, *problem)
     return EntropicTransport(value, jnp.sum(plan * cost), plan, f, g, error, iterations)
 
 
@@ -108,9 +108,9 @@ def sinkhorn_divergence(
 ) -> jax.Array:
     """Debiased entropic transport of two samples: OT(x, y) - 1/2 OT(x, x) - 1/2 OT(y, y).
 
-    OT is the `value` of `sinkhorn` with costs |x_i - y_j|^p. Where that is smallest for a y that has
-    shrunk towards its mean, this is 0 at y = x, and above elsewhere. It goes from W_p^p (epsilon to
-    0) to, for p = 1, half the square of `energy_distance` (epsilon to infinity).
+    OT is the `value` of `sinkhorn` with costs |x_i - y_j|^p. OT(x, y) itself has its minimum at a y that is
+    contracted towards its mean. The divergence is 0 at y = x and positive elsewhere. For epsilon to 0 it tends to
+    W_p^p and, for p = 1 and epsilon to infinity, to half the square of `energy_distance`.
 
     Args:
       x: [N, D].
@@ -119,7 +119,7 @@ def sinkhorn_divergence(
       x_weights: [N], divided by their sum; equal ones if None.
       y_weights: [M], likewise.
       p: power of the Euclidean distance, 1 or 2.
-      tolerance, max_iterations: as of `sinkhorn`.
+      tolerance, max_iterations: as in `sinkhorn`.
 
     Returns:
       A float32 scalar, in the unit of the costs.
@@ -129,12 +129,12 @@ def sinkhorn_divergence(
 
     >>> import jax.numpy as jnp
     >>> x = jnp.array([[0.0], [1.0]])
-    >>> print(f"{sinkhorn_divergence(x, x + 2.0, epsilon=0.5):.4f}")  # a shift: its square
+    >>> print(f"{sinkhorn_divergence(x, x + 2.0, epsilon=0.5):.4f}")  # the square of the shift
     4.0000
     """
     x, y = points(x, y)
     if p not in (1, 2):
-        raise ValueError(f"p is {p}; the divergence is known to be positive for p 1 and 2.")
+        raise ValueError(f"p is {p}; it must be 1 or 2, for which the divergence is positive.")
     a = sample_weights("x_weights", x_weights, x.shape[0])
     b = sample_weights("y_weights", y_weights, y.shape[0])
 
@@ -146,19 +146,19 @@ def sinkhorn_divergence(
 
 
 def _columns(f: jax.Array, a: jax.Array, cost: jax.Array, epsilon: jax.Array) -> jax.Array:
-    """The g that makes the column sums right for this f."""
+    """The g for which the column sums are exact, given f."""
     return -epsilon * jax.nn.logsumexp((f[:, None] - cost) / epsilon, axis=0, b=a[:, None])
 
 
 def _rows(g: jax.Array, b: jax.Array, cost: jax.Array, epsilon: jax.Array) -> jax.Array:
-    """The f that makes the row sums right for this g."""
+    """The f for which the row sums are exact, given g."""
     return -epsilon * jax.nn.logsumexp((g[None, :] - cost) / epsilon, axis=1, b=b[None, :])
 
 
-# Compiled once for each shape, also where the caller is not.
+# Compiled once for each shape, even if the caller is not compiled.
 @jax.jit
 def _iterate(a, b, cost, epsilon, tolerance, max_iterations):
-    """(f, its error, iterations), from f = 0."""
+    """Iterates from f = 0 and returns (f, its error, number of iterations)."""
 
     def step(f):
         following = _rows(_columns(f, a, cost, epsilon), b, cost, epsilon)
@@ -179,21 +179,21 @@ def _iterate(a, b, cost, epsilon, tolerance, max_iterations):
 
 
 def _completed(f, a, b, cost, epsilon):
-    """(g, plan) of this f."""
+    """(g, plan), given f."""
     g = _columns(f, a, cost, epsilon)
     return g, a[:, None] * b[None, :] * jnp.exp((f[:, None] + g[None, :] - cost) / epsilon)
 
 
 @jax.custom_jvp
 def _dual_value(f, a, b, cost, epsilon):
-    """f.a + g.b - epsilon (sum P - 1), stationary in f and g, so their rounding hardly touches it."""
+    """f.a + g.b - epsilon (sum P - 1), stationary in f and g, so their rounding errors hardly affect it."""
     g, plan = _completed(f, a, b, cost, epsilon)
     return jnp.sum(f * a) + jnp.sum(g * b) - epsilon * (jnp.sum(plan) - 1.0)
 
 
 @_dual_value.defjvp
 def _dual_value_jvp(primals, tangents):
-    # By the envelope theorem, with f constant. For derivatives of this in turn, it is not.
+    # First derivatives keep f constant, by the envelope theorem. For second derivatives, f is differentiated too.
     _, a, b, cost, epsilon = primals
     _, da, db, dcost, depsilon = tangents
     f = _at_fixed_point(*primals)
@@ -205,16 +205,16 @@ def _dual_value_jvp(primals, tangents):
 
 @jax.custom_jvp
 def _at_fixed_point(f, a, b, cost, epsilon):
-    """f, as a function of the problem that it solves."""
+    """Returns f, with its derivatives as a function of a, b, cost and epsilon."""
     return f
 
 
 @_at_fixed_point.defjvp
 def _at_fixed_point_jvp(primals, tangents):
-    # f = T(f; a, b, cost, epsilon), so (1 - T') df = dT. T' = A B with A and B the softmaxes that are the
-    # derivatives of `_rows` and `_columns`, less their signs. f + c solves as well for every c: we ask for
-    # sum_i a_i df_i = 0. Where the plan falls into parts each has its c, which changes nothing but must not
-    # be a division by 0: hence 1 and a little.
+    # f = T(f; a, b, cost, epsilon), so (1 - T') df = dT. T' = A B, where A and B are the softmaxes that are, up to
+    # sign, the derivatives of `_rows` and `_columns`. f + c is a solution for every constant c, so the condition
+    # sum_i a_i df_i = 0 is added. If the plan decomposes into blocks, each has its own free constant. These do not
+    # affect the result but make the matrix singular, so its diagonal is slightly above 1.
     f, a, b, cost, epsilon = primals
     f = _at_fixed_point(f, a, b, cost, epsilon)
     g, dg = jax.jvp(lambda *x: _columns(f, *x), (a, cost, epsilon), (tangents[1], *tangents[3:]))

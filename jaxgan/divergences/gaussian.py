@@ -18,22 +18,21 @@ def frechet_distance(
 
         |m1 - m2|^2 + tr S1 + tr S2 - 2 tr (S1^1/2 S2 S1^1/2)^1/2
 
-    The last trace is the sum of the singular values of S1^1/2 S2^1/2, so the roots are taken of S1
-    and S2, before rounding can enter their product. Nothing is complex and nothing is added to the
-    diagonals. Its gradient is 1/2 T with T the optimal linear map between the Gaussians, by closed
-    form, hence finite for equal eigenvalues, where that of an eigendecomposition is not; directions
-    in which the product of the covariances vanishes count as slope 0. Second derivatives do go
-    through the decompositions, and need distinct eigenvalues.
+    The last trace is computed as the sum of the singular values of S1^1/2 S2^1/2. The roots are those of S1
+    and S2, not of their product, which would have rounding errors. There are no complex numbers, and nothing is
+    added to the diagonals. The gradient of the trace is 1/2 T, where T is the optimal linear map between the
+    Gaussians. It has a closed form and is finite for equal eigenvalues, unlike that of an eigendecomposition.
+    Directions in which the product of the covariances vanishes have slope 0. Second derivatives are taken
+    through the decompositions and need distinct eigenvalues.
 
-    `jaxgan.metrics.frechet_distance` is the same number for reported scores: NumPy in float64,
-    which refuses matrices that are no covariances, and without a gradient. In float32 expect a
-    relative error of some 1e-6 of the traces, which is much of a distance that is small beside
-    them.
+    `jaxgan.metrics.frechet_distance` computes the same number for reported scores: in NumPy and float64,
+    without a gradient, and with an error for matrices that are not covariances. In float32, the error is about
+    1e-6 of the traces, which is large relative to a distance that is small compared with the traces.
 
     Args:
       mean1, mean2: [D].
-      cov1, cov2: [D, D], symmetric and positive semidefinite, singular ones too. Their symmetric
-        parts are taken, and negative eigenvalues for 0.
+      cov1, cov2: [D, D], symmetric and positive semidefinite; may be singular. Only the symmetric
+        part is used, and negative eigenvalues count as 0.
 
     Returns:
       A float32 scalar, the squared distance.
@@ -49,7 +48,7 @@ def frechet_distance(
     mean2, cov2 = _gaussian(mean2, cov2, "2")
     if mean1.shape != mean2.shape:
         raise ValueError(
-            f"mean1 has shape {mean1.shape} and mean2 {mean2.shape}; give Gaussians of one space."
+            f"mean1 has shape {mean1.shape} and mean2 {mean2.shape}; give Gaussians of equal dimension."
         )
     apart = jnp.sum(jnp.square(mean1 - mean2))
     distance = apart + jnp.trace(cov1) + jnp.trace(cov2) - 2.0 * _cross_trace(cov1, cov2)
@@ -90,7 +89,7 @@ def _cross_trace_jvp(primals, tangents):
 
 
 def _root(cov: jax.Array) -> jax.Array:
-    """The symmetric root; what is negative, or above 0 by rounding only, counts as 0."""
+    """The symmetric root; eigenvalues that are negative or within rounding errors of 0 count as 0."""
     values, vectors = jnp.linalg.eigh(cov)
     kept = values > _EPS * jnp.max(jnp.abs(values))
     roots = jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0)

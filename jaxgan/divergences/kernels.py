@@ -1,4 +1,4 @@
-"""Distances of samples by all their pairs: energy distance and maximum mean discrepancy."""
+"""Distances of samples computed from all pairs: energy distance and maximum mean discrepancy."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ KERNELS = ("gaussian", "cubic")
 def pairwise_cost(x: jax.Array, y: jax.Array, p: float = 2) -> jax.Array:
     """Euclidean distances to the power p: |x_i - y_j|^p.
 
-    From the differences, so exact for near points too; the expansion |x|^2 + |y|^2 - 2 x.y is not.
+    Computed from the differences, so accurate for close points too; the expansion |x|^2 + |y|^2 - 2 x.y is not.
 
     Args:
       x: [N, D].
       y: [M, D].
-      p: 1 or more; the gradient at distance 0 is taken as 0.
+      p: 1 or more; the gradient at distance 0 is defined as 0.
 
     Returns:
       float32 [N, M].
@@ -33,7 +33,7 @@ def pairwise_cost(x: jax.Array, y: jax.Array, p: float = 2) -> jax.Array:
     return square if p == 2 else safe_root(square, 2 / p)
 
 
-# Compiled as one, the differences [N, M, D] are never stored.
+# Under jit, XLA fuses the operations, so the differences [N, M, D] are never stored.
 @jax.jit
 def _squared_distances(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(x[:, None, :] - y[None, :, :]), axis=-1)
@@ -42,9 +42,9 @@ def _squared_distances(x: jax.Array, y: jax.Array) -> jax.Array:
 def energy_distance(x: jax.Array, y: jax.Array) -> jax.Array:
     """Energy distance of two samples: sqrt(2 E|X - Y| - E|X - X'| - E|Y - Y'|).
 
-    The means are over all pairs, a sample with itself included, so it is the distance of the two
-    empirical distributions and never negative. In one dimension it is SciPy's. Its gradient is 0
-    where it is 0.
+    The means are over all pairs, including those of a sample with itself, so it is the distance of the two
+    empirical distributions and never negative. In one dimension it equals SciPy's. The gradient is 0
+    where the distance is 0.
 
     Args:
       x: [N, D].
@@ -82,12 +82,12 @@ def mmd(
     Args:
       x: [N, D].
       y: [M, D].
-      kernel: "gaussian", which tells any two distributions apart, or "cubic", KID's, which compares
+      kernel: "gaussian", which distinguishes any two distributions, or "cubic" (that of KID), which compares
         their first three moments.
       bandwidth: of the Gaussian kernel; the cubic one ignores it.
-      unbiased: average k(X, X') and k(Y, Y') without the pairs of a sample and itself. Unbiased over
-        draws, and so below 0 at times; needs N, M >= 2. Otherwise the squared distance of the
-        empirical distributions, 0 or more.
+      unbiased: whether to leave out the pairs of a sample with itself. Then the estimate is unbiased
+        and may be negative; N and M must be at least 2. Otherwise the result is the squared distance of
+        the empirical distributions, 0 or more.
 
     Returns:
       A float32 scalar.
@@ -108,7 +108,7 @@ def mmd(
     if unbiased and min(x.shape[0], y.shape[0]) < 2:
         raise ValueError(
             f"x and y hold {x.shape[0]} and {y.shape[0]} samples; the unbiased estimate compares each "
-            "with another one, so give 2 or more of both."
+            "with another one; give 2 or more of each."
         )
 
     def gram(a, b):
@@ -122,7 +122,7 @@ def mmd(
 
 
 def _mean(gram: jax.Array) -> jax.Array:
-    """Row by row, so that rounding grows with the root of N and not of N^2: large means are subtracted."""
+    """The mean of row means: rounding errors grow with sqrt(N), not N, before large means are subtracted."""
     return jnp.mean(jnp.mean(gram, axis=1))
 
 

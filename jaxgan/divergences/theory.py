@@ -1,4 +1,4 @@
-"""What the theory of GANs says, as numbers: the optimal critic, its value, and f-GAN's bounds."""
+"""Quantities of GAN theory: the optimal critic, its value, and the bounds of f-GAN."""
 
 from __future__ import annotations
 
@@ -20,12 +20,11 @@ from jaxgan.divergences.discrete import chi_square, hellinger, jensen_shannon, k
 
 
 class OptimalCritic(NamedTuple):
-    """The critic that no other beats at the original game.
+    """The optimal critic of the original game.
 
     Attributes:
       probability: D*(x), from 0 to 1.
-      logits: C*(x) = log D* / (1 - D*), what a critic without the sigmoid gives; infinite where one
-        density is 0.
+      logits: C*(x) = log D* / (1 - D*), the output before the sigmoid; infinite where one density is 0.
     """
 
     probability: jax.Array
@@ -33,15 +32,14 @@ class OptimalCritic(NamedTuple):
 
 
 def optimal_critic(p_real: jax.Array, p_fake: jax.Array) -> OptimalCritic:
-    """The best critic against a fixed generator: D* = p_r / (p_r + p_g), C* = log p_r - log p_g.
+    """The optimal critic for a fixed generator: D* = p_r / (p_r + p_g), C* = log p_r - log p_g.
 
     Args:
       p_real, p_fake: densities (or probabilities) at the same points, [...] of equal shape. They are
-        taken as they are, not normalised.
+        not normalised.
 
     Returns:
-      An `OptimalCritic` of float32 [...]. Where both densities are 0 no sample ever comes: D* is
-      given as 1/2 there.
+      An `OptimalCritic` of float32 [...]. Where both densities are 0, D* is undefined and set to 1/2.
 
     Source: Goodfellow et al., Generative Adversarial Nets (2014), Proposition 1.
 
@@ -53,18 +51,18 @@ def optimal_critic(p_real: jax.Array, p_fake: jax.Array) -> OptimalCritic:
     real, fake = nonnegative("p_real", p_real), nonnegative("p_fake", p_fake)
     nowhere = (real == 0) & (fake == 0)
     real, fake = (jnp.where(nowhere, 1.0, x) for x in (real, fake))
-    # Over the larger one, so that the sum neither overflows nor vanishes; it cancels in the gradient too.
+    # Divided by the larger one, so that the sum neither overflows nor underflows; it cancels in the gradient too.
     largest = jax.lax.stop_gradient(jnp.maximum(real, fake))
     probability = (real / largest) / (real / largest + fake / largest)
     return OptimalCritic(probability, jnp.log(real) - jnp.log(fake))
 
 
 def minimax_value(p_real: jax.Array, p_fake: jax.Array) -> jax.Array:
-    """The original game's value against the optimal critic: 2 JS(p_r, p_g) - 2 log 2.
+    """The value of the original game for the optimal critic: 2 JS(p_r, p_g) - 2 log 2.
 
         max_D E log D(x) + E log(1 - D(x'))
 
-    From -2 log 2, about -1.386, where the distributions are equal, to 0 where they share no outcome.
+    It is -2 log 2, about -1.386, if the distributions are equal, and 0 if they have no common outcome.
     (The critic's loss, `losses.minimax.critic`, is minus the value.)
 
     Args:
@@ -80,15 +78,15 @@ def minimax_value(p_real: jax.Array, p_fake: jax.Array) -> jax.Array:
     >>> print(minimax_value(jnp.array([0.5, 0.5]), jnp.array([0.5, 0.5])))
     -1.3862944
     """
-    distributions("p_real", p_real, "p_fake", p_fake)  # checked under the caller's names
+    distributions("p_real", p_real, "p_fake", p_fake)  # for errors with these argument names
     return 2.0 * jensen_shannon(p_real, p_fake) - 2.0 * jnp.log(2.0)
 
 
 class _Divergence(NamedTuple):
     """One row of f-GAN's tables.
 
-    `exact` is D_f(P || Q), `activation` g_f, `conjugate` f*, `conjugate_of_activation` f*(g_f(v)) in a
-    form that does not cancel, and `logits` the v at which g_f(v) = f'(exp(log_ratio)), the best one.
+    `exact` is D_f(P || Q), `activation` is g_f, `conjugate` is f*, `conjugate_of_activation` is f*(g_f(v)) in a
+    form without cancellation, and `logits` is the optimal v, for which g_f(v) = f'(exp(log_ratio)).
     """
 
     exact: Callable[[jax.Array, jax.Array], jax.Array]
@@ -150,9 +148,9 @@ F_GAN_NAMES: tuple[str, ...] = tuple(_F_GAN)
 def f_gan_divergence(name: str, p: jax.Array, q: jax.Array) -> jax.Array:
     """The f-divergence that `f_gan_bound` bounds: D_f(P || Q) = sum_k q_k f(p_k / q_k).
 
-    `kl`, `reverse_kl` and `chi_square` as they are here; "squared_hellinger" is twice the square of
-    `hellinger` and "jensen_shannon" twice `jensen_shannon`, as the paper's f give it; "gan" is
-    `minimax_value`.
+    With the paper's f, "kl", "reverse_kl" and "pearson_chi_square" are the functions `kl`, `reverse_kl` and
+    `chi_square`; "squared_hellinger" is twice the square of `hellinger`, "jensen_shannon" is twice
+    `jensen_shannon`, and "gan" is `minimax_value`.
 
     Args:
       name: one of `F_GAN_NAMES`.
@@ -215,19 +213,18 @@ def f_gan_bound(
     real_weights: jax.Array | None = None,
     fake_weights: jax.Array | None = None,
 ) -> jax.Array:
-    """What a critic shows of a divergence: E g_f(C(x)) - E f*(g_f(C(x'))), at most D_f(P_r || P_g).
+    """A critic's lower bound of a divergence: E g_f(C(x)) - E f*(g_f(C(x'))), at most D_f(P_r || P_g).
 
-    Equal to it for the critic of `f_gan_optimal_logits`. The critic maximises it, the generator
-    minimises it; for "gan" it is minus `losses.minimax.critic`. The exponentials of "kl",
-    "reverse_kl" and "squared_hellinger" are the objectives' own, and overflow float32 for logits
-    beyond 88.
+    It equals the divergence for the critic of `f_gan_optimal_logits`. The critic maximises it, the generator
+    minimises it; for "gan" it is minus `losses.minimax.critic`. The objectives "kl", "reverse_kl" and
+    "squared_hellinger" contain exponentials, which overflow float32 for logits beyond 88.
 
     Args:
       name: one of `F_GAN_NAMES`.
       real_logits: C(x), [B] (or [B, ...], averaged over the other axes).
       fake_logits: C(x'), likewise; the batch may be of another size.
       real_weights: [B], divided by their sum, for means over known probabilities; equal ones if None.
-        What has weight 0 does not count, even where its logit is infinite.
+        Examples of weight 0 have no effect, even if their logits are infinite.
       fake_weights: likewise.
 
     Returns:
@@ -244,7 +241,7 @@ def f_gan_bound(
     for argument, logits in (("real_logits", real), ("fake_logits", fake)):
         if logits.ndim == 0 or logits.size == 0:
             raise ValueError(
-                f"{argument} has shape {logits.shape}, which holds no batch; give [B, ...] with B >= 1."
+                f"{argument} has shape {logits.shape}, which is not a batch; give [B, ...] with B >= 1."
             )
     if real.shape[1:] != fake.shape[1:]:
         raise ValueError(
@@ -259,7 +256,7 @@ def f_gan_bound(
 
 
 def f_gan_optimal_logits(name: str, p_real: jax.Array, p_fake: jax.Array) -> jax.Array:
-    """The logits of the best critic: g_f(C*) = T* = f'(p_r / p_g), where the bound is the divergence.
+    """The logits C* for which `f_gan_bound` equals the divergence: g_f(C*) = T* = f'(p_r / p_g).
 
     Args:
       name: one of `F_GAN_NAMES`.
@@ -285,7 +282,7 @@ def _expectation(
     term: Callable[[jax.Array], jax.Array], logits: jax.Array, weights: jax.Array
 ) -> jax.Array:
     weights = weights.reshape(weights.shape + (1,) * (logits.ndim - 1))
-    # What cannot happen is taken out before the term as well as after it: 0 times infinity is NaN.
+    # Entries of weight 0 are masked before `term` as well as after it, as 0 times infinity is NaN.
     kept = jnp.broadcast_to(weights != 0, logits.shape)
     values = jnp.where(kept, term(jnp.where(kept, logits, 0.0)), 0.0)
     return jnp.sum(weights * values) * weights.size / logits.size

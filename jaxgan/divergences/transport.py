@@ -1,4 +1,4 @@
-"""Exact optimal transport: on the line, along random lines, and by linear programming."""
+"""Exact optimal transport: in one dimension, along random projections, and by linear programming."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ def wasserstein_1d(
     y_weights: jax.Array | None = None,
     p: float = 1,
 ) -> jax.Array:
-    """Wasserstein-p distance of two samples of numbers, exactly.
+    """Exact Wasserstein-p distance of two samples of numbers.
 
         (int_0^1 |F^-1(u) - G^-1(u)|^p du)^(1/p)
 
-    F^-1 and G^-1 are the quantile functions, which are steps, so the integral is a sum of at most
-    N + M - 1 terms. Differentiable in samples and weights; the gradient is 0 where the distance is.
+    F^-1 and G^-1 are the quantile functions. They are step functions, so the integral is a sum of at most
+    N + M - 1 terms. It is differentiable in samples and weights; the gradient is 0 where the distance is 0.
 
     Args:
       x: [N].
@@ -69,15 +69,15 @@ def sliced_wasserstein(
     x_weights: jax.Array | None = None,
     y_weights: jax.Array | None = None,
 ) -> jax.Array:
-    """Sliced Wasserstein-p distance: the mean over random lines of `wasserstein_1d` of the shadows.
+    """Sliced Wasserstein-p distance: the mean of `wasserstein_1d` over random one-dimensional projections.
 
         (E_theta W_p(theta.x, theta.y)^p)^(1/p),    theta uniform on the unit sphere
 
     Args:
       x: [N, D].
       y: [M, D].
-      key: for the directions.
-      n_projections: how many.
+      key: PRNG key for the directions.
+      n_projections: number of directions.
       p: 1 or more, a Python number.
       x_weights: [N], divided by their sum; equal ones if None.
       y_weights: [M], likewise.
@@ -89,7 +89,7 @@ def sliced_wasserstein(
 
     >>> import jax, jax.numpy as jnp
     >>> x = jnp.array([[0.0], [1.0]])
-    >>> print(sliced_wasserstein(x, x + 3.0, jax.random.key(0)))  # there is one line
+    >>> print(sliced_wasserstein(x, x + 3.0, jax.random.key(0)))  # one direction only
     3.0
     """
     x, y = points(x, y)
@@ -113,14 +113,14 @@ def _directions(key: jax.Array, count: int, dimensions: int) -> jax.Array:
 
 def _check_order(p: float) -> None:
     if not isinstance(p, int | float):
-        raise ValueError(f"p is a {type(p).__name__}; give a Python number, it may not be traced.")
+        raise ValueError(f"p is a {type(p).__name__}; give a Python number, not a traced value.")
     at_least("p", p, 1)
 
 
 def _weights(
     n: int, m: int, x_weights: jax.Array | None, y_weights: jax.Array | None
 ) -> tuple[jax.Array, jax.Array] | None:
-    """Both samples' weights, as distributions; None where all are equal."""
+    """Returns the weights of both samples as distributions; None if all are equal."""
     if x_weights is None and y_weights is None:
         return None
     return sample_weights("x_weights", x_weights, n), sample_weights("y_weights", y_weights, m)
@@ -129,7 +129,10 @@ def _weights(
 def _cost_on_a_line(
     x: jax.Array, y: jax.Array, weights: tuple[jax.Array, jax.Array] | None, p: float
 ) -> jax.Array:
-    """W_p^p of numbers [N] and [M]: on a line the plan that keeps the order is optimal."""
+    """W_p^p of numbers [N] and [M]: in one dimension the monotone plan is optimal."""
+    i: jax.Array | np.ndarray
+    j: jax.Array | np.ndarray
+    mass: jax.Array | np.ndarray
     if weights is None:
         x, y = jnp.sort(x), jnp.sort(y)
         i, j, mass = _equal_weights(x.size, y.size)
@@ -144,7 +147,7 @@ def _cost_on_a_line(
 
 
 def _equal_weights(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Ranks i, j and masses of the coupling of n with m equal weights, in units of 1 / (n m): no rounding."""
+    """Ranks i, j and masses of the monotone coupling of n and m equal weights, from exact integer arithmetic."""
     ends = np.union1d(
         m * np.arange(1, n + 1, dtype=np.int64), n * np.arange(1, m + 1, dtype=np.int64)
     )
@@ -154,7 +157,7 @@ def _equal_weights(n: int, m: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def _merge(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Ranks i, j and masses of the coupling of weights a [N] with b [M], both in ascending order of the samples."""
+    """Ranks i, j and masses of the monotone coupling of weights a [N] and b [M] of ascending samples."""
     ends = jnp.concatenate([jnp.cumsum(a), jnp.cumsum(b)])
     order = jnp.argsort(ends)
     mass = jnp.diff(ends[order], prepend=jnp.zeros(1, jnp.float32))
@@ -166,7 +169,7 @@ def _merge(a: jax.Array, b: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]
 
 
 class Transport(NamedTuple):
-    """An optimal plan and what proves it optimal.
+    """An optimal plan with the dual potentials that certify it.
 
     Attributes:
       cost: sum_ij plan_ij cost_ij, a float32 scalar.
@@ -183,18 +186,18 @@ class Transport(NamedTuple):
 
 
 def optimal_transport(a: jax.Array | None, b: jax.Array | None, cost: jax.Array) -> Transport:
-    """The cheapest way to move the weights a to b, exactly: the linear programme of Kantorovich.
+    """Exact optimal transport between weights a and b: the linear programme of Kantorovich.
 
         min_P sum_ij P_ij cost_ij    with row sums a, column sums b, P >= 0
 
-    SciPy solves it on the host in float64: as an assignment where all weights are equal and N = M
-    (samples in the thousands), else by HiGHS's simplex method (N M up to some ten thousand). It may
-    be called under jit and vmap (one problem after the other).
+    SciPy solves it on the host in float64: as an assignment problem if all weights are equal and N = M
+    (for thousands of samples), else by HiGHS's simplex method (for N M up to some ten thousand). It can
+    be called under jit and vmap, which solves one problem after the other.
 
-    `cost` of the result is differentiable: by the costs its gradient is the plan, and by the weights
-    the potentials f and g, less their means under a and b as the weights are normalised. (Where the
-    optimum is not unique that is one subgradient; equal weights are such a case for f and g.) The
-    plan and the potentials are constants to differentiation, and derivatives of the second order 0.
+    `cost` of the result is differentiable. Its gradient with respect to the costs is the plan. With respect to the
+    weights it is f and g minus their means under a and b, as the weights are normalised. If the optimum is
+    not unique, this is one of the subgradients; for equal weights f and g are not unique. The plan and the potentials
+    are constants under differentiation, and second derivatives are 0.
 
     Args:
       a: weights [N], divided by their sum; equal ones if None.
@@ -220,16 +223,17 @@ def optimal_transport(a: jax.Array | None, b: jax.Array | None, cost: jax.Array)
     shapes = [jax.ShapeDtypeStruct(s, jnp.float32) for s in ((n, m), (n,), (m,))]
     constant = [jax.lax.stop_gradient(x) for x in (a, b, cost)]
     plan, f, g = jax.pure_callback(_solve, shapes, *constant, vmap_method="sequential")
-    # The value, and by the envelope theorem the derivatives: the last two sums are exactly 0.
+    # The last two sums are exactly 0; by the envelope theorem they give the derivatives by the weights.
     value = jnp.sum(plan * cost) + jnp.sum(f * (a - constant[0])) + jnp.sum(g * (b - constant[1]))
     return Transport(value, plan, f, g)
 
 
 def _solve(a, b, cost) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Plan and potentials, float32, of arrays on the host."""
+    """Returns plan and potentials, float32, for arrays on the host."""
     a, b, cost = (np.asarray(x, np.float64) for x in (a, b, cost))
     if not all(np.isfinite(x).all() for x in (a, b, cost)):
-        return tuple(np.full(shape, np.nan, np.float32) for shape in (cost.shape, a.shape, b.shape))
+        plan, f, g = (np.full(x.shape, np.nan, np.float32) for x in (cost, a, b))
+        return plan, f, g
     a, b = a / a.sum(), b / b.sum()
     # The solver's tolerances are absolute.
     scale = np.abs(cost).max() or 1.0
@@ -262,8 +266,9 @@ def _assign(a, b, cost):
     rows, columns = scipy.optimize.linear_sum_assignment(cost)
     plan = np.zeros_like(cost)
     plan[rows, columns] = a
-    # The solver gives no potentials. With matched[i] the cost of row i's own column, g_j <= g_(i's own)
-    # + cost_ij - matched_i for all i, j: shortest paths, which Bellman and Ford find in n rounds or fewer.
+    # The solver returns no potentials. Let c(i) be the column of row i and matched_i the cost of that pair. The
+    # conditions g_j <= g_c(i) + cost_ij - matched_i for all i, j are a shortest-path problem, which the
+    # Bellman-Ford algorithm solves in at most n rounds.
     matched = cost[rows, columns]
     g = np.zeros(len(b))
     for _ in range(len(b)):

@@ -1,6 +1,6 @@
-"""The objectives that GANs are trained with: pure functions of logits, features and samples.
+"""The training losses of GANs: pure functions of logits, features and samples.
 
-Each adversarial objective (`NAMES`) is a namespace with two functions, both to be minimised:
+Each adversarial objective (`NAMES`) is a namespace with two losses, both to be minimised:
 
     losses.hinge.critic(real_logits, fake_logits, where=None)
     losses.hinge.generator(fake_logits, real_logits=None, where=None)
@@ -9,22 +9,22 @@ Notation. C(x) is the critic's output before any sigmoid, D(x) = sigmoid(C(x)), 
 = G(z) a generated one, E the mean.
 
 Shapes. Logits are `[B]`, `[B, 1]`, maps of a patch critic `[B, h, w, 1]`, or a list or tuple of
-such, one per scale of a multi-scale critic, over which the losses are averaged. Real and fake
-batches may differ in size but not in their other axes: `[B]` against `[B, 1]` is refused, since
-elsewhere it silently becomes `[B, B]`.
+these with one entry per scale of a multi-scale critic. The losses are averaged over the scales. Real
+and fake batches may differ in size but not in their other axes: `[B]` and `[B, 1]` raise an error,
+because broadcasting would silently give `[B, B]`.
 
-Masks. `where` is boolean, `[B]` (one entry per sample) or of the logits' own shape: the mean is
-over the entries that it keeps, and the others, NaN included, touch neither value nor gradient. It
-holds for real and fake alike. For several scales give `[B]` for all, or a list. A mask that keeps
-nothing gives NaN, the mean of nothing.
+Masks. `where` is boolean with shape `[B]` (one entry per sample) or the shape of the logits. The mean
+is over the entries where it is True; the other entries, including NaN, affect neither the value nor
+the gradient. The same mask applies to real and fake logits. For several scales, give one `[B]` mask
+for all or a list of masks. If no entry is True, the result is NaN.
 
-All arithmetic is float32 and every result a float32 scalar, whatever the dtype of the logits.
-Logarithms of D are softplus forms: log D = -softplus(-C), log(1 - D) = -softplus(C), finite for any
-logit. The generator of an objective whose `compares` is true needs `real_logits`; the others ignore
-them.
+All arithmetic is float32 and every result is a float32 scalar, whatever the dtype of the logits.
+Logarithms of D are computed as softplus, log D = -softplus(-C) and log(1 - D) = -softplus(C), which is
+finite for any logit. If `compares` of an objective is true, its generator loss needs `real_logits`; the
+other objectives ignore them.
 
-The losses beside the adversarial one, on classes, codes, features, reconstructions and codebooks,
-are plain functions, each documented at its place in `jaxgan.losses.auxiliary`.
+The other losses, on classes, codes, features, reconstructions and codebooks, are plain functions in
+`jaxgan.losses.auxiliary`.
 """
 
 from jaxgan.losses.auxiliary import (

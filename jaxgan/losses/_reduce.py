@@ -1,8 +1,9 @@
-"""How logits become a number: checked, in float32, masked, averaged over entries and then over scales."""
+"""Reduction of logits to a scalar: checks, float32, masks, and the mean over entries, then over scales."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +14,7 @@ Term = Callable[[jax.Array], jax.Array]
 
 
 def mean(term: Term, name: str, logits: Logits, where: Mask) -> jax.Array:
-    """Mean of `term(logits)` over the entries that `where` keeps, then over the scales."""
+    """Mean of `term(logits)` over the entries where `where` is True, then over the scales."""
     scales = as_scales(name, logits)
     kept = masks(where, scales, name)
     return over_scales([masked_mean(x, mask, term) for x, mask in zip(scales, kept, strict=True)])
@@ -22,7 +23,7 @@ def mean(term: Term, name: str, logits: Logits, where: Mask) -> jax.Array:
 def pair_mean(
     real_term: Term, fake_term: Term, real_logits: Logits, fake_logits: Logits, where: Mask
 ) -> jax.Array:
-    """`mean` of both terms, after checking that the two shapes belong together."""
+    """Sum of the `mean` of both terms, after checking that the shapes are compatible."""
     real, fake = as_pair(real_logits, fake_logits)
     return mean(real_term, "real_logits", real, where) + mean(fake_term, "fake_logits", fake, where)
 
@@ -32,12 +33,12 @@ def over_scales(values: list[jax.Array]) -> jax.Array:
 
 
 def as_pair(real_logits: Logits, fake_logits: Logits) -> tuple[list[jax.Array], list[jax.Array]]:
-    """Both as lists of scales, whose shapes may differ in the batch only."""
+    """Both as lists of scales; raises unless their shapes differ in the batch size only."""
     real, fake = as_scales("real_logits", real_logits), as_scales("fake_logits", fake_logits)
     if len(real) != len(fake):
         raise ValueError(
             f"real_logits have {len(real)} scales and fake_logits {len(fake)}; "
-            "give both as the same critic returned them."
+            "both must come from the same critic."
         )
     for r, f in zip(real, fake, strict=True):
         if r.shape[1:] != f.shape[1:]:
@@ -50,10 +51,10 @@ def as_pair(real_logits: Logits, fake_logits: Logits) -> tuple[list[jax.Array], 
 
 def as_scales(name: str, logits: Logits) -> list[jax.Array]:
     """The logits as a list with one float32 array per scale."""
-    scales = list(logits) if isinstance(logits, list | tuple) else [logits]
-    if not scales:
+    given: list[Any] = list(logits) if isinstance(logits, list | tuple) else [logits]
+    if not given:
         raise ValueError(f"{name} is an empty list; give at least one array of logits.")
-    scales = [jnp.asarray(x).astype(jnp.float32) for x in scales]
+    scales = [jnp.asarray(x).astype(jnp.float32) for x in given]
     for x in scales:
         if x.ndim == 0 or x.size == 0:
             raise ValueError(
@@ -65,14 +66,13 @@ def as_scales(name: str, logits: Logits) -> list[jax.Array]:
 
 def masks(where: Mask, scales: list[jax.Array], name: str) -> list[jax.Array | None]:
     """One mask per scale, with as many axes as its logits."""
-    if not isinstance(where, list | tuple):
-        where = [where] * len(scales)
-    if len(where) != len(scales):
+    given: list[Any] = list(where) if isinstance(where, list | tuple) else [where] * len(scales)
+    if len(given) != len(scales):
         raise ValueError(
-            f"where has {len(where)} masks for {len(scales)} scales of {name}; "
+            f"where has {len(given)} masks for {len(scales)} scales of {name}; "
             "give one per scale, or a single [B] mask for all."
         )
-    return [_mask(mask, x, name) for mask, x in zip(where, scales, strict=True)]
+    return [_mask(mask, x, name) for mask, x in zip(given, scales, strict=True)]
 
 
 def _mask(mask: jax.Array | None, x: jax.Array, name: str) -> jax.Array | None:
@@ -96,6 +96,6 @@ def _mask(mask: jax.Array | None, x: jax.Array, name: str) -> jax.Array | None:
 def masked_mean(x: jax.Array, mask: jax.Array | None, term: Term = lambda x: x) -> jax.Array:
     if mask is None:
         return jnp.mean(term(x))
-    # Masked before the term as well as after it: 0 * NaN would poison the gradient.
+    # Masked before the term too: otherwise the gradient of a masked NaN would be 0 * NaN.
     mask = jnp.broadcast_to(mask, x.shape)
     return jnp.mean(term(jnp.where(mask, x, 0.0)), where=mask)

@@ -1,4 +1,4 @@
-"""Losses beside the adversarial one: on classes, codes, features, reconstructions and codebooks."""
+"""Losses other than the adversarial one: on classes, codes, features, reconstructions and codebooks."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def auxiliary_classifier(
 ) -> jax.Array:
     """Cross-entropy of a critic's second head: E -log softmax(class_logits)[label].
 
-    Both players add it, the critic on real samples (and generated ones, in the paper), the
-    generator on its own.
+    It is added to the losses of both players: the critic's on real samples (in the paper also on
+    generated samples), the generator's on generated samples.
 
     Args:
       class_logits: [B, K].
@@ -41,7 +41,7 @@ def auxiliary_classifier(
 def multiclass_hinge(
     class_logits: jax.Array, labels: jax.Array, where: jax.Array | None = None
 ) -> jax.Array:
-    """Hinge of the margin by which the right class leads: E max(0, 1 - C_y + max_{k != y} C_k).
+    """Hinge loss of the margin between the right class and the best other class: E max(0, 1 - C_y + max_{k != y} C_k).
 
     For a conditional GAN the critic has K + 1 outputs, the last for generated samples: the critic's
     loss is `multiclass_hinge(C(x), y) + multiclass_hinge(C(x'), K)`, the generator's
@@ -77,12 +77,12 @@ def categorical_code(
 ) -> jax.Array:
     """InfoGAN's loss for a categorical code: E -log Q(c | x') with Q the softmax of `code_logits`.
 
-    The code's entropy minus this is the lower bound L_I on the mutual information I(c; G(z, c)),
-    log K for uniform codes of K values. Generator and Q minimise it together.
+    The entropy of the code (log K for uniform codes of K values) minus this loss is the lower bound L_I on
+    the mutual information I(c; G(z, c)). The generator and Q minimise it together.
 
     Args:
-      code_logits: [B, K], of the recognition network on generated samples.
-      codes: [B], integers from 0 to K - 1: what the generator was given; others give NaN.
+      code_logits: [B, K], outputs of the recognition network Q for generated samples.
+      codes: [B], integers from 0 to K - 1, the inputs of the generator; others give NaN.
       where: boolean [B].
 
     Returns:
@@ -91,7 +91,7 @@ def categorical_code(
     Source: Chen et al., InfoGAN (2016), Eq. 5.
 
     >>> import jax.numpy as jnp
-    >>> print(categorical_code(jnp.zeros((3, 4)), jnp.array([0, 1, 3])))  # log 4: nothing recognised
+    >>> print(categorical_code(jnp.zeros((3, 4)), jnp.array([0, 1, 3])))  # log 4: no information
     1.3862944
     """
     logits = _class_logits("code_logits", code_logits, "codes", codes, where)
@@ -108,11 +108,12 @@ def gaussian_code(
 
         1/2 E sum_d (log 2 pi + log_variance_d + (c_d - mean_d)^2 exp(-log_variance_d))
 
-    As `categorical_code`, for a factored Gaussian Q; a fixed variance is `log_variance` of zeros.
+    Like `categorical_code`, for a Gaussian Q with diagonal covariance. For unit variance, give a
+    `log_variance` of zeros.
 
     Args:
-      mean, log_variance: [B, D], of the recognition network on generated samples.
-      codes: [B, D], what the generator was given.
+      mean, log_variance: [B, D], outputs of the recognition network for generated samples.
+      codes: [B, D], inputs of the generator.
       where: boolean [B].
 
     Returns:
@@ -135,9 +136,9 @@ def gaussian_code(
 
 
 def feature_matching(real_features: Features, fake_features: Features) -> jax.Array:
-    """Squared distance of mean features: ||E f(x) - E f(x')||^2, summed over a list's layers.
+    """Squared distance of mean features: ||E f(x) - E f(x')||^2, summed over the layers of a list.
 
-    The generator's loss; stop the gradient of `real_features`' network as of any critic.
+    A loss of the generator. Do not update the network of the features with it.
 
     Args:
       real_features, fake_features: [B, ...], the batches may differ in size; or lists of such.
@@ -163,9 +164,9 @@ def feature_matching(real_features: Features, fake_features: Features) -> jax.Ar
 
 
 def paired_feature_matching(real_features: Features, fake_features: Features) -> jax.Array:
-    """Mean absolute difference of the features of pairs, layer by layer, summed over the layers.
+    """Mean absolute difference of paired features, averaged within each layer and summed over the layers.
 
-    For translated pictures, whose target is known; f are the critic's hidden layers.
+    For translated pictures with known targets; the features are hidden layers of the critic.
 
     Args:
       real_features, fake_features: arrays of equal shape, or equally long lists of such.
@@ -195,10 +196,10 @@ def perceptual(
 ) -> jax.Array:
     """Mean squared difference of the features of two batches: sum_l w_l E (f_l(x') - f_l(y))^2.
 
-    The mean over an array is the paper's 1/(C H W) and the mean over the batch.
+    The mean over an array includes the paper's factor 1/(C H W) and the mean over the batch.
 
     Args:
-      features: images -> features or a list of them, a frozen network such as VGG-16.
+      features: images -> features, an array or a list of arrays; a frozen network such as VGG-16.
       generated, target: images [B, ...] of equal shape.
       weights: one per layer; 1 for each if None.
 
@@ -227,9 +228,9 @@ def perceptual(
 
 
 def cycle(original: jax.Array, reconstructed: jax.Array) -> jax.Array:
-    """Mean absolute difference of a sample and its image there and back: E |F(G(x)) - x|.
+    """Mean absolute difference of a sample and its translation to the other domain and back: E |F(G(x)) - x|.
 
-    A mean over pixels, as the reference code has it, not the paper's sum. Its weight there is 10.
+    It is a mean over pixels, as in the reference code, and not the paper's sum. The weight there is 10.
 
     Args:
       original, reconstructed: [B, ...] of equal shape.
@@ -250,7 +251,7 @@ def cycle(original: jax.Array, reconstructed: jax.Array) -> jax.Array:
 
 
 def identity(original: jax.Array, mapped: jax.Array) -> jax.Array:
-    """Mean absolute change that a translator makes to a sample of its target domain: E |G(y) - y|.
+    """Mean absolute difference of a sample of the target domain and its translation: E |G(y) - y|.
 
     Args:
       original, mapped: [B, ...] of equal shape.
@@ -258,7 +259,7 @@ def identity(original: jax.Array, mapped: jax.Array) -> jax.Array:
     Returns:
       A float32 scalar.
 
-    Source: Zhu et al. (CycleGAN, 2017), Section 5.2; at half the weight of `cycle`.
+    Source: Zhu et al. (CycleGAN, 2017), Section 5.2; the weight is half that of `cycle`.
 
     >>> import jax.numpy as jnp
     >>> print(identity(jnp.array([[1.0, 3.0]]), jnp.array([[1.0, 2.0]])))
@@ -270,11 +271,11 @@ def identity(original: jax.Array, mapped: jax.Array) -> jax.Array:
 
 
 def vq_codebook(encoded: jax.Array, quantised: jax.Array) -> jax.Array:
-    """Draws the codebook to the encoder: E (sg[z_e] - e)^2. No gradient reaches `encoded`.
+    """Moves the codes towards the encoder's outputs: E (sg[z_e] - e)^2. No gradient reaches `encoded`.
 
     Args:
       encoded: z_e, [..., D].
-      quantised: e, the nearest entries of the codebook, of equal shape, differentiable in it.
+      quantised: e, the nearest entries of the codebook, of equal shape, differentiable in the codebook.
 
     Returns:
       A float32 scalar, the mean over all numbers.
@@ -290,7 +291,7 @@ def vq_codebook(encoded: jax.Array, quantised: jax.Array) -> jax.Array:
 
 
 def vq_commitment(encoded: jax.Array, quantised: jax.Array) -> jax.Array:
-    """Keeps the encoder near its codes: E (z_e - sg[e])^2. No gradient reaches `quantised`.
+    """Moves the encoder's outputs towards their codes: E (z_e - sg[e])^2. No gradient reaches `quantised`.
 
     The paper's weight (beta) is 0.25.
 
@@ -314,7 +315,7 @@ def vq_commitment(encoded: jax.Array, quantised: jax.Array) -> jax.Array:
 def contrastive_2c(
     embeddings: jax.Array, proxies: jax.Array, labels: jax.Array, temperature: float = 1.0
 ) -> jax.Array:
-    """ContraGAN's conditional contrastive loss: samples near their class and its other samples.
+    """ContraGAN's conditional contrastive loss: attracts samples to their class proxy and to samples of the same class.
 
         -1/B sum_i log (p_i + sum_{k != i, y_k = y_i} s_ik) / (p_i + sum_{k != i} s_ik)
 
@@ -323,8 +324,8 @@ def contrastive_2c(
     with h the embeddings and e the proxies, each divided by its norm.
 
     Args:
-      embeddings: [B, D], of the samples, by the critic's projection head.
-      proxies: [B, D], of their labels, by the critic's class embedding.
+      embeddings: [B, D], embeddings of the samples by the critic's projection head.
+      proxies: [B, D], embeddings of their labels by the critic's class embedding.
       labels: [B], integers.
       temperature: t > 0.
 
@@ -363,20 +364,20 @@ def contrastive_2c(
 
 
 def _unit(x: jax.Array) -> jax.Array:
-    """Rows divided by their norm; rows of zeros stay, with a gradient of 0."""
+    """Rows divided by their norm; rows of zeros are returned unchanged, with gradient 0."""
     square = jnp.sum(jnp.square(x), axis=1, keepdims=True)
     return jnp.where(square > 0, x * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
 
 
 def _at(values: jax.Array, labels: jax.Array) -> jax.Array:
-    """values[i, labels[i]]; NaN for labels that there are not."""
+    """values[i, labels[i]]; NaN for labels out of range."""
     return jnp.take_along_axis(values, labels[:, None], axis=1, mode="fill", fill_value=jnp.nan)[
         :, 0
     ]
 
 
 def _kept(x: jax.Array, where: jax.Array | None, name: str) -> jax.Array:
-    """The samples that `where` keeps, and zeros: what is masked may be NaN, and reaches no gradient."""
+    """The samples where `where` is True, zeros elsewhere, so that a masked NaN does not reach the gradient."""
     (mask,) = masks(where, [x], name)
     return x if mask is None else jnp.where(mask, x, 0.0)
 
@@ -393,7 +394,7 @@ def _float32(x: jax.Array) -> jax.Array:
 def _class_logits(
     name: str, logits: jax.Array, labels_name: str, labels: jax.Array, where: jax.Array | None
 ) -> jax.Array:
-    """The logits in float32, checked against their labels, zeros where they are masked."""
+    """The logits in float32, with zeros where they are masked; checks the labels."""
     logits = _float32(logits)
     if logits.ndim != 2 or logits.size == 0:
         raise ValueError(f"{name} have shape {logits.shape}; give [B, K] with B, K >= 1.")
@@ -410,7 +411,7 @@ def _same_shape(name_a: str, a: jax.Array, name_b: str, b: jax.Array) -> None:
     if a.shape != b.shape:
         raise ValueError(f"{name_a} has shape {a.shape} and {name_b} {b.shape}; make them equal.")
     if a.size == 0:
-        raise ValueError(f"{name_a} has shape {a.shape}, which holds nothing; give B >= 1 samples.")
+        raise ValueError(f"{name_a} has shape {a.shape}, which is empty; give B >= 1 samples.")
 
 
 def _codes(encoded: jax.Array, quantised: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -421,12 +422,12 @@ def _codes(encoded: jax.Array, quantised: jax.Array) -> tuple[jax.Array, jax.Arr
 
 def _layers(name_a: str, a: Features, name_b: str, b: Features) -> list:
     """Pairs of float32 arrays, one per layer."""
-    a, b = (list(x) if isinstance(x, list | tuple) else [x] for x in (a, b))
-    if not a or len(a) != len(b):
+    one, other = (list(x) if isinstance(x, list | tuple) else [x] for x in (a, b))
+    if not one or len(one) != len(other):
         raise ValueError(
-            f"{name_a} have {len(a)} layers and {name_b} {len(b)}; give equally many, at least one."
+            f"{name_a} have {len(one)} layers and {name_b} {len(other)}; give equally many, at least one."
         )
-    pairs = [(_float32(x), _float32(y)) for x, y in zip(a, b, strict=True)]
+    pairs = [(_float32(x), _float32(y)) for x, y in zip(one, other, strict=True)]
     for x, y in pairs:
         if x.ndim == 0 or y.ndim == 0 or 0 in (x.size, y.size):
             raise ValueError(

@@ -1,8 +1,10 @@
-"""The adversarial objectives; see `jaxgan.losses` for what they share."""
+"""The adversarial objectives; see `jaxgan.losses` for their common conventions."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Callable
+from typing import Any, Protocol
 
 import jax
 import jax.numpy as jnp
@@ -20,11 +22,19 @@ from jaxgan.losses._reduce import (
 )
 
 
-class minimax:
-    """The original two-player game: the generator minimises what the critic maximises.
+class Objective(Protocol):
+    """The interface of the objectives: both losses, and whether the generator's loss needs the real logits."""
 
-    Its generator saturates: where the critic is sure that a sample is fake, the gradient vanishes.
-    What most code calls "minimax" is `non_saturating`.
+    compares: bool
+    critic: Callable[..., jax.Array]
+    generator: Callable[..., jax.Array]
+
+
+class minimax:
+    """The original two-player game: the generator minimises the value that the critic maximises.
+
+    The generator's loss saturates: its gradient vanishes for samples with D(x') close to 0. Most code
+    that calls its loss "minimax" uses `non_saturating`.
 
     Source: Goodfellow et al., Generative Adversarial Nets (2014), Eq. 1.
 
@@ -52,8 +62,7 @@ class minimax:
 
 
 class non_saturating:
-    """The objective that GANs are trained with: the critic of `minimax`, a generator that maximises
-    log D.
+    """The usual GAN objective: the critic's loss of `minimax`, and a generator that maximises log D.
 
     Source: Goodfellow et al., Generative Adversarial Nets (2014), end of Section 3.
 
@@ -79,12 +88,10 @@ class non_saturating:
 
 
 class least_squares:
-    """Regression of the raw logits to targets: a for fake, b for real, c for what the generator
-    aims at.
+    """Regression of the raw logits to targets: a for fake, b for real, c for the generator's loss.
 
     The defaults are the 0-1 coding of Eq. 9; a = -1, b = 1, c = 0 minimises the Pearson chi-square
-    divergence (Eq. 8). Both terms of the critic and the generator's carry the paper's one half,
-    which many implementations drop.
+    divergence (Eq. 8). All three terms have the paper's factor 1/2, which many implementations omit.
 
     Source: Mao et al., Least Squares Generative Adversarial Networks (2017), Eq. 2 and 9.
 
@@ -127,9 +134,9 @@ class least_squares:
 
 
 class wasserstein:
-    """The dual form of the Wasserstein-1 distance, as far as the critic is 1-Lipschitz.
+    """The dual form of the Wasserstein-1 distance, for a 1-Lipschitz critic.
 
-    Nothing here makes it so: clip its weights, penalise its gradient or normalise its kernels.
+    The loss does not enforce this: clip the critic's weights, penalise its gradient or normalise its kernels.
 
     Source: Arjovsky et al., Wasserstein GAN (2017), Eq. 2 and 3, with the signs of a loss.
 
@@ -155,7 +162,7 @@ class wasserstein:
 
 
 class hinge:
-    """A critic that stops caring about samples beyond the margin 1; the generator is Wasserstein's.
+    """The hinge loss: samples beyond the margin 1 do not affect the critic's loss; the generator's is Wasserstein's.
 
     Sources: Lim and Ye, Geometric GAN (2017); Miyato et al., Spectral Normalization for Generative
       Adversarial Networks (2018), Eq. 16 and 17.
@@ -188,10 +195,10 @@ class hinge:
 
 
 class relativistic_paired:
-    """Each real sample against one generated sample: the critic says which of the two is real.
+    """The critic compares each real sample with one generated sample.
 
-    Real and fake batches are paired in order, so their shapes must be equal; a conditional critic
-    sees pairs of one condition. A patch critic's maps are paired entry by entry.
+    Real and fake batches are paired in order, so their shapes must be equal. For a conditional critic
+    the two samples of a pair must have the same condition. A patch critic's maps are paired by entry.
 
     Sources: Jolicoeur-Martineau, The Relativistic Discriminator (2018), Section 4.1 (RSGAN); Huang
       et al., The GAN is Dead; Long Live the GAN! A Modern GAN Baseline (2024), Section 2 (RpGAN),
@@ -220,7 +227,7 @@ class relativistic_paired:
 
 
 class relativistic_average:
-    """Each sample against the average of the other kind; both players use both halves.
+    """Each sample is compared with the average logit of the other kind; both losses use real and generated samples.
 
     Source: Jolicoeur-Martineau, The Relativistic Discriminator (2018), Section 4.3 (RaSGAN).
 
@@ -259,8 +266,8 @@ class relativistic_average:
 
 
 class relativistic_average_least_squares:
-    """`relativistic_average` with squares: real samples one above the average fake one, and fake
-    ones one below. Without the halves of `least_squares`, as in the paper.
+    """`relativistic_average` with squared errors: real logits are regressed to the average fake logit
+    plus 1, fake logits to the average real logit minus 1. Without the factors 1/2 of `least_squares`, as in the paper.
 
     Source: Jolicoeur-Martineau, The Relativistic Discriminator (2018), Appendix D (RaLSGAN).
 
@@ -299,7 +306,7 @@ class relativistic_average_least_squares:
 
 
 class relativistic_average_hinge:
-    """`relativistic_average` with hinges: a margin of one above and below the other's average.
+    """`relativistic_average` with hinge losses: a margin of 1 above and below the average logit of the other kind.
 
     Source: Jolicoeur-Martineau, The Relativistic Discriminator (2018), Appendix D (RaHingeGAN).
 
@@ -365,7 +372,7 @@ def _differences(real_logits: Logits | None, fake_logits: Logits) -> list[jax.Ar
         if r.shape != f.shape:
             raise ValueError(
                 f"relativistic_paired compares real and fake samples in pairs, but real_logits have "
-                f"shape {r.shape} and fake_logits {f.shape}; give as many of each."
+                f"shape {r.shape} and fake_logits {f.shape}; make the shapes equal."
             )
     return [r - f for r, f in zip(real, fake, strict=True)]
 
@@ -374,12 +381,12 @@ def _compared(objective: str, real_logits: Logits | None, fake_logits: Logits):
     if real_logits is None:
         raise ValueError(
             f"{objective}.generator compares generated samples with real ones; give it real_logits, "
-            "the critic's on real samples."
+            "the critic's logits on real samples."
         )
     return as_pair(real_logits, fake_logits)
 
 
-_OBJECTIVES = {
+_OBJECTIVES: dict[str, Any] = {
     objective.__name__: objective
     for objective in (
         minimax,
@@ -396,7 +403,7 @@ _OBJECTIVES = {
 NAMES: tuple[str, ...] = tuple(_OBJECTIVES)
 
 
-def by_name(name: str) -> type:
+def by_name(name: str) -> Objective:
     """The objective called `name`, one of `NAMES`.
 
     >>> by_name("hinge") is hinge

@@ -1,4 +1,4 @@
-"""Scores of generated examples against real ones. The arithmetic is pure; features are plugins.
+"""Scores of generated examples against real ones. The arithmetic is pure; feature extractors are plugins.
 
 The functions that share a name with their module are imported from it:
 `from jaxgan.metrics.evaluate import evaluate`, and likewise `inception_score`, `ms_ssim`,

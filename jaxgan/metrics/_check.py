@@ -1,21 +1,21 @@
-"""What the scores ask of the arrays that they are given."""
+"""Checks of the arrays passed to the scores."""
 
 import numpy as np
 
 
 def feature_set(name: str, features) -> np.ndarray:
-    """Checks features [N, D]: a matrix, not empty, finite."""
+    """Checks that features are a finite, non-empty matrix [N, D]."""
     return feature_sets(**{name: features})[0]
 
 
 def feature_sets(**sets) -> list[np.ndarray]:
-    """Checks sets of features, each [N, D] of the same D, none empty, all finite."""
+    """Checks that sets of features are finite, non-empty matrices [N, D] with the same D."""
     arrays = {name: np.asarray(features) for name, features in sets.items()}
     shapes = [array.shape for array in arrays.values()]
     if any(len(shape) != 2 or 0 in shape for shape in shapes) or len({s[1] for s in shapes}) > 1:
         found = ", ".join(f"{name} {list(array.shape)}" for name, array in arrays.items())
         raise ValueError(
-            f"features must have shape [N, D], one D for all and at least one of each, not {found}"
+            f"features must have shape [N, D], with the same D and N of at least 1 in each set, not {found}"
         )
     for name, array in arrays.items():
         finite(name, array)
@@ -32,7 +32,7 @@ def finite(name: str, values: np.ndarray) -> None:
     if bad:
         raise ValueError(
             f"{bad} of {len(values)} rows of {name} contain NaN or Inf: the generator or the feature "
-            "network has diverged, and no score of them means anything"
+            "network has diverged, and scores of these rows are meaningless"
         )
 
 

@@ -1,21 +1,21 @@
 """Confidence intervals of scores by resampling, for scores that the usual bootstrap gets wrong.
 
 The usual bootstrap draws N of N examples with replacement and takes percentiles of the score. Both are wrong
-here. A drawn set holds an example 1.6 times on average if it holds it at all: neighbours lie at distance 0, and the
-unbiased MMD meets pairs of an example with itself. And a Fréchet distance, which is too great by b with N
-examples, is too great by about 2b in the drawn sets: the interval may not even contain the score itself.
+here. A drawn set contains 1.6 copies, on average, of each example that it contains: nearest neighbours are at
+distance 0, and the unbiased MMD includes pairs of an example with itself. A Fréchet distance with a bias of b for N
+examples has a bias of about 2b in the drawn sets, so the interval may not even contain the score itself.
 
-So the default draws random halves without replacement (the delete-half jackknife: Shao & Wu, "A general theory for
-jackknife variance estimation", 1989; Politis, Romano & Wolf, "Subsampling", 1999). To first order a half's score
-varies around the whole set's just as that varies around the truth: variance s²/(N/2) - s²/N = s²/N. And a
-bias b/N is 2b/N in a half, so the halves' shift is the estimate of the bias. Intervals are never percentiles but
-reflected ("basic": Davison & Hinkley, "Bootstrap methods and their application", 1997, Chapter 5).
+The default therefore draws random halves without replacement (the delete-half jackknife: Shao & Wu, "A general theory
+for jackknife variance estimation", 1989; Politis, Romano & Wolf, "Subsampling", 1999). To first order, the variance of
+a half's score around the whole set's score equals the variance of the latter around the true score:
+s²/(N/2) - s²/N = s²/N. A bias b/N becomes 2b/N in a half, so the shift of the halves estimates the bias. Intervals are
+reflected ("basic": Davison & Hinkley, "Bootstrap methods and their application", 1997, Chapter 5), not percentiles.
 
-What resampling cannot say: how the score of another training run would differ. And near a true Fréchet distance of
-0 the intervals are too wide, by up to sqrt 3, as the distance is no longer linear in the moments.
+Limits: resampling does not measure how the score varies between training runs. Near a true Fréchet distance of 0 the
+intervals are too wide, by a factor of up to sqrt 3, as the distance is no longer linear in the moments.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -33,12 +33,12 @@ class Interval(NamedTuple):
     """low <= target <= high at the stated level.
 
     Attributes:
-      score: of all examples.
-      low, high: the interval.
-      standard_error: of the score, the standard deviation of `values`.
-      shift: the mean of `values` less the score: an estimate of the score's bias by finite numbers.
+      score: the score of all examples.
+      low, high: the bounds of the interval.
+      standard_error: the standard error of the score, which is the standard deviation of `values`.
+      shift: the mean of `values` minus the score; an estimate of the score's finite-sample bias.
       values: float [resamples], the scores of the resampled sets.
-      level, resampled, draw, target: as they were asked for.
+      level, resampled, draw, target: the arguments of `confidence_interval`.
     """
 
     score: float
@@ -65,7 +65,7 @@ def confidence_interval(
     target: str = "same_size",
     seed: int = 0,
 ) -> Interval:
-    """An interval for any score of two sets of features.
+    """Computes a confidence interval of any score of two sets of features.
 
         same_size: [score - (q_high - mean), score - (q_low - mean)],  quantiles and mean of the values
         limit:     [2 score - q_high, 2 score - q_low]
@@ -74,17 +74,15 @@ def confidence_interval(
       score: (real, fake) -> float.
       real: float [N, D] features.
       fake: float [M, D] features.
-      level: of confidence, between 0 and 1.
-      resamples: how many sets are drawn; the score is computed so many times.
-      resampled: "both"; "fake" where the reals are a fixed reference, part of the protocol; "real".
+      level: the confidence level, between 0 and 1.
+      resamples: number of resampled sets; the score is computed once for each.
+      resampled: which sets are resampled: "both", "real" or "fake". Use "fake" where the reals are a fixed reference
+        of the protocol.
       draw: "halves", or "replacement" for a score that is a smooth function of means.
-      target: what the interval is of. "same_size": the expected score of as many examples, bias and all, to be set
-        beside other scores of as many. "limit": the score of infinitely many (of the sets that are resampled), the
-        bias, if it goes like 1 / N, taken out.
-      seed: of the draws.
-
-    Returns:
-      An `Interval`.
+      target: the quantity that the interval covers. "same_size": the expected score of sets of the same size,
+        including its bias, for comparison with other scores at that size. "limit": the score of infinitely large
+        (resampled) sets, with a bias proportional to 1 / N removed.
+      seed: the seed of the draws.
 
     >>> rng = np.random.default_rng(0)
     >>> real, fake = rng.normal(size=(400, 1)), rng.normal(size=(400, 1)) + 1
@@ -93,36 +91,11 @@ def confidence_interval(
     (True, 0.07)
     """
     real, fake = feature_pair(real, fake)
-    for name, value, choices in (
-        ("resampled", resampled, RESAMPLED),
-        ("draw", draw, DRAWS),
-        ("target", target, TARGETS),
-    ):
-        if value not in choices:
-            raise ValueError(f"{name} is {value!r}; it may be {', '.join(choices)}")
-    if not 0 < level < 1:
-        raise ValueError(f"level = {level} must lie between 0 and 1; 0.95 is usual")
-    at_least("resamples", resamples, 2)
-    least = 4 if draw == "halves" else 2
-    if min(len(real), len(fake)) < least:
-        raise ValueError(
-            f"{len(real)} reals and {len(fake)} fakes are too few to resample; give {least} or more of each"
-        )
-
-    rng = np.random.default_rng(seed)
-
-    def drawn(features: np.ndarray, kind: str) -> np.ndarray:
-        count = len(features)
-        if resampled not in (kind, "both"):
-            return features
-        if draw == "halves":
-            return features[rng.permutation(count)[: count // 2]]
-        return features[rng.integers(count, size=count)]
-
+    _check_options(level, resamples, resampled, draw, target)
+    _check_numbers(len(real), len(fake), draw)
     whole = float(score(real, fake))
-    values = np.array(
-        [score(drawn(real, "real"), drawn(fake, "fake")) for _ in range(resamples)], np.float64
-    )
+    pairs = _resampled_pairs(real, fake, resamples, resampled, draw, np.random.default_rng(seed))
+    values = np.array([score(*pair) for pair in pairs], np.float64)
     shift = values.mean() - whole
     centre = values.mean() if target == "same_size" else whole
     q_low, q_high = np.quantile(values, [(1 - level) / 2, (1 + level) / 2])
@@ -140,13 +113,53 @@ def confidence_interval(
     )
 
 
-def frechet_interval(real, fake, *, resampled: str = "both", **how) -> Interval:
-    """`confidence_interval` of the Fréchet distance.
+def _check_options(level: float, resamples: int, resampled: str, draw: str, target: str) -> None:
+    """Raises an error if an option has an invalid value."""
+    for name, value, choices in (
+        ("resampled", resampled, RESAMPLED),
+        ("draw", draw, DRAWS),
+        ("target", target, TARGETS),
+    ):
+        if value not in choices:
+            raise ValueError(f"{name} is {value!r}; it must be one of {', '.join(choices)}")
+    if not 0 < level < 1:
+        raise ValueError(f"level = {level} must lie between 0 and 1; 0.95 is usual")
+    at_least("resamples", resamples, 2)
 
-    With resampled="fake" the reals' covariance is factored once for all resamples.
+
+def _check_numbers(reals: int, fakes: int, draw: str) -> None:
+    """Raises an error if there are too few examples to resample."""
+    least = 4 if draw == "halves" else 2
+    if min(reals, fakes) < least:
+        raise ValueError(
+            f"{reals} reals and {fakes} fakes are too few to resample; give {least} or more of each"
+        )
+
+
+def _resampled_pairs(
+    real: np.ndarray, fake: np.ndarray, resamples: int, resampled: str, draw: str, rng
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Yields pairs of resampled sets (real, fake); a set that is not resampled is unchanged."""
+
+    def drawn(features: np.ndarray, kind: str) -> np.ndarray:
+        count = len(features)
+        if resampled not in (kind, "both"):
+            return features
+        if draw == "halves":
+            return features[rng.permutation(count)[: count // 2]]
+        return features[rng.integers(count, size=count)]
+
+    for _ in range(resamples):
+        yield drawn(real, "real"), drawn(fake, "fake")
+
+
+def frechet_interval(real, fake, *, resampled: str = "both", **how) -> Interval:
+    """Computes the `confidence_interval` of the Fréchet distance.
+
+    With resampled="fake" the covariance of the reals is factored only once.
 
     Args:
-      real, fake, resampled, **how: as for `confidence_interval`.
+      real, fake, resampled, **how: as in `confidence_interval`.
 
     Returns:
       An `Interval`.

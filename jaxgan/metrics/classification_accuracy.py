@@ -1,9 +1,10 @@
-"""Classification accuracy score: a classifier that has only seen fakes, tested on reals.
+"""Classification accuracy score: the accuracy on reals of a classifier trained on fakes alone.
 
-Ravuri & Vinyals, "Classification accuracy score for conditional generative models", 2019: it falls where a class is
-missing, collapsed or drawn wrongly, which Fréchet distances may not notice. They train a ResNet-50 on generated
-pictures; here it is a linear probe, a logistic regression on features, which is cheap and exact, and forgives a
-generator all that the features do not see. Set it beside the same probe trained on reals of equal number.
+Ravuri & Vinyals, "Classification accuracy score for conditional generative models", 2019: the score falls where a
+class is missing, collapsed or wrong, which Fréchet distances may not detect. The authors train a ResNet-50 on
+generated pictures. Here the classifier is a linear probe, a logistic regression on features. It is cheap and exact,
+but insensitive to faults that the features do not represent. Compare it with the same probe trained on equally many
+reals.
 """
 
 from typing import NamedTuple
@@ -14,7 +15,7 @@ from jaxgan.metrics._check import feature_pair, labels_of
 
 
 class ClassificationAccuracy(NamedTuple):
-    """accuracy over all tested examples; per_class, over those of each class."""
+    """accuracy: over all tested examples; per_class: over the tested examples of each class."""
 
     accuracy: float
     per_class: dict[int, float]
@@ -23,18 +24,18 @@ class ClassificationAccuracy(NamedTuple):
 def linear_probe_accuracy(
     real, real_labels, fake, fake_labels, *, c: float = 1.0, max_iterations: int = 1000
 ) -> ClassificationAccuracy:
-    """Accuracy on reals of a logistic regression fitted to the fakes and the classes they were asked to be.
+    """Computes the accuracy on reals of a logistic regression fitted to the fakes and their requested classes.
 
-    Features are standardised by the fakes' means and deviations. A class without fakes is never answered, and
-    so counts as wrong.
+    Features are standardised by the means and standard deviations of the fakes. A class without fakes is never
+    predicted, so its reals count as wrong.
 
     Args:
       real: float [N, D] features of a test set.
       real_labels: int [N].
       fake: float [M, D] features of generated examples.
       fake_labels: int [M], the classes given to the generator; at least two different ones.
-      c: inverse strength of the L2 penalty, as scikit-learn's `LogisticRegression` has it.
-      max_iterations: of its solver, which warns where they were not enough.
+      c: inverse strength of the L2 penalty, the `C` of scikit-learn's `LogisticRegression`.
+      max_iterations: limit on the iterations of the solver, which warns if it has not converged.
 
     Returns:
       `ClassificationAccuracy(accuracy, per_class)`, each in [0, 1].
@@ -43,7 +44,7 @@ def linear_probe_accuracy(
     >>> linear_probe_accuracy(np.array([[-3.0], [0.5], [3.0], [-4.0]]), np.array([0, 1, 1, 1]), fake, labels)
     ClassificationAccuracy(accuracy=0.75, per_class={0: 1.0, 1: 0.6666666666666666})
     """
-    # Here, as importing it takes longer than all of jaxgan.metrics.
+    # Imported here because scikit-learn takes longer to import than all of jaxgan.metrics.
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler

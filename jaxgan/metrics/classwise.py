@@ -1,6 +1,6 @@
-"""The Fréchet distance inside each class: a generator may match the whole and yet collapse in every class.
+"""The Fréchet distance inside each class. A generator may match all data together and yet collapse in every class.
 
-Intra-FID, where the features are Inception's: Miyato & Koyama, "cGANs with projection discriminator", 2018,
+With Inception's features this is Intra-FID: Miyato & Koyama, "cGANs with projection discriminator", 2018,
 Section 4.1.
 """
 
@@ -14,7 +14,7 @@ from jaxgan.metrics.moments import Moments
 
 
 class ClasswiseDistance(NamedTuple):
-    """mean over the classes, each counted once; per_class; notes on classes of few examples."""
+    """mean: over the classes, equally weighted; per_class: by label; notes: on classes with few examples."""
 
     mean: float
     per_class: dict[int, float]
@@ -22,16 +22,16 @@ class ClasswiseDistance(NamedTuple):
 
 
 def classwise_frechet(real, real_labels, fake, fake_labels, *, least: int = 2) -> ClasswiseDistance:
-    """The Fréchet distance of each class's fakes from its reals, and their mean.
+    """Computes the Fréchet distance between the fakes and the reals of each class, and the mean of these distances.
 
-    The bias by few examples is that of a class's count, not of the whole set's.
+    The finite-sample bias depends on the number of examples of a class, not on the size of the whole set.
 
     Args:
       real: float [N, D] features.
       real_labels: int [N].
       fake: float [M, D] features.
       fake_labels: int [M].
-      least: how many examples each class must have in both sets; 2 or more.
+      least: minimum number of examples of each class in both sets; 2 or more.
 
     Returns:
       `ClasswiseDistance(mean, per_class, notes)`.
@@ -53,7 +53,7 @@ def classwise_frechet(real, real_labels, fake, fake_labels, *, least: int = 2) -
             count = int(np.sum(of_kind == name))
             if count < least:
                 raise ValueError(
-                    f"class {name} has {count} {kind} examples; each class needs at least {least} of both"
+                    f"class {name} has {count} {kind} examples; each class needs at least {least} of each kind"
                 )
     per_class, notes = {}, []
     for name in classes:

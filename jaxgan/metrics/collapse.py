@@ -1,4 +1,4 @@
-"""Whether a generator shows the same few examples again and again, in a class or altogether."""
+"""Diagnosis of mode collapse: whether a generator repeats a few examples, within a class or overall."""
 
 from collections.abc import Sequence
 
@@ -11,36 +11,37 @@ from jaxgan.metrics.classes import check_labels, some
 from jaxgan.metrics.diagnosis import ALPHA, AMBER, GREEN, RED, Diagnosis
 from jaxgan.metrics.neighbours import nearest
 
-NARROW = 0.75  # of the reals' spread or rank: below it a class that is surely narrower is red
-REPEATING = 0.05  # share of repeated fakes from which on sure repetition is red
+NARROW = 0.75  # ratio of spread or rank to the reals' below which a significant one is red
+REPEATING = 0.05  # share of repeated fakes from which on significant repetition is red
 PERMUTATIONS = 200
-FEWEST = 10  # examples of a class, real and fake, to say anything of it
-MOST = 1000  # examples of a class that are used, of each kind: the test holds their inner products
+FEWEST = 10  # minimum number of real and of fake examples of a class that is tested
+MOST = 1000  # maximum number of each, as the test stores their inner products
 
 
 def diversity(real, fake, rng: np.random.Generator, permutations: int = PERMUTATIONS) -> dict:
-    """How widely fakes are spread relative to reals, with the chance that equal sets look so narrow.
+    """Compares the diversity of fakes with that of reals, by a one-sided permutation test.
 
-    Two statistics of a set with covariance C, which any set can be small in by itself:
+    The test uses two statistics of a set with covariance C:
 
         spread = sqrt(trace C), the root mean square distance from the mean,
-        rank = (trace C)² / trace C², how many directions share the variance.
+        rank = (trace C)² / trace C², the effective number of directions of the variance.
 
-    The second is the participation ratio, an effective rank; both need inner products alone. The log of
-    fakes' statistic over reals' is compared with what it is after shuffling which are fakes: for sets of
-    one distribution that shuffle changes nothing, so no constant is needed and sizes may differ. Its tail is
-    taken as Student's t with the shuffles' mean and deviation, as hundreds of shuffles cannot count
-    to 1e-5.
+    The rank is the participation ratio. Both statistics need only inner products. The test compares the log of
+    the ratio of the fakes' statistic to the reals' with its distribution under random permutations of the labels
+    "real" and "fake". If both sets have the same distribution, permutations do not change that of the ratio, so the
+    test needs no constant and the sizes may differ. The tail probability is that of Student's t with the mean and
+    standard deviation of the permutations, as a few hundred permutations cannot resolve 1e-5.
 
     Args:
       real: float [N, D].
       fake: float [M, D].
-      rng: of the shuffles.
-      permutations: how many.
+      rng: the random number generator of the permutations.
+      permutations: number of permutations.
 
     Returns:
-      {"spread": ratio, "spread_p": p, "rank": ratio, "rank_p": p}, the p one-sided: small where fakes are
-      surely narrower. The rank's ratio is relative to that of the shuffles, which hangs on the sizes.
+      {"spread": ratio, "spread_p": p, "rank": ratio, "rank_p": p}. The p-values are one-sided: they are small
+      where fakes are significantly less diverse. The ratio of ranks is divided by its mean under the permutations,
+      which depends on the sizes.
     """
     both = np.concatenate([real, fake]).astype(np.float64)
     both -= both.mean(axis=0)
@@ -65,12 +66,12 @@ def diversity(real, fake, rng: np.random.Generator, permutations: int = PERMUTAT
 
 
 def _spread_and_rank(gram: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Of sets given by the columns of `member` (0 or 1, [N, P]), from inner products [N, N]: [P] each."""
+    """The statistics [P] of P sets: `member` [N, P] is 1 for the members of each, `gram` [N, N] the inner products."""
     size = member.sum(axis=0)
     rows = member * (gram @ member)
     total = rows.sum(axis=0)
     trace = np.diag(gram) @ member - total / size
-    # The squared Frobenius norm of the set's inner products after centring it at its own mean.
+    # The squared Frobenius norm of each set's inner products after it is centred at its own mean.
     square = (member * (np.square(gram) @ member)).sum(axis=0)
     square += (total / size) ** 2 - 2 * np.square(rows).sum(axis=0) / size
     tiny = 1e-12 * size
@@ -79,15 +80,16 @@ def _spread_and_rank(gram: np.ndarray, member: np.ndarray) -> tuple[np.ndarray, 
 
 
 def repetition(real, fake, rng: np.random.Generator, alpha: float = ALPHA) -> dict[str, float]:
-    """How many fakes are nearer to another fake than 99 % of as many reals are to another real.
+    """Computes the share of fakes that are nearer to another fake than 99 % of as many reals are to another real.
 
-    A generator that has a hundred pictures to show, each with a little noise, can spread as widely
-    as the data; what gives it away is that pictures return (Arora & Zhang, "Do GANs actually learn the
-    distribution? An empirical study", 2017, look for such pairs by eye).
+    A generator that produces only a hundred pictures, each with a little noise, can have the same spread as the data.
+    Repeated pictures reveal it (Arora & Zhang, "Do GANs actually learn the distribution? An empirical study", 2017,
+    search for such pairs by eye).
 
     Returns:
-      {"repeats", "repeats_expected", "repeats_at_least", "repeats_expected_at_most"}: shares; the last two
-      are bounds that each fail with chance alpha / 2. Both are 0 and 1 for fewer than 20 of either kind.
+      {"repeats", "repeats_expected", "repeats_at_least", "repeats_expected_at_most"}: shares. The last two are
+      bounds, each of which fails with probability alpha / 2. They are 0 and 1 if there are fewer than 20 reals or
+      fewer than 20 fakes.
     """
     num = min(len(real), len(fake))
     names = ("repeats", "repeats_expected", "repeats_at_least", "repeats_expected_at_most")
@@ -117,52 +119,35 @@ def collapse(
     alpha: float = ALPHA,
     seed: int = 0,
 ) -> Diagnosis:
-    """Whether fakes are less diverse than reals, inside each class and altogether.
+    """Tests whether fakes are less diverse than reals, inside each class and overall.
 
-    Half of alpha is for `diversity` in each class (two tests a class, Bonferroni), half for
-    `repetition` over all. Red if a class has surely less than three quarters of the reals' spread or
-    rank, or if surely 5 % of the fakes or more repeat others; amber if either is sure and smaller.
+    Half of alpha is assigned to `diversity` in each class (two tests per class, Bonferroni), and half to
+    `repetition` over all examples. Red if the spread or rank of a class is significantly lower than the reals' and
+    below three quarters of it, or if significantly at least 5 % of the fakes repeat others. Amber if an effect is
+    significant but smaller.
 
     Args:
       real: float [N, D] features.
       fake: float [M, D].
-      real_classes, fake_classes: int [N], [M], both by the same rule. Without them, or where no class has 10 of
-        each kind, all are taken as one class.
-      near_copies: bool [M], fakes that repeat training examples. Those are memorised, which is told elsewhere,
-        and copies of one training example are no more repeats.
-      names: of the classes; their numbers where not given.
-      alpha: chance of a false alarm.
-      seed: of shuffles, and of which are used of a class of more than 1,000.
+      real_classes, fake_classes: int [N], [M], both assigned by the same rule. Without them, or where no class has 10
+        reals and 10 fakes, all examples form one class.
+      near_copies: bool [M], true for fakes that copy training examples. `repetition` leaves them out, as
+        `memorisation` reports them and copies of one training example are not repeats of each other.
+      names: names of the classes; their numbers by default.
+      alpha: probability of a false alarm.
+      seed: seed of the permutations, and of the choice of 1,000 examples of a larger class.
 
     Returns:
-      The diagnosis. Evidence: "classes", the compared ones [C], and for each its "spread" and "rank".
+      The diagnosis. Evidence: "classes", the names of the tested classes [C], and the "spread" and "rank" of each.
     """
     real, fake = feature_pair(real, fake)
     rng = np.random.default_rng(seed)
-    judged, left = {}, []
-    if real_classes is not None and fake_classes is not None:
-        real_classes = check_labels("real_classes", real_classes, real)
-        fake_classes = check_labels("fake_classes", fake_classes, fake)
-        for k in range(1 + max(real_classes.max(), fake_classes.max())):
-            pair = real[real_classes == k], fake[fake_classes == k]
-            name = names[k] if len(names) else str(k)
-            if min(map(len, pair)) >= FEWEST:
-                judged[name] = pair
-            else:
-                left.append(name)
-    if not judged and min(len(real), len(fake)) >= FEWEST:
-        judged = {"all examples": (real, fake)}
+    judged, left = _compared(real, fake, real_classes, fake_classes, names)
     found = {
         name: diversity(_some_of(a, MOST, rng), _some_of(b, MOST, rng), rng)
         for name, (a, b) in judged.items()
     }
-    level = alpha / 2 / max(1, 2 * len(found))
-    sure, narrow = [], []
-    for name, class_ in found.items():
-        low = [class_[s] for s in ("spread", "rank") if class_[f"{s}_p"] < level and class_[s] < 1]
-        if low:
-            (narrow if min(low) < NARROW else sure).append(name)
-
+    narrow, sure = _narrower(found, alpha / 2)
     kept = fake if near_copies is None else fake[~np.asarray(near_copies)]
     repeats = repetition(real, kept, rng, alpha / 2)
     repeating = repeats["repeats_at_least"] > repeats["repeats_expected_at_most"]
@@ -185,6 +170,38 @@ def collapse(
     return Diagnosis("collapse", verdict, numbers, _sentence(verdict, numbers, repeating), evidence)
 
 
+def _compared(real, fake, real_classes, fake_classes, names: Sequence[str]):
+    """({class name: its (real, fake)}, the names of classes with too few examples).
+
+    All examples form one class if no classes are given, or if every class has too few examples.
+    """
+    judged, left = {}, []
+    if real_classes is not None and fake_classes is not None:
+        real_classes = check_labels("real_classes", real_classes, real)
+        fake_classes = check_labels("fake_classes", fake_classes, fake)
+        for k in range(1 + max(real_classes.max(), fake_classes.max())):
+            pair = real[real_classes == k], fake[fake_classes == k]
+            name = names[k] if len(names) else str(k)
+            if min(map(len, pair)) >= FEWEST:
+                judged[name] = pair
+            else:
+                left.append(name)
+    if not judged and min(len(real), len(fake)) >= FEWEST:
+        judged = {"all examples": (real, fake)}
+    return judged, left
+
+
+def _narrower(found: dict[str, dict], alpha: float) -> tuple[list[str], list[str]]:
+    """(classes significantly and far less diverse than the reals, other significantly less diverse classes)."""
+    level = alpha / max(1, 2 * len(found))
+    narrow, sure = list[str](), list[str]()
+    for name, class_ in found.items():
+        low = [class_[s] for s in ("spread", "rank") if class_[f"{s}_p"] < level and class_[s] < 1]
+        if low:
+            (narrow if min(low) < NARROW else sure).append(name)
+    return narrow, sure
+
+
 def _median(values: list[float]) -> float | None:
     return float(np.median(values)) if values else None
 
@@ -197,26 +214,26 @@ def _some_of(features: np.ndarray, most: int, rng: np.random.Generator) -> np.nd
 
 def _sentence(verdict: str, numbers: dict, repeating: bool) -> str:
     again = (
-        f"{numbers['repeats']:.0%} of the fakes are nearer to another one than 99 % of as many real examples are to "
-        "theirs"
+        f"{numbers['repeats']:.0%} of the fakes are nearer to another fake than 99 % of as many real examples are to "
+        "another real one"
     )
     if verdict == GREEN:
         if not numbers["classes"]:
-            return f"There are fewer than {FEWEST} real or generated examples, too few to tell; ask for more."
+            return f"There are fewer than {FEWEST} real or generated examples, too few for this test; use more."
         return (
-            f"Inside each of {numbers['classes']} compared classes the fakes vary as the data do, and they do not"
-            " repeat one another."
+            f"Inside each of {numbers['classes']} compared classes the fakes are as diverse as the data, and they do"
+            " not repeat one another."
             if numbers["classes"] > 1
-            else "The fakes vary as the data do, and do not repeat one another."
+            else "The fakes are as diverse as the data, and do not repeat one another."
         )
     parts = []
     if numbers["collapsed"]:
         count, of = len(numbers["collapsed"]), numbers["classes"]
         where = f", in {count} of {of} classes ({some(numbers['collapsed'])})" if of > 1 else ""
-        parts.append(f"far less variety than in the data{where}")
+        parts.append(f"far less diversity than in the data{where}")
     elif numbers["narrower"]:
         parts.append(
-            f"a little less variety than in the data, but surely so, in {some(numbers['narrower'])}"
+            f"slightly but significantly less diversity than in the data, in {some(numbers['narrower'])}"
         )
     if repeating:
         parts.append(again)
@@ -224,7 +241,7 @@ def _sentence(verdict: str, numbers: dict, repeating: bool) -> str:
         "Collapse: try a larger latent, a lower generator learning rate, packing or minibatch statistics in the "
         "critic, a diversity loss, or no truncation."
         if verdict == RED
-        else "Look at the samples of these classes, and whether truncation or an average over weights narrows them."
+        else "Inspect the samples of these classes; truncation or averaged weights may reduce their diversity."
     )
     found = "; ".join(parts)
     return f"{found[0].upper()}{found[1:]}. {cure}"

@@ -1,11 +1,11 @@
-"""Two results side by side, if they may be."""
+"""Comparison of two results with the same protocol."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-# What a protocol says without fixing any number.
+# Entries of a protocol that may differ between comparable results.
 FREE = ("jaxgan",)
-# What results meant that were made before they said so.
+# Defaults for entries that the protocols of older results lack.
 UNSAID = {"of": "samples"}
 
 
@@ -19,14 +19,14 @@ class Comparison(NamedTuple):
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
-    """The scores that two results share, side by side.
+    """Compares the scores that two results have in common.
 
     Args:
-      a, b: what `evaluate` returned, or the same read from JSON.
+      a, b: results of `evaluate`, or the same read from JSON.
 
     Raises:
-      ValueError: one is no result, or their protocols differ; it names the first differences. The
-        same score under two protocols is two different quantities.
+      ValueError: one of them is not a result, or the protocols differ; the message names the first
+        differences. One score under two protocols is two different quantities.
 
     >>> one = {"fid": 3.0, "protocol": {"num_fake": 50_000}}
     >>> compare(one, one | {"fid": 2.5})
@@ -35,7 +35,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
     for name, result in (("A", a), ("B", b)):
         if not isinstance(result, Mapping) or not isinstance(result.get("protocol"), Mapping):
             raise ValueError(
-                f"{name} is no result of jaxgan evaluate: it states no protocol; evaluate again to get one"
+                f"{name} is not a result of jaxgan evaluate: it has no protocol; evaluate again to get one"
             )
     one, two = UNSAID | dict(a["protocol"]), UNSAID | dict(b["protocol"])
     different = [
@@ -55,7 +55,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
 
 
 def scores(result: Mapping[str, Any]) -> dict[str, float]:
-    """The numbers of a result, without what is said about them."""
+    """The scores of a result, without its protocol, measurements and notes."""
     return {
         name: value
         for name, value in result.items()

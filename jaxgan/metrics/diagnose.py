@@ -1,6 +1,7 @@
-"""All diagnoses that features and labels allow."""
+"""All diagnoses that can be computed from features and labels."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,22 +22,22 @@ def diagnose(
     alpha: float = ALPHA,
     seed: int = 0,
 ) -> list[Diagnosis]:
-    """Memorisation, collapse, and with labels missing classes.
+    """Diagnoses memorisation, collapse and, if labels are given, missing classes.
 
     Args:
-      train: float [N, D] features of what the generator was trained on, all of it.
-      fake: float [M, D] of what it generates.
-      held_out: float [H, D] of examples from the same source that it was not trained on, or None.
-      train_labels: int [N], from 0, or None: then collapse is looked for in all examples together, and no
-        class can be missed.
-      fake_labels: int [M], those asked of a conditional generator; None for others, whose fakes
-        are classed by their nearest training examples, as the training examples are by each other.
-      names: of the classes; their numbers where not given.
-      alpha: chance of a false alarm of each diagnosis.
-      seed: of shuffles and partitions.
+      train: float [N, D] features of the whole training set.
+      fake: float [M, D] features of generated examples.
+      held_out: float [H, D] features of examples from the same source that are not in the training set, or None.
+      train_labels: int [N], numbered from 0, or None: then the collapse test uses all examples as one class, and
+        there is no diagnosis of missing classes.
+      fake_labels: int [M], the labels requested of a conditional generator. None for an unconditional one, whose
+        fakes are classified by their nearest training examples, as the training examples are by each other.
+      names: names of the classes; their numbers by default.
+      alpha: probability of a false alarm of each diagnosis.
+      seed: seed of permutations and partitions.
 
     Returns:
-      Diagnoses called "memorisation", "collapse" and, with labels, "classes".
+      The diagnoses "memorisation", "collapse" and, with labels, "classes".
 
     >>> rng = np.random.default_rng(0)
     >>> data, held_out = rng.normal(size=(400, 8)), rng.normal(size=(200, 8))
@@ -45,7 +46,11 @@ def diagnose(
     """
     train, fake = np.asarray(train), np.asarray(fake)
     found = memorisation(train, fake, held_out, alpha=alpha, seed=seed)
-    how = {"near_copies": found.evidence["near_copies"], "alpha": alpha, "seed": seed}
+    how: dict[str, Any] = {
+        "near_copies": found.evidence["near_copies"],
+        "alpha": alpha,
+        "seed": seed,
+    }
     if train_labels is None:
         return [found, collapse(train, fake, **how)]
     train_labels = check_labels("train_labels", train_labels, train)

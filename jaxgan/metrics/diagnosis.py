@@ -1,12 +1,13 @@
-"""What a diagnosis is, and the statistics that all of them decide by.
+"""The type of a diagnosis, and the statistics that all diagnoses use.
 
-A score ranks generators; a diagnosis asks one generator one question and answers green, amber or
-red. Two things make it red: a test finds the fault at level `ALPHA`, and the fault is large enough
-to matter. A fault that is certain and small is amber, so that a good generator judged by very many
-examples does not turn red for what nobody could see.
+A score ranks generators; a diagnosis tests one generator for one fault and returns green, amber or
+red. It is red if a test detects the fault at level `ALPHA` and the fault is large. It is amber if
+the fault is significant but small, so that a good generator does not turn red for an imperceptible
+fault when the test uses very many examples.
 
-Generated examples are seldom independent: a generator that knows thirty pictures has thirty to
-show, however many are drawn. So shares are bounded by clusters of examples, not by examples.
+Generated examples are seldom independent: a generator that can produce only thirty pictures has
+thirty independent examples, however many are drawn. Bounds on shares therefore count clusters of
+examples, not examples.
 """
 
 from typing import Any, NamedTuple
@@ -14,19 +15,19 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse, stats
 
-ALPHA = 1e-3  # chance that a diagnosis raises a false alarm, shared out among the tests it makes
+ALPHA = 1e-3  # probability that a diagnosis raises a false alarm, divided among its tests
 
 GREEN, AMBER, RED = VERDICTS = ("green", "amber", "red")
 
 
 class Diagnosis(NamedTuple):
-    """The answer to one question about a generator.
+    """The result of testing a generator for one fault.
 
-    name: of the question ("memorisation").
+    name: the name of the diagnosis ("memorisation").
     verdict: "green", "amber" or "red".
-    numbers: what was measured, ready for JSON.
-    sentence: what it means, and what to do, for a person.
-    evidence: arrays to look at, such as each fake's nearest training example.
+    numbers: the measured statistics, ready for JSON.
+    sentence: an explanation of the verdict, with advice, for a person.
+    evidence: arrays to inspect, such as the index of each fake's nearest training example.
     """
 
     name: str
@@ -37,17 +38,17 @@ class Diagnosis(NamedTuple):
 
 
 def share_above(values, clusters, alpha: float) -> tuple[float, float]:
-    """A mean of values in [0, 1], and what the true mean exceeds with confidence 1 - alpha.
+    """Computes the mean of values in [0, 1] and a lower bound of the true mean at confidence 1 - alpha.
 
-    Values of one cluster may depend on each other in any way. With residual sums e_g of G clusters,
-    Var = G/(G - 1) sum_g e_g² / n² (the cluster-robust variance of Liang & Zeger, "Longitudinal data
-    analysis using generalized linear models", Biometrika 1986), and Student's t with G - 1 degrees of
-    freedom. One cluster bounds nothing: the bound is then 0.
+    Values of one cluster may depend on each other in any way. The variance is the cluster-robust one of Liang &
+    Zeger ("Longitudinal data analysis using generalized linear models", Biometrika 1986),
+    Var = G/(G - 1) sum_g e_g² / n² with residual sums e_g of G clusters, and the bound uses Student's t with
+    G - 1 degrees of freedom. With a single cluster the bound is 0.
 
     Args:
-      values: [n], numbers or truth values.
-      clusters: int [n].
-      alpha: chance that the bound lies above the true mean.
+      values: [n], numbers or booleans.
+      clusters: int [n], the cluster of each value.
+      alpha: probability that the bound exceeds the true mean.
 
     >>> share_above([1, 1, 0, 0], [0, 0, 1, 1], 0.05)
     (0.5, 0.0)
@@ -65,20 +66,20 @@ def share_above(values, clusters, alpha: float) -> tuple[float, float]:
 
 
 def near_threshold(distances, share: float = 0.01) -> tuple[float, int]:
-    """(distance, rank): the distance nearer than which only `share` of a reference set lies.
+    """(distance, rank): the distance below which only `share` of the reference distances lie.
 
-    It is the `rank`-th smallest, rank = max(1, floor(share n)).
+    It is the `rank`-th smallest of the n distances, with rank = max(1, floor(share n)).
     """
     rank = max(1, int(share * len(distances)))
     return float(np.partition(distances, rank - 1)[rank - 1]), rank
 
 
 def share_expected(rank: int, count: int, alpha: float) -> tuple[float, float]:
-    """(mean, upper bound): how many of new examples fall below the rank-th smallest of `count` others.
+    """(mean, upper bound) of the share of new values that fall below the rank-th smallest of `count` others.
 
-    For independent draws from one continuous distribution, whatever it is, that share has the
-    distribution Beta(rank, count + 1 - rank) (David & Nagaraja, "Order Statistics", 2003). It exceeds
-    the bound with chance alpha.
+    For independent draws from any one continuous distribution, that share has the distribution
+    Beta(rank, count + 1 - rank) (David & Nagaraja, "Order Statistics", 2003). It exceeds the bound
+    with probability alpha.
 
     >>> mean, bound = share_expected(10, 999, 0.001)
     >>> mean, round(bound, 3)
@@ -89,7 +90,7 @@ def share_expected(rank: int, count: int, alpha: float) -> tuple[float, float]:
 
 
 def linked(nearest_index) -> np.ndarray:
-    """Clusters of points that are joined by "is nearest to": int [N], from each one's nearest other."""
+    """The clusters int [N] that result from joining each point to its nearest other point."""
     nearest_index = np.asarray(nearest_index)
     size = len(nearest_index)
     graph = sparse.coo_matrix((np.ones(size), (np.arange(size), nearest_index)), (size, size))

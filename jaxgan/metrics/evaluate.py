@@ -1,4 +1,4 @@
-"""From two streams of examples to scores, stamped with the protocol that made them."""
+"""Evaluation: computes scores from two streams of examples and records the protocol with them."""
 
 import functools
 from collections.abc import Iterable, Mapping
@@ -28,22 +28,23 @@ def evaluate(
     stated: Mapping[str, Any] | None = None,
     measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The scores of a protocol.
+    """Computes the scores of a protocol.
 
     Args:
       real, fake: iterables of batches of any sizes: dicts with "image", or arrays; uint8
-        [B, H, W, C] for pictures, float32 [B, D] for points. Read no further than needed. Or what
-        `summarise` has kept of them. `real` may be None where no score needs any.
-      extractor: the features; its name becomes part of every score's.
-      protocol: a name of `protocols.PROTOCOLS`, or a `Protocol` of your own; too few examples for
-        it are an error. `protocols.adapted` makes one like another.
-      batch_size, sharding: as `summarise` takes them.
-      stated: what only the caller knows and the numbers depend on (data, ema=True, ...).
-      measured: what was measured (workdir, step, seed, ...): may differ between comparable results.
+        [B, H, W, C] for pictures, float32 [B, D] for points. No more batches are read than needed.
+        Results of `summarise` are accepted too. `real` may be None if no score needs real examples.
+      extractor: the feature extractor; its name is part of the name of every score.
+      protocol: a name of `protocols.PROTOCOLS`, or a custom `Protocol`. Fewer examples than it
+        requires raise an error. `protocols.adapted` derives one protocol from another.
+      batch_size, sharding: as in `summarise`.
+      stated: further entries of the protocol on which the scores depend (data, ema=True, ...).
+      measured: a description of the measured model (workdir, step, seed, ...), which may differ
+        between comparable results.
 
     Returns:
       {score: float, ..., "protocol": dict, "measured": dict, "notes": list}, ready for JSON. Two
-      results are comparable only where their protocols agree (`jaxgan.metrics.compare`).
+      results are comparable only if their protocols agree (`jaxgan.metrics.compare`).
 
     >>> from jaxgan.metrics.features import points
     >>> x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
@@ -55,8 +56,8 @@ def evaluate(
     if isinstance(protocol, str):
         protocol = protocols.by_name(protocol)
     scores = check(protocol, extractor)
-    how = {"batch_size": batch_size, "sharding": sharding}
-    summaries = {"real": None, "fake": None}
+    how: dict[str, Any] = {"batch_size": batch_size, "sharding": sharding}
+    summaries: dict[str, Any] = {"real": None, "fake": None}
     for kind, examples in (("real", real), ("fake", fake)):
         needed = wanted(scores, kind)
         if needed is None:
@@ -73,7 +74,7 @@ def evaluate(
 
 
 def check_counts(protocol: Protocol) -> dict[str, Score]:
-    """The scores of a protocol, if there are such and it takes enough examples for them."""
+    """Returns the scores of a protocol; raises an error if they are unknown or its examples too few."""
     if unknown := [name for name in protocol.scores if name not in SCORES]:
         raise ValueError(f"no score is called {unknown[0]!r}; there are {', '.join(SCORES)}")
     scores = {name: SCORES[name] for name in protocol.scores}
@@ -81,8 +82,8 @@ def check_counts(protocol: Protocol) -> dict[str, Score]:
         raise ValueError(f"of is {protocol.of!r}; it must be {' or '.join(protocols.OF)}")
     if protocol.of == "samples" and (paired := [name for name in scores if name in OF_PAIRS]):
         raise ValueError(
-            f"the score {paired[0]!r} compares what is made of an example with the example itself; measure transforms"
-            " of examples (--of transforms), or leave it out"
+            f"the score {paired[0]!r} compares the transform of an example with the example itself; measure transforms"
+            " of examples (--of transforms), or leave this score out"
         )
     for name, score in scores.items():
         for kind in ("real", "fake"):
@@ -90,7 +91,7 @@ def check_counts(protocol: Protocol) -> dict[str, Score]:
                 continue
             num, least = getattr(protocol, f"num_{kind}"), score.least(protocol)
             if num is not None and num < least:
-                single = "; samples of one picture are held against it by --protocol single_image"
+                single = "; use --protocol single_image to compare samples with one picture"
                 raise ValueError(
                     f"num_{kind} = {num} is too few: the score {name!r} needs at least {least}"
                     + (single if (kind, num) == ("real", 1) else "")
@@ -99,20 +100,20 @@ def check_counts(protocol: Protocol) -> dict[str, Score]:
 
 
 def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
-    """As `check_counts`, if these features can give the scores too."""
+    """As `check_counts`; also raises an error if the extractor lacks an output that a score needs."""
     scores = check_counts(protocol)
     for name, score in scores.items():
         looked_at = score.fake.moments | score.fake.arrays
         if missing := sorted(looked_at - set(extractor.outputs) - {IMAGE, *OF_PAIRS}):
             raise ValueError(
-                f"the score {name!r} looks at the {', '.join(missing)} of a network, but"
+                f"the score {name!r} needs the {', '.join(missing)} of a network, but"
                 f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features"
             )
     return scores
 
 
 def wanted(scores: Mapping[str, Score], kind: str) -> Wanted | None:
-    """What must be kept of the examples of a kind ("real", "fake"); None if they are not looked at."""
+    """The statistics that the scores need of examples of one kind ("real" or "fake"); None if they need none."""
     needed = [w for score in scores.values() if (w := score.wanted(kind)) is not None]
     return functools.reduce(Wanted.union, needed) if needed else None
 
@@ -126,7 +127,7 @@ def report(
     stated: Mapping[str, Any] | None = None,
     measured: Mapping[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The result that `evaluate` returns, from what was kept."""
+    """Computes the result that `evaluate` returns, from summaries."""
     if real is not None and real.dtype != fake.dtype:
         raise ValueError(
             f"reals are {real.dtype} and fakes are {fake.dtype}: quantise both by the same rule"
@@ -134,7 +135,7 @@ def report(
     statement = _statement(real, fake, extractor, protocol)
     stated = dict(stated or {})
     if clash := sorted(statement.keys() & stated.keys()):
-        raise ValueError(f"the protocol states {', '.join(clash)} by itself; give it another name")
+        raise ValueError(f"the protocol already states {', '.join(clash)}; use another name")
     result: dict[str, Any] = {}
     for name in protocol.scores:
         score = SCORES[name]
@@ -170,9 +171,9 @@ def _checked(
 def _statement(
     real: Summary | None, fake: Summary, extractor: Extractor, protocol: Protocol
 ) -> dict[str, Any]:
-    """Everything known here that fixes the numbers; the caller's statements join it."""
+    """The entries of the protocol that are known here; `stated` adds those of the caller."""
     options = {name for score in protocol.scores for name in SCORES[score].options}
-    # Transforms are made of real examples, whether any score looks at those by themselves or not.
+    # Transforms are made from real examples, whether or not any score uses the real examples themselves.
     sampled = protocol.of == "samples"
     return {
         "name": protocol.name,
@@ -193,7 +194,7 @@ def _statement(
 
 
 def _notes(real: Summary | None, fake: Summary) -> list[str]:
-    """What a reader of the numbers should know."""
+    """Notes on the reliability of the scores."""
     return [
         note if output == "features" else f"{output}: {note}"
         for kind, summary in (("real", real), ("fake", fake))

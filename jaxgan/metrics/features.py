@@ -1,11 +1,11 @@
-"""Feature extractors that need no download, each named for what it is.
+"""Feature extractors that need no download.
 
 An extractor is any object with a `name`, `outputs` (the size of each) and a
-`__call__(batch) -> {output: float32 [B, size]}`: Inception, DINOv2 or a user's own classifier serve
-the same way (`jaxgan.metrics.networks`), and the score is named after it (`fd_random_conv`). If it
-also has a `checksum` of its weights or a `resize` rule, the protocol states them. None of those
-here knows what pictures mean: their distances order runs on one data set, and can never stand
-beside a published FID.
+`__call__(batch) -> {output: float32 [B, size]}`: Inception, DINOv2 or a user's own classifier have
+the same interface (`jaxgan.metrics.networks`). Scores are named after it (`fd_random_conv`). If it
+also has a `checksum` of its weights or a `resize` rule, the protocol states them. The extractors
+of this module have no semantic features: their distances rank runs on one data set, but are never
+comparable with a published FID.
 """
 
 import dataclasses
@@ -19,29 +19,33 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Those of this module.
+# The extractors of this module.
 WITHOUT_WEIGHTS = ("pixels", "points", "random_conv")
 
 _PIXELS_SIDE, _PIXELS_DIM = 16, 768
 _SEED = 2019
 _CHANNELS = 32
-_SMALLEST = 4  # of a picture's sides, and of the coarsest map of the pyramid
+_SMALLEST = 4  # minimum side of a picture, and of the coarsest map of the pyramid
 
 
 class Extractor(Protocol):
-    """What evaluation asks of a feature extractor.
+    """The interface of a feature extractor.
 
-    One that also has `variables` (a pytree of arrays) and `apply(variables, batch)`, traceable and
-    the same function, can be made one program with what generates its pictures.
+    If an extractor also has `variables` (a pytree of arrays) and a traceable method
+    `apply(variables, batch)` that computes the same function, it can be compiled into one program
+    with the generator.
 
     Attributes:
-      name: part of every score's name.
-      outputs: the size of each output: "features" always, "logits" of a classifier, others where a
-        score asks for them.
+      name: part of the name of every score.
+      outputs: the size of each output: always "features"; "logits" for a classifier; others if a
+        score needs them.
     """
 
-    name: str
-    outputs: Mapping[str, int]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def outputs(self) -> Mapping[str, int]: ...
 
     def __call__(self, batch) -> Mapping[str, jax.Array]:
         """uint8 pictures [B, H, W, C] or float points [B, D] to {output: float32 [B, size]}."""
@@ -79,9 +83,9 @@ class ArrayExtractor:
 
 
 def extractor_for(shape: tuple[int, ...], name: str | None = None) -> ArrayExtractor:
-    """The extractor of that name for examples of that shape.
+    """Returns the extractor called `name` for examples of the given shape.
 
-    Where no name is given it is `random_conv` for pictures (H, W, C) and `points` for points (D,).
+    The default is `random_conv` for pictures (H, W, C) and `points` for points (D,).
 
     >>> extractor_for((32, 32, 3)).name, extractor_for((2,)).name
     ('random_conv', 'points')
@@ -94,11 +98,11 @@ def extractor_for(shape: tuple[int, ...], name: str | None = None) -> ArrayExtra
 
 
 def default_features(shape: tuple[int, ...]) -> str:
-    """The features that need no download, for examples of that shape."""
+    """Returns the name of the default features that need no download, for examples of the given shape."""
     return "points" if len(shape) == 1 else "random_conv"
 
 
-def points(shape: tuple[int]) -> ArrayExtractor:
+def points(shape: tuple[int, ...]) -> ArrayExtractor:
     """The examples themselves, for point sets such as mixture2d: float32 [B, D] -> [B, D]."""
     if len(shape) != 1:
         raise ValueError(f"points takes examples of shape [D], not {list(shape)}")
@@ -107,11 +111,11 @@ def points(shape: tuple[int]) -> ArrayExtractor:
     )
 
 
-def pixels(shape: tuple[int, int, int]) -> ArrayExtractor:
+def pixels(shape: tuple[int, ...]) -> ArrayExtractor:
     """Pictures averaged to at most 16 x 16: uint8 [B, H, W, C] -> [B, at most 768], in [-1, 1].
 
-    Each value is the mean over an equal part of the picture, whether or not the sides divide. Sees
-    layout and colour, and is blind to detail finer than its grid.
+    Each value is the mean over an equal part of the picture, even if the grid does not divide the
+    sides. The features represent layout and colour, but no detail finer than the grid.
     """
     height, width, channels = _picture(shape, "pixels")
     side = min(_PIXELS_SIDE, max(1, math.isqrt(_PIXELS_DIM // channels)))
@@ -137,17 +141,17 @@ def _averaging(size: int, parts: int) -> np.ndarray:
     return (overlap * parts / size).astype(np.float32)
 
 
-def random_conv(shape: tuple[int, int, int]) -> ArrayExtractor:
+def random_conv(shape: tuple[int, ...]) -> ArrayExtractor:
     """Statistics of an untrained convolution pyramid: uint8 [B, H, W, C] -> [B, a few hundred].
 
-    On each level two 3x3 convolutions of 32 channels, each with leaky ReLU (slope 0.2), then 2x2
+    Each level applies two 3x3 convolutions of 32 channels, each with leaky ReLU (slope 0.2), then 2x2
     average pooling, until the smaller side would fall below 4. The features are the mean and the standard
-    deviation over space of every channel of the picture and of every level, and the coarsest
-    level's means in the four quadrants, which tell where things are. The kernels are the same bytes
-    on every machine, and sum to zero so that edges count and brightness does not drown them.
+    deviation over space of every channel of the picture and of every level, and the means of the coarsest
+    level in the four quadrants, which represent layout. The kernels are the same bytes on every
+    machine. They sum to zero, so that edges are not dominated by brightness.
 
-    Untrained convolutions hold textures (Ustyuzhaninov et al., "What does it take to generate
-    natural textures?", 2017) and make useful scores away from natural images (Naeem et al.,
+    Untrained convolutions represent textures (Ustyuzhaninov et al., "What does it take to generate
+    natural textures?", 2017) and give useful scores outside natural images (Naeem et al.,
     "Reliable fidelity and diversity metrics for generative models", 2020).
     """
     height, width, channels = _picture(shape, "random_conv")
@@ -173,7 +177,7 @@ def random_conv(shape: tuple[int, int, int]) -> ArrayExtractor:
 
 
 def random_conv_maps(images, levels: int) -> list[jax.Array]:
-    """The maps that `random_conv` looks at: uint8 [B, H, W, C] to [B, h, w, 32] of each level, finest first."""
+    """The feature maps of `random_conv`: uint8 [B, H, W, C] -> [B, h, w, 32] for each level, finest first."""
     x, maps = images.astype(jnp.float32) / 127.5 - 1, []
     kernels = _kernels(images.shape[-1], levels)
     for level in range(levels):
@@ -190,16 +194,17 @@ def _picture(shape: tuple[int, ...], name: str) -> tuple[int, int, int]:
         raise ValueError(
             f"{name} takes pictures [H, W, C] with sides of at least {_SMALLEST}, not {list(shape)}"
         )
-    return shape
+    height, width, channels = shape
+    return height, width, channels
 
 
 @functools.cache
 def _kernels(channels: int, levels: int) -> tuple[np.ndarray, ...]:
     """Two kernels per level, float32 HWIO, uniform with He's variance 2 / fan-in.
 
-    Drawn from PCG64's raw integers by operations that IEEE 754 rounds exactly: NumPy promises the
-    stream of a bit generator for ever, but not that of its normal variates, which also hang on the
-    machine's logarithm.
+    They are computed from PCG64's raw integers by operations that IEEE 754 rounds exactly. NumPy
+    guarantees the stream of a bit generator across versions, but not that of its normal variates,
+    which also depend on the machine's logarithm.
     """
     kernels = []
     for layer in range(2 * levels):
@@ -207,17 +212,17 @@ def _kernels(channels: int, levels: int) -> tuple[np.ndarray, ...]:
         fan_in = 9 * inputs
         raw = np.random.PCG64([_SEED, layer]).random_raw(fan_in * _CHANNELS)
         integers = (raw >> np.uint64(40)).astype(np.int64) - 2**23  # uniform on [-2^23, 2^23)
-        weights = integers.reshape(fan_in, _CHANNELS)
-        weights = weights - weights.sum(axis=0) / fan_in
+        integers = integers.reshape(fan_in, _CHANNELS)
+        weights = integers - integers.sum(axis=0) / fan_in
         weights *= math.sqrt(6 / fan_in) / 2**23
         kernels.append(weights.astype(np.float32).reshape(3, 3, inputs, _CHANNELS))
     return tuple(kernels)
 
 
 def _leaky_convolution(x, kernel):
-    # Full float32, or a TPU in bfloat16 and a GPU in TF32 would each compute features of their own.
-    # Padded with zeros: repeating the edge tells pictures apart no better, and took four times as
-    # long on a CPU.
+    # Full float32: with a TPU's bfloat16 or a GPU's TF32 the features would depend on the device.
+    # Zero padding: padding with the edge values separates pictures no better and took four times
+    # as long on a CPU.
     x = jax.lax.conv_general_dilated(
         x, kernel, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC"), precision="highest"
     )
@@ -225,7 +230,7 @@ def _leaky_convolution(x, kernel):
 
 
 def _halve(x):
-    """2x2 average pooling; an odd last row or column is left out."""
+    """2x2 average pooling; drops an odd last row or column."""
     b, h, w, c = x.shape
     x = x[:, : h // 2 * 2, : w // 2 * 2]
     return x.reshape(b, h // 2, 2, w // 2, 2, c).mean((2, 4))

@@ -1,8 +1,8 @@
-"""The Fréchet distance between two Gaussians, the arithmetic under FID.
+"""The Fréchet distance between two Gaussians, the formula of FID.
 
 Dowson & Landau, "The Fréchet distance between multivariate normal distributions", 1982; for
 images, Heusel et al., "GANs trained by a two time-scale update rule" (TTUR), 2017, Eq. 6. The
-distance is called FID only in the features of the original Inception network.
+distance is called FID only with the features of the original Inception network.
 """
 
 from collections.abc import Callable
@@ -13,9 +13,9 @@ import scipy.linalg
 from jaxgan.metrics.moments import Moments
 
 _EPS = np.finfo(np.float64).eps
-# Covariances summed in float32 may dip this far below zero, relative to their greatest eigenvalue.
+# Covariances summed in float32 may have negative eigenvalues of this size, relative to the greatest.
 _INDEFINITE = 1e-5
-# What may be lost of the cross term for the sake of speed, relative to it.
+# Relative error of the cross term that is accepted for speed.
 _PRECISION = 1e-9
 
 
@@ -23,8 +23,8 @@ def frechet_distance(mu1, sigma1, mu2, sigma2) -> float:
     """|mu1 - mu2|² + tr S1 + tr S2 - 2 tr (S1^½ S2 S1^½)^½, a squared distance.
 
     With factors S1 = F F^T and S2 = G G^T, each with as many columns as its rank, the last trace is the
-    sum of the singular values of F^T G. All in float64, without complex parts and without jitter;
-    singular covariances are as good as others.
+    sum of the singular values of F^T G. The computation is in float64, without complex numbers and
+    without jitter, and is valid for singular covariances.
 
     Args:
       mu1, mu2: means, float [D].
@@ -40,7 +40,7 @@ def frechet_distance(mu1, sigma1, mu2, sigma2) -> float:
     mu2, sigma2 = _gaussian(mu2, sigma2, "2")
     if mu1.shape != mu2.shape:
         raise ValueError(
-            f"the two Gaussians must have as many dimensions, not {mu1.size} and {mu2.size}"
+            f"the two Gaussians must have equal dimensions, not {mu1.size} and {mu2.size}"
         )
     return _distance(
         mu1,
@@ -53,10 +53,10 @@ def frechet_distance(mu1, sigma1, mu2, sigma2) -> float:
 
 
 def frechet_distance_to(real: Moments) -> Callable[[Moments], float]:
-    """The Fréchet distance to one set, for comparing many others with it: its covariance is factored once.
+    """Returns a function that computes the Fréchet distance to one set, whose covariance is factored once.
 
-    Fewer examples than features + 1 make a rank-deficient covariance, which is handled exactly;
-    what such a distance means, `frechet_notes` says.
+    Fewer examples than features + 1 give a rank-deficient covariance, which is handled exactly;
+    `frechet_notes` explains the bias of such a distance.
 
     Args:
       real: moments of 2 examples or more.
@@ -76,7 +76,7 @@ def frechet_distance_to(real: Moments) -> Callable[[Moments], float]:
     def distance(other: Moments) -> float:
         if other.mean.shape != mean.shape:
             raise ValueError(
-                f"the two sets must have as many features, not {mean.size} and {other.mean.size}"
+                f"the two sets must have equally many features, not {mean.size} and {other.mean.size}"
             )
         mu, sigma = _gaussian(other.mean, other.covariance(), "2")
         return _distance(mean, factor, trace, mu, _factor(sigma, "sigma2"), sigma.trace())
@@ -85,14 +85,15 @@ def frechet_distance_to(real: Moments) -> Callable[[Moments], float]:
 
 
 def frechet_notes(kind: str, moments: Moments) -> list[str]:
-    """What a reader of a Fréchet distance must know of one of its sets, a sentence each; often nothing.
+    """Notes on one set that affect the interpretation of its Fréchet distances, a sentence each.
 
     Args:
-      kind: what the set is called ("real", "fake").
+      kind: the name of the set in the notes ("real", "fake").
+      moments: the moments of the set.
 
     >>> frechet_notes("real", Moments.of(np.array([[0.0, 1.0], [2.0, 1.0]])))
     ['num_real = 2 is below dim + 1 = 3: the covariance is rank-deficient and the Fréchet distance strongly biased',
-     '1 of 2 real features are constant: the pictures are all alike in them, or the features dead']
+     '1 of 2 real features are constant: all examples agree in them, or the features are dead']
     """
     dim, notes = moments.mean.size, []
     if moments.count < dim + 1:
@@ -100,13 +101,13 @@ def frechet_notes(kind: str, moments: Moments) -> list[str]:
             f"num_{kind} = {moments.count} is below dim + 1 = {dim + 1}: the covariance is "
             "rank-deficient and the Fréchet distance strongly biased"
         )
-    # A constant that float64 cannot hold has a mean off by a rounding error, and a scatter of its square.
+    # A constant that float64 cannot represent gives a mean with a rounding error, and a scatter of its square.
     rounding = moments.count * np.square(moments.count * _EPS * moments.mean)
     constant = int(np.sum(np.diagonal(moments.scatter) <= rounding))
     if constant:
         notes.append(
-            f"{constant} of {dim} {kind} features are constant: the pictures are all alike in them, "
-            "or the features dead"
+            f"{constant} of {dim} {kind} features are constant: all examples agree in them, "
+            "or the features are dead"
         )
     return notes
 
@@ -120,9 +121,10 @@ def _distance(mu1, factor1, trace1, mu2, factor2, trace2) -> float:
 def _nuclear_norm(matrix: np.ndarray) -> float:
     """The sum of the singular values.
 
-    As roots of the eigenvalues of M M^T where that is exact enough, which takes a third of the time. An eigenvalue
-    is off by about eps times the greatest, with either sign, and its root by that over twice the root; the errors
-    found were a tenth of this estimate or less, for values spread over three to eight powers of ten.
+    They are computed as the roots of the eigenvalues of M M^T where that is accurate enough, in a third of the time.
+    The error of an eigenvalue is about eps times the greatest eigenvalue, of either sign, and the error of its root
+    is that divided by twice the root. Measured errors were at most a tenth of this estimate, for values that span
+    three to eight powers of ten.
     """
     if 0 in matrix.shape:
         return 0.0
@@ -145,7 +147,7 @@ def _gaussian(mu, sigma, which: str) -> tuple[np.ndarray, np.ndarray]:
     if not (np.isfinite(mu).all() and np.isfinite(sigma).all()):
         raise ValueError(f"mu{which} or sigma{which} contains NaN or Inf")
     if not np.allclose(sigma, sigma.T, rtol=1e-5, atol=1e-5 * np.abs(sigma).max()):
-        raise ValueError(f"sigma{which} is not symmetric, so it is no covariance")
+        raise ValueError(f"sigma{which} is not symmetric, so it is not a covariance")
     return mu, (sigma + sigma.T) / 2
 
 
@@ -165,11 +167,11 @@ def _factor(sigma: np.ndarray, name: str) -> np.ndarray:
 
 
 def _significant(values: np.ndarray, name: str) -> np.ndarray:
-    """Which of the ascending eigenvalues rise above rounding.
+    """A mask of the ascending eigenvalues that exceed rounding errors.
 
-    The root of a rounding error of 1e-16 would count as 1e-8, once for each missing rank.
+    The root of a rounding error of 1e-16 would add 1e-8 for each missing rank.
     """
     scale = np.abs(values).max(initial=0.0)
     if values.min(initial=0.0) < -_INDEFINITE * scale:
-        raise ValueError(f"{name} has a negative eigenvalue, so it is no covariance")
+        raise ValueError(f"{name} has a negative eigenvalue, so it is not a covariance")
     return values > values.size * _EPS * scale

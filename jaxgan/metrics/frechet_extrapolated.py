@@ -1,10 +1,10 @@
-"""The Fréchet distance of infinitely many fakes, extrapolated from finitely many.
+"""The Fréchet distance for infinitely many fakes, extrapolated from finitely many.
 
-Chong & Forsyth, "Effectively unbiased FID and Inception Score and where to find them", 2020: with N
-fakes the distance is too great by about a constant over N, and the constant is the model's own, so
-that even scores at equal N may order two models wrongly. A line through the distances at several N,
-over 1 / N, meets the axis at N = infinity; in Inception's features that is their FID-infinity. The bias by
-the finite number of reals stays.
+Chong & Forsyth, "Effectively unbiased FID and Inception Score and where to find them", 2020: the bias
+of the distance for N fakes is about a constant divided by N. The constant depends on the model, so
+even scores at equal N may rank two models wrongly. A line is fitted to the distances at several N as a
+function of 1 / N; its intercept is the distance at N = infinity. With Inception's features that is
+FID-infinity. The bias due to the finite number of reals remains.
 """
 
 from typing import NamedTuple
@@ -17,15 +17,15 @@ from jaxgan.metrics.moments import Moments
 
 
 class ExtrapolatedDistance(NamedTuple):
-    """distance = slope / N + limit, fitted.
+    """The fitted line: distance = slope / N + limit.
 
     Attributes:
-      limit: the distance at N = infinity; below 0 where the truth is near 0.
-      slope: how fast the bias fades, in distance times examples.
-      residual: root of the mean square distance from the line, over the points' number less 2. The points share
-        examples, so it says whether a line fits, and not how certain the limit is.
+      limit: the distance at N = infinity; it may be negative if the true distance is near 0.
+      slope: the slope of the line in 1 / N: the bias times N.
+      residual: the root of the sum of squared deviations from the line over (points - 2). The points share examples,
+        so it measures how well a line fits, not the uncertainty of the limit.
       sizes: int [points], the numbers of fakes N.
-      distances: float [points], means over the draws.
+      distances: float [points], the means over the draws.
     """
 
     limit: float
@@ -44,16 +44,16 @@ def extrapolated_frechet(
     draws: int = 1,
     seed: int = 0,
 ) -> ExtrapolatedDistance:
-    """Fréchet distances of random parts of the fakes, and the line through them over 1 / N.
+    """Computes Fréchet distances of random subsets of the fakes and fits a line to them as a function of 1 / N.
 
     Args:
       real: float [M, D] features, or their `Moments`.
       fake: float [N, D] features.
-      points: numbers of fakes, evenly spaced from `smallest` to N; at least 3.
-      smallest: of them; a tenth of N where not given, but D + 1 at least, as the bias is no longer
-        like 1 / N where the covariance is singular. The authors' 5,000 of 50,000.
-      draws: random parts of each size, over which the distance is averaged.
-      seed: of the draws.
+      points: number of subset sizes, evenly spaced from `smallest` to N; at least 3.
+      smallest: the smallest size. By default a tenth of N (as the authors' 5,000 of 50,000), but at least
+        D + 1, as the bias is not proportional to 1 / N if the covariance is singular.
+      draws: number of random subsets of each size, over which the distance is averaged.
+      seed: the seed of the draws.
 
     Returns:
       An `ExtrapolatedDistance`.
@@ -75,7 +75,7 @@ def extrapolated_frechet(
     at_least("smallest", smallest, 2)
     if count < 2 * smallest:
         raise ValueError(
-            f"{count} fakes are too few for a line from smallest = {smallest} on; give at least twice as many"
+            f"{count} fakes are too few for a line from smallest = {smallest} on; give at least 2 * smallest"
         )
     rng, distance_to_real = np.random.default_rng(seed), frechet_distance_to(real)
     sizes = np.linspace(smallest, count, points).astype(int)

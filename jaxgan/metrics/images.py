@@ -1,8 +1,8 @@
-"""The one rule that turns a network's pictures into stored ones.
+"""Quantisation of generated pictures to uint8.
 
-Quantising is part of a metric's definition: flooring, or stretching by the samples' own range,
-moves the score (GaParmar/clean-fid). So the sampler and the metrics share this function, and
-protocols the text of its rule.
+Quantisation is part of a metric's definition: rounding down, or scaling by the range of the samples,
+changes the score (GaParmar/clean-fid). The sampler and the metrics therefore share this function, and
+protocols state its rule.
 """
 
 import jax
@@ -13,15 +13,15 @@ QUANTISATION = "uint8 = clip(round(127.5 x + 127.5), 0, 255)"
 
 
 def to_uint8(images):
-    """Stores network pictures in [-1, 1] as bytes: clip(round(127.5 x + 127.5), 0, 255).
+    """Quantises pictures in [-1, 1] to uint8: clip(round(127.5 x + 127.5), 0, 255).
 
     Args:
       images: float [...] of any float dtype, NumPy or JAX; values outside [-1, 1] saturate.
 
     Returns:
       uint8 [...], a NumPy array for a NumPy array and a JAX array for a JAX array. Computed in
-      float32; halves round to even. A NaN raises, except while being traced, where no value is
-      known: there it becomes 0.
+      float32; halves round to even. NaN raises an error, except while being traced, where values
+      are unknown: there it becomes 0.
 
     >>> to_uint8(np.array([-1.0, -0.5, 0.0, 1.0, 7.0])).tolist()
     [0, 64, 128, 255, 255]
@@ -30,7 +30,7 @@ def to_uint8(images):
     x = xp.asarray(images)
     if not jnp.issubdtype(x.dtype, jnp.floating):
         raise ValueError(
-            f"to_uint8 takes float pictures in [-1, 1], not {x.dtype}; bytes need no quantising"
+            f"to_uint8 takes float pictures in [-1, 1], not {x.dtype}; uint8 needs no quantising"
         )
     x = x.astype(xp.float32)
     nan = xp.isnan(x)

@@ -1,8 +1,8 @@
-"""The Inception Score: how sure a classifier is of each picture, and how varied its answers are.
+"""The Inception Score: high if a classifier is confident of each picture and its predictions are diverse.
 
 Salimans et al., "Improved techniques for training GANs", 2016, Section 4. The function computes the
-formula from any classifier's outputs. The number is called Inception Score (IS) only where they are
-the original Inception's, for which the field takes the logits without the bias of the last layer.
+formula from the outputs of any classifier. The number is called Inception Score (IS) only with the
+original Inception, whose logits are by convention taken without the bias of the last layer.
 """
 
 import itertools
@@ -17,7 +17,7 @@ _BLOCK = 4096  # rows widened to float64 at a time
 
 
 class InceptionScore(NamedTuple):
-    """mean and (population) standard deviation over the splits; the latter is no standard error."""
+    """mean and (population) standard deviation over the splits; the latter is not a standard error."""
 
     mean: float
     deviation: float
@@ -26,22 +26,22 @@ class InceptionScore(NamedTuple):
 def inception_score(
     outputs, splits: int = 10, *, kind: str = "logits", shuffle_seed: int | None = None
 ) -> InceptionScore:
-    """exp of the mean over pictures of KL(p(y|x) || p(y)), for each of several equal parts.
+    """Computes exp of the mean over pictures of KL(p(y|x) || p(y)), for each of several equal parts.
 
     p(y) is the mean of p(y|x) over the part. The score is biased and grows with the size of a part,
-    so `splits` and the number of pictures belong to it.
+    so report `splits` and the number of pictures with it.
 
     Args:
-      outputs: of a classifier, float [N, classes].
-      splits: parts; the i-th begins at the (i N // splits)-th picture.
+      outputs: the outputs of a classifier, float [N, classes].
+      splits: number of parts; the i-th begins at the (i N // splits)-th picture.
       kind: "logits", or "probabilities", whose rows sum to 1.
-      shuffle_seed: of `np.random.RandomState`, for pictures that lie sorted (by class, say). None
-        takes them in their order, as the original does; torch-fidelity shuffles with 2020.
+      shuffle_seed: seed of `np.random.RandomState`, for pictures that are sorted (for example by class).
+        None keeps their order, as the original does; torch-fidelity shuffles with 2020.
 
     Returns:
       `InceptionScore(mean, deviation)`; each part's score is between 1 and the number of classes.
 
-    >>> inception_score(np.eye(4), splits=1, kind="probabilities")  # sure, and as varied as can be
+    >>> inception_score(np.eye(4), splits=1, kind="probabilities")  # confident, and as diverse as possible
     InceptionScore(mean=4.0, deviation=0.0)
     >>> inception_score(np.zeros((6, 4)), splits=3)
     InceptionScore(mean=1.0, deviation=0.0)
@@ -63,7 +63,7 @@ def inception_score(
 
 
 def _score(outputs: np.ndarray, rows: np.ndarray, kind: str) -> float:
-    """exp(H(mean p) - mean H(p)), which is the same: the entropy of the mean less the mean entropy."""
+    """The equal form exp(H(mean p) - mean H(p)): the entropy of the mean minus the mean entropy."""
     total, entropy = np.zeros(outputs.shape[1]), 0.0
     for start in range(0, len(rows), _BLOCK):
         block = outputs[rows[start : start + _BLOCK]].astype(np.float64)
@@ -82,7 +82,7 @@ def _check_probabilities(outputs: np.ndarray) -> None:
     sums = outputs.sum(axis=1, dtype=np.float64)
     if outputs.min() < 0 or np.abs(sums - 1).max() > 1e-3:
         raise ValueError(
-            f"rows of probabilities are not negative and sum to 1, but the least is {outputs.min():.3g} "
+            f"probabilities must be at least 0 and each row must sum to 1, but the least is {outputs.min():.3g} "
             f"and the sums lie between {sums.min():.3g} and {sums.max():.3g}; "
-            "give kind='logits' for logits"
+            "use kind='logits' for logits"
         )

@@ -1,10 +1,10 @@
-"""Kernel distance, the arithmetic under KID.
+"""Kernel distance, the formula of KID.
 
 Bińkowski et al., "Demystifying MMD GANs", 2018, Section 4: the squared maximum mean discrepancy (MMD²)
 of features under the kernel (x.y / D + 1)³, estimated without bias (Gretton et al., "A kernel
-two-sample test", 2012, Eq. 3), so that its mean does not hang on the number of pictures as the
-Fréchet distance does. It is 0 for equal distributions, and an estimate may lie below. It is called KID
-only in the features of the original Inception.
+two-sample test", 2012, Eq. 3). Unlike the mean of the Fréchet distance, its mean does not depend on the
+number of pictures. It is 0 for equal distributions, and an estimate may be negative. It is called KID
+only with the features of the original Inception.
 """
 
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from jaxgan.metrics._check import at_least, feature_pair
 
 
 class KernelDistance(NamedTuple):
-    """mean and (population) standard deviation over the subsets; the latter is no standard error."""
+    """mean and (population) standard deviation over the subsets; the latter is not a standard error."""
 
     mean: float
     deviation: float
@@ -32,19 +32,19 @@ def kernel_distance(
     coef0: float = 1.0,
     seed: int = 2020,
 ) -> KernelDistance:
-    """Unbiased MMD² of random subsets, under the kernel (gamma x.y + coef0)^degree.
+    """Computes the unbiased MMD² of random subsets, under the kernel (gamma x.y + coef0)^degree.
 
-    The subsets are torch-fidelity's where its input 1 is the fakes and its input 2 the reals: for each
-    in turn, fakes and then reals, `RandomState(seed).choice(N, subset_size, replace=False)`. It
-    takes float32 features in float32, which costs it digits; these are float64.
+    The subsets are those of torch-fidelity with the fakes as input 1 and the reals as input 2: for each
+    subset, fakes and then reals are drawn by `RandomState(seed).choice(N, subset_size, replace=False)`.
+    torch-fidelity computes the kernel in float32, with less precision; this function uses float64.
 
     Args:
       real: float [N, D] features.
       fake: float [M, D] features.
-      subsets: how many.
-      subset_size: pictures of each set in a subset; no more than either has.
-      degree, gamma, coef0: of the kernel; gamma is 1 / D where not given.
-      seed: of the draws.
+      subsets: number of subsets.
+      subset_size: pictures of each set in a subset; at most the size of the smaller set.
+      degree, gamma, coef0: parameters of the kernel; gamma is 1 / D by default.
+      seed: the seed of the draws.
 
     Returns:
       `KernelDistance(mean, deviation)` over the subsets.
@@ -59,8 +59,8 @@ def kernel_distance(
     at_least("subset_size", subset_size, 2)
     if min(len(real), len(fake)) < subset_size:
         raise ValueError(
-            f"subset_size = {subset_size} is more than there are ({len(real)} reals, {len(fake)} fakes);"
-            " give more pictures, or a smaller subset_size for both scores that are compared"
+            f"subset_size = {subset_size} exceeds the number of pictures ({len(real)} reals, {len(fake)} fakes);"
+            " give more pictures, or use a smaller subset_size for all scores that you compare"
         )
     at_least("degree", degree, 1)
     kernel = _Kernel(degree, gamma, coef0)
@@ -76,18 +76,18 @@ def kernel_distance(
 def kernel_distance_of_all(
     real, fake, *, degree: int = 3, gamma: float | None = None, coef0: float = 1.0
 ) -> float:
-    """Unbiased MMD² of the whole sets, of any two sizes.
+    """Computes the unbiased MMD² of the whole sets, whose sizes may differ.
 
-    Varies less than the mean over subsets and hangs on no draw. The time grows with (N + M)², the memory
-    does not.
+    It varies less than the mean over subsets and involves no random draws. The time grows with (N + M)², the
+    memory does not.
 
     Args:
       real: float [N, D] features.
       fake: float [M, D] features.
-      degree, gamma, coef0: of the kernel (gamma x.y + coef0)^degree; gamma is 1 / D where not given.
+      degree, gamma, coef0: parameters of the kernel (gamma x.y + coef0)^degree; gamma is 1 / D by default.
 
     Returns:
-      A float, below 0 at times.
+      A float, which may be negative.
 
     >>> kernel_distance_of_all([[0.0], [2.0]], [[1.0], [1.0]])  # 1 + 8 - 2 (1 + 27) / 2
     -19.0
@@ -97,7 +97,7 @@ def kernel_distance_of_all(
     if min(len(real), len(fake)) < 2:
         raise ValueError(
             f"the unbiased estimate compares each example with another of its set, but there are "
-            f"{len(real)} reals and {len(fake)} fakes; give 2 or more of both"
+            f"{len(real)} reals and {len(fake)} fakes; give 2 or more of each"
         )
     return _mmd2(real, fake, _Kernel(degree, gamma, coef0))
 
@@ -111,7 +111,7 @@ class _Kernel(NamedTuple):
         return float(np.sum(self._of(x @ y.T, x.shape[1])))
 
     def total_of_others(self, x: np.ndarray) -> float:
-        """The sum over all pairs of x but those of an example with itself."""
+        """The sum over all pairs of different rows of x."""
         return self.total(x, x) - float(np.sum(self._of(np.square(x).sum(axis=1), x.shape[1])))
 
     def _of(self, products: np.ndarray, dim: int) -> np.ndarray:
@@ -124,7 +124,7 @@ class _Kernel(NamedTuple):
 
 
 def _mmd2(real: np.ndarray, fake: np.ndarray, kernel: _Kernel, block: int = 2048) -> float:
-    """mean k(x, x') + mean k(y, y') - 2 mean k(x, y), pairs of an example with itself left out."""
+    """mean k(x, x') + mean k(y, y') - 2 mean k(x, y), without pairs of an example with itself."""
     n, m = len(real), len(fake)
     between = sum(
         kernel.total(x, y) for x in _blocks(real, block) for y in _blocks(fake, block)
@@ -137,7 +137,7 @@ def _mmd2(real: np.ndarray, fake: np.ndarray, kernel: _Kernel, block: int = 2048
 
 
 def _within(points: np.ndarray, kernel: _Kernel, block: int) -> float:
-    """The sum over all pairs of two different examples; each pair of blocks is met once."""
+    """The sum over all pairs of two different examples; each pair of blocks is computed once."""
     total = 0.0
     for i, x in enumerate(_blocks(points, block)):
         total += kernel.total_of_others(x)

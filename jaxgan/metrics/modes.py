@@ -1,4 +1,4 @@
-"""How many modes a generator covers, where they are known."""
+"""Number of modes that a generator covers, for data with known modes."""
 
 from typing import NamedTuple
 
@@ -10,28 +10,28 @@ from jaxgan.metrics.diagnosis import ALPHA, AMBER, GREEN, RED, Diagnosis
 
 
 class ModesFound(NamedTuple):
-    """modes: number of modes covered; high_quality: share of the samples that lie near a mode."""
+    """modes: number of covered modes; high_quality: share of the samples that are near a mode."""
 
     modes: int
     high_quality: float
 
 
 def modes_found(points: np.ndarray, centers: np.ndarray, std: float) -> ModesFound:
-    """Covered modes and share of high-quality samples, as VEEGAN counts them.
+    """Counts covered modes and the share of high-quality samples, as VEEGAN defines them.
 
     A sample is of high quality if it lies within 3 std of its nearest centre (closed ball,
     Euclidean); a mode is found if it is the nearest centre of at least one such sample. The papers
-    report the mean over several sets of 2,500 samples: the first number grows with the number of
-    samples, so state it.
+    report the mean over several sets of 2,500 samples. The number of modes grows with the number of
+    samples, so report the latter too.
 
     Srivastava et al., "VEEGAN: Reducing Mode Collapse in GANs using Implicit Variational Learning",
-    NeurIPS 2017, experiments on synthetic data; taken over by Lin et al., "PacGAN", NeurIPS 2018.
-    True samples in the plane score 1 - exp(-9/2) = 0.989.
+    NeurIPS 2017, experiments on synthetic data; also used by Lin et al., "PacGAN", NeurIPS 2018.
+    For true samples in the plane the share is 1 - exp(-9/2) = 0.989.
 
     Args:
       points: samples [N, D]; one that is not finite is of low quality.
-      centers: of the modes [M, D].
-      std: of each mode.
+      centers: the centres of the modes [M, D].
+      std: the standard deviation of each mode.
 
     >>> points = np.array([[0.1, 0.0], [0.2, 0.0], [9.0, 9.0]])
     >>> modes_found(points, centers=np.array([[0.0, 0.0], [5.0, 5.0]]), std=0.1)
@@ -43,9 +43,9 @@ def modes_found(points: np.ndarray, centers: np.ndarray, std: float) -> ModesFou
 
 
 def nearest_modes(points: np.ndarray, centers: np.ndarray, std: float) -> np.ndarray:
-    """The nearest centre of each point that lies within 3 std of it, and -1 for the others: int [N].
+    """The index of the nearest centre of each point, or -1 if it is more than 3 std away: int [N].
 
-    (arguments as in `modes_found`)
+    The arguments are those of `modes_found`.
     """
     points, centers = np.asarray(points, np.float64), np.asarray(centers, np.float64)
     if points.ndim != 2 or centers.ndim != 2 or points.shape[1] != centers.shape[1]:
@@ -62,27 +62,27 @@ def nearest_modes(points: np.ndarray, centers: np.ndarray, std: float) -> np.nda
 
 
 def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
-    """How many of equally frequent modes are met, and how unequally.
+    """Tests whether samples cover all of several equally frequent modes, and cover them equally often.
 
-    The two numbers of Srivastava et al. 2017 (VEEGAN) for stacked digits: the modes to which at least one sample is
-    assigned, and the reverse Kullback-Leibler divergence
+    It computes the two numbers of Srivastava et al. 2017 (VEEGAN) for stacked digits: the number of modes to which at
+    least one sample is assigned, and the reverse Kullback-Leibler divergence, in nats,
 
         KL(p || u) = sum_k p_k log(p_k M),
 
-    of the samples' shares p from the uniform ones, in nats. Both depend on how many samples there are: VEEGAN
-    and PacGAN draw 26,000 for 1,000 modes, which leave 5e-9 modes out on average.
+    of the shares p of the samples from the uniform distribution u. Both depend on the number of samples: VEEGAN
+    and PacGAN draw 26,000 for 1,000 modes, which miss 5e-9 modes on average.
 
-    Red if modes are surely left out: that N uniform samples miss k or more of M modes has at most the chance
-    C(M, k) (1 - k / M)^N (every set of k modes counted by itself). Amber if the shares are surely
+    Red if modes are significantly missing: the probability that N uniform samples miss k or more of M modes is at
+    most C(M, k) (1 - k / M)^N (a union bound over the sets of k modes). Amber if the shares are significantly
     unequal (Pearson's chi-square).
 
     Args:
-      modes: int [N], the mode each sample is assigned to; a negative number for none.
-      num_modes: M.
-      alpha: chance of a false alarm.
+      modes: int [N], the mode that each sample is assigned to; negative for none.
+      num_modes: the number of modes M.
+      alpha: probability of a false alarm.
 
     Returns:
-      The diagnosis; "counts" [M] is its evidence.
+      The diagnosis. Evidence: "counts" [M], the number of samples of each mode.
 
     >>> found = mode_coverage(np.arange(1000) % 8, num_modes=10)
     >>> found.verdict, found.numbers["modes"], round(found.numbers["reverse_kl"], 3)
@@ -100,7 +100,7 @@ def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
     left_out = num_modes - found
     chance = _chance_to_miss(left_out, num_modes, int(total))
     unequal = float(stats.chisquare(counts).pvalue) if total and num_modes > 1 else 1.0
-    share = counts[counts > 0] / max(total, 1)
+    share = counts[counts > 0] / max(int(total), 1)
     numbers = {
         "modes": found,
         "num_modes": num_modes,
@@ -111,23 +111,24 @@ def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
         "uniform_p": unequal,
     }
     verdict = RED if chance < alpha / 2 else AMBER if unequal < alpha / 2 else GREEN
-    sentence = f"{found:,} of {num_modes:,} modes are met by {len(modes):,} samples"
+    return Diagnosis("modes", verdict, numbers, _sentence(verdict, numbers), {"counts": counts})
+
+
+def _sentence(verdict: str, numbers: dict) -> str:
+    modes, num_modes = numbers["modes"], numbers["num_modes"]
+    met = f"{modes:,} of {num_modes:,} modes are covered by {numbers['num_samples']:,} samples"
     if verdict == RED:
-        sentence += (
-            f"; {left_out:,} are missing. Mode dropping: try a gradient penalty or spectral normalisation, a lower "
-            "generator learning rate, larger batches, or packing."
+        return (
+            f"{met}; {num_modes - modes:,} are missing. Mode dropping: try a gradient penalty or spectral "
+            "normalisation, a lower generator learning rate, larger batches, or packing."
         )
-    elif verdict == AMBER:
-        sentence += (
-            ", but surely not equally often; longer training or a larger batch may even them out."
-        )
-    else:
-        sentence += ", about equally often."
-    return Diagnosis("modes", verdict, numbers, sentence, {"counts": counts})
+    if verdict == AMBER:
+        return f"{met}, but with significantly unequal shares; longer training or a larger batch may help."
+    return f"{met}, about equally often."
 
 
 def _chance_to_miss(missing: int, num_modes: int, num_samples: int) -> float:
-    """An upper bound on the chance that uniform samples miss so many modes or more; 1 for none."""
+    """An upper bound on the probability that uniform samples miss `missing` modes or more; 1 for none."""
     if not missing:
         return 1.0
     if missing == num_modes:

@@ -2,7 +2,7 @@
 
 Chan, Golub & LeVeque, "Algorithms for computing the sample variance: analysis and
 recommendations", The American Statistician 37(3), 1983: their pairwise formula, for vectors.
-Features come as float32, sums are float64 on the host; nothing of size N x D is ever held.
+Features are float32; sums are float64 on the host. No array of size N x D is stored.
 """
 
 from typing import NamedTuple, Self
@@ -11,7 +11,7 @@ import numpy as np
 
 
 class Moments(NamedTuple):
-    """Count, mean and scatter of a set of feature vectors; a sufficient statistic of a Gaussian.
+    """Count, mean and scatter of a set of feature vectors: sufficient statistics of a Gaussian.
 
     >>> one = Moments.of(np.array([[0.0, 0.0], [2.0, 0.0]]))
     >>> two = Moments.of(np.array([[1.0, 3.0], [9.0, 9.0]]), mask=np.array([True, False]))
@@ -20,13 +20,13 @@ class Moments(NamedTuple):
     (3, [1.0, 1.0], [[1.0, 0.0], [0.0, 3.0]])
     """
 
-    count: int
+    count: int  # type: ignore[assignment]  # overrides `tuple.count`
     mean: np.ndarray  # float64 [D]
     scatter: np.ndarray  # float64 [D, D], the sum over the set of (x - mean)(x - mean)^T
 
     @classmethod
     def empty(cls, dim: int) -> Self:
-        """The moments of no vectors, the neutral element of `merge`."""
+        """The moments of an empty set, the neutral element of `merge`."""
         return cls(0, np.zeros(dim), np.zeros((dim, dim)))
 
     @classmethod
@@ -35,7 +35,7 @@ class Moments(NamedTuple):
 
         Args:
           features: float [B, D].
-          mask: bool [B], False for the padding of a last batch; all True where not given.
+          mask: bool [B], False for the padding of a last batch; all True by default.
         """
         features = np.asarray(features)
         if features.ndim != 2:

@@ -1,8 +1,8 @@
-"""Structural similarity of pictures, at one scale (SSIM) and several (MS-SSIM), and the diversity of classes by it.
+"""Structural similarity of pictures at one scale (SSIM) and at several (MS-SSIM), and a diversity score based on it.
 
 Wang et al., "Image quality assessment: from error visibility to structural similarity", 2004, Eq. 13;
 Wang, Simoncelli & Bovik, "Multi-scale structural similarity for image quality assessment", 2003, Eq. 7. Each
-channel is compared by itself and the mean taken. Windows lie wholly inside the picture.
+channel is compared separately, and the result is the mean over channels. Windows lie wholly inside the picture.
 """
 
 import functools
@@ -20,17 +20,17 @@ _WINDOW, _SIGMA = 11, 1.5
 
 
 def ssim(one, other, data_range: float | None = None, *, shrink_window: bool = False) -> jax.Array:
-    """The mean structural similarity of two batches of pictures, picture by picture.
+    """Computes the mean structural similarity of corresponding pictures of two batches.
 
         (2 mu_x mu_y + C1) (2 s_xy + C2) / ((mu_x² + mu_y² + C1) (s_x² + s_y² + C2)),  C = (K range)²
 
-    with moments under an 11 x 11 Gaussian window of deviation 1.5. It is scikit-image's
+    with moments under an 11 x 11 Gaussian window of standard deviation 1.5. It equals scikit-image's
     `structural_similarity` with gaussian_weights=True, sigma=1.5, use_sample_covariance=False.
 
     Args:
-      one, other: [B, H, W, C], both sides at least 11; uint8, or float with a stated range.
-      data_range: greatest less least possible value; 255 for uint8.
-      shrink_window: as for `ms_ssim`, where a side is smaller.
+      one, other: [B, H, W, C], both sides at least 11; uint8, or float with an explicit `data_range`.
+      data_range: the greatest minus the least possible value; 255 for uint8.
+      shrink_window: as in `ms_ssim`, for pictures with a side below 11.
 
     Returns:
       float32 [B], 1 for equal pictures.
@@ -52,21 +52,22 @@ def ms_ssim(
     *,
     shrink_window: bool = False,
 ) -> jax.Array:
-    """The multi-scale structural similarity of two batches of pictures, picture by picture.
+    """Computes the multi-scale structural similarity of corresponding pictures of two batches.
 
         l_M^w_M prod_j (c_j s_j)^w_j
 
-    in the authors' implementation: the means over each scale of contrast and structure, and of the whole
-    SSIM at the coarsest, to the power of its weight; between scales 2 x 2 means. A negative mean, which has no
-    such power, counts as 0.
+    as in the authors' implementation: a product over scales, each factor raised to the power of its weight. The factor
+    is the mean of contrast times structure, or the mean of the whole SSIM at the coarsest scale. Each scale is
+    the 2 x 2 means of the one before. A negative mean, which has no real power, is replaced by 0.
 
     Args:
-      one, other: [B, H, W, C]; uint8, or float with a stated range. For five scales both sides must be at
+      one, other: [B, H, W, C]; uint8, or float with an explicit `data_range`. Five scales need sides of at
         least 161.
-      data_range: greatest less least possible value; 255 for uint8.
-      weights: of the scales, finest first; for fewer scales leave off the last ones. Divided by their sum.
-      shrink_window: where a scale is smaller than the window, shrink the window to it, its deviation in
-        proportion, as TensorFlow's implementation of its models repository does, and with it the code
+      data_range: the greatest minus the least possible value; 255 for uint8.
+      weights: the weights of the scales, finest first, which are divided by their sum; for fewer scales leave out
+        the last ones.
+      shrink_window: whether to shrink the window to a scale that is smaller, and its standard deviation in
+        proportion. So do the implementation in TensorFlow's models repository and the code
         of Karras et al., "Progressive growing of GANs", 2018, which compared 128 x 128 pictures.
 
     Returns:
@@ -92,15 +93,15 @@ def ms_ssim_diversity(
     shrink_window: bool = False,
     **how,
 ) -> PairMean:
-    """The mean MS-SSIM of two random pictures of a class: lower is more varied.
+    """Computes the mean MS-SSIM of two random pictures of a class: lower is more diverse.
 
     Odena, Olah & Shlens, "Conditional image synthesis with auxiliary classifier GANs", 2017, Section 4.2: 100 pairs
-    within each class; a class of which fakes are more alike than reals has collapsed. Noise lowers it too.
+    within each class. A class has collapsed if its fakes are more similar than its reals. Noise lowers the score too.
 
     Args:
       images: [N, H, W, C].
       labels: int [N]; None for one class.
-      data_range, weights, shrink_window: as for `ms_ssim`.
+      data_range, weights, shrink_window: as in `ms_ssim`.
       **how: `pairs`, `batch_size` and `seed` of `mean_over_pairs`.
 
     Returns:
@@ -112,7 +113,7 @@ def ms_ssim_diversity(
 
 @functools.cache
 def _similarity(data_range: float | None, weights: tuple[float, ...], shrink_window: bool):
-    """One function for each choice, or what compiles it would not know it again."""
+    """Returns the same function object for the same arguments, so that `jax.jit` compiles it once."""
     return functools.partial(
         ms_ssim, data_range=data_range, weights=weights, shrink_window=shrink_window
     )
@@ -133,7 +134,7 @@ def _ms_ssim(one, other, scale, weights):
 @jax.jit
 def _ssim(one, other, scale):
     """(mean SSIM, mean contrast-structure) of pictures; values are divided by `scale`, their range."""
-    # Moments about each pair's mean: float32 would lose variances beside the square of a brightness.
+    # Moments about the mean of each pair: in float32 a large mean square would cancel the variances.
     one, other = one / scale, other / scale
     middle = (one.mean((1, 2, 3), keepdims=True) + other.mean((1, 2, 3), keepdims=True)) / 2
     x, y = one - middle, other - middle
@@ -150,7 +151,7 @@ def _ssim(one, other, scale):
 def _windowed(x):
     """Gaussian-weighted means in windows inside the picture: [B, H, W, C] -> [B, H - 10, W - 10, C].
 
-    As products with matrices of a few diagonals: on a CPU several times as fast as convolutions or shifted sums.
+    Products with banded matrices, which are several times as fast on a CPU as convolutions or shifted sums.
     """
     window = min(_WINDOW, *x.shape[1:3])
     rows, columns = (_diagonals(size, window) for size in x.shape[1:3])
@@ -158,7 +159,7 @@ def _windowed(x):
 
 
 def _diagonals(size: int, window: int) -> np.ndarray:
-    """The matrix [size - window + 1, size] that takes the Gaussian means along a side."""
+    """The matrix [size - window + 1, size] that computes the Gaussian means along a side."""
     places = np.arange(window) - (window - 1) / 2
     weights = np.exp(-0.5 * np.square(places / (_SIGMA * window / _WINDOW)))
     weights /= weights.sum()
@@ -168,7 +169,7 @@ def _diagonals(size: int, window: int) -> np.ndarray:
 
 
 def _halve(x):
-    """2 x 2 means; an odd last row or column stands in for its missing neighbour."""
+    """2 x 2 means; an odd last row or column is duplicated."""
     b, h, w, c = x.shape
     x = jnp.pad(x, ((0, 0), (0, h % 2), (0, w % 2), (0, 0)), mode="edge")
     return x.reshape(b, (h + 1) // 2, 2, (w + 1) // 2, 2, c).mean((2, 4))
@@ -180,11 +181,11 @@ def _ready(one, other, data_range: float | None):
             f"pictures must be two batches [B, H, W, C] of one shape, not {list(one.shape)} and {list(other.shape)}"
         )
     if one.dtype != other.dtype:
-        raise ValueError(f"the two batches must have one type, not {one.dtype} and {other.dtype}")
+        raise ValueError(f"the two batches must have one dtype, not {one.dtype} and {other.dtype}")
     if data_range is None:
         if one.dtype != jnp.uint8:
             raise ValueError(
-                f"data_range is needed for {one.dtype} pictures; it is 2 for pictures in [-1, 1]"
+                f"data_range is required for {one.dtype} pictures; it is 2 for pictures in [-1, 1]"
             )
         data_range = 255
     if not data_range > 0:
@@ -193,7 +194,7 @@ def _ready(one, other, data_range: float | None):
 
 
 def _fits(shape: tuple[int, ...], scales: int, shrink: bool) -> None:
-    """Whether the coarsest of the scales still holds a window."""
+    """Checks that the coarsest scale is at least as large as a window."""
     side, least = min(shape[1:3]), 2 if shrink else _WINDOW
     sides = [math.ceil(side / 2**level) for level in range(scales)]
     if sides[-1] < least:

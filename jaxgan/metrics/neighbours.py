@@ -1,6 +1,6 @@
-"""Nearest neighbours among feature vectors, exactly, a block of distances at a time.
+"""Exact nearest neighbours among feature vectors, computed in blocks of distances.
 
-What has a score or a diagnosis of distances measures them here: float64, at most `block` x `block` of them held.
+All scores and diagnoses that use distances compute them here, in float64, at most `block` x `block` at a time.
 """
 
 from collections.abc import Iterator
@@ -10,20 +10,20 @@ import numpy as np
 
 from jaxgan.metrics._check import feature_sets
 
-# A squared distance is |a|² + |b|² - 2ab, exact to about this much of |a|² + |b|² in float64. What
-# lies within it of a ball's edge lies on the edge.
+# The rounding error of a squared distance, |a|² + |b|² - 2ab in float64, relative to |a|² + |b|². A point
+# closer than that to the surface of a ball counts as on the surface.
 ROUNDING = 1e-12
 
 
 class Neighbours(NamedTuple):
-    """distance: float64 [N, k], rising along each row; index: int [N, k], into the points."""
+    """distance: float64 [N, k], ascending in each row; index: int [N, k], into the points."""
 
     distance: np.ndarray
-    index: np.ndarray
+    index: np.ndarray  # type: ignore[assignment]  # overrides `tuple.index`
 
 
 class Points:
-    """Features, centred and widened to float64 a block at a time."""
+    """Features that are centred and converted to float64 one block at a time."""
 
     def __init__(self, features: np.ndarray, centre: np.ndarray, block: int):
         self._features, self._centre, self._block = features, centre, block
@@ -62,7 +62,7 @@ def squared_radii(points: Points, k: int) -> np.ndarray:
 
 
 def _least(nearest: np.ndarray, distances: np.ndarray) -> np.ndarray:
-    """The k least of each row of both arrays, ascending; `distances` may come back in another order."""
+    """The k least values of each row of both arrays, ascending; reorders `distances` in place."""
     k = nearest.shape[1]
     distances.partition(min(k, distances.shape[1]) - 1, axis=1)
     return np.sort(np.concatenate([nearest, distances[:, :k]], axis=1), axis=1)[:, :k]
@@ -71,17 +71,17 @@ def _least(nearest: np.ndarray, distances: np.ndarray) -> np.ndarray:
 def nearest(
     queries, points, k: int = 1, *, themselves: bool = False, block: int = 1024
 ) -> Neighbours:
-    """The k nearest of `points` to each query.
+    """Finds the k nearest points of each query.
 
     Args:
       queries: float [N, D].
       points: float [M, D].
-      k: how many.
-      themselves: the queries are the points, and none is a neighbour of itself.
-      block: distances are held for `block` x `block` pairs at a time.
+      k: number of neighbours.
+      themselves: whether the queries are the points; then no point is a neighbour of itself.
+      block: number of queries and of points for which distances are computed at a time.
 
     Returns:
-      `Neighbours`. Distances are those of the differences, so that of a copy is exactly 0.
+      `Neighbours`. Distances are the norms of differences, so the distance to a copy is exactly 0.
 
     >>> nearest(np.array([[0.0], [5.0]]), np.array([[1.0], [3.0], [9.0]]))
     Neighbours(distance=array([[1.], [2.]]), index=array([[0], [1]]))
@@ -90,14 +90,14 @@ def nearest(
     available = len(points) - themselves
     if not 1 <= k <= available:
         raise ValueError(
-            f"k = {k} nearest neighbours were asked for, but there are {available} points to choose from"
+            f"k = {k} nearest neighbours were requested, but it must be from 1 to the {available} points available"
         )
     if themselves and queries.shape != points.shape:
         raise ValueError(
-            f"themselves=True says that the queries are the points, but there are {len(queries)} queries and "
+            f"themselves=True requires that the queries are the points, but there are {len(queries)} queries and "
             f"{len(points)} points"
         )
-    centre = points.mean(axis=0, dtype=np.float64)  # keeps |a|² + |b|² small, and so its rounding
+    centre = points.mean(axis=0, dtype=np.float64)  # reduces |a|² + |b|² and thus rounding errors
     found = Neighbours(np.empty((len(queries), k)), np.empty((len(queries), k), np.int64))
     inner = Points(points, centre, block)
     for rows, a, a_norms in Points(queries, centre, block).blocks():

@@ -1,8 +1,7 @@
-"""Feature networks as extractors: pictures of any size in, features out, each step stated.
+"""Feature networks as extractors, from pictures of any size to features.
 
-The networks are those of `jaxgan.nets.features`, their published weights come through
-`jaxgan.weights`. What a score says of its features (name, resize, checksum) is read off the
-extractor here.
+The networks are those of `jaxgan.nets.features`; `jaxgan.weights` loads their published weights.
+Protocols take the description of the features (name, resize, checksum) from the extractor.
 """
 
 import difflib
@@ -19,10 +18,10 @@ from jaxgan.metrics.features import WITHOUT_WEIGHTS, Extractor, extractor_for
 from jaxgan.metrics.resize import MODES, resize
 from jaxgan.nets.features import FeatureNet, by_name, networks
 
-# Whose scores have names of their own (FID, IS), which hold for the published weights only.
+# Networks whose scores have published names (FID, IS), which are valid only with the published weights.
 DEFINED_BY_WEIGHTS = ("inception",)
 
-# As `jaxgan.weights.load` calls it: (published file, bytes had, bytes in all or None).
+# The callback of `jaxgan.weights.load`: (published file, bytes received, total bytes or None).
 Progress = Callable[[weights.Published, int, int | None], None]
 
 
@@ -31,17 +30,17 @@ class NetworkExtractor:
 
     Args:
       net: the network.
-      variables: its weights, as `net.convert` makes them.
-      checksum: SHA-256 of the file that they come from.
-      mode: how pictures are resized, "tf1", "clean" or "torch"; the network's own if None.
+      variables: its weights, as returned by `net.convert`.
+      checksum: SHA-256 of the weight file.
+      mode: the resize mode, "tf1", "clean" or "torch"; the network's own if None.
 
-    Called with uint8 pictures [B, H, W, 1 or 3] of any size, or with float32 ones [B, h, w, 3] of
-    values 0 to 255 that already have the network's size (`resize_on_host` makes such). One program
+    Call it with uint8 pictures [B, H, W, 1 or 3] of any size, or with float32 pictures [B, h, w, 3] of
+    values 0 to 255 that already have the network's size (as from `resize_on_host`). One program
     is compiled for each size of pictures.
     """
 
-    dtype = np.dtype(np.uint8)  # of pictures, however they come
-    batch_size = 64  # of Inception, half a GiB on the way
+    dtype = np.dtype(np.uint8)  # of the original pictures, also if resized ones are float32
+    batch_size = 64  # takes half a GiB of activations in Inception
 
     def __init__(
         self, net: FeatureNet, variables: Mapping[str, Any], checksum: str, mode: str | None = None
@@ -55,7 +54,7 @@ class NetworkExtractor:
         self._apply = jax.jit(self.apply)
 
     def apply(self, variables, batch: jax.Array) -> dict[str, jax.Array]:
-        """The whole way from pictures to features, for programs that go on from here."""
+        """Computes features from pictures, including the resize; traceable, for use in larger programs."""
         if batch.dtype == jnp.uint8:
             batch = batch.astype(jnp.float32)
             if self.net.size is not None and batch.shape[1:3] != self.net.size:
@@ -84,30 +83,32 @@ def network_extractor(
     mode: str | None = None,
     progress: Progress | None = None,
 ) -> NetworkExtractor:
-    """The feature network called `name`, with its published weights.
+    """Returns the feature network called `name`, with its published weights.
 
     Args:
       name: one of `jaxgan.nets.features.networks()`.
-      file: a file with the weights, for machines without a network and for networks that are
-        published nowhere; fetched (once) from its published address if None. A published file is
-        held against its checksum; an npz or safetensors file is your own, and only its hash is stated.
-      mode: how pictures are resized; the network's own way if None.
-      progress: of fetching, as `jaxgan.weights.load` calls it.
+      file: a file with the weights, for machines without internet access and for networks without
+        published weights; if None, the published file is downloaded once. A published file is verified
+        by its checksum; an npz or safetensors file is a custom one, of which only the hash is stated.
+      mode: the resize mode; the network's own if None.
+      progress: the progress callback of the download, as in `jaxgan.weights.load`.
     """
     net = by_name(name)
     if file is None and not net.files:
         raise ValueError(
-            f"the weights of {name} are published at no address that jaxgan knows; give their file"
+            f"jaxgan has no download address for the weights of {name}; give their file"
             " (--weights FILE)"
         )
-    own = file is not None and weights.kind_of_file(file) in weights.UNPUBLISHED
+    kind = None if file is None else weights.kind_of_file(file)
+    own = kind in weights.UNPUBLISHED
     if own and name in DEFINED_BY_WEIGHTS:
         raise ValueError(
-            f"{file} is {weights.kind_of_file(file)}, in which nobody publishes {name}; the scores that bear its name"
-            f" are defined by its published weights, so give one of those files: "
+            f"{file} is {kind}, which is not a published file of {name}; its scores"
+            f" are defined by the published weights, so give one of these files: "
             f"{', '.join(weights.PUBLISHED[published].file for published in net.files)}"
         )
     if own or not net.files:
+        assert file is not None, "without a file, the published one is loaded"
         tensors, checksum = weights.load_file(file)
     else:
         tensors, checksum = weights.load(net.files, file, progress=progress)
@@ -121,17 +122,17 @@ def open_extractor(
     mode: str | None = None,
     progress: Progress | None = None,
 ) -> Extractor:
-    """The features called `name` for examples of that shape: a network, or one that needs no weights.
+    """Returns the extractor called `name` for examples of the given shape, with or without weights.
 
     Raises:
-      ValueError: there are no such features, or what is given with them does not apply.
+      ValueError: no features have this name, or `file`, `mode` or `shape` does not apply to them.
 
     >>> open_extractor("random_conv", (32, 32, 3)).name
     'random_conv'
     """
     if name in networks():
         if len(shape) != 3:
-            raise ValueError(f"{name} looks at pictures [H, W, C], not at points {list(shape)}")
+            raise ValueError(f"{name} takes pictures [H, W, C], not points {list(shape)}")
         return network_extractor(name, file, mode, progress)
     if name not in WITHOUT_WEIGHTS:
         close = difflib.get_close_matches(name, [*networks(), *WITHOUT_WEIGHTS], 1)
@@ -139,7 +140,7 @@ def open_extractor(
         there = ", ".join([*WITHOUT_WEIGHTS, *sorted(networks())])
         raise ValueError(f"no features are called {name!r}; {hint or f'there are {there}'}")
     if file is not None:
-        raise ValueError(f"{name} has no weights, so no file of weights can be given (--weights)")
+        raise ValueError(f"{name} has no weights; leave out the weight file (--weights)")
     if mode is not None:
-        raise ValueError(f"{name} takes pictures as they are: leave out the resize {mode!r}")
+        raise ValueError(f"{name} does not resize pictures; leave out the resize {mode!r}")
     return extractor_for(shape, name)

@@ -1,7 +1,7 @@
-"""How far pictures are from the very pictures that they were made of: PSNR, SSIM, L1 and LPIPS of pairs.
+"""PSNR, SSIM, L1 and LPIPS of pairs of pictures, such as a real picture and its transform.
 
-Each measure takes two batches of uint8 pictures [B, H, W, C] of one shape and gives one number a pair. The scores of
-protocols (`jaxgan.metrics.scores`) are their means over pairs.
+Each measure takes two batches of uint8 pictures [B, H, W, C] of one shape and returns one number per pair. The scores
+of protocols (`jaxgan.metrics.scores`) are the means over pairs.
 """
 
 import dataclasses
@@ -18,13 +18,13 @@ from jaxgan.nets.features import lpips
 
 
 def psnr(one, other) -> jax.Array:
-    """The peak signal-to-noise ratio of each pair, in decibels: 10 log10(255² / MSE); infinite for equal pictures.
+    """Computes the peak signal-to-noise ratio of each pair in decibels, 10 log10(255² / MSE).
 
     Args:
       one, other: uint8 [B, H, W, C].
 
     Returns:
-      float32 [B]: the squares are averaged over a picture's bytes, and each picture has its own ratio.
+      float32 [B], infinite for equal pictures. The mean squared error is taken over each picture separately.
 
     >>> x = jnp.zeros((2, 4, 4, 1), jnp.uint8)
     >>> [round(float(ratio), 2) for ratio in psnr(x, x.at[0].set(255).at[1].set(1))]
@@ -36,14 +36,14 @@ def psnr(one, other) -> jax.Array:
 
 
 def finite_psnr(one, other) -> jax.Array:
-    """As `psnr`, at most as if one byte of the pair were off by one: equal pictures have a mean, too."""
+    """As `psnr`, but at most the ratio for an error of 1 in one byte, so that means over pairs are finite."""
     bytes_of_each = jnp.float32(one.shape[1] * one.shape[2] * one.shape[3])
     most = 20 * jnp.log10(jnp.float32(255)) + 10 * jnp.log10(bytes_of_each)
     return jnp.minimum(psnr(one, other), most)
 
 
 def l1(one, other) -> jax.Array:
-    """The mean absolute difference of each pair, as a share of the range of a byte: float32 [B], from 0 to 1.
+    """Computes the mean absolute difference of each pair, divided by 255: float32 [B], from 0 to 1.
 
     >>> x = jnp.zeros((1, 2, 2, 1), jnp.uint8)
     >>> print(l1(x, x.at[0, 0].set(255)))
@@ -64,11 +64,11 @@ def _bytes(one, other):
 
 @dataclasses.dataclass(frozen=True)
 class Measure:
-    """What is measured of pairs.
+    """A measure of pairs of pictures.
 
     Attributes:
       of: (variables, one, other) uint8 [B, H, W, C] -> float32 [B].
-      load: () -> variables, for one that looks through a network; it fetches published weights once.
+      load: () -> variables, for a measure with a network; downloads published weights once.
     """
 
     of: Callable[[Any, jax.Array, jax.Array], jax.Array]
@@ -89,7 +89,7 @@ def _lpips(backbone: str) -> Measure:
     return Measure(of, load)
 
 
-# Windows that shrink where pictures are smaller than they are, or digits of 8 x 8 had no similarity.
+# SSIM shrinks its windows to small pictures, as it is undefined for 8 x 8 digits otherwise.
 MEASURES: Mapping[str, Measure] = {
     "psnr": Measure(lambda _, one, other: finite_psnr(one, other)),
     "ssim": Measure(lambda _, one, other: ssim(one, other, shrink_window=True)),
@@ -100,5 +100,5 @@ MEASURES: Mapping[str, Measure] = {
 
 @functools.cache
 def load(name: str) -> Any:
-    """The variables of a measure, loaded once in a process."""
+    """Returns the variables of a measure, loaded once per process."""
     return MEASURES[name].load()

@@ -1,4 +1,4 @@
-"""Mean distances over random pairs of pictures of one set, of one class or group at a time: how varied they are."""
+"""Mean distances over random pairs of pictures within classes or groups, for diversity scores."""
 
 from collections.abc import Callable
 from typing import NamedTuple
@@ -10,7 +10,7 @@ from jaxgan.metrics._check import at_least, labels_of, pictures
 
 
 class PairMean(NamedTuple):
-    """mean over the groups, each counted once; per_group, by label (0 where there is one group)."""
+    """mean: over the groups, equally weighted; per_group: by label (0 if there is one group)."""
 
     mean: float
     per_group: dict[int, float]
@@ -25,16 +25,16 @@ def mean_over_pairs(
     batch_size: int = 32,
     seed: int = 0,
 ) -> PairMean:
-    """The mean of a distance or similarity over pairs of two different pictures of a group.
+    """Computes the mean of a distance or similarity over pairs of two different pictures of a group.
 
     Args:
       images: [N, H, W, C].
       distance: (one [B, H, W, C], other [B, H, W, C]) -> [B]; compiled once, for B = batch_size.
       groups: int [N], the class of each picture, or the input it was generated from; None for one group.
-        Each must have 2 pictures or more.
-      pairs: drawn for each group, independently, so that one may come twice; None for all pairs once.
-      batch_size: pairs to a call; the last call is filled up and cut.
-      seed: of the draws.
+        Each group must have 2 pictures or more.
+      pairs: number of pairs drawn from each group, independently, so that a pair may repeat; None uses every pair once.
+      batch_size: pairs per call of `distance`; the last batch is padded, and the padding dropped from the result.
+      seed: the seed of the draws.
 
     Returns:
       `PairMean(mean, per_group)`.
@@ -62,7 +62,7 @@ def mean_over_pairs(
 
 
 def _pairs(groups: np.ndarray, pairs: int | None, rng) -> dict[int, np.ndarray]:
-    """For each group the places of its pairs, int [pairs, 2]."""
+    """The indices of the pairs of each group, int [pairs, 2]."""
     drawn = {}
     for name in np.unique(groups).tolist():
         members = np.flatnonzero(groups == name)

@@ -1,16 +1,16 @@
-"""Improved precision and recall, density and coverage: do fakes lie among the reals, and reals among the fakes?
+"""Improved precision and recall, and density and coverage: overlap of the fakes with the reals.
 
 Kynkäänniemi et al., "Improved precision and recall metric for assessing generative models", 2019,
-Eq. 1 and 2. A set's manifold is the union of balls around its points, each reaching to the point's
-k-th nearest neighbour in the set, itself not counted. Precision is the share of fakes inside the
+Eq. 1 and 2. The manifold of a set is the union of balls around its points. The radius of a ball is the
+distance to the k-th nearest other point of the set. Precision is the share of fakes inside the
 manifold of the reals, recall the share of reals inside the manifold of the fakes.
 
-Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, Section 3. One
-outlier among the reals makes a ball that many a fake falls into, and one among the fakes reaches
-many a real; so density counts in how many balls of reals a fake lies, and coverage asks only
-balls of reals.
+Naeem et al., "Reliable fidelity and diversity metrics for generative models", 2020, Section 3. An
+outlier among the reals has a large ball, which may contain many fakes; an outlier among the fakes has
+one that may contain many reals. Density therefore counts the balls of reals that contain a fake, and
+coverage uses only balls of reals.
 
-Scores under different k, counts or features are not comparable: the first paper takes k = 3 and VGG-16,
+Scores with different k, counts or features are not comparable: the first paper uses k = 3 and VGG-16,
 the second k = 5.
 """
 
@@ -34,15 +34,16 @@ class DensityCoverage(NamedTuple):
 
 
 def precision_recall(real, fake, k: int = 3, *, block: int = 1024) -> PrecisionRecall:
-    """How many fakes look real, and how many reals the fakes reach.
+    """Computes improved precision and recall of two sets of features.
 
-    A ball's edge belongs to it, as in the authors' code; so do copies of a picture whose ball has radius 0.
+    Balls are closed, as in the authors' code: they contain their surface, and a ball of radius 0 contains the
+    copies of its picture.
 
     Args:
       real: float [N, D] features.
       fake: float [M, D] features.
-      k: which neighbour sets a ball's radius; both sets need more than k points.
-      block: distances are held for `block` x `block` pairs at a time, in float64.
+      k: the neighbour that defines the radius of a ball; both sets need more than k points.
+      block: number of reals and of fakes for which distances are computed at a time, in float64.
 
     Returns:
       `PrecisionRecall(precision, recall)`, each in [0, 1].
@@ -61,24 +62,24 @@ def precision_recall(real, fake, k: int = 3, *, block: int = 1024) -> PrecisionR
 
 
 def density_coverage(real, fake, k: int = 5, *, block: int = 1024) -> DensityCoverage:
-    """In how many reals' balls a fake lies, and how many reals have a fake in their ball.
+    """Computes density and coverage of two sets of features.
 
-        density = 1/(k M) sum over fakes of the number of reals' balls around it
-        coverage = share of the reals with a fake in their ball
+        density = 1/(k M) sum over fakes of the number of balls of reals that contain the fake
+        coverage = share of the reals whose ball contains a fake
 
-    A ball's edge does not belong to it, as in the authors' package `prdc`: so a set has density 1 and
-    coverage 1 in itself, and a picture of which there are more than k copies covers nothing.
+    Balls are open, without their surface, as in the authors' package `prdc`: so a set has density 1 and
+    coverage 1 with respect to itself, and the balls of a real picture with more than k copies are empty.
 
     Args:
       real: float [N, D] features.
       fake: float [M, D] features.
-      k: which neighbour sets a ball's radius; the reals need more than k points.
-      block: distances are held for `block` x `block` pairs at a time, in float64.
+      k: the neighbour that defines the radius of a ball; the reals need more than k points.
+      block: number of reals and of fakes for which distances are computed at a time, in float64.
 
     Returns:
-      `DensityCoverage(density, coverage)`; density is 1 on average for equal distributions, and higher
-      where the fakes crowd among the reals; coverage is in [0, 1], and for equal distributions
-      and counts about 1 - 2^-k.
+      `DensityCoverage(density, coverage)`. Density is 1 on average for equal distributions, and higher
+      if the fakes concentrate where reals are dense. Coverage is in [0, 1], and about 1 - 2^-k for equal
+      distributions and counts.
 
     >>> line = np.arange(5.0)[:, None]
     >>> density_coverage(line, np.array([[0.5], [1.5], [100.0], [101.0]]), k=1)
@@ -104,12 +105,12 @@ def _sets(
             f"k = {k} nearest neighbours must be at least 1 and fewer than the examples "
             f"({len(real)} reals, {len(fake)} fakes)"
         )
-    centre = real.mean(axis=0, dtype=np.float64)  # keeps |a|² + |b|² small, and so its rounding
+    centre = real.mean(axis=0, dtype=np.float64)  # reduces |a|² + |b|² and thus rounding errors
     return Points(real, centre, block), Points(fake, centre, block)
 
 
 def _between(real: Points, fake: Points, slack: float) -> Iterator[tuple[slice, slice, np.ndarray]]:
-    """Yields (which reals, which fakes, squared distances + slack (|a|² + |b|²)) of all pairs."""
+    """Yields (slice of reals, slice of fakes, squared distances + slack (|a|² + |b|²)) for all pairs."""
     for rows, a, a_norms in real.blocks():
         for columns, b, b_norms in fake.blocks():
             distances = squared_distances(a, a_norms, b, b_norms)

@@ -1,44 +1,44 @@
-"""Named protocols: everything that fixes a score's number, under one name.
+"""Named protocols: all settings that affect the value of a score, under one name.
 
-"Your number is not my number" has few causes: other reals, another count, another resize, other
-features, other neighbours. A protocol fixes them all; two results are comparable only where their
-protocols agree, and `jaxgan.metrics.compare` holds that.
+Differences between published scores have few causes: different reals, counts, resizing, features
+or numbers of neighbours. A protocol fixes them all. Two results are comparable only if their
+protocols agree, which `jaxgan.metrics.compare` checks.
 """
 
 import dataclasses
 import difflib
 
-# Raised whenever the same pictures under the same protocol would give another number than before.
+# Incremented whenever a change of the code changes the scores of the same pictures under the same protocol.
 NUMBERS = 1
 
-# The protocols where none is asked for, of samples and of transforms. They take as many examples as there are.
+# The default protocols for samples and for transforms. They use fewer examples if there are fewer.
 DEFAULT = "quick"
 DEFAULT_OF_TRANSFORMS = "reconstruction"
 DEFAULTS = (DEFAULT, DEFAULT_OF_TRANSFORMS)
 
-# What generated examples are: made without data, or each of a real example (its reconstruction, its translation).
+# Kinds of generated examples: samples, or transforms of real examples (reconstructions, translations).
 OF = ("samples", "transforms")
 
 
 @dataclasses.dataclass(frozen=True)
 class Protocol:
-    """What to measure, on how many, through which features.
+    """The settings of an evaluation: scores, features and numbers of examples.
 
     Attributes:
-      name: by which the result is known; "custom" for one put together by the user.
+      name: the name of the protocol in results; "custom" for a custom one.
       scores: names of `jaxgan.metrics.scores.SCORES`.
       features: the feature network, one of `jaxgan.nets.features`, or "random_conv", "pixels",
         "points", which need no download.
-      num_fake: how many generated examples.
-      num_real: how many real ones; None for the whole split. Of transforms, as many as are generated.
-      split: of the real data.
-      of: what the generated ones are, one of `OF`.
-      resize: "tf1", "clean" or "torch"; None for the features' own.
-      nearest_k: neighbour of precision and recall (Kynkäänniemi et al. 2019: 3).
-      density_k: neighbour of density and coverage (Naeem et al. 2020: 5).
-      splits: parts that the class score is averaged over (Salimans et al. 2016: 10).
-      subsets, subset_size: of the kernel distance (Bińkowski et al. 2018: 100 of 1,000).
-      source: who measures so.
+      num_fake: number of generated examples.
+      num_real: number of real examples; None for the whole split. For transforms, equal to `num_fake`.
+      split: the split of the real data.
+      of: the kind of generated examples, one of `OF`.
+      resize: "tf1", "clean" or "torch"; None for the default of the features.
+      nearest_k: k of precision and recall (Kynkäänniemi et al. 2019: 3).
+      density_k: k of density and coverage (Naeem et al. 2020: 5).
+      splits: number of splits of the class score (Salimans et al. 2016: 10).
+      subsets, subset_size: subsets of the kernel distance (Bińkowski et al. 2018: 100 of 1,000).
+      source: the publication or program that uses this protocol.
     """
 
     name: str
@@ -167,7 +167,7 @@ _TABLE = (
         num_fake=5_000,
         num_real=5_000,
         of="transforms",
-        source="jaxgan: no download; each transform against the picture that it should be",
+        source="jaxgan: no download; compares each transform with its target picture",
     ),
     Protocol(
         "single_image_fid",
@@ -180,7 +180,7 @@ _TABLE = (
         ("single_image",),
         features="random_conv",
         num_fake=50,
-        source="jaxgan: no download; the mean over 50 samples of one picture, and no SIFID",
+        source="jaxgan: no download; the mean over 50 samples of one picture; not SIFID",
     ),
     Protocol(
         "quick",
@@ -188,14 +188,14 @@ _TABLE = (
         features="random_conv",
         num_fake=5_000,
         num_real=5_000,
-        source="jaxgan: no download; orders runs on one data set, and is no FID",
+        source="jaxgan: no download; ranks runs on one data set; not FID",
     ),
 )
 PROTOCOLS: dict[str, Protocol] = {protocol.name: protocol for protocol in _TABLE}
 
 
 def by_name(name: str) -> Protocol:
-    """The protocol called `name`, one of `PROTOCOLS`.
+    """Returns the protocol called `name`, one of `PROTOCOLS`.
 
     >>> by_name("fid10k_test").num_fake
     10000
@@ -208,7 +208,7 @@ def by_name(name: str) -> Protocol:
 
 
 def adapted(protocol: Protocol | str, **changes) -> Protocol:
-    """The protocol with other fields, called "custom" where that changes anything.
+    """Returns the protocol with changed fields; its name is "custom" if any value differs.
 
     >>> adapted("fid10k_test", num_fake=500).name, adapted("fid10k_test", num_fake=10_000).name
     ('custom', 'fid10k_test')

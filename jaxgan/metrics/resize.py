@@ -1,21 +1,21 @@
-"""The three ways in which tools make pictures as large as a feature network wants them.
+"""The three methods by which evaluation tools resize pictures to the input size of a feature network.
 
-Resizing is part of a metric's definition: on the same pictures these differ by more than methods
-do (Parmar et al., "On aliased resizing and surprising subtleties in GAN evaluation", 2022).
+Resizing is part of a metric's definition: scores of the same pictures differ more between these methods than
+between generative models (Parmar et al., "On aliased resizing and surprising subtleties in GAN evaluation", 2022).
 
     tf1     TensorFlow 1's bilinear, inside the graph that FID is defined on (torch-fidelity too)
     clean   Pillow's bicubic on float pixels, then clipped (clean-fid's "clean")
     torch   PyTorch's bilinear (pytorch-fid, clean-fid's "legacy_pytorch")
 
-All are separable: along each axis, output i is a weighted sum of a few inputs. With n the old size,
-m the new one and s = n / m, the middle of output i lies at
+All are separable: along each axis, output i is a weighted sum of a few inputs. With the old size n,
+the new size m and s = n / m, the centre of output i is at
 
-    tf1     i s: pixels are points, and the first stays where it is. Two neighbours are read,
-            however much the picture shrinks, so details fold over.
-    torch   (i + 1/2) s - 1/2, not below 0: pixels are squares. Two neighbours too.
-    clean   (i + 1/2) s - 1/2, read through Keys's cubic, widened by s where the picture shrinks.
+    tf1     i s: pixels are points, and the first one does not move. Each output uses two inputs,
+            whatever the scale, so downscaling aliases.
+    torch   (i + 1/2) s - 1/2, at least 0: pixels are squares. Each output uses two inputs, too.
+    clean   (i + 1/2) s - 1/2, with Keys's cubic kernel, widened by s for downscaling.
 
-None rounds its result to integers.
+None of them rounds its result to integers.
 """
 
 import functools
@@ -30,15 +30,15 @@ MODES = ("clean", "tf1", "torch")
 
 
 def resize(images, size: tuple[int, int], mode: str) -> jax.Array:
-    """Resizes a batch as `mode` does; pure, to be jitted with `size` and `mode` static.
+    """Resizes a batch of pictures by the method `mode`; under `jax.jit`, `size` and `mode` must be static.
 
     Args:
       images: [B, H, W, C], uint8 or float32 pixels of values 0 to 255.
       size: the new (height, width).
-      mode: of `MODES`.
+      mode: one of `MODES`.
 
     Returns:
-      float32 [B, height, width, C]; compiled, next to no memory is needed besides.
+      float32 [B, height, width, C]. The compiled function needs almost no other memory.
 
     >>> x = np.uint8([0, 40, 80, 120]).reshape(1, 1, 4, 1)
     >>> for mode in MODES:
@@ -55,21 +55,21 @@ def resize(images, size: tuple[int, int], mode: str) -> jax.Array:
 
 
 def resize_on_host(picture: np.ndarray, size: tuple[int, int], mode: str) -> np.ndarray:
-    """`resize` of one picture, without a device, for pictures that each have their own size.
+    """As `resize`, for one picture and in NumPy, for sets of pictures of different sizes.
 
     Args:
       picture: [H, W, C], uint8 or float32 pixels of values 0 to 255.
       size: the new (height, width).
-      mode: of `MODES`.
+      mode: one of `MODES`.
 
     Returns:
-      float32 [height, width, C], equal to `resize` up to float32 rounding; "clean" is Pillow's own.
+      float32 [height, width, C], equal to `resize` up to float32 rounding; "clean" calls Pillow.
     """
     _check("resize_on_host", picture, 3, size, mode)
     x = np.asarray(picture, np.float32)
-    if mode == "clean":  # three times as fast as below
+    if mode == "clean":  # three times as fast as `_resample`
         channels = [
-            Image.fromarray(x[..., c]).resize(size[::-1], Image.Resampling.BICUBIC)
+            np.asarray(Image.fromarray(x[..., c]).resize(size[::-1], Image.Resampling.BICUBIC))
             for c in range(x.shape[2])
         ]
         return np.stack(channels, -1).clip(0, 255)
@@ -77,10 +77,10 @@ def resize_on_host(picture: np.ndarray, size: tuple[int, int], mode: str) -> np.
 
 
 def _resample(xp: ModuleType, x, axis: int, new: int, mode: str):
-    """The weighted sums along an axis, by gathering.
+    """Computes the weighted sums along an axis by gathering.
 
-    On a CPU this takes 0.5 (bilinear) to 0.9 ms (bicubic) for a picture 500x333, where the two
-    matrix products that it is equal to take 3.2, and it holds nothing in between.
+    On a CPU this takes 0.5 ms (bilinear) to 0.9 ms (bicubic) for a picture 500x333. The equivalent
+    pair of matrix products takes 3.2 ms and needs memory for intermediate results.
     """
     old = x.shape[axis]
     if old == new:
@@ -92,10 +92,10 @@ def _resample(xp: ModuleType, x, axis: int, new: int, mode: str):
 
 @functools.lru_cache(maxsize=1024)
 def _taps(old: int, new: int, mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which inputs the outputs read, int32 [taps, new], and with which weights, float32 [taps, new]."""
+    """The input indices of each output, int32 [taps, new], and their weights, float32 [taps, new]."""
     if mode == "clean":
         return _cubic_taps(old, new)
-    # Rounded to float32 where the tools round: at pixel 500, that moves an output by up to 1/100 of a grey level.
+    # Rounded to float32 where the tools do so: at pixel 500, that changes an output by up to 1/100 of a grey level.
     scale = np.float32(old / new)
     place = np.arange(new, dtype=np.float32)
     if mode == "tf1":
@@ -116,14 +116,14 @@ def _cubic_taps(old: int, new: int) -> tuple[np.ndarray, np.ndarray]:
     t = np.abs(index - middle) / width
     near, far = 1 - (2.5 - 1.5 * t) * t**2, 2 - (4 - (2.5 - 0.5 * t) * t) * t
     weight = np.where(t < 1, near, np.where(t < 2, far, 0.0))
-    weight[(index < 0) | (index >= old)] = 0  # those inside share the weight of those outside
+    weight[(index < 0) | (index >= old)] = 0  # the normalisation below compensates
     weight = (weight / weight.sum(0)).astype(np.float32)
     return np.clip(index, 0, old - 1), weight
 
 
 def _check(function: str, images, rank: int, size: tuple[int, int], mode: str) -> None:
     if mode not in MODES:
-        raise ValueError(f"{function} knows the modes {', '.join(MODES)}, not {mode!r}")
+        raise ValueError(f"{function} takes the modes {', '.join(MODES)}, not {mode!r}")
     if images.ndim != rank or 0 in images.shape[-3:]:
         kind = "a batch [B, H, W, C]" if rank == 4 else "one picture [H, W, C]"
         raise ValueError(f"{function} takes {kind} with pixels, not {list(images.shape)}")

@@ -1,16 +1,16 @@
-"""The scores that `evaluate` can compute from two summaries, and what each of them needs kept.
+"""The scores that `evaluate` can compute from two summaries, and the statistics that each score needs.
 
-A score is named after its features (`fd_random_conv`). Only in the features of the original
-Inception, resized as the original does, does it bear the name that papers know: FID, KID, IS, sFID;
-of transforms of the real examples instead of samples, rFID and so on.
+A score is named after its features (`fd_random_conv`). It has its published name (FID, KID, IS, sFID)
+only with the features and the resizing of the original Inception. For transforms of real examples,
+published names begin with "r" (rFID).
 """
 
 import dataclasses
 from collections.abc import Callable
+from typing import Any
 
 from jaxgan.metrics.classification_accuracy import linear_probe_accuracy
 from jaxgan.metrics.classwise import classwise_frechet
-from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.frechet import frechet_distance_to
 from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
 from jaxgan.metrics.inception_score import inception_score
@@ -23,7 +23,7 @@ from jaxgan.metrics.single_image import inception_maps, random_maps, single_imag
 from jaxgan.metrics.sliced import patch_sliced_wasserstein
 from jaxgan.metrics.summary import IMAGE, Summary, Wanted
 
-# What papers call a score in the features of the original Inception.
+# The published names of scores with the features of the original Inception.
 PUBLISHED = {
     "fd": "fid",
     "fd_infinity": "fid_infinity",
@@ -35,24 +35,24 @@ PUBLISHED = {
     "classwise_fd": "intra_fid",
     "classwise_fd_worst": "intra_fid_worst",
 }
-# Scores that look at the pictures themselves, or name their features by themselves.
+# Scores that use the pictures themselves, or whose names already state the features.
 OF_PICTURES = ("ms_ssim", "swd", "sifid", "single_image_fd_random_conv")
-# Scores that compare each generated example with the real one that it was made of.
+# Scores that compare each generated example with the real example that it is a transform of.
 OF_PAIRS = tuple(MEASURES)
 
 
 @dataclasses.dataclass(frozen=True)
 class Score:
-    """One family of numbers from one pass over the examples.
+    """A score, or a group of scores that are computed together.
 
     Attributes:
       compute: (real or None, fake, protocol) -> {name without features: number}.
-      fake: what must be kept of the fakes.
-      real: what must be kept of the reals; None where they are not looked at.
-      lower_is_better: of its first number.
-      options: the fields of `Protocol` that its numbers depend on.
-      least: (protocol) -> the fewest examples of a kind that it is defined for.
-      through: whether `compute` takes the extractor as well, to look at pictures in its own way.
+      fake: the statistics that the score needs of the fakes.
+      real: the statistics that the score needs of the reals; None if it does not use reals.
+      lower_is_better: whether lower values of the first number are better.
+      options: the fields of `Protocol` that the numbers depend on.
+      least: (protocol) -> the minimum number of examples of each kind.
+      through: whether `compute` takes the extractor as a fourth argument.
     """
 
     compute: Callable[..., dict[str, float]]
@@ -64,12 +64,12 @@ class Score:
     through: bool = False
 
     def wanted(self, kind: str) -> Wanted | None:
-        """What must be kept of the examples of a kind, "real" or "fake"; None if they are not looked at."""
+        """The statistics that the score needs of examples of one kind ("real" or "fake"); None if it needs none."""
         return self.fake if kind == "fake" else self.real
 
 
 def score_name(score: str, features: str, resize: str, of: str = "samples") -> str:
-    """How the result of a score in these features is called.
+    """Returns the name of a score with the given features and resizing.
 
     >>> score_name("fd", "inception", "tf1"), score_name("fd", "inception", "clean")
     ('fid', 'clean_fid')
@@ -150,15 +150,18 @@ def _ms_ssim(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
 
 
 def _single_image(
-    real: Summary, fake: Summary, protocol: Protocol, extractor: Extractor
+    real: Summary,
+    fake: Summary,
+    protocol: Protocol,
+    extractor: Any,  # an `Extractor`; for Inception's features a `NetworkExtractor`
 ) -> dict[str, float]:
     if real.count != 1:
         raise ValueError(
-            f"the single-image distance is to one picture, and there are {real.count:,} real ones; choose another score"
+            f"the single-image distance needs exactly one real picture, but there are {real.count:,}; use another score"
         )
     if protocol.features not in ("inception", "random_conv"):
         raise ValueError(
-            f"the single-image distance looks through 'inception' or 'random_conv', not {protocol.features!r}"
+            f"the single-image distance needs the features 'inception' or 'random_conv', not {protocol.features!r}"
         )
     maps = inception_maps(extractor) if protocol.features == "inception" else random_maps()
     return single_image_distance(real.arrays[IMAGE][0], fake.arrays[IMAGE], maps)

@@ -1,11 +1,12 @@
-"""How far one picture's textures are from another's: the Fréchet distance between the features at all their positions.
+"""The Fréchet distance between the textures of two pictures, from their features at all positions.
 
-Shaham et al., "SinGAN: Learning a generative model from a single natural image", 2019, Section 3. A set of one picture
-has no covariance for FID; but the maps of a network's first layers hold a vector for every position, and those of two
-pictures are two sets. Where things are does not count, what is next to what does, as far as a feature sees.
+Shaham et al., "SinGAN: Learning a generative model from a single natural image", 2019, Section 3. FID is undefined
+for a single picture, which has no covariance. The feature maps of a network's first layers, however, give one vector
+for every position, so that two pictures give two sets of vectors. The distance depends on local structure within the
+receptive field of a feature, but not on global layout.
 
-It is called SIFID only in the features of the original Inception, in front of its second pooling. The authors' code
-takes that layer of torchvision's Inception, whose weights are others: its numbers stand beside these as neighbours do.
+It is called SIFID only with the features of the original Inception before its second pooling. The authors' code uses
+the same layer of torchvision's Inception, which has different weights: its numbers are similar but not equal.
 """
 
 import dataclasses
@@ -25,12 +26,12 @@ from jaxgan.nets.features.inception import Stem
 
 @dataclasses.dataclass(frozen=True)
 class FeatureMaps:
-    """Features at every position of a picture.
+    """A function that computes features at every position of a picture.
 
     Attributes:
-      name: what a distance in them is called.
+      name: the name of the distance with these features.
       maps: uint8 pictures [B, H, W, C] -> float32 [B, h, w, D].
-      smallest: pictures have at least so many pixels on a side.
+      smallest: the minimum side of a picture, in pixels.
     """
 
     name: str
@@ -39,13 +40,13 @@ class FeatureMaps:
 
 
 def inception_maps(extractor: NetworkExtractor) -> FeatureMaps:
-    """What the original Inception gives to its second pooling, 192 features at a quarter of the picture's size.
+    """Returns the input of the original Inception's second pooling: 192 features at a quarter of the resolution.
 
     Args:
       extractor: `network_extractor("inception")`, which has the published weights.
     """
     if extractor.net.name != "inception":
-        raise ValueError(f"SIFID is of Inception's features, not of {extractor.net.name}'s")
+        raise ValueError(f"SIFID needs the features of Inception, not of {extractor.net.name}")
 
     def maps(pictures):
         pictures = jnp.broadcast_to(pictures, (*pictures.shape[:3], 3))
@@ -55,22 +56,22 @@ def inception_maps(extractor: NetworkExtractor) -> FeatureMaps:
 
 
 def random_maps() -> FeatureMaps:
-    """The second level of the untrained pyramid `random_conv`, 32 features at half the size; needs no weights."""
+    """Returns the second level of the untrained pyramid `random_conv`: 32 features at half the resolution."""
     return FeatureMaps(
         "single_image_fd_random_conv", jax.jit(lambda pictures: random_conv_maps(pictures, 2)[1]), 8
     )
 
 
 def single_image_frechet(real, fake) -> float:
-    """The Fréchet distance between the features at the positions of two pictures.
+    """Computes the Fréchet distance between the features of two pictures, over their positions.
 
     Args:
       real: [H, W, D].
-      fake: [h, w, D], of any size.
+      fake: [h, w, D]; h and w may differ from H and W.
 
     Returns:
-      A float, never negative. With fewer positions than features + 1 the covariances are singular, and distances too
-      large.
+      A float, never negative. With fewer positions than features + 1 the covariances are singular, and the distance
+      has a large bias.
 
     >>> corner = np.zeros((2, 2, 1)); corner[0, 0] = 4.0
     >>> single_image_frechet(corner, np.flip(corner)), single_image_frechet(corner, corner + 3.0)
@@ -79,7 +80,7 @@ def single_image_frechet(real, fake) -> float:
     real, fake = np.asarray(real), np.asarray(fake)
     if real.ndim != 3 or fake.ndim != 3 or real.shape[2] != fake.shape[2]:
         raise ValueError(
-            f"real and fake must be maps [H, W, D] of as many features, not {list(real.shape)} and {list(fake.shape)}"
+            f"real and fake must be maps [H, W, D] with equal D, not {list(real.shape)} and {list(fake.shape)}"
         )
     for name, features in (("real", real), ("fake", fake)):
         finite(name, features)
@@ -88,26 +89,26 @@ def single_image_frechet(real, fake) -> float:
 
 
 def single_image_distance(real, fakes, features: FeatureMaps) -> dict[str, float]:
-    """The mean over generated pictures of the distance of each to the one that was learnt.
+    """Computes the mean distance of generated pictures from the training picture.
 
     Args:
-      real: uint8 [H, W, C].
+      real: uint8 [H, W, C], the training picture.
       fakes: uint8 [N, h, w, C].
-      features: where to look.
+      features: the feature maps in which distances are computed.
 
     Returns:
-      {name of the distance: its mean}.
+      {name of the distance: its mean over `fakes`}.
     """
     for name, shape, rank in (("real", real.shape, 3), ("fakes", fakes.shape, 4)):
         if len(shape) != rank or 0 in shape or min(shape[-3:-1]) < features.smallest:
             raise ValueError(
-                f"{features.name} takes pictures of {features.smallest} x {features.smallest} pixels or more, and"
+                f"{features.name} takes pictures of {features.smallest} x {features.smallest} pixels or more, but"
                 f" {name} has the shape {list(shape)}"
             )
     for name, images in (("real", real), ("fakes", fakes)):
         if images.dtype != np.uint8:
             raise ValueError(
-                f"{features.name} takes uint8 pictures, and {name} is {images.dtype}; quantise with to_uint8 first"
+                f"{features.name} takes uint8 pictures, but {name} is {images.dtype}; quantise with to_uint8 first"
             )
     of_real = np.asarray(features.maps(real[None]))[0]
     distances = [

@@ -1,10 +1,12 @@
 """Sliced Wasserstein distance of the patches of pictures, at each level of a Laplacian pyramid.
 
-Karras et al., "Progressive growing of GANs for improved quality, stability, and variation", 2018, Section 5: a good
-generator's patches look like those of reals in appearance and variation at every scale; the coarsest level shows
-large structure, the finest edges and noise. The paper prints it times 1,000, of 16,384 pictures.
+Karras et al., "Progressive growing of GANs for improved quality, stability, and variation", 2018, Section 5: the
+patches of a good generator match those of reals in appearance and variation at every scale. The coarsest level
+represents large structures, the finest edges and noise. The paper reports the distance times 1,000, for 16,384
+pictures.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -15,12 +17,12 @@ from jaxgan.metrics._check import at_least, pictures
 from jaxgan.resample import laplacian_pyramid
 
 _PATCH = 7
-_SMALLEST = 16  # the side of the coarsest of several levels is at least this
+_SMALLEST = 16  # minimum side of the coarsest of several levels
 _PROJECTIONS_AT_A_TIME = 16
 
 
 class PatchDistance(NamedTuple):
-    """mean over the levels; per_level, by the height of its pictures, from fine to coarse."""
+    """mean: over the levels; per_level: by the height of the level's pictures, from fine to coarse."""
 
     mean: float
     per_level: dict[int, float]
@@ -35,23 +37,24 @@ def patch_sliced_wasserstein(
     seed: int = 0,
     batch_size: int = 64,
 ) -> PatchDistance:
-    """The sliced Wasserstein-1 distance of 7 x 7 patches of reals and of fakes, level by level.
+    """Computes the sliced Wasserstein-1 distance of 7 x 7 patches of reals and of fakes, for each level.
 
-    Of each picture and level `patches` patches are taken at random. Each channel is shifted and scaled to
-    mean 0 and deviation 1 over all patches of a set, reals and fakes each by their own; so a cast of colour or a wrong
-    contrast of the whole set does not count. A constant channel becomes 0. Then on each of `projections` random
-    lines the sorted shadows are compared: the mean |x_(i) - y_(i)|.
+    From each picture and level, `patches` patches are drawn at random. Each channel is normalised to mean 0 and
+    standard deviation 1 over all patches of a set, separately for reals and fakes. A colour cast or a wrong contrast of
+    the whole set therefore has no effect. A constant channel becomes 0. The patches are then projected onto
+    `projections` random directions, and the distance is the mean |x_(i) - y_(i)| of the sorted projections.
 
     Args:
-      real, fake: [N, H, W, C], equally many and of one shape and type, uint8 or float.
-      patches: of each picture and level.
-      projections: random lines for each level.
-      seed: of places and lines.
-      batch_size: pictures whose pyramids are built at a time.
+      real, fake: [N, H, W, C], of the same number, shape and dtype, uint8 or float.
+      patches: number of patches from each picture and level.
+      projections: number of random directions for each level.
+      seed: the seed of positions and directions.
+      batch_size: number of pictures whose pyramids are built at a time.
 
     Returns:
-      `PatchDistance(mean, per_level)`. Levels halve the sides as long as they are at least 16; pictures below 32, down
-      to 7, have one level, themselves. Held at a time are one level's patches: 2 N x patches x 49 C float32.
+      `PatchDistance(mean, per_level)`. Each level halves the sides, down to 16 or more. Pictures with a side below 32
+      (at least 7) have one level, the picture itself. The patches of one level are in memory at a time:
+      2 N x patches x 49 C float32.
 
     >>> rng = np.random.default_rng(0)
     >>> sharp = rng.integers(0, 256, (20, 32, 32, 3)).astype(np.uint8)
@@ -63,24 +66,17 @@ def patch_sliced_wasserstein(
     real, fake = pictures("real", real), pictures("fake", fake)
     if real.shape != fake.shape or real.dtype != fake.dtype:
         raise ValueError(
-            f"reals and fakes must be equally many pictures of one shape and type, not {real.dtype} "
+            f"reals and fakes must have the same number, shape and dtype, not {real.dtype} "
             f"{list(real.shape)} and {fake.dtype} {list(fake.shape)}"
         )
-    for name, value in (
-        ("patches", patches),
-        ("projections", projections),
-        ("batch_size", batch_size),
-    ):
-        at_least(name, value, 1)
+    at_least("patches", patches, 1)
+    at_least("projections", projections, 1)
+    at_least("batch_size", batch_size, 1)
     height, width = real.shape[1:3]
     levels = _levels(height, width)
     per_level = {}
     for level in range(levels):
-
-        @jax.jit
-        def at_level(images, level=level):
-            return laplacian_pyramid(images.astype(jnp.float32), levels)[level]
-
+        at_level = jax.jit(partial(_pyramid_level, levels=levels, level=level))
         descriptors = [
             _descriptors(
                 images, at_level, patches, batch_size, np.random.default_rng([seed, level, which])
@@ -88,7 +84,7 @@ def patch_sliced_wasserstein(
             for which, images in enumerate((real, fake))
         ]
         lines = np.random.default_rng([seed, level, len(descriptors)])
-        per_level[height >> level] = _sliced(*descriptors, projections, lines)
+        per_level[height >> level] = _sliced(descriptors[0], descriptors[1], projections, lines)
     return PatchDistance(float(np.mean(list(per_level.values()))), per_level)
 
 
@@ -96,16 +92,21 @@ def _levels(height: int, width: int) -> int:
     side = min(height, width)
     if side < _PATCH:
         raise ValueError(
-            f"pictures {height} x {width} are too small; both sides must be at least {_PATCH}, those of a patch"
+            f"pictures {height} x {width} are too small; both sides must be at least {_PATCH}, the side of a patch"
         )
     levels = max(1, (side // _SMALLEST).bit_length())
     step = 2 ** (levels - 1)
     if height % step or width % step:
         raise ValueError(
-            f"pictures {height} x {width} cannot be halved {levels - 1} times; resize reals and fakes to sides that "
-            f"{step} divides"
+            f"pictures {height} x {width} cannot be halved {levels - 1} times; resize reals and fakes to sides "
+            f"divisible by {step}"
         )
     return levels
+
+
+def _pyramid_level(images: jax.Array, levels: int, level: int) -> jax.Array:
+    """One level of the Laplacian pyramid, 0 the finest: [B, H >> level, W >> level, C] float32."""
+    return laplacian_pyramid(images.astype(jnp.float32), levels)[level]
 
 
 def _descriptors(images: np.ndarray, at_level, patches: int, batch_size: int, rng) -> np.ndarray:
@@ -127,9 +128,9 @@ def _descriptors(images: np.ndarray, at_level, patches: int, batch_size: int, rn
 
 
 def _sliced(one: np.ndarray, other: np.ndarray, projections: int, rng) -> float:
-    """The mean over random lines of the Wasserstein-1 distance of two sets of equal size.
+    """The mean over random directions of the Wasserstein-1 distance of two sets of equal size.
 
-    On the host, and not by `divergences.sliced_wasserstein`: NumPy sorts twenty times as fast as XLA does on a CPU.
+    It uses NumPy instead of `divergences.sliced_wasserstein`, as NumPy sorts twenty times as fast as XLA on a CPU.
     """
     total = 0.0
     for start in range(0, projections, _PROJECTIONS_AT_A_TIME):

@@ -1,8 +1,9 @@
-"""Statistics of real examples, kept between evaluations under a hash of everything they depend on.
+"""A cache of the statistics of real examples, keyed by a hash of everything that they depend on.
 
-The key is SHA-256 of the facts as canonical JSON: the data's fingerprint, split and count, the
-features with the checksum of their weights, resize, quantisation and `protocols.NUMBERS`. Whatever
-differs is another file, so nothing is ever stale; the facts lie beside the numbers, for people.
+The key is the SHA-256 of the facts as canonical JSON: the data's fingerprint, split and count, the
+features with the checksum of their weights, resize, quantisation and `protocols.NUMBERS`. Different
+facts give different files, so no entry is ever stale. The facts are stored with the statistics, for
+inspection.
 """
 
 import hashlib
@@ -28,13 +29,15 @@ def cached(
     wanted: Wanted,
     make: Callable[[Wanted], Summary],
 ) -> Summary:
-    """What `make(wanted)` returns, from `folder` where it was made before under the same facts.
+    """Returns the summary of `make(wanted)`, from `folder` if it is cached there under the same facts.
 
     Args:
-      folder: created when needed. One that cannot be written to is said in a warning, and does no harm.
-      facts: all that the statistics depend on, JSON.
-      wanted: what the caller needs; what another evaluation has kept beyond that stays there.
-      make: called where something is missing, with that and all that was there.
+      folder: the cache folder, created if needed. If it cannot be written, a warning is issued and nothing is
+        cached.
+      facts: everything that the statistics depend on, as JSON values.
+      wanted: the statistics that the caller needs. Other cached statistics under the same facts are kept.
+      make: computes a summary if any statistic is missing; its argument is the union of `wanted` and the
+        cached ones.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     summary = Summary(1, np.dtype(np.uint8), {}, {"features": np.ones((1, 2), np.float32)})
@@ -48,8 +51,10 @@ def cached(
     has = Wanted()
     if there is not None:
         has = Wanted(frozenset(there.moments), frozenset(there.arrays))
-    # Processes make statistics together, so one that has them waits for none that has not.
-    if everywhere(wanted.moments <= has.moments and wanted.arrays <= has.arrays):
+    # `make` is a collective operation, so the cache is used only if every process has all statistics.
+    known = wanted.moments <= has.moments and wanted.arrays <= has.arrays
+    if everywhere(there is not None and known):
+        assert there is not None
         return there
     if jax.process_count() == 1:
         wanted = wanted.union(has)
@@ -58,7 +63,7 @@ def cached(
         _save(path, facts, summary)
     except OSError as error:
         warnings.warn(
-            f"the statistics of the real examples cannot be kept in {folder} ({error.strerror or error}); they"
+            f"the statistics of the real examples cannot be cached in {folder} ({error.strerror or error}); they"
             " will be computed again next time",
             stacklevel=2,
         )
@@ -66,7 +71,7 @@ def cached(
 
 
 def key(facts: Mapping[str, Any]) -> str:
-    """SHA-256 of the facts.
+    """Returns the SHA-256 of the facts.
 
     >>> key({"a": 1, "b": [2.0]}) == key({"b": [2.0], "a": 1}) != key({"a": 1, "b": [2.5]})
     True
@@ -76,7 +81,7 @@ def key(facts: Mapping[str, Any]) -> str:
 
 
 def _save(path: Path, facts: Mapping[str, Any], summary: Summary) -> None:
-    entries = {
+    entries: dict[str, Any] = {
         "facts": np.array(json.dumps(dict(facts), sort_keys=True)),
         "count": np.array(summary.count),
         "dtype": np.array(summary.dtype.str),
@@ -117,7 +122,7 @@ def _load(path: Path) -> Summary | None:
             return Summary(count, np.dtype(str(file["dtype"])), moments, arrays, labels)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
         warnings.warn(
-            f"the kept statistics {path} cannot be read ({error}); they are computed again",
+            f"the cached statistics {path} cannot be read ({error}); they are computed again",
             stacklevel=3,
         )
         return None

@@ -1,4 +1,4 @@
-"""What is kept of a stream of examples: moments, and arrays where a score needs them."""
+"""Summaries of streams of examples: moments, and arrays if a score needs them."""
 
 import dataclasses
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,20 +11,20 @@ from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.moments import Moments
 from jaxgan.metrics.paired import MEASURES
 
-# Of extractors that do not say otherwise.
+# The batch size for extractors without a `batch_size`.
 BATCH_SIZE = 256
 
-# Beside an extractor's outputs: the examples themselves, as they are.
+# The name of an output besides those of the extractor: the unchanged examples.
 IMAGE = "image"
 
 
 class Wanted(NamedTuple):
-    """Which outputs of an extractor are wanted, and in what form.
+    """The statistics to keep: outputs of an extractor, as moments or as arrays.
 
     Attributes:
-      moments: outputs of which count, mean and scatter are enough; D x D each.
-      arrays: outputs to be held for every example; N x D each. `IMAGE` stands for the examples, a name of
-        `paired.MEASURES` for that measure of each example and the one that it was made of.
+      moments: outputs of which only count, mean and scatter are kept; D x D each.
+      arrays: outputs that are kept for every example; N x D each. `IMAGE` means the examples themselves, a name of
+        `paired.MEASURES` that measure of each transform and its real example.
     """
 
     moments: frozenset[str] = frozenset()
@@ -36,14 +36,14 @@ class Wanted(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Summary:
-    """What is kept of a stream of examples.
+    """The statistics of a stream of examples.
 
     Attributes:
-      count: how many there were.
-      dtype: of the examples as they are stored: uint8 for pictures.
-      moments: by output.
-      arrays: float32 [N, D] by output; the examples themselves as `IMAGE`.
-      labels: int32 [N] where the examples had some and arrays are held.
+      count: number of examples.
+      dtype: dtype of the stored examples: uint8 for pictures.
+      moments: moments by output.
+      arrays: float32 [N, D] by output; the examples themselves under `IMAGE`.
+      labels: int32 [N] if the examples had labels and any arrays are kept, else None.
     """
 
     count: int
@@ -54,15 +54,15 @@ class Summary:
 
 
 class Features(NamedTuple):
-    """One batch that went through an extractor.
+    """The outputs of an extractor for one batch.
 
     Attributes:
-      outputs: float32 [B, D] by name, on the device or not.
+      outputs: float32 [B, D] by name, on the device or on the host.
       mask: bool [B], False for padding.
       labels: int32 [B], or None.
-      dtype: of the examples.
-      positions: int64 [B], which examples these are; None where batches come in order. Devices and
-        processes work on different parts of a set at once.
+      dtype: dtype of the examples.
+      positions: int64 [B], the positions of the examples in the set, as devices and processes work on
+        different parts of it; None if batches are in order.
     """
 
     outputs: Mapping[str, Any]
@@ -83,32 +83,32 @@ def summarise(
     sharding: jax.sharding.NamedSharding | None = None,
     offset: int = 0,
 ) -> Summary:
-    """Puts the first `num` examples of a stream through an extractor and keeps what is wanted.
+    """Computes the requested statistics of the first `num` examples of a stream.
 
     Args:
-      batches: iterable of batches of any sizes: dicts with "image" and perhaps "label", or arrays;
-        uint8 [B, H, W, C] for pictures, float32 [B, D] for points. Read no further than needed.
-      extractor: the features.
-      num: exactly how many are used, the first ones; fewer is an error. None takes all.
-      kind: what the examples are called in errors ("real", "fake").
-      wanted: what is kept. Without arrays, nothing of size N x D is held.
-      batch_size: of the extractor's one compiled program, and no more than `num`; a last partial
-        batch is padded and masked, never dropped. The extractor's own `batch_size` if None.
-      sharding: how batches lie on the devices; its first axis must divide `batch_size`.
-      offset: where JAX runs in several processes, each gives its part of the examples here: the
-        position of its first one. Each returns the summary of all.
+      batches: iterable of batches of any sizes: dicts with "image" and optionally "label", or arrays;
+        uint8 [B, H, W, C] for pictures, float32 [B, D] for points. No more batches are read than needed.
+      extractor: the feature extractor.
+      num: number of examples; fewer in the stream is an error. None uses all.
+      kind: the name of the examples in errors ("real", "fake").
+      wanted: the statistics to keep. Without arrays, nothing of size N x D is stored.
+      batch_size: batch size of the extractor's one compiled program, at most `num`; a last partial
+        batch is padded and masked, never dropped. If None, the extractor's own `batch_size`.
+      sharding: the sharding of batches; its first axis must divide `batch_size`.
+      offset: the position of the first example of this process, if JAX runs in several processes and
+        each has a part of the examples. Each process returns the summary of all.
     """
 
-    batch_size = batch_size or getattr(extractor, "batch_size", BATCH_SIZE)
+    rows: int = batch_size if batch_size else getattr(extractor, "batch_size", BATCH_SIZE)
     devices = 1 if sharding is None else sharding.num_devices
-    if num is not None and num < batch_size:
-        batch_size = -(-num // devices) * devices
+    if num is not None and num < rows:
+        rows = -(-num // devices) * devices
 
     def features() -> Iterator[Features]:
         start = offset
-        for images, labels, mask in _rebatch(batches, num, kind, batch_size):
+        for images, labels, mask in _rebatch(batches, num, kind, rows):
             positions = np.arange(start, start + len(mask))
-            outputs = extractor(_place(images, sharding))
+            outputs: Mapping[str, Any] = extractor(_place(images, sharding))
             if IMAGE in wanted.arrays:
                 outputs = {**outputs, IMAGE: images}
             dtype = getattr(extractor, "dtype", images.dtype)
@@ -121,13 +121,13 @@ def summarise(
 def collect(
     features: Iterable[Features], extractor: Extractor, kind: str, wanted: Wanted
 ) -> Summary:
-    """As `summarise`, of what went through the extractor already.
+    """As `summarise`, from outputs of the extractor.
 
-    Where JAX runs in several processes, all of them call this, each with its part of the examples
-    (and their `positions`), and each returns the summary of all.
+    If JAX runs in several processes, all of them must call this function, each with its part of the
+    examples (and their `positions`), and each returns the summary of all.
     """
     kept = _Kept(extractor, kind, wanted)
-    waiting = None  # a batch runs on the device while the one before it is summed on the host
+    waiting = None  # the device computes one batch while the host sums the previous one
     for batch in features:
         if waiting is not None:
             kept.add(waiting)
@@ -138,14 +138,14 @@ def collect(
 
 
 class _Kept:
-    """A summary in the making."""
+    """Accumulates a summary batch by batch."""
 
     def __init__(self, extractor: Extractor, kind: str, wanted: Wanted):
         self.extractor, self.kind, self.wanted = extractor, kind, wanted
         sizes = extractor.outputs
         self.count, self.dtype = 0, np.dtype(np.uint8)
         self.moments = {name: Moments.empty(sizes[name]) for name in wanted.moments}
-        self.arrays = {name: [] for name in wanted.arrays}
+        self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in wanted.arrays}
         self.labels: list[np.ndarray] | None = []
         self.positions: list[np.ndarray] = []
 
@@ -170,28 +170,28 @@ class _Kept:
         self.dtype = batch.dtype
 
     def check(self, name: str, outputs: Mapping[str, Any], mask: np.ndarray) -> np.ndarray:
-        """The unpadded rows of an output, if they are what the extractor promised."""
+        """Returns the unpadded rows of an output; raises an error if shape or values are invalid."""
         if name == IMAGE:
             return np.asarray(outputs[name])[mask]
         size = 1 if name in MEASURES else self.extractor.outputs[name]
         if name not in outputs or outputs[name].shape != (len(mask), size):
             found = f"an array {list(outputs[name].shape)}" if name in outputs else "none"
             raise ValueError(
-                f"features {self.extractor.name!r} say that their output {name!r} has {size} numbers, but"
-                f" gave {found} for {len(mask)} examples"
+                f"features {self.extractor.name!r} must return {name!r} with {size} numbers per example, but"
+                f" returned {found} for {len(mask)} examples"
             )
         values = np.asarray(outputs[name], np.float32)[mask]
         if not np.isfinite(values).all():
             raise ValueError(
-                f"the features of the {self.kind} examples contain NaN or Inf; look for NaN in the"
-                " examples themselves, or for weights that do not belong to the network"
+                f"the features of the {self.kind} examples contain NaN or Inf; check for NaN in the"
+                " examples themselves, or for weights of a different network"
             )
         return values
 
     def summary(self) -> Summary:
-        """What was kept by this process, put together with what the others kept, in order."""
+        """Merges the statistics of all processes, with examples in the order of their positions."""
         if not self.count and jax.process_count() == 1:
-            raise ValueError(f"there are no {self.kind} examples at all")
+            raise ValueError(f"there are no {self.kind} examples")
         arrays = {name: np.concatenate(held) for name, held in self.arrays.items()}
         labels = np.concatenate(self.labels) if self.wanted.arrays and self.labels else None
         moments = self.moments
@@ -209,7 +209,7 @@ class _Kept:
 
 
 def _merge_processes(moments: Moments) -> Moments:
-    """The moments of the examples of all processes; the same on each."""
+    """The moments of the examples of all processes; equal in every process."""
     total = Moments.empty(moments.mean.size)
     counts = _of_processes(np.array([moments.count]))
     means, scatters = _of_processes(moments.mean), _of_processes(moments.scatter)
@@ -219,7 +219,7 @@ def _merge_processes(moments: Moments) -> Moments:
 
 
 def _concatenate_processes(array: np.ndarray) -> np.ndarray:
-    """The rows of all processes; they may have different numbers of them."""
+    """The concatenated rows of all processes, whose numbers of rows may differ."""
     counts = _of_processes(np.array([len(array)]))[:, 0]
     padding = int(counts.max()) - len(array)
     padded = _of_processes(np.pad(array, [(0, padding)] + [(0, 0)] * (array.ndim - 1)))
@@ -227,15 +227,15 @@ def _concatenate_processes(array: np.ndarray) -> np.ndarray:
 
 
 def everywhere(true: bool) -> bool:
-    """Whether it is true in every process; all must ask."""
+    """Whether `true` holds in every process; every process must call this function."""
     return true if jax.process_count() == 1 else bool(_of_processes(np.array([true])).all())
 
 
 def _of_processes(array: np.ndarray) -> np.ndarray:
-    """[process, ...]: everybody's array, bit for bit."""
+    """The arrays of all processes, [process, ...], bit for bit."""
     from jax.experimental import multihost_utils
 
-    # As bytes: without x64, JAX would halve float64 and int64.
+    # As bytes: without x64, JAX would convert float64 and int64 to 32 bits.
     array = np.ascontiguousarray(array)
     stacked = multihost_utils.process_allgather(array.view(np.uint8).reshape(-1))
     return np.asarray(stacked).reshape(-1).view(array.dtype).reshape(-1, *array.shape)
@@ -258,7 +258,7 @@ def _rebatch(
     if num is not None and taken < num:
         raise ValueError(
             f"num_{kind} asks for {num} {kind} examples, but there were only {taken}; give more "
-            "or ask for fewer, and compare only scores of equal numbers"
+            "or ask for fewer, and compare only scores of equal numbers of examples"
         )
     yield from held.rest()
 
@@ -271,7 +271,7 @@ def _image_and_label(batch) -> tuple[np.ndarray, np.ndarray | None]:
 
 
 class _Held:
-    """Examples that wait until they fill a batch."""
+    """A buffer of examples that do not fill a batch yet."""
 
     def __init__(self, kind: str, batch_size: int):
         self.kind, self.batch_size = kind, batch_size
@@ -280,7 +280,7 @@ class _Held:
         self.count = 0
 
     def push(self, images: np.ndarray, labels: np.ndarray | None):
-        """Takes examples in, and yields the batches that are full now."""
+        """Adds examples to the buffer and yields the batches that are full."""
         first = self.images[0] if self.images else images
         if images.shape[1:] != first.shape[1:] or images.dtype != first.dtype:
             raise ValueError(
@@ -306,7 +306,7 @@ class _Held:
         self.labels = None if labels is None else [labels[whole:]]
 
     def rest(self):
-        """Yields what is left, padded with zeros."""
+        """Yields the remaining examples as a batch that is padded with zeros."""
         if not self.count:
             return
         padding = self.batch_size - self.count
@@ -326,7 +326,7 @@ def _place(batch: np.ndarray, sharding: jax.sharding.NamedSharding | None):
         sharding.shard_shape(batch.shape)
     except ValueError as error:
         raise ValueError(
-            f"batch_size = {len(batch)} cannot be split over the devices as {sharding.spec} on "
+            f"batch_size = {len(batch)} cannot be sharded over the devices as {sharding.spec} on "
             f"{dict(sharding.mesh.shape)}"
         ) from error
     return jax.device_put(batch, sharding)

@@ -3,11 +3,11 @@
 Paper: Radford, Metz and Chintala 2016, "Unsupervised Representation Learning with Deep Convolutional Generative
 Adversarial Networks". Reference implementations: Newmu/dcgan_code; at 32x32 w86763777/pytorch-gan-collections.
 
-Real and fake pictures pass the critic separately, each normalised by its own batch statistics.
+The critic is applied to real and generated pictures separately, each normalised by their own batch statistics.
 
-Intended differences: the backbone is the one on which DCGAN-32 numbers are published (the SN-GAN paper's Table 3: pairs
-of 3x3 and stride-2 4x4 convolutions, no batch normalisation right after the generator's linear layer); normal
-instead of uniform latents; batch normalisation after the critic's first convolution too.
+Intended differences: the networks are those of the published DCGAN scores at 32x32 (the SN-GAN paper's Table 3: pairs
+of 3x3 and stride-2 4x4 convolutions, no batch normalisation directly after the generator's linear layer); normal
+instead of uniform latents; batch normalisation also after the critic's first convolution.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ from __future__ import annotations
 import dataclasses
 
 from jaxgan import adversarial
-from jaxgan.game import DataSpec, Game
+from jaxgan.game import Game
 from jaxgan.nets import backbones
+from jaxgan.options import check
+from jaxgan.spec import DataSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ class Options(backbones.Options, adversarial.Options):
 
 
 def game(options: Options, spec: DataSpec, objective: str = "non_saturating") -> Game:
+    check(options)
     generator, critic = backbones.networks(
         options,
         spec,
@@ -45,5 +48,5 @@ def game(options: Options, spec: DataSpec, objective: str = "non_saturating") ->
         generator=generator,
         critic=critic,
         objective=objective,
-        separate_passes=True,
+        passes=2,
     )

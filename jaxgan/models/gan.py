@@ -3,8 +3,8 @@
 Paper: Goodfellow et al. 2014, "Generative Adversarial Networks", Algorithm 1.
 Reference implementation: the authors' `adversarial` (Pylearn2).
 
-The default is the loss the paper trains with (non-saturating, end of its Section 3); `objective="minimax"` is the value
-function of its Eq. 1, whose generator gradient vanishes when the critic is sure.
+The default is the loss of the paper's experiments (non-saturating, end of its Section 3). `objective="minimax"` is the
+value function of its Eq. 1, with which the generator's gradient vanishes when the critic separates the samples well.
 
 Intended differences: leaky ReLU instead of maxout with dropout in the critic; normal instead of uniform latents;
 pictures in [-1, 1] through tanh instead of [0, 1] through a sigmoid; Adam instead of SGD with momentum.
@@ -15,13 +15,19 @@ from __future__ import annotations
 import dataclasses
 
 from jaxgan import adversarial
-from jaxgan.game import DataSpec, Game
+from jaxgan.game import Game
 from jaxgan.nets import backbones
+from jaxgan.options import check, option
+from jaxgan.spec import DataSpec
 
 
 @dataclasses.dataclass(frozen=True)
 class Options(backbones.Options, adversarial.Options):
-    objective: str = "non_saturating"  # or minimax, the true one
+    objective: str = option(
+        "non_saturating",
+        "loss of both networks; minimax is the value function of the paper's Eq. 1",
+        choices=("minimax", "non_saturating"),
+    )
     latent_dim: int = 100
     batch_size: int = 100
     critic_steps: int = 1
@@ -35,10 +41,7 @@ class Options(backbones.Options, adversarial.Options):
 
 
 def game(options: Options, spec: DataSpec) -> Game:
-    if options.objective not in ("minimax", "non_saturating"):
-        raise ValueError(
-            f"config.model.objective is '{options.objective}'; gan plays 'minimax' or 'non_saturating'."
-        )
+    check(options)
     generator, critic = backbones.networks(
         options,
         spec,

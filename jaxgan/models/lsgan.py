@@ -1,20 +1,22 @@
-"""LSGAN: DCGAN's networks under least squares.
+"""LSGAN: DCGAN's networks with the least-squares loss.
 
 Paper: Mao et al. 2017, "Least Squares Generative Adversarial Networks", Eq. 2 with targets 0, 1, 1 and the factor 1/2.
 Reference implementations: xudonmao/LSGAN; at 32x32 POSTECH-CVLab/PyTorch-StudioGAN.
 
-At 32x32 the published runs diverge late (best checkpoint long before the last); `lsgan_cifar10` lets the learning rates
-fall to zero for that reason.
+At 32x32 the published runs diverge late in training (the best checkpoint is long before the last). `lsgan_cifar10`
+therefore decays the learning rates to zero.
 
-Intended differences: the backbone, as in `jaxgan.models.dcgan`; two critic steps a round, as the published 32x32 runs.
+Intended differences: the networks, as in `jaxgan.models.dcgan`; two critic steps per round, as in the published
+32x32 runs.
 """
 
 from __future__ import annotations
 
 import dataclasses
 
-from jaxgan.game import DataSpec, Game
+from jaxgan.game import Game
 from jaxgan.models import dcgan
+from jaxgan.spec import DataSpec
 
 
 @dataclasses.dataclass(frozen=True)

@@ -4,69 +4,103 @@ Paper: Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, St
 (CelebA-HQ) for the defaults, the section on CIFAR-10's Inception scores for `penalty_target` = 750.
 Reference implementation: facebookresearch/pytorch_GAN_zoo (BSD-3), models/progressive_gan.py.
 
-The first level has one stage, and each other level two: it is faded in, then trained on. A stage trains at its own
-resolution and batch size. While a level fades in, alpha rises linearly with the images seen, and real pictures are
-blended with themselves at half the size just as generated ones are, so that the critic never sees finer detail than the
-generator can make. `generate` gives pictures of full size at any time: those of the present level, enlarged.
+The first level has one stage. Every other level has two: it is faded in, then trained. Each stage has its own
+resolution and batch size. While a level is faded in, alpha rises linearly from 0 to 1 with the number of real images of
+the stage. Real pictures are blended with their half-size versions like generated ones, so that both have the same
+detail. Samples have full size in every stage: pictures of the newest level are enlarged.
 
-A gradient penalty wants a critic that sees each picture by itself; minibatch standard deviation couples those of a
-group a little. Groups are of 4, or the whole batch where 4 does not divide it, as in the reference; the paper's is the
-whole batch.
+A gradient penalty assumes that the critic's output for a picture depends on that picture alone; minibatch standard
+deviation makes the outputs of a group depend slightly on each other. Groups have 4 pictures, or are the whole batch
+where 4 does not divide it, as in the reference; in the paper they are the whole batch.
 
-Intended differences: alpha follows every image (the reference moves it every 32 batches); the generator's average has a
-half-life in images, which smaller batches do not shorten (the paper's 0.999 a batch is 11.1 kimg for batches of 16); a
-group's deviation is the biased one; last layers, which no rectifier follows, have gain 1, the first one's scale counts
-all 4 x 4 inputs of the paper's convolution, and biases are not scaled (the reference: sqrt(2 / fan_in) everywhere, on
-biases too); the 8 x 8 level of the critic is blended like any other (the reference's at once). `conditional`
-is AC-GAN, as in the reference; the paper has no labels.
+Intended differences: alpha changes with every batch (in the reference every 32 batches); the generator's average has a
+half-life in images, so that it does not depend on the batch size (the paper's 0.999 per batch is 11.1 kimg for batches
+of 16); the standard deviation of a group is the biased one; last layers, which are not followed by a leaky ReLU, have
+gain 1; the fan-in of the first layer counts all 4 x 4 inputs of the paper's convolution; biases are not scaled (the
+reference uses sqrt(2 / fan_in) in all three cases); the critic blends its 8 x 8 level like every other (the reference
+switches to it at once). `conditional` is AC-GAN, as in the reference; the paper has no labels.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import adversarial, draws, losses, penalties, resample
-from jaxgan.game import DataSpec, Game, Loss, Player, Stage, State, Turn, scale_by_round
+from jaxgan import adversarial, losses, resample, turns
+from jaxgan.game import Game, Output, Play, Player, Stage
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
-from jaxgan.tools import Made, Tool, at_least
+from jaxgan.network import Network
+from jaxgan.options import Option, OptionError, check, option
+from jaxgan.schedules import Clock, Ramp
+from jaxgan.spec import DataSpec
+from jaxgan.tools import Made, Tool
 from jaxgan.tools.latents import Space, interpolation
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    latent_dim: int = 512
-    channel_base: int = 16_384  # channels = channel_base / resolution,
-    channel_max: int = 512  # but at most so many
-    # Both by resolution, each from its own on: "16,256:14" is 16 up to 128 pixels and 14 from 256.
-    batch_size: str = "16,256:14,512:6,1024:3"  # real images of a critic step
-    learning_rate: str = "0.001"
-    fade_kimg: float = 800.0  # thousands of real images in which a level is faded in
-    stable_kimg: float = 800.0  # and in which it is then trained, as the first level is
-    critic_steps: int = 1  # per generator step
-    penalty_weight: float = 10.0  # lambda
-    penalty_target: float = 1.0  # gamma, the gradient norm that costs nothing; 750 for CIFAR-10
-    drift_weight: float = 1e-3  # of the critic's mean square on real pictures
-    beta1: float = 0.0
-    beta2: float = 0.99
-    reset_optimizer: str = "fade"  # Adam forgets as a level is added: fade | stage | never
-    ema_half_life_kimg: float = 11.1  # of the averaged generator; 0 keeps none
-    conditional: bool = False  # on labels
-    class_weight: float = 1.0  # of the labels' cross-entropy
-    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
-    remat: bool = False  # recompute activations in the backward pass: more arithmetic, less memory
+    latent_dim: int = option(512, "components of the latent vector", least=1)
+    channel_base: int = option(
+        16_384, "a layer has channel_base / resolution channels, but at most channel_max", least=1
+    )
+    channel_max: int = option(512, "most channels of a layer", least=1)
+    batch_size: int | tuple[tuple[int, int], ...] = option(
+        ((4, 16), (256, 14), (512, 6), (1024, 3)),
+        "real images per critic step: one number, or pairs (resolution in pixels, number from that resolution on)",
+        least=1,
+    )
+    learning_rate: float | tuple[tuple[int, float], ...] = option(
+        0.001,
+        "learning rate of both networks: one number, or pairs (resolution in pixels, rate from that resolution on)",
+        above=0,
+    )
+    fade_kimg: float = option(
+        800.0, "kimg (thousands of real images) in which a level is faded in", above=0
+    )
+    stable_kimg: float = option(
+        800.0,
+        "kimg (thousands of real images) in which a level is trained after it is faded in",
+        above=0,
+    )
+    critic_steps: int = option(1, "critic steps per generator step", least=1)
+    penalty_weight: float = option(10.0, "weight of the gradient penalty, lambda", least=0)
+    penalty_target: float = option(
+        1.0, "target of the gradient norm, gamma; 750 in the paper for CIFAR-10", above=0
+    )
+    drift_weight: float = option(
+        1e-3, "weight of the critic's mean square on real pictures, epsilon", least=0
+    )
+    beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.99, "decay of Adam's mean of squared gradients", least=0, below=1)
+    reset_optimizer: str = option(
+        "fade",
+        "when the state of Adam is reset: when a level is added, at the start of each stage, or never",
+        choices=("fade", "stage", "never"),
+    )
+    ema_half_life_kimg: float = option(
+        11.1,
+        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
+        least=0,
+    )
+    conditional: bool = option(False, "condition on the labels of the data, as AC-GAN does")
+    class_weight: float = option(
+        1.0, "weight of the labels' cross-entropy in a conditional model", least=0
+    )
+    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
+    remat: bool = option(
+        False, "recompute activations in the backward pass: more arithmetic, less memory"
+    )
 
 
 class Phase(NamedTuple):
-    """One stage of growth: `level` is faded in or, once it is, trained."""
+    """One stage of training: `level` is faded in or, after that, trained."""
 
     level: int
     fading: bool
@@ -76,17 +110,16 @@ class Phase(NamedTuple):
     rounds: int
 
 
-def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
-    """The phases in order; the last may go on for longer."""
-    adversarial.check_counts(options, "latent_dim", "channel_base", "channel_max")
-    for name in ("fade_kimg", "stable_kimg", "critic_steps", "penalty_target"):
-        if not 0 < getattr(options, name) < math.inf:
-            found = getattr(options, name)
-            raise ValueError(f"--config.model.{name} is {found:g}, but it must be more than 0.")
+Phases = tuple[Phase, ...]
+
+
+def growth(options: Options, spec: DataSpec) -> Phases:
+    """The phases in order; the last has no end."""
+    check(options)
     base, levels = _levels(spec)
     resolutions = [base << level for level in range(levels)]
-    sizes = _by_resolution("batch_size", options.batch_size, int, resolutions)
-    rates = _by_resolution("learning_rate", options.learning_rate, float, resolutions)
+    sizes = _by_resolution(options, "batch_size", resolutions)
+    rates = _by_resolution(options, "learning_rate", resolutions)
     phases = []
     for level, phase in enumerate(zip(resolutions, sizes, rates, strict=True)):
         for fading in (True, False) if level else (False,):
@@ -97,253 +130,260 @@ def growth(options: Options, spec: DataSpec) -> tuple[Phase, ...]:
 
 
 def _levels(spec: DataSpec) -> tuple[int, int]:
-    """(side of the first level, number of levels): 4 to 7 pixels are doubled until they are the data's."""
-    side, hint = spec.shape[0], "it needs pictures"
+    """(side of the first level, number of levels): the side of 4 to 7 pixels doubles up to that of the data."""
+    side, fixes = spec.shape[0], []
     if len(spec.shape) == 3:
         doublings = max(0, int(math.log2(side / 4)))
         if side == spec.shape[1] and side % 2**doublings == 0 and side >= 4:
             return side >> doublings, doublings + 1
-        hint = f"set --config.data.resolution={4 << max(0, round(math.log2(side / 4)))}"
-    raise ValueError(
-        "progressive grows square pictures from 4, 5, 6 or 7 pixels by doubling, but one example of the data has shape"
-        f" {spec.shape}; {hint}."
+        fixes = [{"data.resolution": 4 << max(0, round(math.log2(side / 4)))}]
+    raise OptionError(
+        None,
+        None,
+        "progressive makes square pictures of 4, 5, 6 or 7 times a power of two pixels, but one example has shape"
+        f" {spec.shape}",
+        *fixes,
     )
 
 
-def _by_resolution(name: str, text: str, kind: type, resolutions: list[int]) -> list:
-    """The value at each resolution of "value" or "resolution:value,...", each from its resolution on."""
-    try:
-        pairs = [
-            ("0:" + entry if ":" not in entry else entry).split(":") for entry in text.split(",")
-        ]
-        table = sorted((int(resolution), kind(value)) for resolution, value in pairs)
-        starts, values = zip(*table, strict=True)
-        if not min(values) > 0 or starts[0] > resolutions[0] or len(set(starts)) < len(starts):
-            raise ValueError
-    except ValueError:
-        example = "16,256:8" if kind is int else "0.001,256:0.002"
-        raise ValueError(
-            f"--config.model.{name} is '{text}', but it must be a number above 0 for the first {resolutions[0]} pixels"
-            f" and, after commas, resolution:number for those from which another holds, such as '{example}'."
-        ) from None
-    return [[value for start, value in table if start <= r][-1] for r in resolutions]
-
-
-def critic_objective(
-    options: Options,
-    look: Callable[[jax.Array], jax.Array],
-    real: jax.Array,
-    fake: jax.Array,
-    key: jax.Array,
-    labels: tuple[jax.Array, jax.Array] | None = None,
-) -> tuple[jax.Array, dict[str, jax.Array]]:
-    """The critic's loss, and what it is made of.
-
-        E C(x') - E C(x) + lambda / gamma^2 E (||grad C(y)|| - gamma)^2 + epsilon E C(x)^2
-
-    on generated x', real x and y between them (Appendix A.1; gamma is the section's on CIFAR-10).
-
-    Args:
-      options: lambda `penalty_weight`, gamma `penalty_target`, epsilon `drift_weight`.
-      look: pictures -> the critic's outputs [B, 1 + classes].
-      real, fake: float32 [B, H, W, C].
-      key: of y.
-      labels: of `real` and of `fake`, int32 [B] each; with them AC-GAN's cross-entropy of both is added.
-    """
-    # In two passes: the deviation within a group is of real or of generated pictures.
-    real_outputs, fake_outputs = look(real), look(fake)
-    real_logits, fake_logits = real_outputs[:, 0], fake_outputs[:, 0]
-    penalty = penalties.gradient_penalty(
-        lambda x: look(x)[:, 0], real, fake, key, options.penalty_target
-    )
-    metrics = {
-        "penalty": options.penalty_weight / options.penalty_target**2 * penalty,
-        "drift": options.drift_weight * jnp.mean(jnp.square(real_logits)),
-    }
-    if labels is not None:
-        metrics["class"] = options.class_weight * (
-            losses.auxiliary_classifier(real_outputs[:, 1:], labels[0])
-            + losses.auxiliary_classifier(fake_outputs[:, 1:], labels[1])
+def _by_resolution(options: Options, name: str, resolutions: list[int]) -> list:
+    """The value of an option at each resolution: that of the last pair whose resolution is not larger."""
+    value = getattr(options, name)
+    table = sorted(value) if isinstance(value, tuple) else [(resolutions[0], value)]
+    starts = [start for start, _ in table]
+    if starts[0] > resolutions[0] or len(set(starts)) < len(starts):
+        raise OptionError(
+            name,
+            value,
+            f"it must be one number, or pairs of different resolutions, the first of {resolutions[0]} pixels or fewer",
+            {
+                name: (
+                    (resolutions[0], table[0][1]),
+                    *(pair for pair in table if pair[0] > resolutions[0]),
+                )
+            },
         )
-    value = losses.wasserstein.critic(real_logits, fake_logits) + sum(metrics.values())
-    means = {"real": jnp.mean(real_logits), "fake": jnp.mean(fake_logits)}
-    return value, {**means, "gap": means["real"] - means["fake"], **metrics}
+    return [[value for start, value in table if start <= r][-1] for r in resolutions]
 
 
 def game(options: Options, spec: DataSpec) -> Game:
     phases = growth(options, spec)
-    if options.reset_optimizer not in ("fade", "stage", "never"):
-        raise ValueError(
-            f"--config.model.reset_optimizer is '{options.reset_optimizer}'; it is 'fade', 'stage' or 'never'."
-        )
     classes = adversarial.classes(options, spec)
-    sides = sorted({phase.resolution for phase in phases})
-    top = len(sides) - 1
+    both = players(options, spec, phases, classes)
+    pictures = Pictures(options, spec, phases, classes)
+    return Game(
+        players=both,
+        stages=stages(options, phases, classes, both),
+        outputs={
+            "samples": Output(pictures.samples, spec.shape, () if classes is None else ("label",))
+        },
+        spec=spec,
+        tools={
+            "growth": Tool(
+                pictures.growth,
+                "pictures of the same latents at all levels trained so far, from left to right",
+                {"num": Option(8, "latents", least=1)},
+            ),
+            "interpolation": pictures.interpolation(),
+        },
+    )
+
+
+def players(options: Options, spec: DataSpec, phases: Phases, classes: int | None):
+    """{"critic": Player, "generator": Player}."""
+    base, top = phases[0].resolution, phases[-1].level
     features = tuple(
         max(1, min(options.channel_max, options.channel_base // (4 << k))) for k in range(top + 1)
     )
-    shared = {"dtype": adversarial.compute_dtype(options), "remat": options.remat}
-    generator = GrowingGenerator(sides[0], features, spec.shape[-1], **shared)
-    critic = GrowingCritic(sides[0], features, 1 + (classes or 0), **shared)
-    fade_images = math.ceil(1000 * options.fade_kimg)
-
-    def draw(key, num, label=None):
-        """Latents [num, latent_dim] and as many labels, those given or uniform ones; None without classes."""
-        latent_key, label_key = jax.random.split(key)
-        latent = draws.normal(latent_key, (num, options.latent_dim))
-        if classes is None:
-            return latent, None
-        if label is None:
-            label = draws.randint(label_key, (num,), 0, classes)
-        return latent, label
-
-    def make(params, latent, label, level, alpha):
-        if classes is not None:
-            latent = jnp.concatenate([latent, jax.nn.one_hot(label, classes)], axis=1)
-        return generator.apply({"params": params}, latent, level, alpha)
-
-    def alpha_of(clock):
-        """How far the newest level is faded in."""
-        return jnp.minimum(clock["images"].astype(jnp.float32) / fade_images, 1.0)
-
-    def turns(phase):
-        def fade(variables):
-            return alpha_of(variables["generator"]["growth"]) if phase.fading else None
-
-        def look(params, alpha):
-            return lambda x: critic.apply({"params": params["critic"]}, x, phase.level, alpha)
-
-        def critic_loss(params, variables, batch, key):
-            latent_key, penalty_key = jax.random.split(key)
-            alpha, real = fade(variables), adversarial.decode(batch["image"])
-            if alpha is not None:
-                real = blend(resample.upsample_nearest(resample.avg_pool(real)), real, alpha)
-            latent, label = draw(latent_key, real.shape[0])
-            fake = make(params["generator"], latent, label, phase.level, alpha)
-            labels = None if classes is None else (batch["label"], label)
-            value, metrics = critic_objective(
-                options, look(params, alpha), real, jax.lax.stop_gradient(fake), penalty_key, labels
-            )
-            # One that is being faded in counts in part.
-            metrics["level"] = phase.level - 1 + (jnp.float32(1.0) if alpha is None else alpha)
-            return Loss(value, {}, metrics)
-
-        def generator_loss(params, variables, batch, key):
-            alpha, num = fade(variables), batch["image"].shape[0]
-            latent, label = draw(key, num)
-            outputs = look(params, alpha)(
-                make(params["generator"], latent, label, phase.level, alpha)
-            )
-            value, metrics = losses.wasserstein.generator(outputs[:, 0]), {}
-            if classes is not None:
-                metrics["class"] = options.class_weight * losses.auxiliary_classifier(
-                    outputs[:, 1:], label
-                )
-                value = value + metrics["class"]
-            # The clock moves last in a round, so that all of its turns see one alpha, and stops at alpha = 1.
-            clock = dict(variables["generator"]["growth"])
-            clock["images"] = jnp.minimum(clock["images"] + num * options.critic_steps, fade_images)
-            return Loss(value, {"generator": {"growth": clock}}, metrics)
-
-        return (
-            Turn(("critic",), critic_loss, repeat=options.critic_steps),
-            Turn(("generator",), generator_loss, fresh_batch=False),
-        )
-
-    def enter(phase):
-        resets = {"fade": phase.fading, "stage": True, "never": False}[options.reset_optimizer]
-
-        def entered(state: State, batch, key) -> State:
-            del batch, key
-            if phase.fading:
-                clock = {"level": jnp.int32(phase.level), "images": jnp.int32(0)}
-                state = state.replace(variables={**state.variables, "generator": {"growth": clock}})
-            if resets:
-                # Else the count of Adam's steps says that the new layers' second moments, all 0, are well known, and
-                # their first step is 1 / sqrt(1 - beta2) times too long.
-                fresh = {name: optimizer.init(params) for name, params in state.params.items()}
-                state = state.replace(opt_state=fresh)
-            return state
-
-        return entered if phase.level and (phase.fading or resets) else None
-
-    ends = np.cumsum([phase.rounds for phase in phases]).tolist()
-    rates = [optax.constant_schedule(phase.learning_rate) for phase in phases]
-    optimizer = optax.chain(
-        optax.scale_by_adam(options.beta1, options.beta2),
-        scale_by_round(optax.join_schedules(rates, ends[:-1])),
+    shared: dict[str, Any] = {"dtype": adversarial.compute_dtype(options), "remat": options.remat}
+    critic = GrowingCritic(base, features, 1 + (classes or 0), **shared)
+    generator = GrowingGenerator(base, features, spec.shape[-1], **shared)
+    picture = jnp.zeros((2, *spec.shape))
+    latent = jnp.zeros((2, options.latent_dim + (classes or 0)))
+    rates = [phase.learning_rate for phase in phases]
+    adam = turns.scheduled(
+        optax.adam,
+        learning_rate=lambda clock: jnp.array(rates, jnp.float32)[clock.stage],
+        b1=options.beta1,
+        b2=options.beta2,
     )
+    # Initialised at the last level, which creates the parameters of all levels.
+    return {
+        "critic": Player(critic, (picture, top), adam),
+        "generator": Player(generator, (latent, top), adam, adversarial.average(options)),
+    }
 
-    def init(module, example, **collections):
-        # Both at the last level, which brings forth the parameters of all.
-        return lambda key: {**module.init(key, example, top), **collections}
 
-    def show(network, latent, label, level, alpha=None):
-        """Pictures of one level, enlarged to full size: float32 [B, *spec.shape] in [-1, 1]."""
-        small = make(network["params"], latent, label, level, alpha)
-        times = sides[-1] // sides[level]
+def stages(options: Options, phases: Phases, classes: int | None, players) -> tuple[Stage, ...]:
+    """The stage of each phase."""
+    ends = np.cumsum([phase.rounds for phase in phases]).tolist()
+    ends[-1] = None
+    found = []
+    for phase, end in zip(phases, ends, strict=True):
+        # Without a reset, the bias correction of Adam treats the second moments of new layers, which are 0, as
+        # estimates over many steps, and the first step of these layers is 1 / sqrt(1 - beta2) times too long.
+        resets = {"fade": phase.fading, "stage": phase.level > 0, "never": False}
+        enter = turns.reset_optimizers(players) if resets[options.reset_optimizer] else None
+        (stage,) = PhaseLosses(options, classes, phase).alternate()
+        found.append(
+            dataclasses.replace(stage, until=end, resolution=phase.resolution, enter=enter)
+        )
+    return tuple(found)
+
+
+# Training -------------------------------------------------------------------------------------------------
+
+
+def fade(options: Options, clock: Clock) -> jax.Array:
+    """alpha in a stage that fades in a level; it is constant within a round."""
+    return Ramp(0.0, 1.0, over=options.fade_kimg, unit="stage_kimg")(clock)
+
+
+def generator_input(latent: jax.Array, label: jax.Array | None, classes: int | None) -> jax.Array:
+    """[B, latent_dim + classes]: the latent and, in a conditional model, the label as a one-hot vector."""
+    if classes is None:
+        return latent
+    return jnp.concatenate([latent, jax.nn.one_hot(label, classes)], axis=1)
+
+
+@dataclasses.dataclass(frozen=True)
+class PhaseLosses:
+    """The losses of one phase, in which the level is static."""
+
+    options: Options
+    classes: int | None
+    phase: Phase
+
+    def alternate(self) -> tuple[Stage, ...]:
+        options, labels = self.options, turns.Conditioning({}, {})
+        if self.classes is not None:
+            labels = turns.conditioning("acgan", options.class_weight)
+        critic = turns.critic_loss(
+            self.real,
+            self.fake,
+            {**critic_terms(options), **labels.critic},
+            passes=2,  # a group of the minibatch standard deviation is all real or all generated
+            judge=self.judge,
+            after=self.progress,
+        )
+        adversarial = {"adversarial": turns.generator_objective(losses.wasserstein)}
+        generator = turns.generator_loss(
+            self.real, self.fake, {**adversarial, **labels.generator}, judge=self.judge
+        )
+        return turns.alternate(critic, generator, self.phase.batch_size, options.critic_steps)
+
+    def alpha(self, play: Play) -> jax.Array | None:
+        """The weight of the level that is faded in; None in a phase that trains it."""
+        return fade(self.options, play.clock) if self.phase.fading else None
+
+    def real(self, play: Play) -> turns.Examples:
+        pictures, alpha = play.batch["image"], self.alpha(play)
+        if alpha is not None:
+            half = resample.avg_pool(pictures)
+            pictures = blend(resample.upsample_nearest(half), pictures, alpha)
+        return turns.Examples(pictures, self.given(play.batch.get("label")))
+
+    def fake(self, play: Play, generator: Network, real: turns.Examples) -> turns.Examples:
+        latent, label = turns.latents(play, play.num, self.options.latent_dim), None
+        if self.classes is not None:
+            label = turns.labels(play, play.num, self.classes)
+        inputs = generator_input(latent, label, self.classes)
+        pictures = generator(inputs, self.phase.level, self.alpha(play))
+        return turns.Examples(pictures, self.given(label))
+
+    def given(self, label: jax.Array | None) -> dict[str, jax.Array]:
+        return {} if self.classes is None or label is None else {"label": label}
+
+    def judge(self, play: Play, critic: Network, pictures, given, purpose) -> turns.CriticOutput:
+        """The critic's logits; in a conditional model also class logits [B, classes] as the head "acgan"."""
+        outputs = critic(pictures, self.phase.level, self.alpha(play))
+        return turns.CriticOutput(outputs[:, 0], {"acgan": outputs[:, 1:]})
+
+    def progress(self, scene: turns.Scene) -> dict[str, jax.Array]:
+        """The metric "level"; a level that is being faded in counts as alpha."""
+        alpha = self.alpha(scene.play)
+        return {"level": self.phase.level - 1 + (jnp.float32(1.0) if alpha is None else alpha)}
+
+
+def critic_terms(options: Options) -> dict[str, turns.Term]:
+    """The terms of the critic's loss without labels:
+
+        E C(x') - E C(x) + lambda / gamma^2 E (||grad C(y)|| - gamma)^2 + epsilon E C(x)^2
+
+    for generated x', real x and interpolated y (Appendix A.1; gamma is from the section on CIFAR-10). lambda is
+    `penalty_weight`, gamma `penalty_target`, epsilon `drift_weight`.
+    """
+    target = options.penalty_target
+    return {
+        "adversarial": turns.critic_objective(losses.wasserstein),
+        "penalty": turns.weighted(
+            options.penalty_weight / target**2, turns.gradient_penalty(target)
+        ),
+        "drift": turns.weighted(
+            options.drift_weight, lambda scene: jnp.mean(jnp.square(scene.real_output.logits))
+        ),
+    }
+
+
+# Samples and tools ----------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class Pictures:
+    """The outputs of a trained generator: pictures of full size, float32 [B, *spec.shape] in [-1, 1]."""
+
+    options: Options
+    spec: DataSpec
+    phases: Phases
+    classes: int | None
+
+    def of_level(self, level: int, generator: Network, latent, label, alpha=None) -> jax.Array:
+        """Pictures of one level, enlarged to full size."""
+        small = generator(generator_input(latent, label, self.classes), level, alpha)
+        times = self.spec.shape[0] // small.shape[1]
         return jnp.clip(jnp.repeat(jnp.repeat(small, times, axis=1), times, axis=2), -1.0, 1.0)
 
-    def present(network, latent, label):
-        """Pictures of the level that the network has grown to."""
-        clock = network["growth"]
-        branches = [partial(show, level=level, alpha=alpha_of(clock)) for level in range(top + 1)]
-        return jax.lax.switch(clock["level"], branches, network, latent, label)
+    def level(self, clock: Clock) -> jax.Array:
+        """The newest level."""
+        return jnp.array([phase.level for phase in self.phases])[clock.stage]
 
-    def generate(networks, key, num, labels):
-        return present(networks["generator"], *draw(key, num, labels))
+    def current(self, clock: Clock, generator: Network, latent, label) -> jax.Array:
+        """Pictures of the newest level, blended with the level below while it is faded in."""
+        fading = jnp.array([phase.fading for phase in self.phases])[clock.stage]
+        alpha = jnp.where(fading, fade(self.options, clock), 1.0)
+        branches = [partial(self.of_level, k) for k in range(self.phases[-1].level + 1)]
+        return jax.lax.switch(self.level(clock), branches, generator, latent, label, alpha)
 
-    def growth_picture(networks, key, num):
-        at_least(1, num=num)
-        network, (latent, label) = networks["generator"], draw(key, num, _in_turn(classes, num))
-        reached = int(network["growth"]["level"])
-        columns = [
-            jax.jit(partial(show, level=level))(network, latent, label) for level in range(reached)
-        ]
-        columns.append(jax.jit(present)(network, latent, label))
-        pictures = np.stack(columns, axis=1).reshape(-1, *spec.shape)
-        return Made(pictures, columns=len(columns), numbers={"resolution": sides[reached]})
+    def samples(self, play: Play) -> jax.Array:
+        latent = turns.latents(play, play.num, self.options.latent_dim)
+        label = play.batch.get("label")
+        return self.current(play.clock, play.networks["generator"], latent, label)
 
-    sphere = Space(
-        lambda networks, z, label: z,
-        lambda networks, z, label: present(networks["generator"], z, label),
-        sphere=True,
-    )
-    clock = {"level": jnp.int32(0), "images": jnp.int32(0)}
-    latent_example = jnp.zeros((2, options.latent_dim + (classes or 0)))
-    return Game(
-        players={
-            "critic": Player(init(critic, jnp.zeros((2, *spec.shape))), optimizer),
-            "generator": Player(
-                init(generator, latent_example, growth=clock),
-                optimizer,
-                options.ema_half_life_kimg,
-            ),
-        },
-        stages=tuple(
-            Stage(
-                turns(phase),
-                phase.batch_size,
-                None if phase is phases[-1] else end,
-                phase.resolution,
-                enter(phase),
-            )
-            for phase, end in zip(phases, ends, strict=True)
-        ),
-        generate=generate,
-        sample_shape=spec.shape,
-        num_classes=classes,
-        tools={
-            "growth": Tool(
-                growth_picture,
-                "the same latents at every level reached, from left to right",
-                {"num": 8},
-            ),
-            "interpolation": interpolation({"z": sphere}, options.latent_dim, classes),
-        },
-    )
+    def growth(self, play: Play, num: int) -> Made:
+        """A row for each latent: its pictures of all levels up to the newest."""
+        generator = play.networks["generator"]
+        latent = turns.latents(play, num, self.options.latent_dim)
+        label = None if self.classes is None else jnp.arange(num, dtype=jnp.int32) % self.classes
+        level = int(self.level(play.clock))
+        of_level = jax.jit(self.of_level, static_argnums=0)
+        columns = [of_level(k, generator, latent, label) for k in range(level)]
+        columns.append(jax.jit(self.current)(play.clock, generator, latent, label))
+        pictures = np.stack(columns, axis=1).reshape(-1, *self.spec.shape)
+        sides = {phase.level: phase.resolution for phase in self.phases}
+        return Made(pictures, columns=len(columns), numbers={"resolution": sides[level]})
 
+    def interpolation(self) -> Tool:
+        """A walk between latents. The clock is known when the tool runs, and selects the level of the pictures."""
 
-def _in_turn(classes: int | None, num: int) -> jax.Array | None:
-    """Labels 0, 1, ... of `num` pictures; None without classes."""
-    return None if classes is None else jnp.arange(num, dtype=jnp.int32) % classes
+        def walk(clock: Clock | None) -> Tool:
+            def paint(networks, latent, label):
+                assert clock is not None, "the tool sets the clock before it makes pictures"
+                return self.current(clock, networks["generator"], latent, label)
+
+            sphere = Space(lambda networks, latent, label: latent, paint, sphere=True)
+            return interpolation({"z": sphere}, self.options.latent_dim, self.classes)
+
+        def make(play: Play, **options) -> Made:
+            return walk(play.clock).make(play, **options)
+
+        return dataclasses.replace(walk(None), make=make)

@@ -1,257 +1,295 @@
-"""SinGAN: a pyramid of small GANs that learns one picture, and then makes others of any size, or works on others.
+"""SinGAN: a pyramid of small GANs trained on one picture, for generating pictures of any size and for editing.
 
 Paper: Shaham et al. 2019, "SinGAN: Learning a Generative Model from a Single Natural Image". Reference implementation:
 tamarott/SinGAN (PyTorch).
 
     x_n = x + tanh(net(amplitude_n z_n + x)),    x = x_(n-1) enlarged    (Eq. 3, 4)
 
-Each scale has a generator and a critic of 11x11 patches, which train in a stage of their own while those below stand
-still. Scales count from the coarsest, 0, whose x is black; the paper counts the other way. One fixed z* at scale 0 and
-no noise above it are to give the picture itself (Eq. 6), and how badly the scales below do so is how much noise a
-scale is given. The picture, z* and the number of the scale in training are kept with generator 0, so that whatever is
-made from a checkpoint needs no data.
+Each scale has a generator and a critic of 11x11 patches. They are trained in their own stage, with the scales below
+frozen. Scales are numbered from the coarsest, 0, whose x is black; the paper numbers them from the finest. The
+generators are also trained to reconstruct the picture from one fixed z* at scale 0 and zero noise at the other scales
+(Eq. 6). The amplitude of a scale's noise is proportional to the error of the reconstruction by the scales below. The
+picture and z* are state of generator 0, so that outputs of a checkpoint need no data.
 
-Intended differences: z* is drawn once, as in the paper (the reference draws it anew in each round of the coarsest
-scale); every generator step has a sample of its own (the reference's three share one that is made before the first of
-them, and PyTorch refuses its gradient since 1.5); pictures change size between shapes that are known, over float
-pixels (the reference rounds them down to 8 bits, mirrors at edges, rounds sizes up and crops); the number of scales is
-the one whose factor is next to `scale_factor`, as the paper says (the reference takes one or two more for pictures
-that are given at their final size). Convolutions in front of batch normalisation have no bias, gains start at 1 and
-not at N(1, 0.02), the output's bias at 0. The borders of masks are in proportion to the picture. Super-resolution
-goes by the pyramid's own factor, where the reference trains another pyramid of factor 2^(-1/3).
+Intended differences: z* is drawn once, as in the paper (the reference draws it again in each round of the coarsest
+scale); every generator step has its own sample (in the reference three steps share one that is made before the first of
+them, whose gradient PyTorch refuses since 1.5); pictures change size between known shapes, in float pixels (the
+reference rounds them to 8 bits, mirrors at edges, rounds sizes up and crops); the number of scales is the one whose
+factor is closest to `scale_factor`, as the paper says (the reference takes one or two more for pictures given at their
+final size). Convolutions before batch normalisation have no bias, gains start at 1 and not at N(1, 0.02), the output's
+bias at 0. The borders of masks are in proportion to the picture. Super-resolution uses the pyramid's own factor, where
+the reference trains another pyramid of factor 2^(-1/3).
 """
 
 from __future__ import annotations
 
 import dataclasses
+import math
 from functools import partial
 
 import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import losses
-from jaxgan.adversarial import apply, check_counts, compute_dtype, decode
-from jaxgan.game import DataSpec, Game, Loss, Player, Stage, Turn, joined, scale_by_round
+from jaxgan import losses, turns
+from jaxgan.adversarial import DTYPES, compute_dtype
+from jaxgan.game import Game, Loss, Output, Play, Player, Stage, State, Turn
 from jaxgan.nets import singan as nets
-from jaxgan.tools.pyramid import check_scale, pyramid_tools
+from jaxgan.network import Network
+from jaxgan.options import Option, OptionError, option
+from jaxgan.options import check as check_limits
+from jaxgan.schedules import Ramp
+from jaxgan.spec import DataSpec
+from jaxgan.tools.pyramid import noise_option, pyramid_tools
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    min_size: int = 25  # pixels, of the coarsest picture's shorter side
-    scale_factor: float = 0.75  # about, from the sides of one scale to those of the next coarser
-    features: int = 32  # channels of the coarsest networks
-    double_every: int = 4  # scales, up to `max_features` channels
-    max_features: int = 128
-    steps_per_scale: int = 2_000  # rounds; a run takes as many times the number of scales
-    critic_steps: int = 3  # per round
-    generator_steps: int = 3  # per round
-    noise_amplitude: float = 0.1  # over the RMSE of what the scales below reconstruct
-    reconstruction_weight: float = 10.0  # 100 for super-resolution
-    penalty_weight: float = 0.1
-    critic_learning_rate: float = 5e-4
-    generator_learning_rate: float = 5e-4
-    beta1: float = 0.5
-    beta2: float = 0.999
-    decay_at: float = 0.8  # of a scale's rounds: from there on learning rates are a tenth
-    batch_size: int = 1  # samples of one step, each with noise of its own
-    noise_padding: bool = False  # noise and not zeros around the noise, for animation
-    paint_scale: int = 0  # scale that takes pictures of few colours, for paint_to_image; 0: none
-    dtype: str = "float32"  # of the networks' arithmetic: float32 | bfloat16
+    min_size: int = option(
+        25,
+        "shorter side of the coarsest picture in pixels; a patch of the critic has 11",
+        least=nets.RECEPTIVE_FIELD,
+    )
+    scale_factor: float = option(
+        0.75,
+        "approximate ratio of the sides of a scale to those of the next finer one",
+        least=0.1,
+        most=0.95,
+    )
+    features: int = option(32, "channels of the coarsest networks", least=1)
+    double_every: int = option(
+        4, "scales after which the channels double, up to max_features", least=1
+    )
+    max_features: int = option(128, "most channels of a network", least=1)
+    steps_per_scale: int = option(
+        2_000, "rounds of each scale; a run takes as many times the number of scales", least=1
+    )
+    critic_steps: int = option(3, "critic steps per round", least=1)
+    generator_steps: int = option(3, "generator steps per round", least=1)
+    noise_amplitude: float = option(
+        0.1,
+        "standard deviation of a scale's noise, as a multiple of the RMSE of the reconstruction by the scales below",
+        least=0,
+    )
+    reconstruction_weight: float = option(
+        10.0, "weight of the reconstruction's mean squared error; 100 for super-resolution", least=0
+    )
+    penalty_weight: float = option(0.1, "weight of the gradient penalty, lambda", least=0)
+    critic_learning_rate: float = option(5e-4, "learning rate of the critics", least=0)
+    generator_learning_rate: float = option(5e-4, "learning rate of the generators", least=0)
+    beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
+    decay_at: float = option(
+        0.8,
+        "share of a scale's rounds after which the learning rates are divided by 10",
+        least=0,
+        most=1,
+    )
+    batch_size: int = option(1, "samples per step, each with its own noise", least=1)
+    noise_padding: bool = option(False, "pad the noise with noise instead of zeros, for animation")
+    paint_scale: int = option(
+        0,
+        "scale whose input is quantised to a few colours in training, for paint_to_image; 0 for none",
+        least=0,
+    )
+    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
 
 
 def game(options: Options, spec: DataSpec) -> Game:
     pyramid = check(options, spec)
-    channels, top = spec.shape[2], pyramid.scales - 1
-    dtype, advance = compute_dtype(options), ("batch_stats",)
-    widths = [
-        min(options.features * 2 ** (n // options.double_every), options.max_features)
-        for n in range(top + 1)
-    ]
-    critics = [nets.PatchNet(width, 1, dtype) for width in widths]
-    generators = tuple(nets.Generator(width, dtype) for width in widths)
-    ladder = nets.Ladder(generators, pyramid, spec.shape, options.noise_padding)
-    shapes = ladder.shapes
+    height, width, channels = spec.shape
+    shape = (height, width, channels)
+    ladder = nets.Ladder(pyramid, shape, options.noise_padding, options.paint_scale)
+    singan, scales = SinGAN(options, ladder), range(pyramid.scales)
+    return Game(
+        players={
+            **{f"critic{n}": singan.critic(n) for n in scales},
+            **{f"generator{n}": singan.generator(n) for n in scales},
+        },
+        stages=tuple(singan.stage(n) for n in scales),
+        outputs={
+            "samples": Output(singan.samples, spec.shape, options=sampling(ladder.top)),
+            "transforms": Output(singan.transforms, spec.shape),
+        },
+        spec=spec,
+        tools=pyramid_tools(ladder),
+    )
 
-    def make_fake(networks, n, num, key):
-        """Random samples of scale n in training [num, h, w, C], and its generator's advanced collections."""
-        noise = ladder.drawn(key, num)
-        image = jnp.zeros((num, *shapes[0], channels))
+
+@dataclasses.dataclass(frozen=True)
+class SinGAN:
+    """Players, stages, losses and outputs of the game; `n` is the number of a scale."""
+
+    options: Options
+    ladder: nets.Ladder
+
+    def width(self, n: int) -> int:
+        """Channels of the networks."""
+        options = self.options
+        return min(options.features * 2 ** (n // options.double_every), options.max_features)
+
+    def critic(self, n: int) -> Player:
+        patch = jnp.zeros((1, nets.RECEPTIVE_FIELD, nets.RECEPTIVE_FIELD, self.ladder.shape[2]))
+        return Player(
+            nets.PatchNet(self.width(n), 1, compute_dtype(self.options)),
+            (patch,),
+            self.optimizer(self.options.critic_learning_rate),
+            score=lambda network, x, label: network(x, train=False),
+        )
+
+    def generator(self, n: int) -> Player:
+        """The generator, with the collection "scale" of `nets.Ladder`."""
+        pixel = jnp.zeros((1, 1, 1, self.ladder.shape[2]))
+        return Player(
+            nets.Generator(self.width(n), compute_dtype(self.options)),
+            (pixel, nets.border(pixel)),
+            self.optimizer(self.options.generator_learning_rate),
+            collections=partial(self.ladder.init_scale, n),
+        )
+
+    def optimizer(self, learning_rate: float) -> optax.GradientTransformation:
+        """Adam, at a tenth of the learning rate in the last part of each scale's rounds."""
+        fall = round(self.options.decay_at * self.options.steps_per_scale)
+        rate = Ramp(learning_rate, learning_rate / 10, over=0, after=fall, unit="stage_step")
+        beta1, beta2 = self.options.beta1, self.options.beta2
+        return turns.scheduled(optax.adam, learning_rate=rate, b1=beta1, b2=beta2)
+
+    def fake(self, n: int, play: Play, generator: Network) -> jax.Array:
+        """Random samples of the scale in training, [num, h, w, C]."""
+        ladder, networks, shape = self.ladder, play.networks, self.ladder.shapes[n]
+        noise = ladder.random_noise(play.rng("noise"), play.num)
         if n:
-            below = ladder.climb(networks, noise, shapes[:n])
-            image = jax.lax.stop_gradient(ladder.take(networks, n, below, shapes[n]))
-        network = networks[f"generator{n}"]
-        scaled = network["scale"]["amplitude"] * noise(n, shapes[n])
-        return apply(generators[n], network, image, scaled, advance=advance)
+            below = ladder.climb(networks, noise, ladder.shapes[:n])
+            image = ladder.as_input(networks, n, below, shape)
+        else:
+            image = jnp.zeros((play.num, *shape, ladder.shape[2]))
+        return generator(image, generator["scale"]["amplitude"] * noise(n, shape))
 
-    def critic_loss(n, params, variables, batch, key):
-        noise_key, penalty_key = jax.random.split(key)
-        networks, critic = joined(params, variables), critics[n]
-        real = nets.resize(decode(batch["image"]), shapes[n])
-        fake, _ = make_fake(networks, n, len(real), noise_key)
-        # Real and generated pictures are normalised apart, each by their own statistics.
-        network = networks[f"critic{n}"]
-        real_logits, state = apply(critic, network, real, advance=advance)
-        network = {**network, **state}
-        fake_logits, state = apply(critic, network, fake, advance=advance)
-        penalty = options.penalty_weight * nets.patch_penalty(
-            lambda x: apply(critic, network, x)[0], real, fake, penalty_key
+    def critic_loss(self, n: int, play: Play) -> Loss:
+        critic = play.moving(f"critic{n}")
+        real = nets.resize(play.batch["image"], self.ladder.shapes[n])
+        fake = self.fake(n, play, play.networks[f"generator{n}"])
+        # Two calls: real and generated pictures are each normalised by their own statistics.
+        real_logits, fake_logits = critic(real), critic(fake)
+        penalty = self.options.penalty_weight * nets.patch_penalty(
+            critic.frozen, real, fake, play.rng("penalty")
         )
         metrics = {"real": jnp.mean(real_logits), "fake": jnp.mean(fake_logits)}
         metrics |= {"penalty": penalty, "gap": metrics["real"] - metrics["fake"]}
-        value = losses.wasserstein.critic(real_logits, fake_logits) + penalty
-        return Loss(value, {f"critic{n}": state}, metrics)
+        return Loss(losses.wasserstein.critic(real_logits, fake_logits) + penalty, metrics)
 
-    def generator_loss(n, params, variables, batch, key):
-        networks = joined(params, variables)
-        fake, state = make_fake(networks, n, len(batch["image"]), key)
-        logits, _ = apply(critics[n], networks[f"critic{n}"], fake)
-        network = {**networks[f"generator{n}"], **state}
-        scale = network["scale"]
-        noise = scale["amplitude"] * ladder.fixed(networks)(n, shapes[n])
-        rebuilt, state = apply(generators[n], network, scale["below"][None], noise, advance=advance)
-        real = nets.resize(ladder.picture(networks), shapes[n])
+    def generator_loss(self, n: int, play: Play) -> Loss:
+        ladder, generator = self.ladder, play.moving(f"generator{n}")
+        logits = play.networks[f"critic{n}"](self.fake(n, play, generator))
+        scale, shape = generator["scale"], ladder.shapes[n]
+        noise = scale["amplitude"] * ladder.fixed_noise(play.networks)(n, shape)
+        rebuilt = generator(scale["below"][None], noise)
+        real = nets.resize(ladder.picture(play.networks), shape)
         error = jnp.mean(jnp.square(rebuilt - real))
-        value = losses.wasserstein.generator(logits) + options.reconstruction_weight * error
+        value = losses.wasserstein.generator(logits) + self.options.reconstruction_weight * error
         metrics = {"reconstruction_rmse": jnp.sqrt(error), "amplitude": scale["amplitude"]}
-        return Loss(value, {f"generator{n}": state}, metrics)
+        return Loss(value, metrics)
 
-    def enter(n, state, batch, key):
-        """Keeps the picture; above scale 0, measures on it what lies below, and starts from the last networks."""
-        del key
-        params, variables = dict(state.params), dict(state.variables)
+    def stage(self, n: int) -> Stage:
+        options = self.options
+        critic = Turn(
+            (f"critic{n}",), partial(self.critic_loss, n), "critic", repeat=options.critic_steps
+        )
+        generator = Turn(
+            (f"generator{n}",),
+            partial(self.generator_loss, n),
+            "generator",
+            repeat=options.generator_steps,
+            fresh_batch=False,
+        )
+        return Stage(
+            (critic, generator),
+            options.batch_size,
+            until=None if n == self.ladder.top else (n + 1) * options.steps_per_scale,
+            enter=partial(self.start_scale, n) if n else self.keep_picture,
+        )
 
-        def keep(name, collection, tree):
-            variables[name] = {**variables[name], collection: tree}
+    def keep_picture(self, state: State, play: Play) -> State:
+        """Stores the picture with generator 0."""
+        generator = play.networks["generator0"]
+        scale = {**generator["scale"], "picture": play.batch["image"][0]}
+        return replaced(state, {"generator0": generator.replace(scale=scale)})
 
-        coarsest = {**variables["generator0"]["scale"], "level": jnp.int32(n)}
-        if n == 0:
-            coarsest["picture"] = batch["image"][0]
-        keep("generator0", "scale", coarsest)
-        if n == 0:
-            return state.replace(variables=variables)
-        networks = joined(params, variables)
-        real = nets.resize(ladder.picture(networks), shapes[n])
-        rebuilt = ladder.climb(networks, ladder.fixed(networks), shapes[:n])
-        below = nets.resize(rebuilt, shapes[n])
+    def start_scale(self, n: int, state: State, play: Play) -> State:
+        """Sets the amplitude of the noise; copies the networks of the scale below if they have the same width."""
+        ladder, networks, shape = self.ladder, play.networks, self.ladder.shapes[n]
+        generator, critic = networks[f"generator{n}"], networks[f"critic{n}"]
+        real = nets.resize(ladder.picture(networks), shape)
+        noise = ladder.fixed_noise(networks)
+        below = nets.resize(ladder.climb(networks, noise, ladder.shapes[:n]), shape)
         error = jnp.sqrt(jnp.mean(jnp.square(real - below)))
-        scale = dict(variables[f"generator{n}"]["scale"])
-        scale["amplitude"] = options.noise_amplitude * error
-        if n == options.paint_scale:
+        scale = {**generator["scale"], "amplitude": self.options.noise_amplitude * error}
+        if n == ladder.paint_scale:
             scale["palette"] = nets.palette(real[0])
             below = nets.quantise(below, scale["palette"])
-        keep(f"generator{n}", "scale", {**scale, "below": below[0]})
-        if widths[n] == widths[n - 1]:
-            for kind in ("critic", "generator"):
-                last, name = f"{kind}{n - 1}", f"{kind}{n}"
-                # Copies: the state is donated.
-                params[name] = jax.tree.map(jnp.copy, params[last])
-                keep(name, "batch_stats", jax.tree.map(jnp.copy, variables[last]["batch_stats"]))
-        return state.replace(params=params, variables=variables)
+        scale["below"] = below[0]
+        if self.width(n) == self.width(n - 1):
+            last = networks[f"generator{n - 1}"], networks[f"critic{n - 1}"]
+            # Copies: the state is donated, and a buffer can be donated only once.
+            generator, critic = jax.tree.map(jnp.copy, last)
+        generator = generator.replace(scale=scale)
+        return replaced(state, {f"generator{n}": generator, f"critic{n}": critic})
 
-    def stage(n):
-        turns = (
-            Turn((f"critic{n}",), partial(critic_loss, n), "critic", repeat=options.critic_steps),
-            Turn(
-                (f"generator{n}",),
-                partial(generator_loss, n),
-                "generator",
-                repeat=options.generator_steps,
-                fresh_batch=False,
-            ),
-        )
-        until = None if n == top else (n + 1) * options.steps_per_scale
-        return Stage(turns, options.batch_size, until, enter=partial(enter, n))
-
-    def optimizer(n, learning_rate):
-        """Adam, at a tenth of the learning rate in the last part of the scale's rounds."""
-        fall = round((n + options.decay_at) * options.steps_per_scale)
-        schedule = optax.piecewise_constant_schedule(learning_rate, {fall: 0.1})
-        return optax.chain(
-            optax.scale_by_adam(options.beta1, options.beta2), scale_by_round(schedule)
+    def samples(self, play: Play, scale_from: int, noise: float) -> jax.Array:
+        """Random samples; with `scale_from`, by the scales from that one on, applied to the picture."""
+        level = nets.level_at(play.clock)
+        return self.ladder.samples(
+            play.networks, level, play.key, play.num, start=scale_from, noise=noise
         )
 
-    def critic_player(n):
-        patch = jnp.zeros((1, nets.RECEPTIVE_FIELD, nets.RECEPTIVE_FIELD, channels))
-        return Player(
-            lambda key: critics[n].init(key, patch),
-            optimizer(n, options.critic_learning_rate),
-            apply=lambda network, x, label: critics[n].apply(network, x, train=False),
-        )
+    def transforms(self, play: Play) -> jax.Array:
+        """The reconstruction, repeated for each row."""
+        rebuilt = self.ladder.reconstruct(play.networks, nets.level_at(play.clock))
+        return jnp.broadcast_to(rebuilt, (play.num, *self.ladder.shape))
 
-    def generator_player(n):
-        def init(key):
-            params_key, noise_key = jax.random.split(key)
-            pixel = jnp.zeros((1, 1, 1, channels))
-            born = generators[n].init(params_key, pixel, nets.border(pixel))
-            scale = ladder.init_scale(n, noise_key)
-            if n == options.paint_scale > 0:
-                scale["palette"] = jnp.zeros((nets.COLOURS, channels))
-            return {**born, "scale": scale}
 
-        return Player(init, optimizer(n, options.generator_learning_rate))
+def sampling(top: int) -> dict[str, Option]:
+    """The options of samples, for a pyramid whose finest scale is `top`."""
+    meaning = (
+        "scale into which the training picture is injected, counted from the coarsest; 0 for none"
+    )
+    return {"scale_from": Option(0, meaning, least=0, most=top), "noise": noise_option()}
 
-    def generate(networks, key, num, labels, scale_from, noise):
-        del labels
-        image = None
-        if scale_from:
-            check_scale("scale_from", scale_from, top)
-            image = ladder.picture(networks)
-        return ladder.samples(networks, key, num, noise=noise, start=scale_from, image=image)
 
-    def transform(networks, key, batch):
-        del key
-        return jnp.broadcast_to(ladder.rebuild(networks), batch["image"].shape)
-
-    return Game(
-        players={
-            **{f"critic{n}": critic_player(n) for n in range(top + 1)},
-            **{f"generator{n}": generator_player(n) for n in range(top + 1)},
-        },
-        stages=tuple(stage(n) for n in range(top + 1)),
-        generate=generate,
-        sample_shape=spec.shape,
-        options={"scale_from": 0, "noise": 1.0},
-        transform=transform,
-        tools=pyramid_tools(ladder, top),
+def replaced(state: State, networks: dict[str, Network]) -> State:
+    """The state with the variables of these networks."""
+    return state.replace(
+        params={**state.params, **{name: x.params for name, x in networks.items()}},
+        variables={**state.variables, **{name: x.state for name, x in networks.items()}},
     )
 
 
 def check(options: Options, spec: DataSpec) -> nets.Pyramid:
-    """The pyramid of a picture, or a sentence on why there is none."""
+    """The pyramid of a picture; raises if the options and the data allow none."""
     if len(spec.shape) != 3 or spec.size != 1:
         found = f"{spec.size:,} pictures" if len(spec.shape) == 3 else "points"
-        raise ValueError(
-            f"singan learns one picture, and the data has {found}; set --config.data.name=picture and"
-            " --config.data.path=FILE."
+        raise OptionError(
+            None,
+            None,
+            f"singan is trained on one picture, but the data has {found}",
+            {"data.name": "picture"},
         )
-    check_counts(options, "features", "double_every", "max_features", "batch_size")
-    check_counts(options, "critic_steps", "generator_steps")
-    if options.min_size < nets.RECEPTIVE_FIELD:
-        raise ValueError(
-            f"config.model.min_size is {options.min_size}, but a patch of the critic has {nets.RECEPTIVE_FIELD} pixels;"
-            f" set --config.model.min_size to {nets.RECEPTIVE_FIELD} or more, such as 25."
-        )
-    if min(spec.shape[:2]) < options.min_size:
-        raise ValueError(
-            f"the picture has {spec.shape[0]} x {spec.shape[1]} pixels, which is less than the coarsest scale's"
-            f" {options.min_size} (--config.model.min_size); bring a larger one or set --config.data.max_side higher."
-        )
-    if not 0.1 <= options.scale_factor <= 0.95:
-        raise ValueError(
-            f"config.model.scale_factor is {options.scale_factor:g}; each scale is that many times as large as the"
-            " next, so set --config.model.scale_factor between 0.1 and 0.95, such as 0.75."
-        )
-    if options.steps_per_scale < 1 or not 0 <= options.decay_at <= 1:
-        raise ValueError(
-            f"config.model.steps_per_scale is {options.steps_per_scale} and config.model.decay_at {options.decay_at:g};"
-            " a scale has at least one round, and learning rates fall after a share of them between 0 and 1."
+    check_limits(options)
+    side = min(spec.shape[:2])
+    if side < options.min_size:
+        raise OptionError(
+            "min_size",
+            options.min_size,
+            f"the picture has only {spec.shape[0]} x {spec.shape[1]} pixels",
+            *([{"min_size": side}] if side >= nets.RECEPTIVE_FIELD else []),
+            {"data.max_side": math.ceil(max(spec.shape[:2]) * options.min_size / side) + 1},
         )
     pyramid = nets.Pyramid.of(spec.shape[:2], options.min_size, options.scale_factor)
     if not 0 <= options.paint_scale < pyramid.scales:
-        raise ValueError(
-            f"config.model.paint_scale is {options.paint_scale}, but this pyramid has scales 0 to {pyramid.scales - 1};"
-            " set --config.model.paint_scale to one of them, or to 0 for none."
+        raise OptionError(
+            "paint_scale",
+            options.paint_scale,
+            f"the scales of this pyramid are 0 to {pyramid.scales - 1}",
+            {"paint_scale": pyramid.scales - 1},
         )
     return pyramid

@@ -3,10 +3,10 @@
 Paper: Arjovsky, Chintala and Bottou 2017, "Wasserstein GAN", Algorithm 1: RMSProp at 5e-5, five critic steps, weights
 clipped to [-0.01, 0.01]. Reference implementation: martinarjovsky/WassersteinGAN.
 
-Only kernels are clipped: the scales of batch normalisation are no weights of the function whose slope is to be bounded.
+Only kernels are clipped, not the scales and biases of batch normalisation.
 
-Intended differences: the backbone, as in `jaxgan.models.dcgan` (a multi-layer perceptron for points, without batch
-normalisation); five critic steps throughout, not 100 at the start.
+Intended differences: the networks, as in `jaxgan.models.dcgan` (a multi-layer perceptron for points, without batch
+normalisation); five critic steps in all rounds, without 100 at the start.
 """
 
 from __future__ import annotations
@@ -17,8 +17,10 @@ import jax
 import optax
 
 from jaxgan import adversarial, penalties
-from jaxgan.game import DataSpec, Game
+from jaxgan.game import Game
 from jaxgan.nets import backbones
+from jaxgan.options import check, option
+from jaxgan.spec import DataSpec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,12 +28,12 @@ class Options(backbones.Options, adversarial.Options):
     optimizer: str = "rmsprop"
     critic_learning_rate: float = 5e-5
     generator_learning_rate: float = 5e-5
-    clip: float = 0.01  # the critic's kernels stay in [-clip, clip]
+    clip: float = option(0.01, "the critic's kernels are clipped to [-clip, clip]", above=0)
     leak: float = 0.2
 
 
 def clip_kernels(limit: float) -> optax.GradientTransformation:
-    """Shortens updates so that kernels end in [-limit, limit], to one unit in the last place of float32."""
+    """Clips updates so that updated kernels are in [-limit, limit], up to one unit in the last place of float32."""
 
     def update(updates, state, params):
         new = optax.apply_updates(params, updates)
@@ -47,10 +49,7 @@ def clip_kernels(limit: float) -> optax.GradientTransformation:
 
 
 def game(options: Options, spec: DataSpec) -> Game:
-    if options.clip <= 0:
-        raise ValueError(
-            f"config.model.clip is {options.clip}; weights are clipped to a positive limit."
-        )
+    check(options)
     generator, critic = backbones.networks(
         options,
         spec,
@@ -66,6 +65,6 @@ def game(options: Options, spec: DataSpec) -> Game:
         generator=generator,
         critic=critic,
         objective="wasserstein",
-        separate_passes=True,
+        passes=2,
         project_critic=clip_kernels(options.clip),
     )

@@ -2,29 +2,30 @@
 
 mlp      points, and pictures as vectors
 conv     strided convolutions (DCGAN; the SN-GAN paper's CNN, Table 3), any resolution 4 or 6 times a power of two
-resnet   residual blocks (WGAN-GP, SN-GAN), at the resolutions that papers define and two small ones
+resnet   residual blocks (WGAN-GP, SN-GAN), at the resolutions that the papers define and at 8 and 16 pixels
 """
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax.numpy as jnp
 
-from jaxgan.game import DataSpec
 from jaxgan.nets.convnet import ConvCritic, ConvGenerator, doublings
 from jaxgan.nets.init import glorot, normal_002
 from jaxgan.nets.mlp import MLPCritic, MLPGenerator
 from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator, plain
+from jaxgan.options import OptionError, option
+from jaxgan.spec import DataSpec
 
 ARCHITECTURES = ("mlp", "conv", "resnet")
 
 
 class ResNetShape(NamedTuple):
-    """Channels of a ResNet pair as divisors of the widest layer's (`generator_width`, `critic_width`)."""
+    """Channels of a generator and a critic, as divisors of the widest layer (`generator_width`, `critic_width`)."""
 
     bottom: int
     generator: tuple[int, ...]
@@ -34,8 +35,8 @@ class ResNetShape(NamedTuple):
     critic_width: int
 
 
-# 32, 48, 128: Miyato et al. 2018, Tables 4 to 6 and their reference code; 64: kwotsin/mimicry's, which follows them.
-# 8 and 16 are ours, the 32 one with blocks left out, for small pictures such as scikit-learn's digits.
+# 32, 48, 128: Miyato et al. 2018, Tables 4 to 6 and their reference code. 64: kwotsin/mimicry, which follows them.
+# 8 and 16 are additions for small pictures such as scikit-learn's digits: the networks for 32 with fewer blocks.
 RESNETS = {
     8: ResNetShape(4, (1,), (1, 1, 1), 1, 128, 128),
     16: ResNetShape(4, (1, 1), (1, 1, 1), 2, 256, 128),
@@ -48,13 +49,25 @@ RESNETS = {
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How a model's backbone is chosen and sized."""
+    """Architecture and size of a model's networks."""
 
-    architecture: str = "auto"  # mlp | conv | resnet; auto: mlp for points, the paper's if not
-    generator_width: int = 0  # of the widest layer (conv: of the narrowest); 0: the paper's
-    critic_width: int = 0
-    depth: int = 3  # hidden layers (mlp)
-    leak: float = 0.0  # negative slope of the critic's ReLU (mlp, conv)
+    architecture: str = option(
+        "auto",
+        "architecture of both networks; auto is mlp for points and the paper's for pictures",
+        choices=("auto", *ARCHITECTURES),
+    )
+    generator_width: int = option(
+        0,
+        "channels of the generator's widest layer (conv: narrowest layer); 0 for the paper's number",
+        least=0,
+    )
+    critic_width: int = option(
+        0,
+        "channels of the critic's widest layer (conv: narrowest layer); 0 for the paper's number",
+        least=0,
+    )
+    depth: int = option(3, "hidden layers of each network (mlp)", least=1)
+    leak: float = option(0.0, "negative slope of the critic's ReLU (mlp, conv)", least=0, most=1)
 
 
 def networks(
@@ -70,88 +83,147 @@ def networks(
     output_bias: bool = True,
     dtype: jnp.dtype | None = None,
 ) -> tuple[nn.Module, nn.Module]:
-    """(generator, critic) of the backbone that `options.architecture` names, `pictures` being the model's own.
+    """(generator, critic) with the architecture `options.architecture`; "auto" on pictures is `pictures`.
 
-    `kernel_norm` maps each layer class of the critic to the one used; `mean_pool` and `output_bias` concern the
-    ResNet critic, `batch_norm_critic` the convolutional one.
+    `kernel_norm` maps each layer class of the critic to the class that is used. `mean_pool` and `output_bias` apply to
+    the ResNet critic only, `batch_norm_critic` to the convolutional critic only.
     """
     name = options.architecture
     if name == "auto":
         name = pictures if len(spec.shape) == 3 else "mlp"
-    if name not in ARCHITECTURES:
-        raise ValueError(
-            f"config.model.architecture is '{name}'; it is one of auto, {', '.join(ARCHITECTURES)}."
-        )
-    if name == "mlp":
-        if num_classes is not None:
-            raise ValueError(
-                f"{model} on a multi-layer perceptron has no conditional form; set --config.model.conditional=false."
-            )
-        width = options.critic_width or 256
-        return (
-            MLPGenerator(spec.shape, options.generator_width or 256, options.depth, dtype),
-            MLPCritic(width, options.depth, options.leak, kernel_norm, dtype),
-        )
-    if len(spec.shape) != 3 or spec.shape[0] != spec.shape[1]:
-        raise ValueError(
-            f"{model} with architecture '{name}' makes square pictures, but one example of the data has shape"
-            f" {spec.shape}; choose --config.model.architecture=mlp or square data."
-        )
-    resolution, channels = spec.shape[0], spec.shape[2]
-    if name == "conv":
-        bottom = 6 if resolution % 6 == 0 else 4  # 48 is 6 times 8 (SN-GAN, Table 3)
-        doublings(resolution, bottom, model)
-        # DCGAN and its descendants start from N(0, 0.02); under spectral normalisation the scale is immaterial in the
-        # critic, and the SN-GAN reference uses Glorot's.
-        init = normal_002 if kernel_norm is plain else glorot
-        return (
-            ConvGenerator(
-                resolution,
-                channels,
-                options.generator_width or 64,
-                bottom,
-                num_classes,
-                init,
-                dtype,
-            ),
-            ConvCritic(
-                bottom,
-                options.critic_width or 64,
-                num_classes,
-                batch_norm_critic,
-                options.leak,
-                kernel_norm,
-                init,
-                dtype,
-            ),
-        )
-    shape = RESNETS.get(resolution)
-    if shape is None:
-        nearest = min(RESNETS, key=lambda r: abs(r - resolution))
-        raise ValueError(
-            f"{model}'s ResNet makes pictures of {', '.join(map(str, RESNETS))} pixels, not {resolution};"
-            f" set --config.data.resolution={nearest} or --config.model.architecture=conv."
-        )
-    top, widest = (
-        options.generator_width or shape.generator_width,
-        options.critic_width or shape.critic_width,
+    if name != "mlp":
+        _check_square(spec, model, name)
+    request = _Request(
+        options,
+        spec,
+        model,
+        num_classes,
+        kernel_norm,
+        batch_norm_critic,
+        mean_pool,
+        output_bias,
+        dtype,
     )
+    return _BUILDERS[name](request)
+
+
+class _Request(NamedTuple):
+    """The arguments of `networks`, for the builders."""
+
+    options: Options
+    spec: DataSpec
+    model: str
+    num_classes: int | None
+    kernel_norm: Callable[[type], type]
+    batch_norm_critic: bool
+    mean_pool: bool
+    output_bias: bool
+    dtype: jnp.dtype | None
+
+
+def _check_square(spec: DataSpec, model: str, architecture: str) -> None:
+    """Raises unless the data are square pictures."""
+    if len(spec.shape) == 3 and spec.shape[0] == spec.shape[1]:
+        return
+    fixes: list[dict[str, Any]] = [{"architecture": "mlp"}]
+    if len(spec.shape) == 3:
+        fixes.append({"data.resolution": min(spec.shape[:2])})
+    raise OptionError(
+        None,
+        None,
+        f"{model} with architecture '{architecture}' makes square pictures, but one example of the data has shape"
+        f" {spec.shape}",
+        *fixes,
+    )
+
+
+def _mlp(request: _Request) -> tuple[nn.Module, nn.Module]:
+    options, dtype = request.options, request.dtype
+    if request.num_classes is not None:
+        raise OptionError(
+            None,
+            None,
+            f"{request.model} on a multi-layer perceptron has no conditional form",
+            {"conditional": False},
+        )
+    width = options.critic_width or 256
+    return (
+        MLPGenerator(request.spec.shape, options.generator_width or 256, options.depth, dtype),
+        MLPCritic(width, options.depth, options.leak, request.kernel_norm, dtype),
+    )
+
+
+def _conv(request: _Request) -> tuple[nn.Module, nn.Module]:
+    options, kernel_norm = request.options, request.kernel_norm
+    resolution, _, channels = request.spec.shape
+    bottom = 6 if resolution % 6 == 0 else 4  # 48 is 6 times 8 (SN-GAN, Table 3)
+    doublings(resolution, bottom, request.model)
+    # DCGAN and the models based on it use N(0, 0.02). With spectral normalisation the scale has no effect in the
+    # critic, and the SN-GAN reference implementation uses Glorot's initialiser.
+    init = normal_002 if kernel_norm is plain else glorot
+    return (
+        ConvGenerator(
+            resolution,
+            channels,
+            options.generator_width or 64,
+            bottom,
+            request.num_classes,
+            init,
+            request.dtype,
+        ),
+        ConvCritic(
+            bottom,
+            options.critic_width or 64,
+            request.num_classes,
+            request.batch_norm_critic,
+            options.leak,
+            kernel_norm,
+            init,
+            request.dtype,
+        ),
+    )
+
+
+def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
+    resolution, _, channels = request.spec.shape
+    shape = _resnet_shape(resolution, request.model)
+    top = request.options.generator_width or shape.generator_width
+    widest = request.options.critic_width or shape.critic_width
     return (
         ResNetGenerator(
             shape.bottom,
             top,
             tuple(max(1, top // d) for d in shape.generator),
             channels,
-            num_classes,
-            dtype,
+            request.num_classes,
+            request.dtype,
         ),
         ResNetCritic(
             tuple(max(1, widest // d) for d in shape.critic),
             shape.downs,
-            num_classes,
-            mean_pool,
-            output_bias,
-            kernel_norm,
-            dtype,
+            request.num_classes,
+            request.mean_pool,
+            request.output_bias,
+            request.kernel_norm,
+            request.dtype,
         ),
     )
+
+
+def _resnet_shape(resolution: int, model: str) -> ResNetShape:
+    """The `ResNetShape` for pictures of that resolution; raises if there is none."""
+    shape = RESNETS.get(resolution)
+    if shape is None:
+        nearest = min(RESNETS, key=lambda r: abs(r - resolution))
+        conv = any(resolution == bottom << n for bottom in (4, 6) for n in range(1, 16))
+        raise OptionError(
+            None,
+            None,
+            f"{model}'s ResNet makes pictures of {', '.join(map(str, RESNETS))} pixels, not {resolution}",
+            {"data.resolution": nearest},
+            *([{"architecture": "conv"}] if conv else []),
+        )
+    return shape
+
+
+_BUILDERS = {"mlp": _mlp, "conv": _conv, "resnet": _resnet}

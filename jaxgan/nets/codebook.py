@@ -1,89 +1,109 @@
-"""A codebook: K vectors, the nearest of which stands for each latent; learned by gradients or by moving averages.
+"""A codebook: K vectors, the nearest of which replaces each latent; learned by gradients or by moving averages.
 
-A codebook is a network like others, {"params": {"embedding"}, "codes": {...}}, so that an engine can keep, move and
-save it:
+The parameter is "embedding" [K, D]. The collection "codes" holds the state that gradients do not change:
 
-    embedding  [K, D]  what gradients move
-    offset     [K, D]  what anything else adds: code = embedding + offset
-    unused     [K]     batches since the code was last chosen
-    idle       [K]     batches since it was last chosen or set anew
-    count      [K]     with moving averages only: how often it was chosen
-    sum        [K, D]  with moving averages only: the latents it was chosen for, summed
+    offset  [K, D]  if learned by gradients: code = embedding + offset
+    count   [K]     if moving averages: number of latents that chose the code
+    sum     [K, D]  if moving averages: sum of the latents that chose the code; code = sum / count, smoothed
+    unused  [K]     batches since the code was last chosen
+    idle    [K]     batches since the code was last chosen or replaced
 
-The offset is what lets a code be set to a value without touching the parameters, which belong to the optimiser: a
-dead code's gradient is zero, and so, when it is set anew, are Adam's averages of it.
+The offset lets `advance` replace a code without changing the embedding, so that Adam's averages stay valid. (An unused
+code has no gradient, so gradients cannot replace it.)
 
 Sources: van den Oord et al., Neural Discrete Representation Learning (2017), Eq. 1 to 3 and Appendix A.1 (moving
-averages, after whose symbols N and m are `count` and `sum`); Esser et al., Taming Transformers (2021), Eq. 2 to 4.
+averages, where N and m are `count` and `sum`); Esser et al., Taming Transformers (2021), Eq. 2 to 4.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-Network = dict[str, Any]
+from jaxgan.network import Network
+from jaxgan.options import OptionError
 
-# A code is in use if it was chosen in one of the last so many batches.
+# A code is in use if it was chosen in one of the last `USAGE_BATCHES` batches.
 USAGE_BATCHES = 100
 
-# Laplace smoothing of the counts: no code is a quotient of zeros.
+# Laplace smoothing of the counts, which prevents 0 / 0.
 _EPSILON = 1e-5
 
 
-def check(kind: str, start: str, num: int, latents: int, first_latents: int) -> None:
-    """Raises for a codebook that cannot be learnt.
+class Codebook(nn.Module):
+    """Latents [..., D] to (indices of the nearest codes int32 [...], those codes float32 [..., D]).
+
+    Codes start in U(-1 / K, 1 / K)^D.
+
+    Attributes:
+      num: K.
+      dim: D.
+      averaged: codes are moving averages of latents, see `advance`; otherwise they are learned by gradients.
+    """
+
+    num: int
+    dim: int
+    averaged: bool = False
+
+    def setup(self):
+        limit, shape = 1.0 / self.num, (self.num, self.dim)
+        uniform = partial(jax.random.uniform, shape=shape, minval=-limit, maxval=limit)
+        self.embedding = self.param("embedding", uniform)
+        for name, value in _fresh(self.embedding, self.averaged).items():
+            self.variable("codes", name, lambda value=value: value)
+
+    def vectors(self) -> jax.Array:
+        """The codes [K, D], differentiable in the embedding unless they are averages."""
+        if self.averaged:
+            return _averages(*(self.get_variable("codes", name) for name in ("count", "sum")))
+        return self.embedding + self.get_variable("codes", "offset")
+
+    def lookup(self, indices: jax.Array) -> jax.Array:
+        """The codes [..., D] of indices [...]."""
+        return self.vectors()[indices]
+
+    def __call__(self, latents: jax.Array) -> tuple[jax.Array, jax.Array]:
+        vectors = self.vectors()
+        indices = nearest(vectors, latents)
+        return indices, vectors[indices]
+
+
+def check(start: str, num: int, latents: int, first_latents: int) -> None:
+    """Raises `OptionError` for a codebook that cannot be learnt.
 
     Args:
-      kind: config.model.codebook, what moves the codes.
-      start: config.model.codebook_init, what they are at first.
-      num: config.model.codes.
-      latents: in all of the data.
-      first_latents: in the first batch.
+      start: the option `codebook_init`.
+      num: the option `codes`.
+      latents: number of latents of the whole data set.
+      first_latents: number of latents of the first batch.
     """
-    for name, value, known in (
-        ("codebook", kind, ("gradient", "ema")),
-        ("codebook_init", start, ("uniform", "data")),
-    ):
-        if value not in known:
-            raise ValueError(
-                f"config.model.{name} is '{value}'; it is '{known[0]}' or '{known[1]}'."
-            )
     if num > latents:
-        raise ValueError(
-            f"--config.model.codes={num} is more than the {latents:,} latents of all the pictures, so that codes must"
-            " stay without use; set it far below."
-        )
+        problem = f"all pictures together have only {latents:,} latents, so some codes would never be used"
+        raise OptionError("codes", num, problem, {"codes": max(1, latents // 10)})
     if start == "data" and num > first_latents:
-        raise ValueError(
-            f"--config.model.codebook_init=data takes {num} codes from the {first_latents} latents of the first batch;"
-            " raise --config.model.batch_size, or set --config.model.codebook_init=uniform."
+        raise OptionError(
+            "codebook_init",
+            start,
+            f"the first batch has {first_latents} latents, too few for {num} codes",
+            {"codebook_init": "uniform"},
+            {"codes": first_latents},
         )
-
-
-def init(key: jax.Array, num: int, dim: int, averaged: bool = False) -> Network:
-    """`num` codes from U(-1 / num, 1 / num)^dim; with moving averages of them if `averaged`."""
-    embedding = jax.random.uniform(key, (num, dim), minval=-1.0 / num, maxval=1.0 / num)
-    return _fresh(embedding, averaged)
 
 
 def init_from(key: jax.Array, latents: jax.Array, like: Network) -> Network:
-    """`like`, its codes being latents [..., D] drawn without repetition (with, where there are too few)."""
-    latents = _flat(latents)
-    num = like["params"]["embedding"].shape[0]
+    """`like` with codes drawn from latents [..., D], without replacement if there are at least K of them."""
+    latents, num = _flat(latents), like.module.num
     rows = jax.random.choice(key, latents.shape[0], (num,), replace=num > latents.shape[0])
-    return _fresh(latents[rows], "count" in like["codes"])
-
-
-def vectors(network: Network) -> jax.Array:
-    """The codes [K, D], differentiable in the embedding."""
-    return network["params"]["embedding"] + network["codes"]["offset"]
+    embedding = latents[rows]
+    codes = _fresh(embedding, like.module.averaged)
+    return like.replace(params={"embedding": embedding}, codes=codes)
 
 
 def nearest(codes: jax.Array, latents: jax.Array) -> jax.Array:
-    """argmin_k |z - e_k|, the first of equals: codes [K, D], latents [..., D] to int32 [...]. At full precision."""
+    """argmin_k |z - e_k|, the first if several are equal: codes [K, D], latents [..., D] -> int32 [...], in float32."""
     codes, latents = (jax.lax.stop_gradient(x.astype(jnp.float32)) for x in (codes, latents))
     products = jnp.einsum("...d,kd->...k", latents, codes, precision=jax.lax.Precision.HIGHEST)
     half_squares = 0.5 * jnp.sum(jnp.square(codes), axis=1)
@@ -92,7 +112,7 @@ def nearest(codes: jax.Array, latents: jax.Array) -> jax.Array:
 
 
 def straight_through(latents: jax.Array, quantised: jax.Array) -> jax.Array:
-    """`quantised`, exactly, whose gradient goes to `latents` as it is and nowhere else."""
+    """Returns `quantised`; the gradient passes unchanged to `latents` only (straight-through estimator)."""
     return jax.lax.stop_gradient(quantised) + (latents - jax.lax.stop_gradient(latents))
 
 
@@ -103,41 +123,46 @@ def advance(
     key: jax.Array,
     decay: float = 0.99,
     revive_after: int = 0,
-) -> Network:
+    micro_batches: int = 1,
+) -> dict[str, jax.Array]:
     """The collection "codes" after a batch of training.
 
         N_k <- decay N_k + (1 - decay) n_k,    m_k <- decay m_k + (1 - decay) sum_{i: k_i = k} z_i,    e_k = m_k / N_k
 
-    with N smoothed by (N_k + eps) / (sum N + K eps) sum N; only with moving averages. Then each code that has not been
-    chosen for `revive_after` batches becomes one of the batch's latents, drawn at random.
+    with N smoothed by (N_k + eps) / (sum N + K eps) sum N. These updates apply to moving averages only. A code that was
+    not chosen in the previous `revive_after` batches is replaced by a random latent of this batch.
+
+    The choices of this batch do not affect which codes are replaced. With gradient accumulation, each micro-batch calls
+    this function with the same network, so all of them replace the same codes. The engine then averages the results
+    (integers: takes the minimum). The averaged `count` and `sum` are those of the whole batch, and a replaced code is
+    the mean of one latent per micro-batch.
 
     Args:
-      network: the codebook.
+      network: a network whose module is a `Codebook`.
       latents: z, float32 [..., D].
-      indices: of their codes, int32 [...].
-      key: for what is drawn.
-      decay: of the moving averages.
-      revive_after: batches; 0 revives none.
+      indices: the index of each latent's code, int32 [...].
+      key: random key for the replacements.
+      decay: decay of the moving averages.
+      revive_after: number of batches; 0 never replaces a code.
+      micro_batches: number of micro-batches that make up the batch.
     """
-    state = dict(network["codes"])
-    embedding = jax.lax.stop_gradient(network["params"]["embedding"])
+    state, num = dict(network["codes"]), network.module.num
     latents, indices = jax.lax.stop_gradient(_flat(latents)), indices.reshape(-1)
-    chosen = counts(indices, embedding.shape[0])
-    for clock in ("unused", "idle"):
-        state[clock] = jnp.where(chosen > 0, 0, state[clock] + 1)
-    if "count" in state:
-        sums = jnp.zeros_like(embedding).at[indices].add(latents)
-        state["count"] = decay * state["count"] + (1 - decay) * chosen
-        state["sum"] = decay * state["sum"] + (1 - decay) * sums
-        state["offset"] = _averages(state["count"], state["sum"]) - embedding
+    dead, chosen = state["idle"] >= revive_after, counts(indices, num)
+    for since in ("unused", "idle"):
+        state[since] = jnp.where(chosen > 0, 0, state[since] + 1)
+    if network.module.averaged:
+        sums = jnp.zeros_like(state["sum"]).at[indices].add(latents)
+        for name, seen in (("count", chosen), ("sum", sums)):
+            state[name] = decay * state[name] + (1 - decay) * micro_batches * seen
     if revive_after:
-        dead = state["idle"] >= revive_after
-        replacement = latents[jax.random.randint(key, dead.shape, 0, latents.shape[0])]
-        state["idle"] = jnp.where(dead, 0, state["idle"])
-        state["offset"] = jnp.where(dead[:, None], replacement - embedding, state["offset"])
-        if "count" in state:
-            state["count"] = jnp.where(dead, 1.0, state["count"])
-            state["sum"] = jnp.where(dead[:, None], replacement, state["sum"])
+        replacement = latents[jax.random.randint(key, (num,), 0, latents.shape[0])]
+        embedding = jax.lax.stop_gradient(network.params["embedding"])
+        new = {"idle": 0, "count": 1.0, "sum": replacement, "offset": replacement - embedding}
+        for name, value in new.items():
+            if name in state:
+                where = dead[:, None] if state[name].ndim == 2 else dead
+                state[name] = jnp.where(where, value, state[name])
     return state
 
 
@@ -147,12 +172,12 @@ def counts(indices: jax.Array, num: int) -> jax.Array:
 
 
 def usage(codes: dict[str, jax.Array]) -> jax.Array:
-    """Share of the codes chosen in one of the last `USAGE_BATCHES` batches; being set anew is not being used."""
+    """Share of the codes that were chosen in the last `USAGE_BATCHES` batches; a replacement does not count."""
     return jnp.mean(codes["unused"] < USAGE_BATCHES, dtype=jnp.float32)
 
 
 def perplexity(chosen: jax.Array) -> jax.Array:
-    """exp(-sum_k p_k log p_k) of counts [K]: as many codes, were all chosen alike, would say as much.
+    """exp(-sum_k p_k log p_k) of counts [K]: the number of equally frequent codes with the same entropy.
 
     >>> print(perplexity(jnp.array([2.0, 2.0, 0.0, 0.0])))
     2.0
@@ -161,17 +186,16 @@ def perplexity(chosen: jax.Array) -> jax.Array:
     return jnp.exp(jnp.sum(jax.scipy.special.entr(share)))
 
 
-def _fresh(embedding: jax.Array, averaged: bool) -> Network:
+def _fresh(embedding: jax.Array, averaged: bool) -> dict[str, jax.Array]:
+    """The collection "codes" at the start, when the codes are the embedding."""
     num = embedding.shape[:1]
     codes = {
-        "offset": jnp.zeros_like(embedding),
         "unused": jnp.full(num, USAGE_BATCHES, jnp.int32),
         "idle": jnp.zeros(num, jnp.int32),
     }
     if averaged:
-        codes["count"] = jnp.ones(num, embedding.dtype)
-        codes["sum"] = jnp.copy(embedding)
-    return {"params": {"embedding": embedding}, "codes": codes}
+        return {**codes, "count": jnp.ones(num, jnp.float32), "sum": jnp.copy(embedding)}
+    return {**codes, "offset": jnp.zeros_like(embedding)}
 
 
 def _averages(count: jax.Array, total: jax.Array) -> jax.Array:

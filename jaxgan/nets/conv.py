@@ -1,15 +1,14 @@
-"""Convolutions, alone and beside a resampling, with Flax's parameters and less arithmetic.
+"""Convolutions, alone or fused with a resampling: Flax's parameters with fewer multiplications.
 
     Conv(64)(x)          is  nn.Conv(64, (3, 3))(x)
     DownConv(64)(x)      is  avg_pool(nn.Conv(64, (3, 3))(x))
     UpConv(64)(x)        is  nn.Conv(64, (3, 3))(upsample_nearest(x))
     DoublingConv(64)(x)  is  nn.ConvTranspose(64, (4, 4), (2, 2))(x)
 
-to float rounding, in values and gradients: `jaxgan.resample` has the identities. The parameters are
-those of `nn.Conv` or `nn.ConvTranspose` (`kernel` [kh, kw, in, out] and `bias`, the same initial
-values under the same name), so weights trained with either work in the other, and class transforms
-of those, such as `jaxgan.nets.spectral.spectral_norm`, apply: it is the 3x3 kernel that has a norm,
-not the derived one.
+The values and gradients are equal up to float rounding; `jaxgan.resample` documents the identities. The parameters
+are those of `nn.Conv` or `nn.ConvTranspose` (`kernel` [kh, kw, in, out] and `bias`, with the same names and initial
+values), so weights are interchangeable between the two. Class transforms for Flax's layers, such as
+`jaxgan.nets.spectral.spectral_norm`, work too: they normalise the 3x3 kernel, not the fused one.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from flax.linen.dtypes import canonicalize_dtype
 
 from jaxgan import resample
 
-# The fields of Flax's layers that these honour; the others must keep their defaults.
+# The fields of Flax's layers that these classes support; the other fields must keep their defaults.
 _FIELDS = {
     "features", "kernel_size", "use_bias", "dtype", "param_dtype", "kernel_init", "bias_init",
     "parent", "name",
@@ -105,13 +104,13 @@ class DoublingConv(nn.ConvTranspose):
 def _arguments(
     layer: nn.Conv | nn.ConvTranspose, x: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """The images in the dtype to compute in, and the layer's parameters in their own."""
+    """The images in the computation dtype, and the layer's parameters in their own dtype."""
     name = type(layer).__name__
     base = nn.ConvTranspose if isinstance(layer, nn.ConvTranspose) else nn.Conv
     for field in dataclasses.fields(base):
         if field.name not in _FIELDS and getattr(layer, field.name) != field.default:
             raise ValueError(
-                f"{name} is exact for plain convolutions only, so it has no {field.name}; got "
+                f"{name} supports plain convolutions only, so it has no {field.name}; got "
                 f"{field.name}={getattr(layer, field.name)}. Use nn.{base.__name__} for others."
             )
     if not isinstance(layer.kernel_size, Sequence) or len(layer.kernel_size) != 2:

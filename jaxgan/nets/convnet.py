@@ -1,4 +1,4 @@
-"""The strided convolutional backbone of DCGAN and its descendants (DCGAN, LSGAN, WGAN, the SN-GAN paper's CNN)."""
+"""The strided convolutional networks of DCGAN, LSGAN, WGAN and the CNN of the SN-GAN paper."""
 
 from __future__ import annotations
 
@@ -12,16 +12,19 @@ import jax.numpy as jnp
 from jaxgan.nets.conv import DoublingConv
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm
+from jaxgan.options import OptionError
 
 
 def doublings(resolution: int, bottom: int, model: str) -> int:
-    """How often `bottom` must double to reach `resolution`."""
+    """Number of doublings from `bottom` to `resolution`; raises if there is none."""
     steps = math.log2(resolution / bottom)
     if steps < 1 or steps != int(steps):
         below = bottom * 2 ** max(1, math.floor(steps))
-        raise ValueError(
-            f"{model} makes square pictures of {bottom} times a power of two pixels, not {resolution}; set"
-            f" --config.data.resolution={below}."
+        raise OptionError(
+            None,
+            None,
+            f"{model} makes square pictures of {bottom} times a power of two pixels, not {resolution}",
+            {"data.resolution": below},
         )
     return int(steps)
 
@@ -39,7 +42,7 @@ class ConvGenerator(nn.Module):
     bottom: int = 4
     num_classes: int | None = None
     kernel_init: Callable = normal_002
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
@@ -50,7 +53,7 @@ class ConvGenerator(nn.Module):
         )(latent)
         x = x.reshape(-1, self.bottom, self.bottom, top)
         for i in range(n):
-            # No bias: the batch normalisation that follows subtracts it, so its gradient is zero but for rounding.
+            # No bias: the batch normalisation that follows subtracts it, so its gradient would be rounding error.
             x = DoublingConv(
                 top // 2 ** (i + 1),
                 use_bias=False,
@@ -70,10 +73,10 @@ class ConvGenerator(nn.Module):
 class ConvCritic(nn.Module):
     """Pictures [B, R, R, C] to logits [B].
 
-    n pairs of a 3x3 convolution and a stride-2 4x4 one, doubling channels from `width`, then a 3x3 convolution and a
-    linear layer (SN-GAN, Table 3). Batch normalisation follows every convolution, if asked for; `kernel_norm` maps a
-    layer class to the one that is used. With labels, the projection of the class embedding on the pooled features
-    is added (Miyato and Koyama 2018, Eq. 3), for which features are summed over space before the linear layer.
+    n pairs of a 3x3 convolution and a 4x4 convolution of stride 2, with channels that double from `width`; then a 3x3
+    convolution and a linear layer (SN-GAN, Table 3). With batch normalisation, it follows every convolution.
+    `kernel_norm` maps a layer class to the class that is used. With labels, the features are summed over space before
+    the linear layer, and their inner product with a class embedding is added (Miyato and Koyama 2018, Eq. 3).
     """
 
     bottom: int = 4
@@ -83,7 +86,7 @@ class ConvCritic(nn.Module):
     leak: float = 0.0
     kernel_norm: Callable[[type], type] = lambda layer: layer
     kernel_init: Callable = normal_002
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):

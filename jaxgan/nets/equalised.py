@@ -1,9 +1,11 @@
-"""Equalised learning rates: kernels are kept at unit variance and scaled where they are used.
+"""Equalised learning rates: kernels are stored with unit variance and scaled when they are used.
 
     y = gain * lr_multiplier / sqrt(fan_in) * (W * x) + lr_multiplier * b,    W ~ N(0, 1 / lr_multiplier^2)
 
-Adam's steps are as long for every entry of W, so with the scale outside of it all kernels learn equally fast, whatever
-their fan-in. Source: Karras et al., Progressive Growing of GANs (2018), Section 4.1; `lr_multiplier`: Karras et al., A
+Adam's steps have the same size for every entry of W. With the scale outside of W, all kernels therefore learn at the
+same relative rate, whatever their fan-in.
+
+Sources: Karras et al., Progressive Growing of GANs (2018), Section 4.1; for `lr_multiplier`, Karras et al., A
 Style-Based Generator Architecture (2019), Appendix C.
 """
 
@@ -28,7 +30,7 @@ def equalised_kernel(
 
 
 def leaky_relu(x: jax.Array, gain: float = np.sqrt(2.0)) -> jax.Array:
-    """Leaky ReLU of slope 0.2, times a gain that keeps the variance (StyleGAN2; ProGAN has the gain in the kernel)."""
+    """Leaky ReLU of slope 0.2, times a gain that keeps the variance (StyleGAN2; ProGAN puts it in the kernel)."""
     return nn.leaky_relu(x, 0.2) * jnp.asarray(gain, x.dtype)
 
 
@@ -39,8 +41,8 @@ class EqualisedDense(nn.Module):
     use_bias: bool = True
     gain: float = 1.0
     lr_multiplier: float = 1.0
-    bias_init: float = 0.0  # what is added at first, whatever the multiplier
-    dtype: jnp.dtype | None = None
+    bias_init: float = 0.0  # initial value of lr_multiplier * b
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -57,7 +59,7 @@ class EqualisedDense(nn.Module):
 class EqualisedConv(nn.Module):
     """[B, H, W, in] -> [B, H, W, features], padded with zeros to the same size.
 
-    `convolve` is (images, kernel, bias or None) -> images: `resample.upsample_conv` doubles the sides on the way.
+    `convolve`: (images, kernel, bias or None) -> images. `resample.upsample_conv`, for example, doubles the sides.
     """
 
     features: int
@@ -65,7 +67,7 @@ class EqualisedConv(nn.Module):
     use_bias: bool = True
     gain: float = 1.0
     convolve: Callable[..., jax.Array] = resample.conv
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:

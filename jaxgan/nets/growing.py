@@ -1,15 +1,15 @@
-"""A generator and a critic that can be played at any of their sizes, each twice as large as the one before.
+"""A generator and a critic for pictures of several sizes, each size twice the one before.
 
-Level k makes or sees pictures of `base` 2^k pixels with the blocks 0 to k. The level is static, and so a program holds
-only what it uses; parameters of all levels exist from the start. With `alpha`, the newest level is blended with the
-one below it, which its half-size picture would pass through:
+Level k uses blocks 0 to k, for pictures of `base` 2^k pixels. The level is static, so a program contains only the
+layers that it uses; the parameters of all levels exist from the start. With `alpha`, the newest level is blended with
+the one below:
 
     generator   (1 - alpha) up(rgb_{k-1}(x_{k-1})) + alpha rgb_k(x_k)
     critic      (1 - alpha) from_rgb_{k-1}(down(picture)) + alpha down(block_k(from_rgb_k(picture)))
 
-up repeats pixels and down averages 2 x 2 of them. Sources: Karras et al., Progressive Growing of GANs (2018), Figure 2
-(growth), Section 4.1 (equalised learning rates), Section 4.2 (pixel norm), Section 3 (minibatch standard deviation),
-Table 2 (layers).
+up repeats each pixel 2 x 2 times, down averages 2 x 2 pixels. Sources: Karras et al., Progressive Growing of GANs
+(2018), Figure 2 (growth), Section 4.1 (equalised learning rates), Section 4.2 (pixel norm), Section 3 (minibatch
+standard deviation), Table 2 (layers).
 """
 
 from __future__ import annotations
@@ -27,22 +27,22 @@ from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.norm import pixel_norm
 from jaxgan.nets.remat import recomputed
 
-HE = np.sqrt(2.0)  # the gain of a kernel that a rectifier follows
+HE = np.sqrt(2.0)  # gain of a kernel that is followed by a (leaky) ReLU
 activate = partial(leaky_relu, gain=1.0)
 
 
 def blend(old: jax.Array, new: jax.Array, alpha: jax.Array) -> jax.Array:
-    """(1 - alpha) old + alpha new, in the type of `new`: `old` exactly at 0 and `new` exactly at 1."""
-    # In float32: near 1, bfloat16 has steps of 1/256.
+    """(1 - alpha) old + alpha new, in the dtype of `new`; exactly `old` at alpha = 0 and `new` at alpha = 1."""
+    # In float32: bfloat16 numbers near 1 are 1/256 apart.
     mixed = (1.0 - alpha) * old.astype(jnp.float32) + alpha * new.astype(jnp.float32)
     return mixed.astype(new.dtype)
 
 
 class GeneratorBlock(nn.Module):
-    """[B, H, W, in] -> [B, 2H, 2W, features]: the layers of one level."""
+    """The layers of one level of the generator: [B, H, W, in] -> [B, 2H, 2W, features]."""
 
     features: int
-    dtype: jnp.dtype
+    dtype: jax.typing.DTypeLike
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -52,10 +52,10 @@ class GeneratorBlock(nn.Module):
 
 
 class CriticBlock(nn.Module):
-    """[B, 2H, 2W, in] -> [B, H, W, features]: the layers of one level."""
+    """The layers of one level of the critic: [B, 2H, 2W, in] -> [B, H, W, features]."""
 
     features: int
-    dtype: jnp.dtype
+    dtype: jax.typing.DTypeLike
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -70,23 +70,23 @@ class GrowingGenerator(nn.Module):
     Attributes:
       base: side of level 0 in pixels.
       features: channels of each level.
-      picture_channels: of the pictures.
-      dtype: to compute in.
+      picture_channels: channels of the pictures.
+      dtype: computation dtype.
       remat: recompute the activations of each level in the backward pass (`jaxgan.nets.remat`).
     """
 
     base: int
     features: tuple[int, ...]
     picture_channels: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
     def __call__(self, latent: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
-        """`alpha` in [0, 1] fades level in; None is level alone, as is any alpha at level 0."""
+        """Pictures of a level, blended with the level below by `alpha` in [0, 1]; not if it is None or level is 0."""
         base, first = self.base, self.features[0]
-        # On the hypersphere of radius sqrt(D). The first layer is a base x base convolution of one pixel, whose He
-        # constant counts base^2 D inputs.
+        # Latents are scaled to length sqrt(D). The first layer is a base x base convolution of one pixel, whose He
+        # constant has the fan-in base^2 D.
         x = pixel_norm(latent).astype(self.dtype)
         x = EqualisedDense(
             base * base * first, use_bias=False, gain=HE / base, dtype=self.dtype, name="dense"
@@ -107,7 +107,7 @@ class GrowingGenerator(nn.Module):
         return blend(resample.upsample_nearest(self.rgb(below, level - 1)), picture, alpha)
 
     def grow(self, k: int, last: bool, x: jax.Array) -> jax.Array:
-        """Level k's features of those below; its picture if `last`."""
+        """The features of level k from those of the level below; its picture if `last`."""
         x = GeneratorBlock(self.features[k], self.dtype, name=f"block{k}")(x)
         return self.rgb(x, k) if last else x
 
@@ -117,19 +117,19 @@ class GrowingGenerator(nn.Module):
 
 
 class GrowingCritic(nn.Module):
-    """Pictures [B, base 2^level, base 2^level, C] -> outputs [B, outputs], float32; attributes as the generator's."""
+    """Pictures [B, base 2^level, base 2^level, C] -> outputs [B, outputs], float32; attributes: see the generator."""
 
     base: int
     features: tuple[int, ...]
     outputs: int = 1
-    # Of the minibatch standard deviation; the whole batch where this does not divide it.
+    # Group size of the minibatch standard deviation; the whole batch if this does not divide it.
     group_size: int = 4
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
     def __call__(self, picture: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
-        """`alpha` in [0, 1] fades level in; None is level alone, as is any alpha at level 0."""
+        """Outputs for pictures of a level; `alpha` is as for the generator."""
         first, picture = self.features[0], picture.astype(self.dtype)
         halve = recomputed(GrowingCritic.halve, self.remat, static=2)
         x = picture if level else self.from_rgb(picture, 0)
@@ -139,7 +139,7 @@ class GrowingCritic(nn.Module):
                 x = blend(self.from_rgb(resample.avg_pool(picture), level - 1), x, alpha)
             elif self.is_initializing():
                 self.from_rgb(picture, k - 1)
-        # At full precision from here on: differences of logits are small beside them.
+        # float32 from here on: differences between logits are small compared with the logits.
         size = self.group_size if x.shape[0] % self.group_size == 0 else 0
         x = minibatch_std(x.astype(jnp.float32), size)
         x = activate(EqualisedConv(first, gain=HE, name="conv")(x))
@@ -148,7 +148,7 @@ class GrowingCritic(nn.Module):
         return EqualisedDense(self.outputs, name="output")(x)
 
     def halve(self, k: int, first: bool, x: jax.Array) -> jax.Array:
-        """Features below level k, of its own; of the picture if `first`."""
+        """The features of the level below k from those of level k; from the picture if `first`."""
         x = self.from_rgb(x, k) if first else x
         return CriticBlock(self.features[k - 1], self.dtype, name=f"block{k}")(x)
 

@@ -1,9 +1,9 @@
-"""Initialisers of the GAN papers, by the variance they give."""
+"""Initialisers of the GAN papers."""
 
 from flax.linen import initializers
 
 # Glorot's uniform with gain sqrt(2), variance 4 / (fan_in + fan_out): 3x3 convolutions before a ReLU
-# (SN-GAN and WGAN-GP, both reference implementations).
+# (the reference implementations of SN-GAN and WGAN-GP).
 glorot_relu = initializers.variance_scaling(2.0, "fan_avg", "uniform")
 
 # Gain 1: 1x1 shortcuts, first and last layers.

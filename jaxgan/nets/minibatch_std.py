@@ -1,4 +1,4 @@
-"""Minibatch standard deviation: lets a critic see how varied a batch is."""
+"""Minibatch standard deviation: a feature that tells the critic how much the samples of a batch differ."""
 
 from __future__ import annotations
 
@@ -7,16 +7,16 @@ import jax.numpy as jnp
 
 
 def minibatch_std(x: jax.Array, group_size: int = 4, num_features: int = 1) -> jax.Array:
-    """Appends to each image how much its group of the batch varies.
+    """Appends to each image the standard deviation over its group of the batch, as constant channels.
 
-    The batch is cut into groups of `group_size` images (n, n + B / group_size, ...). In each, the standard deviation
-    over the group is taken for every pixel and channel and averaged over the pixels and over the channels of each of
-    `num_features` equal parts; the averages become constant channels. Groups are formed in the global batch: under
-    `jax.jit` with a sharded batch, any number of devices gives the same.
+    The batch is split into groups of `group_size` images (n, n + B / group_size, ...). The standard deviation over each
+    group is computed for every pixel and channel. The channels are split into `num_features` equal parts, and the
+    standard deviations are averaged over the pixels and over the channels of each part. Groups are formed in the global
+    batch: under `jax.jit` with a sharded batch, the result does not depend on the number of devices.
 
     Args:
       x: [B, H, W, C], C a multiple of `num_features`.
-      group_size: images in a group; the largest divisor of B up to it is used, and all of B for 0.
+      group_size: images in a group; the largest divisor of B up to this number is used. 0 for the whole batch.
       num_features: channels to append.
 
     Returns:
@@ -41,7 +41,7 @@ def minibatch_std(x: jax.Array, group_size: int = 4, num_features: int = 1) -> j
     groups = x.astype(jnp.float32).reshape(
         size, batch // size, height, width, num_features, channels // num_features
     )
-    # The root has no gradient at zero, so it gets a little to stand on.
+    # The gradient of the square root is infinite at zero, hence the constant.
     deviation = jnp.sqrt(jnp.var(groups, axis=0) + 1e-8)
     average = jnp.mean(deviation, axis=(1, 2, 4))  # [B / size, num_features]
     added = jnp.tile(average, (size, 1))[:, None, None, :]

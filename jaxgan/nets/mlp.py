@@ -13,13 +13,13 @@ import jax.numpy as jnp
 class MLPGenerator(nn.Module):
     """Latent [B, L] to samples [B, *shape]: `depth` hidden ReLU layers of `width` units, a linear output.
 
-    Pictures pass a tanh.
+    Pictures go through a final tanh.
     """
 
     shape: tuple[int, ...]
     width: int = 256
     depth: int = 3
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
@@ -34,14 +34,14 @@ class MLPGenerator(nn.Module):
 class MLPCritic(nn.Module):
     """Samples [B, ...] to logits [B]: `depth` hidden leaky ReLU layers of `width` units.
 
-    `kernel_norm` maps a layer class to the one that is used, `jaxgan.nets.spectral.spectral_norm` for instance.
+    `kernel_norm` maps a layer class to the class that is used, for example `jaxgan.nets.spectral.spectral_norm`.
     """
 
     width: int = 256
     depth: int = 3
     leak: float = 0.2
     kernel_norm: Callable[[type], type] = lambda layer: layer
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):

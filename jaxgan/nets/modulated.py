@@ -1,14 +1,15 @@
-"""Convolutions whose kernel each image has scaled for itself: how StyleGAN2 lets a style act.
+"""Modulated convolutions, whose kernel is scaled by the style of each image (StyleGAN2).
 
     K'[m, n, i, o] = s_i K[m, n, i, o],    K''[..., o] = K'[..., o] / sqrt(sum_mni K'[m, n, i, o]^2 + 1e-8)
 
-Modulation multiplies the kernel's inputs by the image's style s; demodulation divides each output by the deviation
-that it then has if the inputs are independent and of unit variance. It takes the place of instance normalisation,
-without statistics of the image's own and so without the droplets that those caused.
+Modulation multiplies the kernel's input channels by the image's style s. Demodulation divides each output by its
+standard deviation, assuming inputs that are independent with unit variance. It replaces instance normalisation. It does
+not use statistics of the image itself and so avoids the droplet artefacts that these caused.
 
-A scale of the kernel's inputs or outputs is one of the image before or after the convolution, so the kernel stays
-shared, and the batch goes through one plain convolution. A kernel for each image, as a grouped convolution, took XLA 5
-times as long on a CPU, and 40 times for gradients of first and second order (`benchmarks/regulariser_cost.py --forms`).
+Scaling the kernel's inputs or outputs is equivalent to scaling the image before or after the convolution. All images
+therefore share one kernel, and the batch goes through one plain convolution. One kernel per image, as a grouped
+convolution, took XLA 5 times as long on a CPU, and 40 times for gradients of first and second order
+(`benchmarks/regulariser_cost.py --forms`).
 
 Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 2.2, Eq. 1 to 3.
 """
@@ -22,24 +23,24 @@ import jax.numpy as jnp
 from jaxgan import draws, resample
 from jaxgan.nets.equalised import EqualisedDense, equalised_kernel, leaky_relu
 
-FIR = resample.binomial(4)  # the filter of every change of size (StyleGAN2, Appendix B)
+FIR = resample.binomial(4)  # filter of all up- and downsampling (StyleGAN2, Appendix B)
 NOISE = ("random", "constant")
 
 
 def modulated_conv(
     x: jax.Array, kernel: jax.Array, style: jax.Array, demodulate: bool = True, up: bool = False
 ) -> jax.Array:
-    """A convolution by each image's own K' (or K'' if `demodulate`), after enlarging by two if `up`.
+    """The convolution with each image's own kernel K' (K'' if `demodulate`), upsampled by two if `up`.
 
     Args:
       x: images [B, H, W, I], floating point.
       kernel: [k, k, I, O] of odd size, float32.
       style: s, float32 [B, I].
-      demodulate: see above; in float32 whatever the type of `x`.
-      up: zeros between the pixels, the convolution, and `FIR`.
+      demodulate: use K''; computed in float32 whatever the dtype of `x`.
+      up: insert zeros between the pixels, convolve, and filter with `FIR`.
 
     Returns:
-      [B, H, W, O], or [B, 2H, 2W, O], in the type of `x`.
+      [B, H, W, O], or [B, 2H, 2W, O] if `up`, in the dtype of `x`.
 
     >>> x, kernel = jnp.ones((2, 1, 1, 4)), jnp.ones((1, 1, 4, 1))
     >>> style = jnp.array([[4.0, 4.0, 4.0, 4.0], [0.5, 0.0, 0.0, 0.0]])
@@ -56,7 +57,7 @@ def modulated_conv(
 
 
 class ModulatedConv(nn.Module):
-    """`modulated_conv` by an equalised kernel and an affine map of w: [B, H, W, I], [B, D] -> [B, H', W', features]."""
+    """`modulated_conv` with an equalised kernel, the style an affine map of w: x, w [B, D] -> [B, H', W', features]."""
 
     features: int
     kernel_size: tuple[int, int] = (3, 3)
@@ -73,9 +74,9 @@ class ModulatedConv(nn.Module):
 class StyledConv(nn.Module):
     """Modulated 3x3 convolution, noise, bias, leaky ReLU: [B, H, W, I], [B, D] -> [B, H', W', features].
 
-    The noise is one normal map for each image, the same for all channels, times a learned strength, which starts at 0.
-    "random" draws it anew, from the stream "noise"; "constant" takes the map [H', W'] of the collection "noise" for
-    all images.
+    The noise is one normal map per image, the same for all channels, times a learned strength that starts at 0.
+    With noise="random" it is drawn from the rng stream "noise" in each call. With "constant" all images use the map
+    [H', W'] of the collection "noise".
     """
 
     features: int

@@ -13,8 +13,8 @@ class BatchNorm(nn.Module):
     y = gain[label] * (x - mean) / sqrt(var + epsilon) + bias[label]
 
     Under `jax.jit` with a sharded batch the statistics are those of the global batch. They are computed in float32
-    whatever `dtype` is. Running statistics live in "batch_stats" and move by `momentum` per training call (Flax's
-    convention: 0.9 here is 0.1 in PyTorch); the running variance is the biased one.
+    whatever `dtype` is. The running statistics are in the collection "batch_stats"; each training call updates them
+    with `momentum` (Flax's convention: 0.9 here is 0.1 in PyTorch). The running variance is the biased one.
 
     Sources: Ioffe and Szegedy 2015; conditional: Dumoulin et al. 2017, "A Learned Representation For Artistic
     Style", Eq. 5.
@@ -23,32 +23,30 @@ class BatchNorm(nn.Module):
     num_classes: int | None = None
     momentum: float = 0.9
     epsilon: float = 1e-5
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(
         self, x: jax.Array, label: jax.Array | None = None, train: bool = True
     ) -> jax.Array:
-        conditional = self.num_classes is not None
+        classes = self.num_classes
         norm = nn.BatchNorm(
             use_running_average=not train,
             momentum=self.momentum,
             epsilon=self.epsilon,
             dtype=self.dtype,
-            use_bias=not conditional,
-            use_scale=not conditional,
+            use_bias=classes is None,
+            use_scale=classes is None,
             name="statistics",
         )
-        # Flax promotes bfloat16 to float32 for the statistics, which a program under strict promotion may not.
+        # Flax promotes bfloat16 to float32 for the statistics, which strict dtype promotion does not allow.
         with jax.numpy_dtype_promotion("standard"):
             x = norm(x)
-        if not conditional:
+        if classes is None:
             return x
 
         def per_class(name, init):
-            table = nn.Embed(
-                self.num_classes, x.shape[-1], embedding_init=init, dtype=x.dtype, name=name
-            )
+            table = nn.Embed(classes, x.shape[-1], embedding_init=init, dtype=x.dtype, name=name)
             return jnp.expand_dims(table(label), tuple(range(1, x.ndim - 1)))
 
         return x * per_class("gain", nn.initializers.ones) + per_class(
@@ -66,9 +64,9 @@ def pixel_norm(x: jax.Array, epsilon: float = 1e-8) -> jax.Array:
 
 
 class InstanceNorm(nn.Module):
-    """Normalisation of each image's each channel over its pixels, [B, H, W, C]; no running statistics.
+    """Normalisation of each channel of each image over its pixels, [B, H, W, C]; no running statistics.
 
-    y = gain * (x - mean) / sqrt(var + epsilon) + bias, gain and bias only if `affine`. Statistics in float32.
+    y = gain * (x - mean) / sqrt(var + epsilon) + bias; gain and bias only if `affine`. Statistics are in float32.
 
     Source: Ulyanov et al. 2016, "Instance Normalization: The Missing Ingredient for Fast Stylization".
     """

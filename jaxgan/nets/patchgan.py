@@ -1,4 +1,4 @@
-"""PatchGAN: a critic that judges patches, one logit for each, and so penalises structure at their scale."""
+"""PatchGAN: a critic with one logit per patch of the picture."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ NORMS = ("batch", "instance", "none")
 
 
 def receptive_field(layers: int) -> int:
-    """Side in pixels of the patch that one logit of `PatchCritic(layers=layers)` sees.
+    """Receptive field of one logit of `PatchCritic(layers=layers)`: the side of a square in pixels.
 
     >>> [receptive_field(layers) for layers in (0, 1, 3, 5)]
     [1, 16, 70, 286]
     """
     if layers == 0:
         return 1
-    size = 4 + 3  # the two last convolutions, of 4 pixels and stride 1
+    size = 4 + 3  # the last two convolutions, 4x4 pixels and stride 1
     for _ in range(layers):
         size = 2 * (size - 1) + 4
     return size
@@ -29,9 +29,10 @@ def receptive_field(layers: int) -> int:
 class PatchCritic(nn.Module):
     """Pictures [B, H, W, C] to logits [B, h, w].
 
-    `layers` convolutions of 4x4 pixels and stride 2, of `features`, 2, 4 and 8 times as many channels (never more),
-    then two of stride 1, the last of which gives the logits; leaky ReLUs of slope 0.2 between, a norm before each but
-    the first. With no layers, three 1x1 convolutions: the "PixelGAN". Convolutions in front of a norm have no bias.
+    `layers` convolutions of 4x4 pixels and stride 2, then two of stride 1, the last of which returns the logits. The
+    first has `features` channels; each further one has twice as many as the one before it, up to 8 `features`. A leaky
+    ReLU of slope 0.2 follows every convolution but the last, and a normalisation precedes each ReLU but the first. With
+    no layers, there are three 1x1 convolutions: the "PixelGAN". Convolutions before a normalisation have no bias.
 
     Source: Isola et al., Image-to-Image Translation with Conditional Adversarial Networks (2017), Section 6.1.2.
     """
@@ -39,7 +40,7 @@ class PatchCritic(nn.Module):
     features: int = 64
     layers: int = 3
     norm: str = "batch"  # batch | instance | none
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
@@ -69,7 +70,9 @@ class PatchCritic(nn.Module):
         x = x.astype(self.dtype or x.dtype)
         stride = 2 if self.layers else 1
         x = nn.leaky_relu(conv(x, self.features, "conv0", stride), 0.2)
-        hidden = max(self.layers, 1)  # convolutions with a norm; the last of them has stride 1
+        hidden = max(
+            self.layers, 1
+        )  # number of convolutions with a normalisation; the last has stride 1
         for i in range(1, hidden + 1):
             stride = 2 if i < self.layers else 1
             features = self.features * min(2**i, 8)

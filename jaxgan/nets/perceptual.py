@@ -1,12 +1,12 @@
-"""Perceptual losses by name: how far apart a frozen classifier sees two pictures, and where its weights come from.
+"""Perceptual losses by name: distances between pictures in the features of a frozen classifier, with its weights.
 
     lpips_vgg, lpips_alex, lpips_squeeze   LPIPS, with its learned heads
     vgg16                                  mean squared difference of four of VGG-16's maps
-    squeezenet1_1_notop, mobilenet_v2,     LPIPS without heads: squared difference of the maps' unit vectors, of the
-    cifar10_resnet20, cifar10_resnet56     last map of each size
+    squeezenet1_1_notop, mobilenet_v2,     LPIPS without heads: squared difference of the maps' unit vectors; the last
+    cifar10_resnet20, cifar10_resnet56     map of each size
 
-The weights are a tree of arrays like any network's, so that a game can keep them as those of a player that never
-moves: arguments of its programs, not constants in them.
+A loss is the module of a player without an optimiser. Its weights are part of the state, like those of any network, so
+compiled programs take them as arguments and not as constants.
 
 Sources: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (2018), Eq. 1; Johnson et
 al., Perceptual Losses for Real-Time Style Transfer and Super-Resolution (2016), Eq. 2.
@@ -30,11 +30,12 @@ from jaxgan.nets.features import lpips, vgg
 from jaxgan.nets.features.cifar_resnet import CifarResNet
 from jaxgan.nets.features.mobilenet import MobileNetV2
 from jaxgan.nets.features.squeezenet import SqueezeNet
+from jaxgan.options import OptionError
 
 PyTree = Any
 
 _VGG_MAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
-# Networks of `jaxgan.nets.features` that look at maps of any size (the last two: at 32 pixels).
+# Networks of `jaxgan.nets.features` that take pictures of any size (the last two were trained on 32 pixels).
 _MODULES = {
     "squeezenet1_1_notop": SqueezeNet(),
     "mobilenet_v2": MobileNetV2(),
@@ -44,39 +45,47 @@ _MODULES = {
 NAMES = (*(f"lpips_{backbone}" for backbone in lpips.BACKBONES), "vgg16", *_MODULES)
 
 
-@dataclasses.dataclass(frozen=True)
+# Compared by identity: a module is hashed as part of a `Network`, and `shapes` is not hashable.
+@dataclasses.dataclass(frozen=True, eq=False)
 class Perceptual:
-    """A perceptual loss.
+    """A perceptual loss, usable as a player's module: `network(x, y)` is the distance.
 
     Attributes:
       distance: (weights, x, y) -> a float32 scalar, the mean over the pairs of pictures [B, H, W, 1 or 3] in [-1, 1].
-      shapes: of the weights, a tree of `jax.ShapeDtypeStruct`s.
-      load: reads the weights, a tree of NumPy arrays of those shapes.
+      shapes: shapes of the weights, a tree of `jax.ShapeDtypeStruct`s.
+      load: () -> the weights, read from their file, a tree of NumPy arrays of those shapes.
     """
 
     distance: Callable[[PyTree, jax.Array, jax.Array], jax.Array]
     shapes: PyTree
     load: Callable[[], PyTree]
 
-    def init(self, key: jax.Array) -> dict[str, PyTree]:
-        """{"params": weights} as a player is born: they are read when a program with this in it runs, not before.
+    def init(self, rngs: Any) -> dict[str, PyTree]:
+        """{"params": weights}. They are read when the program that contains this call runs, not when it is traced.
 
-        So a run that is restored needs no file.
+        A run that is restored from a checkpoint therefore does not need the file.
         """
-        del key
+        del rngs
         return {"params": jax.pure_callback(self.load, self.shapes)}
+
+    def apply(
+        self, variables: dict[str, PyTree], x: jax.Array, y: jax.Array, mutable: Any = ()
+    ) -> tuple[jax.Array, dict]:
+        """(the distance, no new state), as a Linen module returns with `mutable`."""
+        del mutable
+        return self.distance(variables["params"], x, y), {}
 
 
 def by_name(name: str, file: str = "") -> Perceptual:
     """The perceptual loss called `name`.
 
     Args:
-      name: of `NAMES`.
-      file: with its weights; LPIPS has two, the backbone's and the heads', with a comma between. Fetched from their
-        publisher if "".
+      name: one of `NAMES`.
+      file: the file of its weights; for LPIPS two files, the backbone's and the heads', separated by a comma. If "",
+        they are fetched from their publisher.
 
     Raises:
-      ValueError: there is none of this name, or it is published nowhere and needs a file.
+      ValueError: `name` is unknown, or its weights cannot be fetched and need a file.
     """
     if name not in NAMES:
         close = difflib.get_close_matches(name, NAMES, 1)
@@ -89,8 +98,8 @@ def by_name(name: str, file: str = "") -> Perceptual:
         raise ValueError(f"the weights of {name} are {what}, but {len(files)} are given: '{file}'.")
     if name.startswith("lpips_"):
         return _lpips(name.removeprefix("lpips_"), files or (None, None))
-    (file,) = files or (None,)
-    return _vgg(file) if name == "vgg16" else _maps(name, file)
+    only = files[0] if files else None
+    return _vgg(only) if name == "vgg16" else _maps(name, only)
 
 
 def _lpips(backbone: str, files: tuple[str | None, ...]) -> Perceptual:
@@ -99,7 +108,8 @@ def _lpips(backbone: str, files: tuple[str | None, ...]) -> Perceptual:
 
     def load():
         named = zip(lpips.FILES[backbone], files, strict=True)
-        return lpips.convert(*(_tensors((name,), file) for name, file in named), backbone)
+        tensors, heads = (_tensors((name,), file) for name, file in named)
+        return lpips.convert(tensors, heads, backbone)
 
     return Perceptual(distance, lpips.shapes(backbone), load)
 
@@ -121,7 +131,7 @@ def _maps(name: str, file: str | None) -> Perceptual:
     net = feature_net(name)
     if file is None and not net.files:
         raise ValueError(
-            f"the weights of {name} are published at no address that jaxgan knows; give their file."
+            f"the weights of {name} are published at no address that is known here; give their file."
         )
 
     def distance(params, x, y):
@@ -139,7 +149,7 @@ def _maps(name: str, file: str | None) -> Perceptual:
 
 
 def _last_maps(apply: Callable, images: jax.Array) -> list[jax.Array]:
-    """Of each size of maps [B, h, w, C] that modules return while `apply` runs, the last; vectors are no maps."""
+    """The last map [B, h, w, C] of each size h, w that a module returns while `apply` runs."""
     found = {}
 
     def note(call, args, kwargs, context):
@@ -160,15 +170,18 @@ def _shapes(module: nn.Module) -> PyTree:
 
 
 def _tensors(names: tuple[str, ...], file: str | None):
-    """The tensors of any of these published files, or of a file."""
+    """The tensors of `file`, or of one of these published files if it is None."""
     try:
         if file is not None and (not names or weights.kind_of_file(file) in weights.UNPUBLISHED):
             return weights.load_file(file)[0]
         return weights.load(names, file)[0]
     except (OSError, ValueError) as error:
-        raise ValueError(
-            "the weights of the perceptual network cannot be had"
-            f" (--config.model.perceptual_file={file or ''}): {error}"
+        raise OptionError(
+            "perceptual_file",
+            file or "",
+            f"the weights of the perceptual network cannot be read ({str(error).rstrip('.')})",
+            {"perceptual_file": "FILE"},
+            {"perceptual": "none"},
         ) from error
 
 

@@ -1,8 +1,8 @@
-"""Rematerialisation: the backward pass recomputes activations where it would else read kept ones.
+"""Rematerialisation: the backward pass recomputes activations instead of storing them.
 
-Of a level that is recomputed only the inputs are kept. That costs about a third more arithmetic, and in turns with a
-gradient of a gradient somewhat more; the memory is that of the inputs of all levels and of one level's activations.
-Parameters, their names and the random numbers are the same with it and without, and results are equal to rounding.
+Only the inputs of a recomputed level are stored. This costs about a third more arithmetic, and somewhat more in turns
+with a gradient of a gradient. The memory needed is that of the inputs of all levels and the activations of one level.
+Parameters, their names and the random numbers do not change, and results are equal up to rounding.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import flax.linen as nn
 
 
 def recomputed(method: Callable[..., Any], remat: bool, static: int = 1) -> Callable[..., Any]:
-    """`method` if not `remat`; else the same function of its arguments, recomputed in the backward pass.
+    """`method`; if `remat`, wrapped so that its activations are recomputed in the backward pass.
 
     Args:
-      method: of a module class: (module, *static, *arrays) -> arrays. The layers that it builds become the module's.
+      method: a method of a module class: (module, *static, *arrays) -> arrays. It may create submodules.
       remat: the model's option of this name.
-      static: how many arguments behind the module are Python values.
+      static: number of arguments after the module that are Python values.
     """
     return nn.remat(method, static_argnums=tuple(range(1, 1 + static))) if remat else method

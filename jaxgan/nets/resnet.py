@@ -1,15 +1,16 @@
 """The residual backbone of WGAN-GP and SN-GAN: nearest upsampling in the generator, average pooling in the critic.
 
-Two exact rewrites save about a third of the arithmetic: a 3x3 convolution next to a pooling or an upsampling is one
-fused operation (`jaxgan.nets.conv`), and a 1x1 convolution commutes with both, so shortcuts convolve on the small side.
+Two exact rewrites save about a third of the arithmetic. A 3x3 convolution next to a pooling or an upsampling is one
+fused operation (`jaxgan.nets.conv`). A 1x1 convolution commutes with both, so shortcuts convolve the smaller images.
 
-Convolutions that only reach the output through batch normalisation carry no bias: a constant per channel would be
-subtracted again, and its gradient is zero but for rounding, which Adam would turn into a random walk.
+Convolutions that reach the output only through batch normalisation have no bias. The normalisation would subtract it,
+so its gradient would be rounding error, which Adam would turn into a random walk.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -31,7 +32,7 @@ class GeneratorBlock(nn.Module):
 
     features: int
     num_classes: int | None = None
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None, train: bool) -> jax.Array:
@@ -40,7 +41,11 @@ class GeneratorBlock(nn.Module):
                 BatchNorm(self.num_classes, dtype=self.dtype, name=name)(x, label, train)
             )
 
-        conv = {"use_bias": False, "kernel_init": glorot_relu, "dtype": self.dtype}
+        conv: dict[str, Any] = {
+            "use_bias": False,
+            "kernel_init": glorot_relu,
+            "dtype": self.dtype,
+        }
         y = UpConv(self.features, (3, 3), **conv, name="conv0")(norm(x, "norm0"))
         y = Conv(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
         shortcut = Conv(
@@ -55,16 +60,17 @@ class GeneratorBlock(nn.Module):
 
 
 class CriticBlock(nn.Module):
-    """ReLU-conv3-ReLU-conv3, average pooling if `down`; the shortcut is pooled and, where shapes change, 1x1-convolved.
+    """ReLU-conv3-ReLU-conv3 and, if `down`, average pooling; plus the shortcut.
 
-    `first` is the "optimised" block at the pictures: no ReLU in front, `features` already in its first convolution.
+    The shortcut is pooled too; it has a 1x1 convolution if `down` or if the number of channels changes. With `first`,
+    for the block that takes the pictures, there is no initial ReLU and the first convolution has `features` channels.
     """
 
     features: int
     down: bool = False
     first: bool = False
     kernel_norm: Callable[[type], type] = plain
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -94,7 +100,7 @@ class ResNetGenerator(nn.Module):
     features: tuple[int, ...]
     channels: int
     num_classes: int | None = None
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
@@ -114,9 +120,9 @@ class ResNetGenerator(nn.Module):
 class ResNetCritic(nn.Module):
     """Pictures [B, R, R, C] to logits [B].
 
-    One block per entry of `features`, the first `downs` of which halve the picture; ReLU; features summed over space
-    (or averaged); a linear layer. With labels, the inner product of a class embedding and the features is
-    added: the projection critic, Miyato and Koyama 2018, Eq. 3.
+    One block per entry of `features`, the first `downs` of which halve the picture; a ReLU; the sum of features over
+    space (the mean if `mean_pool`); a linear layer. With labels, the inner product of a class embedding and the
+    features is added: the projection critic, Miyato and Koyama 2018, Eq. 3.
     """
 
     features: tuple[int, ...]
@@ -125,7 +131,7 @@ class ResNetCritic(nn.Module):
     mean_pool: bool = False
     output_bias: bool = True
     kernel_norm: Callable[[type], type] = plain
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):

@@ -1,4 +1,4 @@
-"""SinGAN's networks, the pyramid that its generators climb, and what it does to pictures: masks, a palette.
+"""SinGAN's networks, the pyramid of sizes that its generators climb, and its operations on masks and colours.
 
 Source: Shaham et al., SinGAN: Learning a Generative Model from a Single Natural Image (2019), Sections 2 to 4.
 """
@@ -9,7 +9,7 @@ import dataclasses
 import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import flax.linen as nn
 import jax
@@ -18,36 +18,36 @@ import jax.numpy as jnp
 from jaxgan import draws, penalties, resample
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm
+from jaxgan.network import Network
+from jaxgan.schedules import Clock
 
 CONVOLUTIONS = 5
-BORDER = CONVOLUTIONS  # pixels that as many unpadded 3x3 convolutions take off each side
+BORDER = CONVOLUTIONS  # pixels that the unpadded 3x3 convolutions remove on each side
 RECEPTIVE_FIELD = 2 * CONVOLUTIONS + 1
-COLOURS = 5  # of a palette
+COLOURS = 5  # number of colours of a palette
 
-Networks = Mapping[
-    str, Any
-]  # {"generator0": {"params": ..., "batch_stats": ..., "scale": ...}, ...}
+Networks = Mapping[str, Network]  # with "generator0", "generator1", ...
 Shapes = tuple[tuple[int, int], ...]  # (height, width) at each scale
-# (scale, its shape) -> [B, h + 10, w + 10, C], before it is multiplied by the scale's amplitude.
+# (scale, its shape) -> [B, h + 10, w + 10, C], not yet multiplied by the scale's amplitude.
 Noise = Callable[[int, tuple[int, int]], jax.Array]
 
 
 class PatchNet(nn.Module):
     """Five 3x3 convolutions without padding: [B, H + 10, W + 10, C] -> float32 [B, H, W, outputs].
 
-    Batch normalisation and a leaky ReLU of slope 0.2 follow all but the last; the convolutions in front of a norm
-    have no bias. Each output sees a patch of 11x11 pixels, and the critic is this very network: without a border
-    around its pictures, it gives one logit for every patch that lies wholly inside.
+    Batch normalisation and a leaky ReLU of slope 0.2 follow all but the last. The convolutions before a norm have no
+    bias. Each output depends on a patch of 11x11 pixels. The critic is this network too: it is applied to pictures
+    without a border, and returns one logit for each patch that lies inside them.
     """
 
     features: int
     outputs: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
         def conv(x, features, use_bias, name):
-            # Padded and cut: the gradient penalty of unpadded ones took seven times as long on a CPU.
+            # Padded, then cropped: with unpadded convolutions the gradient penalty took seven times as long on a CPU.
             x = nn.Conv(
                 features,
                 (3, 3),
@@ -67,17 +67,18 @@ class PatchNet(nn.Module):
 
 
 class Generator(nn.Module):
-    """The generator of one scale: what it adds to the picture from the scale below, [B, H, W, C].
+    """The generator of one scale, which adds detail to the enlarged picture x of the scale below.
 
-        x + tanh(net(noise + border(x)))
+        x + tanh(net(noise + border(x)))    [B, H, W, C]
 
-    `noise`, [B, H + 10, W + 10, C], is already multiplied by the scale's amplitude; the border of the picture is zeros.
+    `noise`, [B, H + 10, W + 10, C], is already multiplied by the scale's amplitude. The border of x is zero. The sum is
+    float32 whatever the `dtype` of the network.
 
     Source: the paper, Eq. 3 and 4 and Figure 5.
     """
 
     features: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, image: jax.Array, noise: jax.Array, train: bool = True) -> jax.Array:
@@ -88,16 +89,16 @@ class Generator(nn.Module):
 def patch_penalty(
     critic: Callable[[jax.Array], jax.Array], real: jax.Array, fake: jax.Array, key: jax.Array
 ) -> jax.Array:
-    """Pulls the critic's gradient to norm 1 at every pixel: the mean over pixels of (||d sum C(y) / d y_ij|| - 1)^2.
+    """A gradient penalty for each pixel: the mean over pixels of (||d sum C(y) / d y_ij|| - 1)^2.
 
-    y lies between a real and a generated picture; the norm is over the channels of one pixel, and the sum over the
-    whole map of logits, of which a pixel moves up to 121. (`penalties.gradient_penalty` takes the norm over a whole
-    picture, of a critic that gives it one number.)
+    y is a random interpolation between a real and a generated picture. The norm is over the channels of one pixel. The
+    sum is over all logits; up to 121 of them depend on a pixel. (`penalties.gradient_penalty` takes the norm over a
+    whole picture, for a critic with one logit per picture.)
 
     Args:
       critic: pictures [B, H, W, C] -> logits [B, h, w, 1].
       real, fake: [B, H, W, C].
-      key: for the weight between the two, one for each picture.
+      key: for the weights of the interpolation, one for each picture.
 
     Returns:
       A float32 scalar. The reference implementation's weight is 0.1.
@@ -112,16 +113,16 @@ def patch_penalty(
 
 
 def border(x: jax.Array) -> jax.Array:
-    """[B, H, W, C] with the zeros around it that the convolutions will take off."""
+    """[B, H, W, C] with zeros around it: the pixels that the convolutions remove."""
     return jnp.pad(x, ((0, 0), (BORDER, BORDER), (BORDER, BORDER), (0, 0)))
 
 
 class Pyramid(NamedTuple):
-    """How large pictures are at each scale, from the coarsest on.
+    """The sizes of pictures at each scale, from the coarsest on.
 
     Attributes:
       scales: their number, N + 1 in the paper.
-      factor: of the sides from one scale to the one below it, less than 1.
+      factor: the ratio of a side at one scale to the side at the next finer scale, less than 1.
     """
 
     scales: int
@@ -129,7 +130,7 @@ class Pyramid(NamedTuple):
 
     @classmethod
     def of(cls, size: tuple[int, int], min_size: int, factor: float) -> Pyramid:
-        """The pyramid whose coarsest scale has `min_size` pixels on the shorter side, with a factor next to the given.
+        """A pyramid with `min_size` pixels on the shorter side of its coarsest scale, its factor closest to `factor`.
 
         >>> Pyramid.of((188, 250), 25, 0.75).shapes((188, 250))[:3]
         ((25, 33), (33, 44), (44, 59))
@@ -143,14 +144,14 @@ class Pyramid(NamedTuple):
         return cls(steps + 1, ratio ** (1 / steps))
 
     def shapes(self, size: tuple[int, int]) -> Shapes:
-        """(height, width) at each scale of a pyramid that ends at `size`; the last is `size`."""
+        """(height, width) at each scale, the last of which is `size`."""
         powers = [self.factor**n for n in reversed(range(self.scales))]
         height, width = size
         return tuple((max(1, round(height * p)), max(1, round(width * p))) for p in powers)
 
 
 def resize(x: jax.Array, shape: tuple[int, int]) -> jax.Array:
-    """Pictures [B, H, W, C] at another size, cut to [-1, 1] before and after: cubic, antialiased when they shrink."""
+    """Pictures [B, H, W, C] at another size, clipped to [-1, 1] before and after: cubic, antialiased."""
     x = jnp.clip(x, -1.0, 1.0)
     return (
         x if x.shape[1:3] == shape else jnp.clip(resample.resize_antialiased(x, shape), -1.0, 1.0)
@@ -161,51 +162,63 @@ def resize(x: jax.Array, shape: tuple[int, int]) -> jax.Array:
 class Ladder:
     """The generators of all scales as one function, from noise to pictures.
 
-    Networks are given as {"generator0": {"params", "batch_stats", "scale"}, ...}. In "scale" each has the `amplitude`
-    [] of its noise, what it takes when the picture is rebuilt from the fixed noise (`below`, [h, w, C]), and perhaps
-    a `palette` [K, C] of the colours that it takes. Generator 0 also has that fixed `noise`, the `picture` (uint8
-    [H, W, C]), and the `level`: the scale in training, above which there is nothing to see yet.
+    Scales are numbered from the coarsest, 0. Methods take the networks as {player: Network}, with the players
+    "generator0", "generator1", ... The collection "scale" of each generator holds
+
+      amplitude  []         the factor of its noise
+      below      [h, w, C]  its input when the picture is reconstructed from the fixed noise
+      palette    [K, C]     the colours to which its input is quantised; at `paint_scale` only
+
+    and that of generator 0 also the fixed `noise` (z* in the paper) and the `picture` [H, W, C], in [-1, 1].
+
+    Several methods take the `level` (see `level_at`): the scales above it are not trained yet, and only enlarge.
 
     Attributes:
-      generators: of each scale.
-      pyramid: its geometry.
-      shape: of the picture, (H, W, C).
-      noise_padding: the border around the noise is noise, not zeros.
+      pyramid: the sizes.
+      shape: shape of the picture, (H, W, C).
+      noise_padding: whether the border around the noise is noise and not zeros.
+      paint_scale: the scale with a palette; 0 for none.
     """
 
-    generators: tuple[Generator, ...]
     pyramid: Pyramid
     shape: tuple[int, int, int]
     noise_padding: bool = False
+    paint_scale: int = 0
+
+    @property
+    def top(self) -> int:
+        """The finest scale."""
+        return self.pyramid.scales - 1
 
     @functools.cached_property
     def shapes(self) -> Shapes:
-        """Of the picture at each scale."""
+        """(height, width) of the picture at each scale."""
         return self.pyramid.shapes(self.shape[:2])
 
-    def init_scale(self, n: int, key: jax.Array) -> dict[str, jax.Array]:
-        """The collection "scale" of generator n before it has seen the picture."""
-        below = jnp.zeros((*self.shapes[n], self.shape[2]))
-        scale = {"amplitude": jnp.float32(1.0), "below": below}
+    def init_scale(self, n: int, key: jax.Array) -> dict[str, dict[str, jax.Array]]:
+        """{"scale": the collection of generator n before its stage}."""
+        channels = self.shape[2]
+        scale = {"amplitude": jnp.float32(1.0), "below": jnp.zeros((*self.shapes[n], channels))}
         if n == 0:
             scale["noise"] = self._normal(key, 0, self.shapes[0], 1)[0]
-            scale["picture"] = jnp.zeros(self.shape, jnp.uint8)
-            scale["level"] = jnp.int32(0)
-        return scale
+            scale["picture"] = jnp.zeros(self.shape)
+        elif n == self.paint_scale:
+            scale["palette"] = jnp.zeros((COLOURS, channels))
+        return {"scale": scale}
 
     def picture(self, networks: Networks) -> jax.Array:
-        """The picture that is learnt, float32 [1, H, W, C] in [-1, 1]."""
-        return networks["generator0"]["scale"]["picture"][None].astype(jnp.float32) / 127.5 - 1.0
+        """The training picture, [1, H, W, C] in [-1, 1]."""
+        return networks["generator0"]["scale"]["picture"][None]
 
     # Noise ------------------------------------------------------------------------------------------------
 
-    def drawn(self, key: jax.Array, num: int, strength: float = 1.0) -> Noise:
-        """Random noise times `strength` for `num` pictures."""
-        return lambda n, shape: self._surrounded(strength * self._normal(key, n, shape, num))
+    def random_noise(self, key: jax.Array, num: int, strength: float = 1.0) -> Noise:
+        """Random noise for `num` pictures, times `strength`."""
+        return lambda n, shape: self._surround(strength * self._normal(key, n, shape, num))
 
-    def fixed(self, networks: Networks) -> Noise:
-        """z* at scale 0 and none above: the noise from which the picture is rebuilt (Section 2.2)."""
-        return lambda n, shape: self._surrounded(self._fixed(networks, n, shape))
+    def fixed_noise(self, networks: Networks) -> Noise:
+        """z* at scale 0 and zeros above: the noise from which the picture is reconstructed (Section 2.2)."""
+        return lambda n, shape: self._surround(self._fixed(networks, n, shape))
 
     def _fixed(self, networks: Networks, n: int, shape: tuple[int, int]) -> jax.Array:
         if n == 0:
@@ -220,27 +233,27 @@ class Ladder:
         # At the coarsest scale all channels have the same noise.
         return shape[0] + more, shape[1] + more, self.shape[2] if n else 1
 
-    def _surrounded(self, z: jax.Array) -> jax.Array:
+    def _surround(self, z: jax.Array) -> jax.Array:
         z = jnp.broadcast_to(z, (*z.shape[:3], self.shape[2]))
         return z if self.noise_padding else border(z)
 
-    # Climbing ---------------------------------------------------------------------------------------------
+    # Pictures ---------------------------------------------------------------------------------------------
 
-    def take(self, networks: Networks, n: int, image: jax.Array, shape: tuple[int, int]):
-        """A picture of another size as scale n takes it."""
+    def as_input(self, networks: Networks, n: int, image: jax.Array, shape: tuple[int, int]):
+        """A picture of any size as an input of scale n: resized, and quantised if the scale has a palette."""
         image = resize(image, shape)
         centres = networks[f"generator{n}"]["scale"].get("palette")
         return image if centres is None else quantise(image, centres)
 
     def inject(self, networks: Networks, n: int, image: jax.Array) -> jax.Array:
-        """Any picture as scale n takes it, as blurred as what it is used to: it comes from the scale below."""
-        return self.take(networks, n, resize(image, self.shapes[max(n - 1, 0)]), self.shapes[n])
+        """A sharp picture as an input of scale n: shrunk to scale n - 1 and enlarged, for the blur of training."""
+        low = resize(image, self.shapes[n - 1])
+        return self.as_input(networks, n, low, self.shapes[n])
 
-    def rung(self, networks: Networks, n: int, image: jax.Array, z: jax.Array) -> jax.Array:
-        """What the trained scale n makes of a picture that it takes, [B, h, w, C], and of its noise."""
-        network = networks[f"generator{n}"]
-        scaled = network["scale"]["amplitude"] * z
-        return self.generators[n].apply(network, image, scaled, train=False)
+    def refine(self, networks: Networks, n: int, image: jax.Array, z: jax.Array) -> jax.Array:
+        """The output of the trained generator n for its input [B, h, w, C] and its noise."""
+        generator = networks[f"generator{n}"]
+        return generator(image, generator["scale"]["amplitude"] * z, train=False)
 
     def climb(
         self,
@@ -248,42 +261,42 @@ class Ladder:
         noise: Noise,
         shapes: Shapes,
         *,
+        level: jax.Array | None = None,
         start: int = 0,
         image: jax.Array | None = None,
-        all_trained: bool = True,
     ) -> jax.Array:
-        """The picture at the last of `shapes`, [B, H, W, C], which may lie a little outside [-1, 1].
+        """The picture at the last of `shapes`, [B, H, W, C], whose values may lie a little outside [-1, 1].
 
         Args:
-          networks: of the generators.
-          noise: for every scale.
-          shapes: of the scales up to the last one wanted.
-          start: the scale at which to begin.
-          image: what that takes, [B, h, w, C]; black if None.
-          all_trained: otherwise scales above the level only enlarge.
+          networks: see the class.
+          noise: the noise of every scale.
+          shapes: (height, width) at each scale, up to the last one to compute.
+          level: see the class; None if all these scales are trained.
+          start: the first scale to apply.
+          image: its input, [B, h, w, C]; black if None.
         """
-        level = networks["generator0"]["scale"]["level"]
         for n in range(start, len(shapes)):
             z = noise(n, shapes[n])
             if image is None:
                 image = jnp.zeros((z.shape[0], *shapes[n], self.shape[2]))
             elif n > start:
-                image = self.take(networks, n, image, shapes[n])
-            climbed = functools.partial(self.rung, networks, n, image, z)
+                image = self.as_input(networks, n, image, shapes[n])
+            refined = functools.partial(self.refine, networks, n, image, z)
             image = (
-                climbed() if all_trained else jax.lax.cond(n <= level, climbed, lambda x=image: x)
+                refined() if level is None else jax.lax.cond(n <= level, refined, lambda x=image: x)
             )
+        assert image is not None, "there is a scale to apply, or an image"
         return image
 
-    def rebuild(self, networks: Networks) -> jax.Array:
+    def reconstruct(self, networks: Networks, level: jax.Array) -> jax.Array:
         """The picture from the fixed noise, [1, H, W, C] in [-1, 1]."""
-        noise = self.fixed(networks)
-        image = self.climb(networks, noise, self.shapes, all_trained=False)
+        image = self.climb(networks, self.fixed_noise(networks), self.shapes, level=level)
         return jnp.clip(image, -1.0, 1.0)
 
     def samples(
         self,
         networks: Networks,
+        level: jax.Array,
         key: jax.Array,
         num: int,
         *,
@@ -292,42 +305,50 @@ class Ladder:
         start: int = 0,
         image: jax.Array | None = None,
     ) -> jax.Array:
-        """`num` pictures [num, H, W, C] in [-1, 1], made one after the other: in the memory of one.
+        """`num` pictures [num, H, W, C] in [-1, 1], computed one after the other to save memory.
 
         Args:
-          networks: of the generators.
-          key: for the noise.
-          num: of pictures.
-          shapes: of the scales; the picture's if None.
-          noise: its strength, 1 as in training.
-          start: the scale at which to begin.
-          image: the picture that is injected there, [1, h, w, C] of any size; None begins with noise.
+          networks, level: see the class.
+          key: random key of the noise.
+          num: number of pictures.
+          shapes: (height, width) at each scale; those of the training picture if None.
+          noise: strength of the noise; 1 is that of training.
+          start: the first scale to apply.
+          image: picture that is injected at scale `start` if that is not 0, [1, h, w, C] of any size; the training
+            picture if None.
         """
         shapes = self.shapes if shapes is None else shapes
-        if image is not None:
+        if start:
+            image = self.picture(networks) if image is None else image
             image = self.inject(networks, start, image)
 
         def one(i):
-            z = self.drawn(jax.random.fold_in(key, i), 1, noise)
-            return self.climb(networks, z, shapes, start=start, image=image, all_trained=False)[0]
+            z = self.random_noise(jax.random.fold_in(key, i), 1, noise)
+            return self.climb(networks, z, shapes, level=level, start=start, image=image)[0]
 
         return jnp.clip(jax.lax.map(one, jnp.arange(num)), -1.0, 1.0)
 
     def enlarge(
-        self, networks: Networks, key: jax.Array, image: jax.Array, factor: float, noise: float
+        self,
+        networks: Networks,
+        level: jax.Array,
+        key: jax.Array,
+        image: jax.Array,
+        factor: float,
+        noise: float,
     ) -> tuple[jax.Array, int]:
-        """(a picture [1, h, w, C] `factor` times as large, how often it was enlarged): super-resolution.
+        """Super-resolution: (a picture [1, h, w, C] `factor` times as large, the number of enlargements).
 
-        By about the pyramid's factor at a time, after each of which the finest trained scale adds its detail. It
-        compiles for each size: call it outside of `jax.jit`. Source: the paper, Section 4, "Super-Resolution".
+        Each enlargement is by about the pyramid's factor; the finest trained scale then adds detail. Each size is
+        compiled separately: call it outside `jax.jit`. Source: the paper, Section 4, "Super-Resolution".
         """
-        level = int(networks["generator0"]["scale"]["level"])
+        finest = int(level)
         times = max(1, round(math.log(factor, 1 / self.pyramid.factor)))
 
         @jax.jit
         def refine(networks, key, image):
-            z = self.drawn(key, 1, noise)(level, image.shape[1:3])
-            return self.rung(networks, level, image, z)
+            z = self.random_noise(key, 1, noise)(finest, image.shape[1:3])
+            return self.refine(networks, finest, image, z)
 
         low = image.shape[1:3]
         for i in range(1, times + 1):
@@ -336,19 +357,30 @@ class Ladder:
         return jnp.clip(image, -1.0, 1.0), times
 
     def begin_walk(self, networks: Networks, key: jax.Array) -> tuple[list, list]:
-        """The noise of every scale at two times, at z* and a little off it: where an animation begins."""
+        """The start of an animation: the noise of every scale at two times, first z*, then close to z*.
+
+        Returns:
+          (noise at the later time, noise at the earlier time).
+        """
         rest = [self._fixed(networks, n, shape) for n, shape in enumerate(self.shapes)]
         step = [self._normal(key, n, shape, 1) for n, shape in enumerate(self.shapes)]
         return [0.95 * z + 0.05 * u for z, u in zip(rest, step, strict=True)], rest
 
     def walk(
-        self, networks: Networks, key: jax.Array, walk, start: int, alpha: float, beta: float
+        self,
+        networks: Networks,
+        level: jax.Array,
+        key: jax.Array,
+        walk: tuple[list, list],
+        start: int,
+        alpha: float,
+        beta: float,
     ) -> tuple[jax.Array, tuple[list, list]]:
-        """The next frame [1, H, W, C] of an animation, and the noise of this and the last time.
+        """The next frame [1, H, W, C] of an animation, and the noise at its time and at the time before.
 
             z_(t+1) = alpha z* + (1 - alpha) (z_t + beta (z_t - z_(t-1)) + (1 - beta) u),    u ~ N(0, 1)
 
-        Scales below `start` stand still. Source: the paper, Section 4, "Single Image Animation".
+        The noise of scales below `start` stays z*. Source: the paper, Section 4, "Single Image Animation".
         """
         new = []
         for n, (now, last) in enumerate(zip(*walk, strict=True)):
@@ -357,15 +389,20 @@ class Ladder:
             moved = alpha * rest + (1 - alpha) * (now + beta * (now - last) + (1 - beta) * u)
             new.append(rest if n < start else moved)
         image = self.climb(
-            networks, lambda n, shape: self._surrounded(new[n]), self.shapes, all_trained=False
+            networks, lambda n, shape: self._surround(new[n]), self.shapes, level=level
         )
         return jnp.clip(image, -1.0, 1.0), (new, walk[0])
 
 
-def soften(mask: jax.Array, radius: int, deviation: float) -> jax.Array:
-    """A mask [H, W] grown by a disc of that radius and blurred by a Gaussian, both in pixels, to [0, 1].
+def level_at(clock: Clock) -> jax.Array:
+    """The finest scale that has begun to train, int32. Scale n trains in stage n, from its first round on."""
+    return jnp.where(clock.stage_step > 0, clock.stage, jnp.maximum(clock.stage - 1, 0))
 
-    What is above 0 counts as inside. Source: the reference implementation's `dilate_mask`.
+
+def soften(mask: jax.Array, radius: int, deviation: float) -> jax.Array:
+    """A mask [H, W] dilated by a disc of that radius and blurred by a Gaussian, both in pixels; values in [0, 1].
+
+    Positive values of the given mask are inside. Source: the reference implementation's `dilate_mask`.
     """
 
     def filtered(x, kernel):
@@ -383,14 +420,14 @@ def soften(mask: jax.Array, radius: int, deviation: float) -> jax.Array:
     def blurred(x):
         return filtered(filtered(x, bell[:, None]), bell[None])
 
-    # Over what the bell sees of the picture: an edge is no outside.
+    # Normalised by the weight of the pixels inside the picture, so that its edges do not count as outside the mask.
     return blurred(grown) / blurred(jnp.ones_like(grown))
 
 
 def palette(image: jax.Array, colours: int = COLOURS, rounds: int = 20) -> jax.Array:
-    """The colours [colours, C] that stand for those of a picture [H, W, C]: k-means.
+    """The main colours [colours, C] of a picture [H, W, C], by k-means.
 
-    It starts at the mean and, one after the other, at the colours furthest from those chosen, so that it draws nothing.
+    The first centre is the mean; each further one is the colour furthest from those before it. Nothing is random.
     """
     pixels = image.reshape(-1, image.shape[-1])
     centres = jnp.mean(pixels, axis=0, keepdims=True)
@@ -408,7 +445,7 @@ def palette(image: jax.Array, colours: int = COLOURS, rounds: int = 20) -> jax.A
 
 
 def quantise(x: jax.Array, centres: jax.Array) -> jax.Array:
-    """Every pixel of [..., C] in the nearest of the colours [K, C]."""
+    """The nearest of the colours [K, C] for each pixel of [..., C]."""
     return centres[jnp.argmin(_distances(x, centres), axis=-1)]
 
 

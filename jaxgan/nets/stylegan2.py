@@ -1,8 +1,8 @@
 """StyleGAN2's networks: mapping, synthesis with skip connections, residual critic.
 
-What computes in `dtype`: the convolutions of synthesis and critic, their noise and activations. In float32 always: the
-mapping, the styles and demodulation, the picture as it is summed up over the resolutions, and the critic's end, from
-the minibatch standard deviation on.
+The convolutions of the synthesis and the critic, with noise and activations, are computed in `dtype`. Always in float32
+are the mapping, the styles and demodulation, the sum of the pictures over the resolutions, and the critic from the
+minibatch standard deviation on.
 
 Sources: Karras et al., A Style-Based Generator Architecture for GANs (2019), Figure 1 and Appendix C, for mapping,
 noise and constant input; Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 2 and
@@ -28,7 +28,7 @@ CRITICS = ("residual", "plain")
 
 
 def num_styles(resolution: int) -> int:
-    """Inputs w that a synthesis of that resolution takes: one for each convolution, and the last picture layer's.
+    """Number of styles w of a synthesis of that resolution: one per convolution and one for the last picture layer.
 
     >>> num_styles(1024)
     18
@@ -48,8 +48,8 @@ def channels(resolution: int, base: int, maximum: int) -> int:
 class Mapping(nn.Module):
     """Latent z [B, L], or None, and label int32 [B], or None, to w [B, features], float32.
 
-    z and an embedding of the label are each brought to unit mean square, put side by side, and go through `layers`
-    dense layers with leaky ReLUs whose learning rate is `lr_multiplier` times that of the others.
+    z and an embedding of the label are each scaled to unit mean square and concatenated. They go through `layers` dense
+    layers with leaky ReLUs, whose learning rate is `lr_multiplier` times that of the other layers.
     """
 
     features: int
@@ -75,16 +75,16 @@ class Mapping(nn.Module):
 class Synthesis(nn.Module):
     """Styles w [B, num_styles, D] to pictures, float32 [B, resolution, resolution, picture_channels].
 
-    A learned constant of 4x4 pixels goes through two styled convolutions at each resolution (one at the first), and
-    each resolution adds to the picture, enlarged so far. `noise`: see `StyledConv`; `remat`: recomputes each resolution
-    in the backward pass (`jaxgan.nets.remat`).
+    A learned constant of 4x4 pixels goes through two styled convolutions at each resolution (one at the first). At each
+    resolution, the picture of the resolution before is enlarged, and the output of a picture layer is added to it.
+    `noise`: see `StyledConv`. `remat`: recompute each resolution in the backward pass (`jaxgan.nets.remat`).
     """
 
     resolution: int
     picture_channels: int
     channel_base: int
     channel_max: int
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
@@ -93,24 +93,49 @@ class Synthesis(nn.Module):
         x = self.param("constant", nn.initializers.normal(1.0), (4, 4, width))
         x = jnp.broadcast_to(x.astype(self.dtype), (w.shape[0], *x.shape))
         grow = recomputed(Synthesis.grow, self.remat, static=2)
-        picture, size = None, 4
+        picture: jax.Array | None = None
+        size = 4
         while size <= self.resolution:
             x, picture = grow(self, size, noise, x, picture, w)
             size *= 2
+        assert picture is not None, "the resolution is at least 4"
         return picture
 
     def grow(self, size: int, noise: str, x: jax.Array, picture: jax.Array | None, w: jax.Array):
-        """(features, picture) at `size` pixels, of those at half of it (the first: features of the same size)."""
+        """(features, picture) at `size` pixels from those at half that size; at the first size from the constant."""
         width = channels(size, self.channel_base, self.channel_max)
         style = num_styles(size) - 2
         if size > 4:
             x = StyledConv(width, up=True, name=f"up{size}")(x, w[:, style - 1], noise)
         x = StyledConv(width, name=f"conv{size}")(x, w[:, style], noise)
-        # By the style of the next convolution.
+        # The picture layer shares the style of the next convolution.
         added = ToPicture(self.picture_channels, name=f"picture{size}")(x, w[:, style + 1])
         if picture is None:
             return x, added
         return x, resample.upsample_fir(picture, FIR) + added
+
+
+class Generator(nn.Module):
+    """A mapping and a synthesis: latents z [B, L], and labels int32 [B], or None, to pictures.
+
+    `style` maps z to w [B, D]. `paint` maps w [B, num_styles, D] to pictures; all layers share a w [B, D].
+    `noise`: see `StyledConv`.
+    """
+
+    mapping: Mapping
+    synthesis: Synthesis
+
+    def __call__(self, z: jax.Array, label: jax.Array | None, noise: str = "constant") -> jax.Array:
+        return self.paint(self.style(z, label), noise)
+
+    def style(self, z: jax.Array, label: jax.Array | None) -> jax.Array:
+        return self.mapping(z, label)
+
+    def paint(self, w: jax.Array, noise: str = "constant") -> jax.Array:
+        if w.ndim == 2:
+            layers = num_styles(self.synthesis.resolution)
+            w = jnp.broadcast_to(w[:, None], (w.shape[0], layers, w.shape[1]))
+        return self.synthesis(w, noise)
 
 
 def _down(x: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
@@ -120,9 +145,10 @@ def _down(x: jax.Array, kernel: jax.Array, bias: jax.Array | None) -> jax.Array:
 class Critic(nn.Module):
     """Pictures [B, R, R, C] and labels int32 [B], or None, to logits, float32 [B].
 
-    At each resolution two 3x3 convolutions, the second to half the size, and, if `residual`, a 1x1 one around them.
-    With classes the last layer gives a vector, and the logit is its product with one that a mapping makes of the label
-    (Miyato and Koyama's projection), over the root of their length. `remat`: as of `Synthesis`.
+    Each resolution has two 3x3 convolutions, the second of which halves the size, and, if `residual`, a 1x1 convolution
+    as a shortcut. With classes, the last layer returns a vector. The logit is the inner product of this vector with a
+    mapping of the label, divided by the square root of their dimension (the projection of Miyato and Koyama).
+    `remat`: see `Synthesis`.
     """
 
     channel_base: int
@@ -131,7 +157,7 @@ class Critic(nn.Module):
     group_size: int = 4
     num_classes: int | None = None
     mapping_layers: int = 8
-    dtype: jnp.dtype = jnp.float32
+    dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
 
     @nn.compact
@@ -155,7 +181,7 @@ class Critic(nn.Module):
         return channels(size, self.channel_base, self.channel_max)
 
     def halve(self, size: int, first: bool, x: jax.Array) -> jax.Array:
-        """Features at half of `size` pixels, of those at `size`; of the picture if `first`."""
+        """Features at half of `size` pixels, from features at `size`, or from the picture if `first`."""
         if first:
             x = leaky_relu(EqualisedConv(self.width(size), (1, 1), name="input")(x))
         y = leaky_relu(EqualisedConv(self.width(size), name=f"conv{size}")(x))

@@ -1,12 +1,12 @@
-"""A causal transformer over codes (GPT-2's form), and how codes are drawn from it.
+"""A causal transformer over codes (the architecture of GPT-2) and sampling from it.
 
-    Transformer            tokens to logits of the next code, all at once or one by one with a cache of keys and values
+    Transformer            tokens to logits of the next code: all at once, or one by one with a cache of keys and values
     filter_logits          temperature, top-k, top-p
     sample                 whole sequences, one token at a time with the cache
-    sample_sliding         grids larger than the transformer's context, through a window that moves along
+    sample_sliding         grids larger than the transformer's context, by a sliding window
 
-A sequence starts with one prefix token (a class, or the start token), then come the codes of a picture row by row.
-Codes are tokens 0 to K - 1, prefixes the tokens after them, which are never predicted.
+A sequence is one prefix token (a class, or the start token) and then the codes of a picture row by row. Tokens 0 to
+K - 1 are the codes; the tokens after them are the prefixes, which are never predicted.
 
 Sources: Radford et al., Language Models are Unsupervised Multitask Learners (2019), Section 2.3; Esser et al., Taming
 Transformers (2021), Section 3.2.
@@ -18,11 +18,23 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan import draws
 from jaxgan.nets.init import normal_002
+from jaxgan.network import Network
+from jaxgan.options import Option
 
-# What `filter_logits` lets its user choose: all codes, by their probabilities.
-SAMPLING = {"temperature": 1.0, "top_k": 0, "top_p": 1.0}
+# The options of `filter_logits`. The defaults draw from all codes with their probabilities.
+SAMPLING = {
+    "temperature": Option(
+        1.0, "divisor of the logits; below 1 favours the most probable codes", above=0
+    ),
+    "top_k": Option(0, "number of most probable codes to draw from; 0 for all", least=0),
+    "top_p": Option(
+        1.0,
+        "draw from the most probable codes, with this total probability; 1 for all",
+        above=0,
+        most=1,
+    ),
+}
 
 Cache = tuple[
     tuple[jax.Array, jax.Array], ...
@@ -30,14 +42,14 @@ Cache = tuple[
 
 
 class Transformer(nn.Module):
-    """Tokens [B, T] to float32 logits [B, T, codes] of what follows each: output t depends on tokens 0 to t only.
+    """Tokens [B, T] to float32 logits [B, T, codes] of the next code: output t depends on tokens 0 to t only.
 
     Attributes:
-      codes: K, what is predicted.
-      prefixes: tokens that may stand first.
+      codes: number of codes, K.
+      prefixes: number of prefix tokens.
       context: the longest sequence T.
-      layers, heads, width: of the blocks.
-      dropout: of embeddings, attention weights and residual branches.
+      layers, heads, width: number of blocks, number of their heads, and number of their features.
+      dropout: dropout rate of embeddings, attention weights and residual branches.
     """
 
     codes: int
@@ -47,7 +59,7 @@ class Transformer(nn.Module):
     heads: int = 16
     width: int = 1024
     dropout: float = 0.0
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(
@@ -57,9 +69,9 @@ class Transformer(nn.Module):
         cache: Cache | None = None,
         position: jax.Array | int = 0,
     ):
-        """Logits; with a cache (logits, the cache with these tokens in it), `position` being that of the first token.
+        """Returns the logits; if a cache is given, (logits, the cache extended by these tokens).
 
-        `train` switches dropout on, which draws from the rng "dropout".
+        `position` is the position of the first token. `train` enables dropout, which uses the rng stream "dropout".
         """
         if tokens.shape[1] > self.context:
             raise ValueError(
@@ -93,7 +105,7 @@ class Block(nn.Module):
 
     heads: int
     dropout: float
-    dtype: jnp.dtype | None
+    dtype: jax.typing.DTypeLike | None
 
     @nn.compact
     def __call__(self, x, train, cache, position):
@@ -108,11 +120,11 @@ class Block(nn.Module):
 
 
 class CausalAttention(nn.Module):
-    """Attention of [B, T, width] to itself and, with a cache, to the `position` tokens before it."""
+    """Causal self-attention of [B, T, width]; with a cache, also to the `position` tokens before it."""
 
     heads: int
     dropout: float
-    dtype: jnp.dtype | None
+    dtype: jax.typing.DTypeLike | None
 
     @nn.compact
     def __call__(self, x, train, cache, position):
@@ -141,16 +153,18 @@ class CausalAttention(nn.Module):
 def filter_logits(
     logits: jax.Array, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
 ) -> jax.Array:
-    """Logits [..., K] / temperature, -inf but for the `top_k` largest, and of these the nucleus of `top_p`.
+    """Logits [..., K] / temperature, with -inf outside the `top_k` largest and, among these, the nucleus of `top_p`.
 
-    The nucleus is the smallest set of most probable codes whose probabilities sum to `top_p` or more. Equals of the
-    last that is kept are kept too.
+    The nucleus is the smallest set of most probable codes whose probabilities sum to `top_p` or more. Codes with the
+    same probability as the last code of either set are kept too.
 
     Args:
       logits: float32 [..., K].
-      temperature: above 0; below 1 sharpens.
-      top_k: 0 for all.
-      top_p: in (0, 1]; 1 for all.
+      temperature: above 0; may be traced.
+      top_k: number of codes; 0 for all.
+      top_p: probability in (0, 1], 1 for all codes; may be traced.
+
+    Values are not checked here; `SAMPLING` has their ranges.
 
     Sources: Fan et al., Hierarchical Neural Story Generation (2018) (top-k); Holtzman et al., The Curious
       Case of Neural Text Degeneration (2020), Section 3.1 (nucleus).
@@ -158,47 +172,24 @@ def filter_logits(
     >>> filter_logits(jnp.log(jnp.array([0.5, 0.3, 0.2])), top_p=0.6).tolist()[2]
     -inf
     """
-    check_sampling(temperature, top_k, top_p)
     logits = logits / temperature
     if 0 < top_k < logits.shape[-1]:
         smallest = jax.lax.top_k(logits, top_k)[0][..., -1:]
         logits = jnp.where(logits < smallest, -jnp.inf, logits)
-    if top_p < 1:
-        ordered = jnp.sort(logits, axis=-1, descending=True)
-        share = jax.nn.softmax(ordered)
-        before = jnp.cumsum(share, axis=-1) - share  # of all that are more probable
-        smallest = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), axis=-1, keepdims=True)
-        logits = jnp.where(logits < smallest, -jnp.inf, logits)
-    return logits
+    # A branch at run time, because `top_p` may be traced: at 1 nothing has to be sorted.
+    return jax.lax.cond(top_p < 1, _nucleus, lambda logits, top_p: logits, logits, top_p)
 
 
-def check_sampling(temperature: float, top_k: int, top_p: float) -> None:
-    """Raises unless codes can be drawn so."""
-    if not temperature > 0:
-        raise ValueError(
-            f"--options.temperature is {temperature}; it must be above 0 (the most probable code is drawn with"
-            " --options.top_k=1)."
-        )
-    if top_k < 0:
-        raise ValueError(
-            f"--options.top_k is {top_k}; give the number of codes to draw from, or 0 for all."
-        )
-    if not 0 < top_p <= 1:
-        raise ValueError(
-            f"--options.top_p is {top_p}; it must be above 0 and at most 1, which keeps all."
-        )
-
-
-def prefixes(
-    transformer: Transformer, key: jax.Array, num: int, labels: jax.Array | None = None
-) -> jax.Array:
-    """What `num` sequences start with: the labels, or random ones (of one start token: that)."""
-    return draws.randint(key, (num,), 0, transformer.prefixes) if labels is None else labels
+def _nucleus(logits: jax.Array, top_p: jax.Array) -> jax.Array:
+    ordered = jnp.sort(logits, axis=-1, descending=True)
+    share = jax.nn.softmax(ordered)
+    before = jnp.cumsum(share, axis=-1) - share  # total probability of the more probable codes
+    smallest = jnp.min(jnp.where(before < top_p, ordered, jnp.inf), axis=-1, keepdims=True)
+    return jnp.where(logits < smallest, -jnp.inf, logits)
 
 
 def sample(
-    transformer: Transformer,
-    variables,
+    network: Network,
     prefix: jax.Array,
     length: int,
     key: jax.Array,
@@ -208,12 +199,12 @@ def sample(
     """Codes int32 [B, length] that follow the prefix tokens [B], drawn one at a time with the cache.
 
     Args:
-      transformer, variables: the network.
-      prefix: int32 [B], from 0 to `transformer.prefixes` - 1.
-      length: codes to draw; at most the context.
-      key: code t is drawn with fold_in(key, t).
-      given: int32 [B, n], the first codes, which are taken as they are.
-      **options: of `filter_logits`.
+      network: a network whose module is a `Transformer`.
+      prefix: int32 [B], from 0 to the module's `prefixes` - 1.
+      length: number of codes, at most the context.
+      key: random key; code t is drawn with fold_in(key, t).
+      given: int32 [B, n], the first n codes, which are not drawn; None for none.
+      **options: arguments of `filter_logits`.
     """
     known = 0 if given is None else given.shape[1]
     given = jnp.zeros((prefix.shape[0], 0), jnp.int32) if given is None else given
@@ -221,31 +212,31 @@ def sample(
 
     def step(carry, t):
         token, cache = carry
-        logits, cache = transformer.apply(variables, token[:, None], cache=cache, position=t)
+        logits, cache = network(token[:, None], cache=cache, position=t)
         logits = filter_logits(logits[:, 0], **options)
         drawn = jax.random.categorical(jax.random.fold_in(key, t), logits).astype(jnp.int32)
         token = jnp.where(t < known, given[:, t], drawn)
         return (token, cache), token
 
-    cache = transformer.empty_cache(prefix.shape[0], length)
-    _, codes = jax.lax.scan(step, (transformer.codes + prefix, cache), jnp.arange(length))
+    cache = network.module.empty_cache(prefix.shape[0], length)
+    _, codes = jax.lax.scan(step, (network.module.codes + prefix, cache), jnp.arange(length))
     return codes.T
 
 
 def sample_sliding(
-    transformer: Transformer,
-    variables,
+    network: Network,
     prefix: jax.Array,
     grid: tuple[int, int],
     window: tuple[int, int],
     key: jax.Array,
     **options,
 ) -> jax.Array:
-    """Codes int32 [B, *grid], each drawn from the window around it: any size, by a transformer of `window`'s.
+    """Codes int32 [B, *grid] for a grid of any size; each is drawn given the codes before it in a sliding window.
 
-    The window is centred on the code where the grid has room for it. All codes above and to the left of it are known
-    when it is drawn, so that within the window they stand where the transformer has learnt to see them. Nothing can
-    be cached, as places in the window change with every step.
+    The window has the size of the grids that the transformer was trained on. It is centred on the code to draw, except
+    at the borders of the grid. The codes above the drawn code and to its left are known, so the codes before it in the
+    window are complete, as in training. Keys and values are not cached, because the positions of the codes in the
+    window change with every step.
 
     Source: Esser et al., Taming Transformers (2021), Section 3.2, "sliding attention window".
     """
@@ -260,13 +251,10 @@ def sample_sliding(
         top = jnp.clip(i - high // 2, 0, rows - high)
         left = jnp.clip(j - wide // 2, 0, columns - wide)
         seen = jax.lax.dynamic_slice(codes, (0, top, left), (codes.shape[0], high, wide))
-        tokens = jnp.concatenate(
-            [transformer.codes + prefix[:, None], seen.reshape(-1, high * wide)[:, :-1]], axis=1
-        )
-        logits = transformer.apply(variables, tokens)
-        logits = jax.lax.dynamic_index_in_dim(
-            logits, (i - top) * wide + j - left, axis=1, keepdims=False
-        )
+        given = seen.reshape(-1, high * wide)[:, :-1]
+        logits = network(jnp.concatenate([network.module.codes + prefix[:, None], given], axis=1))
+        place = (i - top) * wide + j - left
+        logits = jax.lax.dynamic_index_in_dim(logits, place, axis=1, keepdims=False)
         drawn = jax.random.categorical(jax.random.fold_in(key, n), filter_logits(logits, **options))
         return codes.at[:, i, j].set(drawn.astype(jnp.int32))
 
@@ -274,11 +262,13 @@ def sample_sliding(
     return jax.lax.fori_loop(0, rows * columns, step, codes)
 
 
-def _norm(x: jax.Array, name: str, dtype: jnp.dtype | None) -> jax.Array:
-    # Flax promotes bfloat16 to float32 for the statistics, which a program under strict promotion may not.
+def _norm(x: jax.Array, name: str, dtype: jax.typing.DTypeLike | None) -> jax.Array:
+    # Flax promotes bfloat16 to float32 for the statistics, which strict dtype promotion does not allow.
     with jax.numpy_dtype_promotion("standard"):
         return nn.LayerNorm(epsilon=1e-5, dtype=dtype, name=name)(x)
 
 
-def _dense(features: int, name: str, dtype: jnp.dtype | None, bias: bool = True) -> nn.Dense:
+def _dense(
+    features: int, name: str, dtype: jax.typing.DTypeLike | None, bias: bool = True
+) -> nn.Dense:
     return nn.Dense(features, use_bias=bias, kernel_init=normal_002, dtype=dtype, name=name)

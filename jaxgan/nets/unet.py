@@ -1,6 +1,8 @@
-"""U-Net: an encoder, a decoder, and between them a shortcut at every resolution."""
+"""U-Net: an encoder and a decoder with a skip connection at every resolution."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,14 +18,15 @@ NORMS = ("batch", "instance")
 class UNet(nn.Module):
     """Pictures [B, H, W, C] to pictures [B, H, W, features] in [-1, 1]; 2^downs divides H and W.
 
-    `downs` convolutions of 4x4 pixels and stride 2, of `width`, 2, 4 and 8 times as many channels (never more), and as
-    many transposed ones back, each on what the one before it gives and the encoder's features of that resolution:
-    what input and output share need not pass the bottleneck. Leaky ReLUs of slope 0.2 on the way down, ReLUs on the
-    way up; a norm after each convolution but the first, the last and the bottleneck's, which for one picture and one
-    pixel would leave nothing. Only the last convolution has a bias.
+    The encoder has `downs` convolutions of 4x4 pixels and stride 2. The first has `width` channels; each further one
+    has twice as many as the one before it, up to 8 `width`. The decoder has as many transposed convolutions. The input
+    of each, except the first, is the concatenation of the output of the one before it and the encoder's features of the
+    same resolution (`skips`). The encoder has leaky ReLUs of slope 0.2, the decoder ReLUs. Normalisation follows every
+    convolution except the first, the last and the bottleneck's: for one picture, the bottleneck may be one pixel, which
+    normalisation would set to zero. Only the last convolution has a bias.
 
-    Dropout follows the norm of the first three layers of the decoder. It is the only noise that the network has, and
-    so belongs to it at any time: it needs a "dropout" random number generator unless `dropout` is 0.
+    Dropout follows the normalisation of the first three layers of the decoder. It is the only noise of the network and
+    is active in evaluation too, so calls need the rng stream "dropout" unless `dropout` is 0.
 
     Source: Isola et al., Image-to-Image Translation with Conditional Adversarial Networks (2017), Section 6.1.1.
     """
@@ -34,7 +37,7 @@ class UNet(nn.Module):
     norm: str = "batch"  # batch | instance
     dropout: float = 0.5
     skips: bool = True
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
@@ -46,7 +49,7 @@ class UNet(nn.Module):
                 f"a U-Net that halves {self.downs} times needs pictures whose sides are multiples of {2**self.downs}"
                 f" pixels, not {height}x{width}."
             )
-        shared = {"kernel_init": normal_002, "dtype": self.dtype}
+        shared: dict[str, Any] = {"kernel_init": normal_002, "dtype": self.dtype}
         channels = [self.width * min(2**i, 8) for i in range(self.downs)]
 
         def normed(x, name):
@@ -65,8 +68,8 @@ class UNet(nn.Module):
                 x = normed(x, f"down{i}")
             encoded.append(x)
         for i in reversed(range(1, self.downs)):
-            conv = DoublingConv(channels[i - 1], use_bias=False, name=f"up{i}", **shared)
-            x = normed(conv(nn.relu(x)), f"up{i}")
+            up = DoublingConv(channels[i - 1], use_bias=False, name=f"up{i}", **shared)
+            x = normed(up(nn.relu(x)), f"up{i}")
             if i >= self.downs - 3:
                 x = nn.Dropout(self.dropout, deterministic=False)(x)
             if self.skips:

@@ -1,4 +1,4 @@
-"""VQGAN's encoder and decoder: residual convolutions, group normalisation, swish, and attention where maps are small.
+"""VQGAN's encoder and decoder: residual blocks with group normalisation and swish; attention at low resolutions.
 
 Source: Esser et al., Taming Transformers for High-Resolution Image Synthesis (2021), Section 3.1 and appendix; the
 blocks are those of Ho et al., Denoising Diffusion Probabilistic Models (2020), without timesteps and skips.
@@ -6,74 +6,51 @@ blocks are those of Ho et al., Denoising Diffusion Probabilistic Models (2020), 
 
 from __future__ import annotations
 
-import dataclasses
+import math
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.nets import codebook
 from jaxgan.nets.conv import Conv, UpConv
+from jaxgan.network import Network
+from jaxgan.options import OptionError
 
-Networks = dict[str, dict[str, Any]]
+Networks = Mapping[str, Network]  # with "encoder", "codebook" and "decoder"
 
-# U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)), PyTorch's: a residual branch starts at a third of its input's variance.
+# U(-1 / sqrt(fan_in), 1 / sqrt(fan_in)), PyTorch's default: outputs start with a third of the variance of the inputs.
 _init = nn.initializers.variance_scaling(1 / 3, "fan_in", "uniform")
 
 
-@dataclasses.dataclass(frozen=True)
-class Autoencoder:
-    """Encoder, codebook and decoder as one: functions of `networks`, which holds those of the three by these names."""
+def encode(networks: Networks, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Pictures [B, H, W, C] to (latents z [B, h, w, D], codes int32 [B, h, w], code vectors e [B, h, w, D])."""
+    z = networks["encoder"](x)
+    return z, *networks["codebook"](z)
 
-    encoder: Encoder
-    decoder: Decoder
 
-    @property
-    def factor(self) -> int:
-        """Pixels of a code's side."""
-        return 2 ** (len(self.encoder.widths) - 1)
+def decode(networks: Networks, indices: jax.Array) -> jax.Array:
+    """Codes [B, h, w] to pictures [B, H, W, C] in [-1, 1]."""
+    e = networks["codebook"](indices, method="lookup")
+    return jnp.clip(networks["decoder"](e), -1.0, 1.0)
 
-    def encode(self, networks: Networks, x: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
-        """Pictures [B, H, W, C] to (latents z, codes int32 [B, h, w], their vectors e), z and e [B, h, w, D]."""
-        z = self.encoder.apply(networks["encoder"], x)
-        vectors = codebook.vectors(networks["codebook"])
-        indices = codebook.nearest(vectors, z)
-        return z, indices, vectors[indices]
 
-    def decode(self, networks: Networks, indices: jax.Array) -> jax.Array:
-        """Codes [B, h, w] to pictures [B, H, W, C] in [-1, 1]."""
-        vectors = codebook.vectors(networks["codebook"])
-        return jnp.clip(self.decoder.apply(networks["decoder"], vectors[indices]), -1.0, 1.0)
-
-    def reconstruct(self, networks: Networks, x: jax.Array) -> jax.Array:
-        """Pictures, encoded and decoded."""
-        return self.decode(networks, self.encode(networks, x)[1])
-
-    def trunk(self, networks: Networks, e: jax.Array) -> jax.Array:
-        """What the decoder's last layer is given for the vectors e."""
-        return self.decoder.apply(networks["decoder"], e, method="trunk")
-
-    def output(
-        self, networks: Networks, trunk: jax.Array, kernel: jax.Array | None = None
-    ) -> jax.Array:
-        """The decoder's last layer, with another kernel if one is given; not clipped."""
-        params = networks["decoder"]["params"]
-        if kernel is not None:
-            params = {**params, "conv_out": {**params["conv_out"], "kernel": kernel}}
-        return self.decoder.apply({"params": params}, trunk, method="output")
+def reconstruct(networks: Networks, x: jax.Array) -> jax.Array:
+    """Encodes and decodes pictures."""
+    return decode(networks, encode(networks, x)[1])
 
 
 class Encoder(nn.Module):
     """Pictures [B, H, W, C] in [-1, 1] to float32 latents [B, H / f, W / f, code_dim], f = 2^(levels - 1).
 
     Attributes:
-      widths: channels of each level, from the pictures' size down.
-      attention: for each level, whether its residual blocks are followed by attention.
-      blocks: residual blocks of a level.
-      latent_channels: of the last 3x3 convolution.
-      code_dim: of the 1x1 convolution after it.
-      groups: of group normalisation; divides all widths.
+      widths: channels of each level, from the highest resolution to the lowest.
+      attention: for each level, whether attention follows its residual blocks.
+      blocks: number of residual blocks per level.
+      latent_channels: channels of the last 3x3 convolution.
+      code_dim: channels of the 1x1 convolution after it.
+      groups: groups of group normalisation; divides all widths.
     """
 
     widths: tuple[int, ...]
@@ -82,11 +59,16 @@ class Encoder(nn.Module):
     latent_channels: int
     code_dim: int
     groups: int = 32
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
+
+    @property
+    def factor(self) -> int:
+        """Side in pixels of the square that is encoded as one code."""
+        return 2 ** (len(self.widths) - 1)
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        options = {"groups": self.groups, "dtype": self.dtype}
+        options: dict[str, Any] = {"groups": self.groups, "dtype": self.dtype}
         x = _conv(self.widths[0], "conv_in", self.dtype)(x.astype(self.dtype or x.dtype))
         for level, width in enumerate(self.widths):
             for i in range(self.blocks):
@@ -102,10 +84,10 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Quantised latents [B, h, w, code_dim] to float32 pictures [B, f h, f w, channels]; `output(trunk(z))`.
+    """Quantised latents [B, h, w, code_dim] to float32 pictures [B, f h, f w, channels]: `output(trunk(z))`.
 
-    Its two halves can be called alone, as the adaptive weight looks at the last layer only. Attributes as the
-    encoder's; a level has one residual block more.
+    The two methods can be called separately, because the adaptive weight needs the last layer only. The attributes are
+    those of the encoder; a level has one more residual block.
     """
 
     widths: tuple[int, ...]
@@ -114,7 +96,7 @@ class Decoder(nn.Module):
     latent_channels: int
     channels: int
     groups: int = 32
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     def setup(self):
         self.body = DecoderTrunk(
@@ -128,7 +110,7 @@ class Decoder(nn.Module):
         self.conv_out = _conv(self.channels, None, self.dtype)
 
     def trunk(self, z: jax.Array) -> jax.Array:
-        """What the last layer is given: [B, f h, f w, widths[0]]."""
+        """The input of the last layer: [B, f h, f w, widths[0]]."""
         return self.body(z)
 
     def output(self, x: jax.Array) -> jax.Array:
@@ -147,11 +129,11 @@ class DecoderTrunk(nn.Module):
     blocks: int
     latent_channels: int
     groups: int
-    dtype: jnp.dtype | None
+    dtype: jax.typing.DTypeLike | None
 
     @nn.compact
     def __call__(self, z: jax.Array) -> jax.Array:
-        options = {"groups": self.groups, "dtype": self.dtype}
+        options: dict[str, Any] = {"groups": self.groups, "dtype": self.dtype}
         z = z.astype(self.dtype or z.dtype)
         x = _conv(self.latent_channels, "post_quant", self.dtype, 1)(z)
         x = _middle(_conv(self.widths[-1], "conv_in", self.dtype)(x), options)
@@ -162,17 +144,23 @@ class DecoderTrunk(nn.Module):
                 if self.attention[level]:
                     x = AttentionBlock(**options, name=f"level{level}_attention{i}")(x)
             if level > 0:
-                conv = {"kernel_init": _init, "dtype": self.dtype}
-                x = UpConv(width, (3, 3), **conv, name=f"level{level}_upsample")(x)
+                conv = UpConv(
+                    width,
+                    (3, 3),
+                    kernel_init=_init,
+                    dtype=self.dtype,
+                    name=f"level{level}_upsample",
+                )
+                x = conv(x)
         return nn.swish(GroupNorm(**options, name="norm_out")(x))
 
 
 class ResidualBlock(nn.Module):
-    """x + conv3(swish(norm(conv3(swish(norm(x)))))), the shortcut a 1x1 convolution where widths differ."""
+    """x + conv3(swish(norm(conv3(swish(norm(x)))))); the shortcut is a 1x1 convolution if the widths differ."""
 
     features: int
     groups: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -189,7 +177,7 @@ class AttentionBlock(nn.Module):
     """x + project(attention of all positions of norm(x)), one head."""
 
     groups: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -205,9 +193,9 @@ class AttentionBlock(nn.Module):
 
 
 class Downsample(nn.Module):
-    """A 3x3 convolution of stride 2; zeros are added below and to the right only."""
+    """A 3x3 convolution of stride 2, padded with zeros at the bottom and on the right only."""
 
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -229,7 +217,7 @@ class GroupNorm(nn.Module):
     """
 
     groups: int
-    dtype: jnp.dtype | None = None
+    dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -238,7 +226,7 @@ class GroupNorm(nn.Module):
         bias = self.param("bias", nn.initializers.zeros, (channels,))
 
         def mean(x):
-            # First over the pixels, which leaves the channels in place: several times as fast as all at once on a CPU.
+            # First over the pixels: on a CPU this is several times as fast as one mean over pixels and channels.
             groups = jnp.mean(x, axis=(1, 2)).reshape(-1, self.groups, channels // self.groups)
             groups = jnp.broadcast_to(jnp.mean(groups, axis=2, keepdims=True), groups.shape)
             return groups.reshape(-1, 1, 1, channels)
@@ -250,51 +238,48 @@ class GroupNorm(nn.Module):
 
 
 def levels(
-    channels: int, multiples: str, attention_resolutions: str, groups: int, shape: tuple[int, ...]
+    channels: int,
+    multiples: tuple[int, ...],
+    attention_resolutions: tuple[int, ...],
+    groups: int,
+    shape: tuple[int, ...],
 ) -> tuple[tuple[int, ...], tuple[bool, ...]]:
-    """(widths, attention) of the levels for pictures of that shape, out of a model's options of the same names.
+    """(widths, attention) of the levels for pictures of that shape, from the model's options.
 
-    >>> levels(32, "1,2", "8", 8, (16, 16, 3))
+    >>> levels(32, (1, 2), (8,), 8, (16, 16, 3))
     ((32, 64), (False, True))
     """
     if len(shape) != 3:
         raise ValueError(
-            f"an autoencoder of codes sees pictures [H, W, C], but one example of the data has shape {shape}."
+            f"the autoencoder takes pictures [H, W, C], but one example of the data has shape {shape}."
         )
-    factors = _numbers("channel_multiples", multiples)
-    if not factors or min(factors) < 1:
-        raise ValueError(
-            f"--config.model.channel_multiples is '{multiples}'; give one number from 1 for each level, such as 1,2,2."
-        )
-    factor = 2 ** (len(factors) - 1)
+    factor = 2 ** (len(multiples) - 1)
     if any(side % factor for side in shape[:2]):
         fits = max(1, round(shape[0] / factor)) * factor
-        raise ValueError(
-            f"--config.model.channel_multiples={multiples} halves pictures {len(factors) - 1} times, so their sides"
-            f" must be multiples of {factor}, not {shape[0]}x{shape[1]}; set --config.data.resolution={fits}, or give"
-            " fewer multiples."
+        fewer = max(n for n in range(len(multiples)) if not any(side % 2**n for side in shape[:2]))
+        raise OptionError(
+            "channel_multiples",
+            multiples,
+            f"this halves pictures {len(multiples) - 1} times, so their sides must be multiples of {factor}, not"
+            f" {shape[0]}x{shape[1]}",
+            {"data.resolution": fits},
+            {"channel_multiples": multiples[: fewer + 1]},
         )
-    widths = tuple(channels * factor for factor in factors)
+    widths = tuple(channels * multiple for multiple in multiples)
     if any(width % groups for width in widths):
-        raise ValueError(
-            f"--config.model.groups={groups} does not divide the channels {widths} of the levels; give a divisor of"
-            f" --config.model.channels={channels}."
+        raise OptionError(
+            "groups",
+            groups,
+            f"it does not divide the channels {widths} of the levels",
+            {"groups": math.gcd(groups, *widths)},
         )
-    resolutions = _numbers("attention_resolutions", attention_resolutions)
-    return widths, tuple(shape[0] // 2**level in resolutions for level in range(len(widths)))
-
-
-def _numbers(name: str, value: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(part) for part in value.split(",") if part.strip())
-    except ValueError:
-        raise ValueError(
-            f"--config.model.{name} is '{value}'; give whole numbers with commas between, such as 1,2,2."
-        ) from None
+    return widths, tuple(
+        shape[0] // 2**level in attention_resolutions for level in range(len(widths))
+    )
 
 
 def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
-    """Mean over the pictures of 10 log10(4 / mean (x - y)^2), for values in [-1, 1]; y is clipped to them."""
+    """Mean over the pictures of 10 log10(4 / mean (x - y)^2), for x in [-1, 1]; y is clipped to [-1, 1]."""
     error = jnp.mean(jnp.square(x - jnp.clip(y, -1.0, 1.0)), axis=(1, 2, 3))
     return jnp.mean(10.0 * jnp.log10(4.0 / jnp.maximum(error, 1e-10)))
 
@@ -307,5 +292,7 @@ def _middle(x: jax.Array, options: dict) -> jax.Array:
     return ResidualBlock(width, **options, name="middle_block1")(x)
 
 
-def _conv(features: int, name: str | None, dtype: jnp.dtype | None, size: int = 3) -> nn.Module:
+def _conv(
+    features: int, name: str | None, dtype: jax.typing.DTypeLike | None, size: int = 3
+) -> nn.Module:
     return Conv(features, (size, size), kernel_init=_init, dtype=dtype, name=name)

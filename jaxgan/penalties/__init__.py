@@ -1,19 +1,19 @@
 """Penalties and constraints on a critic or a generator: pure functions of closures, arrays and
 trees.
 
-Those on a gradient ask only for a closure `critic: [B, ...] -> [B]` (or `[B, 1]`): bind parameters,
-labels and state first, so that each sample's output depends on that sample alone. That excludes
-batch normalisation in the critic, whose coupling of samples makes per-sample gradients meaningless
-(WGAN-GP, Section 4). A conditional critic closes over the labels of its samples.
+Gradient penalties take a closure `critic: [B, ...] -> [B]` (or `[B, 1]`), with parameters, labels and
+state bound. Each sample's output must depend on that sample alone. This excludes batch normalisation in
+the critic, with which per-sample gradients are not defined (WGAN-GP, Section 4). For a conditional
+critic, the closure contains the labels of the samples.
 
     penalty = 5.0 * penalties.r1(lambda x: critic.apply(variables, x, labels), real)
 
-Each is one number to be minimised, a float32 scalar whatever the dtype of the samples, without its
-weight (lambda, gamma), which is the caller's. What must be remembered from step to step is an
-argument and a result: the path length's running mean, LeCam's averages of the logits.
+Each returns a float32 scalar to be minimised, whatever the dtype of the samples. The caller multiplies
+it by its weight (lambda, gamma). State between steps (the running mean of the path length, LeCam's
+averages of the logits) is an argument and a result.
 
-`checkpoint=True` recomputes the critic's activations instead of keeping them (`jax.checkpoint`):
-slower by about one forward pass, and what it saves is in the README's table.
+`checkpoint=True` recomputes the critic's activations instead of storing them (`jax.checkpoint`). It
+costs about one more forward pass; the README has a table of the memory that it saves.
 """
 
 from jaxgan.penalties.gradient import (

@@ -1,4 +1,4 @@
-"""Penalties on a critic's gradient by its input; see `jaxgan.penalties` for what they share."""
+"""Penalties on the gradient of a critic with respect to its input; `jaxgan.penalties` has the conventions."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ def gradient_penalty(
     one_sided: bool = False,
     checkpoint: bool = False,
 ) -> jax.Array:
-    """Pulls the norm of the critic's input gradient to `target`, between real and generated
-    samples.
+    """Penalty for the distance of the critic's input gradient norm from `target`, between real and
+    generated samples.
 
         E (||grad C(y)|| - target)^2,    y = x + alpha (x' - x),    alpha ~ U[0, 1]
 
-    alpha is uniform and drawn once per sample (not normal, not per pixel), and the norm is over all
-    axes but the first. The root's value is exact and its gradient 0 where the critic is flat, so a
-    dead critic gives target^2 and no NaN. A target of 0 is the zero-centred penalty.
+    alpha is uniform and drawn once per sample (not normal, not per pixel). The norm is over all axes but
+    the first. Where the gradient is 0, the norm is 0 with derivative 0, so a constant critic gives
+    target^2 and not NaN. With target 0 this is the zero-centred penalty.
 
     Args:
       critic: samples [B, ...] -> logits [B] or [B, 1], each depending on its own sample alone.
       real: [B, ...], floating point. Interpolates have the dtype of both, or float32 if they
         differ.
-      fake: [B, ...], of the same shape. Stop its gradient if the generator moves in the same turn.
-      key: for alpha.
-      target: the norm to pull to.
+      fake: [B, ...], of the same shape. Stop its gradient if the generator is updated in the same turn.
+      key: random key for alpha.
+      target: the target norm.
       one_sided: penalise only norms above the target: E max(0, ||grad C(y)|| - target)^2.
-      checkpoint: recompute the critic's activations instead of keeping them.
+      checkpoint: recompute the critic's activations instead of storing them.
 
     Returns:
       The unscaled penalty, a float32 scalar. The paper's weight is 10.
@@ -62,10 +62,10 @@ def max_gradient_penalty(
 ) -> jax.Array:
     """The largest squared gradient norm of the batch, max_y ||grad C(y)||^2.
 
-    The interpolates y are those of `gradient_penalty`. It bounds the Lipschitz constant itself,
-    where a mean lets a few steep places be; only the steepest sample has a gradient.
+    The interpolates y are those of `gradient_penalty`. A mean over samples allows a few large gradients;
+    the maximum does not. Only the sample with the largest gradient contributes to the derivative.
 
-    Args: as of `gradient_penalty`.
+    Args: as for `gradient_penalty`.
 
     Returns:
       The unscaled penalty, a float32 scalar.
@@ -93,24 +93,24 @@ def dragan(
     variant: str = "gaussian",
     checkpoint: bool = False,
 ) -> jax.Array:
-    """Pulls the norm of the critic's input gradient to `target` around the real samples.
+    """Penalty for the distance of the critic's input gradient norm from `target`, around the real samples.
 
         E (||grad C(x + noise)|| - target)^2
 
-    The noise is in units of s, the standard deviation of all numbers in `real`. Paper, the authors'
-    code and others' differ, so its kind has a name:
+    The unit of the noise is s, the standard deviation of all entries of `real`. The paper, the authors'
+    code and other implementations use different distributions:
 
-        "gaussian"   scale s N(0, 1) per pixel: the paper's, whose c is (scale s)^2
-        "uniform"    scale s U(-1, 1) per pixel: compare_gan's, before its clipping
+        "gaussian"   scale s N(0, 1) per pixel: the paper, whose c is (scale s)^2
+        "uniform"    scale s U(-1, 1) per pixel: compare_gan, before its clipping
         "positive"   alpha scale s U(0, 1) per pixel, alpha ~ U[0, 1] per sample: the authors' code
-                     and PyTorch-StudioGAN's; it shifts every sample towards white
+                     and PyTorch-StudioGAN; it shifts every sample towards white
 
     Args:
       critic: samples [B, ...] -> logits [B] or [B, 1], each depending on its own sample alone.
       real: [B, ...], floating point.
-      key: for the noise.
-      scale: of the noise; 0.5 is the authors'.
-      target, one_sided, checkpoint: as of `gradient_penalty`.
+      key: random key for the noise.
+      scale: scale of the noise; the authors use 0.5.
+      target, one_sided, checkpoint: as for `gradient_penalty`.
       variant: "gaussian", "uniform" or "positive".
 
     Returns:
@@ -137,7 +137,9 @@ def dragan(
         noise = jax.random.uniform(noise_key, x.shape, jnp.float32, minval=-1.0)
     else:
         noise = _alpha(alpha_key, x) * jax.random.uniform(noise_key, x.shape, jnp.float32)
-    size = scale * jax.lax.stop_gradient(jnp.std(x))  # whose own gradient at 0 is NaN
+    size = scale * jax.lax.stop_gradient(
+        jnp.std(x)
+    )  # the gradient of a standard deviation of 0 is NaN
     perturbed = (x + size * noise).astype(real.dtype)
     return _norm_penalty(critic, perturbed, target, one_sided, checkpoint)
 
@@ -145,19 +147,20 @@ def dragan(
 def r1(critic: Critic, real: jax.Array, checkpoint: bool = False) -> jax.Array:
     """Half the mean squared gradient norm on real samples: 1/2 E ||grad C(x)||^2.
 
-    The half is the paper's, so that the weight is its gamma. Played lazily, every k steps, the
-    weight is k gamma and the optimiser's learning rate and betas change too (StyleGAN2, Appendix
-    B). Of an augmented critic, give the closure that augments: the gradient is by the samples as
-    they were.
+    With the paper's factor 1/2, the weight is its gamma. For lazy regularisation, every k steps, the
+    weight is k gamma, and the optimiser's learning rate and betas change too (StyleGAN2, Appendix B).
+    For a critic with augmentation, `critic` includes the augmentation, so that the gradient is with
+    respect to the samples before augmentation.
 
     Args:
       critic: samples [B, ...] -> logits [B] or [B, 1], each depending on its own sample alone.
-      real: [B, ...], floating point.
+      real: [B, ...], floating point. For a critic that takes a list of scales, a list of such arrays; the gradient is
+        with respect to all of them.
       checkpoint: recompute the critic's activations instead of keeping them.
 
     Returns:
-      The unscaled penalty, a float32 scalar. The weight is 10 in the paper; StyleGAN's scale with
-      the number of pixels.
+      The unscaled penalty, a float32 scalar. The weight is 10 in the paper; in StyleGAN
+      it is proportional to the number of pixels.
 
     Source: Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), Eq. 9.
 
@@ -171,7 +174,7 @@ def r1(critic: Critic, real: jax.Array, checkpoint: bool = False) -> jax.Array:
 def r2(critic: Critic, fake: jax.Array, checkpoint: bool = False) -> jax.Array:
     """Half the mean squared gradient norm on generated samples: 1/2 E ||grad C(x')||^2.
 
-    `r1` on the other side; stop the gradient of `fake` if the generator moves in the same turn.
+    Otherwise like `r1`. Stop the gradient of `fake` if the generator is updated in the same turn.
 
     Source: Mescheder et al., Which Training Methods for GANs do actually Converge? (2018), Eq. 10.
 
@@ -185,18 +188,18 @@ def r2(critic: Critic, fake: jax.Array, checkpoint: bool = False) -> jax.Array:
 def r1_r2(
     critic: Critic, real: jax.Array, fake: jax.Array, checkpoint: bool = False
 ) -> tuple[jax.Array, jax.Array]:
-    """R1 and R2 by one double backward pass: both batches go through the critic as one.
+    """R1 and R2 with one call of the critic on both batches, concatenated.
 
     Args:
-      critic: samples [2B, ...] -> logits [2B] or [2B, 1], the real ones first: close over the
-        labels of both, concatenated, if it is conditional.
+      critic: samples [2B, ...] -> logits [2B] or [2B, 1], the real samples first. A conditional critic
+        must close over the concatenated labels of both.
       real, fake: [B, ...], floating point, of equal shape. Stop the gradient of `fake` if the
-        generator moves in the same turn. They meet in float32 if their dtypes differ.
+        generator is updated in the same turn. Both are cast to float32 if their dtypes differ.
       checkpoint: recompute the critic's activations instead of keeping them.
 
     Returns:
       (`r1`, `r2`), float32 scalars. R3GAN's loss is gamma (r1 + r2) with gamma from 0.05 to 150,
-      growing with the resolution.
+      increasing with the resolution.
 
     Sources: Mescheder et al. (2018), Eq. 9 and 10; Huang et al., The GAN is Dead; Long Live the GAN!
       A Modern GAN Baseline (2024), Section 2.
@@ -214,10 +217,9 @@ def r1_r2(
 
 
 def safe_norm(x: jax.Array) -> jax.Array:
-    """Euclidean norm of each sample, [B, ...] -> float32 [B], with gradient 0 (not NaN) where it is
-    0.
+    """Euclidean norm of each sample, [B, ...] -> float32 [B], with gradient 0 (not NaN) at 0.
 
-    The value is exact: no epsilon under the root, which would bias small norms.
+    There is no epsilon under the square root, which would bias small norms.
 
     >>> import jax.numpy as jnp
     >>> print(safe_norm(jnp.array([[3.0, 4.0], [0.0, 0.0]])))
@@ -225,8 +227,8 @@ def safe_norm(x: jax.Array) -> jax.Array:
     """
     square = _squares(x)
     positive = square > 0.0
-    # The inner `where` keeps the root's infinite slope at 0 out of the gradient, the outer one
-    # restores the value.
+    # The inner `where` removes the infinite derivative of the square root at 0, the outer one restores
+    # the value.
     return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
 
 
@@ -241,11 +243,11 @@ def _norm_penalty(
 
 
 def _gradient(critic: Critic, x: jax.Array, checkpoint: bool) -> jax.Array:
-    """Each sample's own gradient, that of the sum of the critic's outputs, as samples do not mix."""
+    """The gradient for each sample: that of the sum of the outputs, since outputs depend on one sample each."""
 
     def total(x: jax.Array) -> jax.Array:
         logits = critic(x)
-        batch = x.shape[0]
+        batch = jax.tree.leaves(x)[0].shape[0]
         shape = getattr(logits, "shape", None)
         if shape not in ((batch,), (batch, 1)):
             found = f"a {type(logits).__name__}" if shape is None else f"an array of shape {shape}"
@@ -260,34 +262,40 @@ def _gradient(critic: Critic, x: jax.Array, checkpoint: bool) -> jax.Array:
 
 
 def _squares(x: jax.Array) -> jax.Array:
-    """Squared Euclidean norm of each sample, float32 [B]."""
-    return jnp.sum(jnp.square(x.astype(jnp.float32)), axis=tuple(range(1, x.ndim)))
+    """Squared Euclidean norm of each sample, float32 [B]; for a list, the sum over its arrays."""
+
+    def squares(x: jax.Array) -> jax.Array:
+        return jnp.sum(jnp.square(x.astype(jnp.float32)), axis=tuple(range(1, x.ndim)))
+
+    return jnp.asarray(sum(squares(leaf) for leaf in jax.tree.leaves(x)))
 
 
 def _between(real: jax.Array, fake: jax.Array, key: jax.Array) -> jax.Array:
-    """A random point of the line from each real sample to its generated one."""
+    """A random point on the line from each real sample to its generated sample."""
     real, fake, dtype = _pair(real, fake)
     real, fake = real.astype(jnp.float32), fake.astype(jnp.float32)
     return (real + _alpha(key, real) * (fake - real)).astype(dtype)
 
 
 def _alpha(key: jax.Array, x: jax.Array) -> jax.Array:
-    """U[0, 1], one for each sample."""
+    """One number from U[0, 1] for each sample."""
     return jax.random.uniform(key, (x.shape[0],) + (1,) * (x.ndim - 1), jnp.float32)
 
 
 def _pair(real: jax.Array, fake: jax.Array) -> tuple[jax.Array, jax.Array, jnp.dtype]:
-    """Both, checked, and the dtype in which they meet."""
+    """Both arrays after checks, and their common dtype."""
     real, fake = _samples("real", real), _samples("fake", fake)
     if real.shape != fake.shape:
         raise ValueError(
-            f"real has shape {real.shape} and fake {fake.shape}; the penalty takes one of both at "
-            "a time, so make the shapes equal."
+            f"real has shape {real.shape} and fake {fake.shape}; the penalty pairs real and fake "
+            "samples, so make the shapes equal."
         )
     return real, fake, real.dtype if real.dtype == fake.dtype else jnp.dtype(jnp.float32)
 
 
 def _samples(name: str, x: jax.Array) -> jax.Array:
+    if isinstance(x, list | tuple):
+        return [_samples(name, each) for each in x]
     x = jnp.asarray(x)
     if x.ndim == 0 or x.size == 0:
         raise ValueError(f"{name} has shape {x.shape}, which holds no samples; give [B, ...].")

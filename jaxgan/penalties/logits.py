@@ -1,4 +1,4 @@
-"""Penalties on what a critic says: of a sample and its neighbour, of now and before, of the best."""
+"""Penalties on the logits of a critic: consistency, LeCam and top-k."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ import jax.numpy as jnp
 
 
 def consistency(logits: jax.Array, augmented_logits: jax.Array) -> jax.Array:
-    """CR: mean squared change of the critic under an augmentation, E (C(x) - C(T(x)))^2.
+    """CR: mean squared change of the logits under an augmentation, E (C(x) - C(T(x)))^2.
 
-    On real samples it is CR-GAN's penalty. T is a random augmentation that keeps what the critic
-    should judge (a flip, a shift of some pixels: `jaxgan.augment`).
+    On real samples this is CR-GAN's penalty. T is a random augmentation under which the critic's output
+    should not change, such as a flip or a shift by a few pixels (`jaxgan.augment`).
 
     Args:
-      logits, augmented_logits: of equal shape, of the same samples in the same order.
+      logits, augmented_logits: logits of the same samples in the same order, of equal shape.
 
     Returns:
       The unscaled penalty, a float32 scalar. The paper's weight is 10.
@@ -37,10 +37,10 @@ def balanced_consistency(
     fake_logits: jax.Array,
     augmented_fake_logits: jax.Array,
 ) -> jax.Array:
-    """bCR: `consistency` on real and on generated samples, added.
+    """bCR: the sum of `consistency` on real samples and on generated samples.
 
-    Without the second the generator learns to draw the artefacts of T. The weights of both are the
-    paper's 10; for others add two `consistency`s.
+    Without the second term, the generator learns the artefacts of T. In the paper both weights are 10; for
+    different weights, add two calls of `consistency`.
 
     Source: Zhao et al., Improved Consistency Regularization for GANs (2021), Algorithm 1.
 
@@ -55,9 +55,9 @@ def balanced_consistency(
 
 
 class latent_consistency:
-    """zCR: the critic shall not see a small step in the latent, the generator shall show it.
+    """zCR: small steps in the latent should not change the critic's output, but should change the generator's.
 
-    For latents z and z + delta, delta ~ N(0, 0.03^2) or so. Each player adds its own side.
+    For latents z and z + delta, for example with delta ~ N(0, 0.03^2). Each player adds its own penalty.
 
     Source: Zhao et al., Improved Consistency Regularization for GANs (2021), Algorithm 2.
     """
@@ -86,7 +86,7 @@ class latent_consistency:
 
 
 class LeCam(NamedTuple):
-    """The state of `lecam`: sums of decayed logits, and of the weights with which they came in."""
+    """The state of `lecam`: decayed sums of mean logits, and the sum of their weights."""
 
     real: jax.Array
     fake: jax.Array
@@ -94,7 +94,7 @@ class LeCam(NamedTuple):
 
     @classmethod
     def init(cls) -> LeCam:
-        """Nothing seen yet."""
+        """The initial state."""
         return cls(*(jnp.zeros((), jnp.float32) for _ in range(3)))
 
 
@@ -105,24 +105,24 @@ def lecam(
     decay: float = 0.99,
     one_sided: bool = False,
 ) -> tuple[jax.Array, LeCam]:
-    """Pulls the logits of each side towards the running mean of the other's.
+    """Penalty for the distance of real and fake logits from the running mean of the other kind.
 
         E (C(x) - a_F)^2 + E (C(x') - a_R)^2
 
-    a_R and a_F are exponential moving averages of the batch means on real and generated samples,
-    constant to the gradient and including this batch. They are divided by the weight they have seen
-    (as Adam's moments are), so that the first ones are means and not shrunk towards 0. For the
-    Wasserstein objective the penalised optimum is a LeCam divergence; it serves where data are few.
+    a_R and a_F are exponential moving averages of the mean logits of real and generated samples. They
+    include this batch and have no gradient. They are divided by the sum of their weights (as Adam's
+    moments are), so that the first averages are not biased towards 0. With the Wasserstein objective the
+    penalised optimum is a LeCam divergence. The penalty helps with little data.
 
     Args:
-      real_logits, fake_logits: [B] or any other shape; the batches may differ.
-      state: `LeCam.init()`, then what the last call returned.
-      decay: of the averages, per call.
-      one_sided: as the authors' code: only real logits above a_F and generated ones below a_R.
+      real_logits, fake_logits: [B] or any other shape; the batch sizes may differ.
+      state: `LeCam.init()`, then the state that the last call returned.
+      decay: decay of the averages per call.
+      one_sided: penalise only real logits above a_F and generated ones below a_R, as in the authors' code.
 
     Returns:
-      (the unscaled penalty, the new state), float32 scalars. The weight is 0.3 on CIFAR-10. Give
-      it weight 0 for some hundred steps, until the averages mean something.
+      (the unscaled penalty, the new state), float32 scalars. The weight is 0.3 on CIFAR-10. Use weight 0
+      for the first few hundred steps, until the averages are reliable.
 
     Source: Tseng et al., Regularizing Generative Adversarial Networks under Limited Data (2021),
       Section 3.
@@ -148,20 +148,20 @@ def lecam(
 
 
 def top_k(fake_logits: jax.Array, k: int | jax.Array) -> jax.Array:
-    """The k generated samples that the critic finds most real, as a mask for a loss's `where`.
+    """The k generated samples with the largest logits, as a mask for the argument `where` of a loss.
 
         losses.hinge.generator(fake_logits, where=penalties.top_k(fake_logits, k))
 
-    Late in training the critic's gradient on its worst samples points away from the data; leaving
-    those out of the generator's loss helps. The paper begins with k = B and multiplies it by 0.99
-    each epoch, down to B / 2.
+    Late in training, the critic's gradients on the worst samples point away from the data; excluding these
+    samples from the generator's loss helps. The paper starts with k = B and multiplies k by 0.99 per
+    epoch, down to B / 2.
 
     Args:
       fake_logits: [B] or [B, 1].
-      k: how many to keep, 1 to B; may be traced, so that it can shrink without compiling again.
+      k: number of samples to keep, 1 to B; may be traced, so that a new value does not recompile.
 
     Returns:
-      Boolean [B] with k entries True: the largest, of equal ones those that come first.
+      Boolean [B], True for the k largest logits; of equal logits the first ones are kept.
 
     Source: Sinha et al., Top-k Training of GANs: Improving GAN Performance by Throwing Away Bad
       Samples (2020), Section 3.
@@ -188,7 +188,7 @@ def _as_pair(first: str, a: jax.Array, second: str, b: jax.Array) -> tuple[jax.A
     a, b = _logits(first, a), _logits(second, b)
     if a.shape != b.shape:
         raise ValueError(
-            f"{first} has shape {a.shape} and {second} {b.shape}; they belong to the same samples, "
+            f"{first} has shape {a.shape} and {second} {b.shape}; both must be of the same samples, "
             "so make the shapes equal."
         )
     return a, b

@@ -18,27 +18,26 @@ def path_length(
     decay: float = 0.99,
     checkpoint: bool = False,
 ) -> tuple[jax.Array, jax.Array]:
-    """Pulls the change of the image for a step in w to one length, the running mean of it.
+    """Penalty for the distance of path lengths (image change per step in w) from their running mean.
 
         E (||J_w^T y|| - a)^2,    J_w = d G(w) / d w,    y ~ N(0, I) / sqrt(H W)
 
-    J_w^T y is the gradient of sum(G(w) y) by w. For w [B, L, D], one vector for each of L layers,
-    the norm is over D and its square averaged over the layers. y is scaled so that a length does
-    not depend on the resolution. The target `a` is a constant to the gradient, and the mean that
-    includes this batch.
+    J_w^T y is the gradient of sum(G(w) y) with respect to w. For w [B, L, D], one vector for each of L
+    layers, the norm is over D and its square is averaged over the layers. y is scaled so that lengths do
+    not depend on the resolution. The target `a` is the running mean including this batch, without gradient.
 
     Args:
-      generator: w -> images [B, H, W, C], each depending on its own w alone (noise inputs fixed or
-        drawn inside).
+      generator: w -> images [B, H, W, C]; each image must depend on its own w only (noise inputs may be
+        fixed or drawn inside).
       w: [B, D] or [B, L, D].
-      mean: the running mean `a`, a float32 scalar; 0 to begin with.
-      key: for y.
-      decay: of the running mean, per call.
-      checkpoint: recompute the generator's activations instead of keeping them.
+      mean: the running mean `a`, a float32 scalar, initially 0.
+      key: random key for y.
+      decay: decay of the running mean per call.
+      checkpoint: recompute the generator's activations instead of storing them.
 
     Returns:
-      (the unscaled penalty, the new mean), float32 scalars; the mean carries no gradient. The
-      paper's weight is 2 here at any resolution r, times the interval at which it is played: its
+      (the unscaled penalty, the new mean), float32 scalars; the mean has no gradient. The
+      paper's weight corresponds to 2 here at any resolution r, times the interval of the regulariser: its
       log 2 / (r^2 (log r - log 2)) is for noise of variance 1 and lengths summed over the layers
       (StyleGAN2, Appendix B).
 
@@ -51,24 +50,11 @@ def path_length(
     >>> penalty, mean = path_length(brightness, jnp.zeros((2, 8)), mean, jax.random.key(1))
     """
     w = jnp.asarray(w)
-    if w.ndim not in (2, 3) or w.size == 0:
-        raise ValueError(f"w has shape {w.shape}; give [B, D], or [B, L, D] for L layers.")
-    if not jnp.issubdtype(w.dtype, jnp.floating):
-        raise ValueError(f"w has dtype {w.dtype}, which has no gradient; convert it to float.")
-    if isinstance(decay, int | float) and not 0 <= decay <= 1:
-        raise ValueError(f"decay is {decay}; give 0 (no memory) to 1 (a fixed mean).")
-    if jnp.shape(mean) != ():
-        raise ValueError(
-            f"mean has shape {jnp.shape(mean)}; give the scalar that the last call returned."
-        )
+    _check_arguments(w, mean, decay)
 
     def projection(w: jax.Array) -> jax.Array:
         images = generator(w)
-        if images.ndim != 4 or images.shape[0] != w.shape[0]:
-            raise ValueError(
-                f"the generator returned shape {images.shape} for w of shape {w.shape}; "
-                f"path_length needs images [{w.shape[0]}, H, W, C]."
-            )
+        _check_images(images, w)
         y = jax.random.normal(key, images.shape, jnp.float32)
         y /= jnp.sqrt(jnp.float32(images.shape[1] * images.shape[2]))
         return jnp.sum(images.astype(jnp.float32) * y)
@@ -80,3 +66,26 @@ def path_length(
     mean = jax.lax.stop_gradient(jnp.asarray(mean, jnp.float32))
     mean = mean + (1.0 - decay) * (batch_mean - mean)
     return jnp.mean(jnp.square(lengths - mean)), mean
+
+
+def _check_arguments(w: jax.Array, mean, decay) -> None:
+    """Raises for invalid arguments."""
+    if w.ndim not in (2, 3) or w.size == 0:
+        raise ValueError(f"w has shape {w.shape}; give [B, D], or [B, L, D] for L layers.")
+    if not jnp.issubdtype(w.dtype, jnp.floating):
+        raise ValueError(f"w has dtype {w.dtype}, which has no gradient; convert it to float.")
+    if isinstance(decay, int | float) and not 0 <= decay <= 1:
+        raise ValueError(f"decay is {decay}; give 0 (no memory) to 1 (a fixed mean).")
+    if jnp.shape(mean) != ():
+        raise ValueError(
+            f"mean has shape {jnp.shape(mean)}; give the scalar that the last call returned."
+        )
+
+
+def _check_images(images: jax.Array, w: jax.Array) -> None:
+    """Raises unless the generator returned one image for each w."""
+    if images.ndim != 4 or images.shape[0] != w.shape[0]:
+        raise ValueError(
+            f"the generator returned shape {images.shape} for w of shape {w.shape}; "
+            f"path_length needs images [{w.shape[0]}, H, W, C]."
+        )

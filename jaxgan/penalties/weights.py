@@ -13,8 +13,7 @@ from jaxgan import spectral
 def clip_weights(params: Any, limit: float) -> Any:
     """Clips every leaf of the tree to [-limit, limit].
 
-    To leave some parameters alone, pass the others only. The paper's limit is 0.01, applied after
-    each step of the critic.
+    To clip only some parameters, pass only those. The paper clips to 0.01 after each step of the critic.
 
     Source: Arjovsky et al., Wasserstein GAN (2017), Algorithm 1, line 7.
 
@@ -37,13 +36,14 @@ def orthogonal(params: Any, diagonal: bool = False) -> jax.Array:
 
         ||W^T W o (1 - I)||_F^2,    W [in, out] the kernel flattened, a filter in each column
 
-    The filters are pushed apart, their norms left free: BigGAN's, which lets latents be truncated.
-    With `diagonal` it is the older ||W^T W - I||_F^2, which holds the norms at 1 too.
+    This is BigGAN's regulariser, which helps with truncated latents: it makes filters orthogonal and does
+    not constrain their norms. With `diagonal` it is the older ||W^T W - I||_F^2, which also makes the
+    norms 1.
 
     Args:
       params: a tree of parameters. Leaves of two or more axes are kernels whose last axis is the
-        output; biases and scales are passed over. Leave embeddings out, and turn the kernels of
-        `ConvTranspose(transpose_kernel=True)` first.
+        output; biases and scales are ignored. Do not pass embeddings, and first swap the last two axes of
+        kernels of `ConvTranspose(transpose_kernel=True)`.
 
     Returns:
       The unscaled penalty, a float32 scalar. The weights are 1e-4 in BigGAN.
@@ -54,7 +54,7 @@ def orthogonal(params: Any, diagonal: bool = False) -> jax.Array:
 
     >>> import jax.numpy as jnp
     >>> params = {"kernel": jnp.array([[2.0, 1.0], [0.0, 1.0]]), "bias": jnp.ones(2)}
-    >>> print(orthogonal(params))  # the product 2, twice
+    >>> print(orthogonal(params))  # the inner product 2, squared, twice
     8.0
     """
     total = jnp.float32(0.0)
@@ -68,12 +68,12 @@ def orthogonal(params: Any, diagonal: bool = False) -> jax.Array:
 
 
 def spectral_regularisation(matrices: Any, vectors: Any) -> jax.Array:
-    """Half the sum of squared spectral norms: 1/2 sum_l sigma(W_l)^2, a softer spectral
+    """Half the sum of squared spectral norms: 1/2 sum_l sigma(W_l)^2, a penalty instead of spectral
     normalisation.
 
     Args:
       matrices: a tree of flattened kernels [in, out] (`spectral.flatten_kernel`).
-      vectors: a tree of the same structure with their unit vectors u [out], which the caller tracks
+      vectors: a tree of the same structure with their unit vectors u [out], which the caller updates
         (`spectral.init_u`, then `spectral.power_iteration` once per step).
 
     Returns:
@@ -87,6 +87,8 @@ def spectral_regularisation(matrices: Any, vectors: Any) -> jax.Array:
     >>> print(spectral_regularisation({"a": w}, {"a": spectral.init_u(jax.random.key(0), w)}))
     4.5
     """
+    structure: Any
+    found: Any
     leaves, structure = jax.tree.flatten(matrices)
     if not leaves:
         raise ValueError("matrices holds no array; give at least one flattened kernel.")
@@ -108,5 +110,5 @@ def spectral_regularisation(matrices: Any, vectors: Any) -> jax.Array:
 def _kernels(params: Any) -> list[jax.Array]:
     kernels = [leaf for leaf in jax.tree.leaves(params) if jnp.ndim(leaf) > 1]
     if not kernels:
-        raise ValueError("params holds no kernel, no array of two or more axes; give at least one.")
+        raise ValueError("params has no kernel (array of two or more axes); give at least one.")
     return kernels

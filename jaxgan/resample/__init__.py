@@ -1,6 +1,6 @@
-"""Changing the size of images: filters, wavelets, pyramids, and their exact fusion with convolutions.
+"""Resampling of images: filters, wavelets, pyramids, and their exact fusion with convolutions.
 
-Images are [B, H, W, C], floating point, and are returned in the type that they have.
+Images are [B, H, W, C] and floating point. Results have the dtype of the images.
 """
 
 from jaxgan.resample.fir import blur, downsample_fir, upfirdn2d, upsample_fir

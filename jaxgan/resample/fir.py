@@ -1,16 +1,16 @@
 """Finite impulse response filters for images, with a rate change in the same pass.
 
-A filter is a sum of shifted images, one for each of its taps, and XLA makes one loop of it; of an
-enlarged image only the taps that meet a pixel and not a zero are computed. The gradient by the
-image is the same filter turned, with `up` and `down` exchanged, and is written so: what automatic
-differentiation makes of the shifts takes up to three times as long.
+A filter is computed as a sum of shifted images, one for each tap, which XLA fuses into one loop. For an
+enlarged image, taps at zeros are not computed. The gradient with respect to the image is the same
+operation with the rotated filter and `up` and `down` exchanged. It has a custom VJP, because automatic
+differentiation of the shifts takes up to three times as long.
 
 The usual form, `jax.lax.conv_general_dilated` with one group for each channel, is slow on XLA's CPU
-backend. Images [16, 32, 32, 64], four taps each way, two cores, JAX 0.10 and 0.12, value and
-gradient: to blur, 0.5 and 0.6 ms here and 16 to 26 and 32 to 52 so; to double, 1 and 1.2 against
-190 to 200 and 210 to 250; to halve, 0.3 and 0.5 against 4 to 6 and 47 to 51.
+backend. Times in ms of value and of gradient for images [16, 32, 32, 64] and four taps per axis, on two
+cores with JAX 0.10 and 0.12: blurring, 0.5 and 0.6 here against 16 to 26 and 32 to 52; doubling, 1 and
+1.2 against 190 to 200 and 210 to 250; halving, 0.3 and 0.5 against 4 to 6 and 47 to 51.
 
-`jax.grad` of any order, `jax.vmap` and `jax.checkpoint` go through; `jax.jvp` and `jax.jacfwd` do
+`jax.grad` of any order, `jax.vmap` and `jax.checkpoint` are supported; `jax.jvp` and `jax.jacfwd` are
 not (a custom VJP has no forward mode).
 """
 
@@ -21,39 +21,38 @@ from functools import partial
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 
 def upfirdn2d(
     x: jax.Array,
-    kernel: jax.Array,
+    kernel: jax.Array | np.ndarray,
     up: int | tuple[int, int] = 1,
     down: int | tuple[int, int] = 1,
     padding: tuple[int, int, int, int] = (0, 0, 0, 0),
 ) -> jax.Array:
-    """Up-samples, filters and down-samples images, each channel for itself.
+    """Up-samples, filters and down-samples images, each channel separately.
 
-    In this order: `up - 1` zeros are put behind every pixel, the last included; the edges are
-    padded with zeros, or cropped where `padding` is negative; the true convolution with `kernel`
-    (turned by 180 degrees, unlike the correlation that networks call a convolution) is taken where
-    the kernel lies inside; every `down`-th row and column is kept, from the first. With one axis
-    written, v being the padded image and K the size of the kernel,
+    First, `up - 1` zeros are inserted after every pixel, including the last. The edges are padded with zeros,
+    or cropped where `padding` is negative. Then the true convolution with `kernel` (rotated by 180 degrees,
+    unlike the correlation in neural networks) is computed where the kernel lies inside. Every `down`-th row
+    and column is kept, from the first. For one axis, with the padded image v and a kernel of size K,
 
         y[i] = sum_t kernel[K-1-t] v[down i + t]
 
-    There is no gain: zeros make an image darker, so a kernel of sum 1 wants a factor of
-    up_y up_x.
+    There is no gain. The inserted zeros make an image darker, so multiply a kernel of sum 1 by up_y up_x.
 
     Args:
       x: images [B, H, W, C], floating point.
-      kernel: [kh, kw], or [k] for the outer product of it with itself, which is applied along one
-        axis after the other. Of any type, and may be traced.
-      up: by how much height and width grow, one number or (up_y, up_x).
-      down: by how much they shrink, likewise.
+      kernel: [kh, kw], or [k] for its outer product with itself, which is applied along one axis after the
+        other. It may have any dtype and may be traced.
+      up: factor by which height and width are enlarged, one number or (up_y, up_x).
+      down: factor by which they are reduced, likewise.
       padding: (top, bottom, left, right) in pixels of the up-sampled image.
 
     Returns:
       [B, H', W', C], H' = floor((up_y H + top + bottom - kh) / down_y) + 1 and W' likewise, in the
-      type of `x`. Sums are taken in float32, or the type of `x` if that is wider.
+      dtype of `x`. Sums are computed in float32, or in the dtype of `x` if that is wider.
 
     Source: Vaidyanathan, Multirate Systems and Filter Banks (1993), Chapter 4, for the three
       steps; the name is that of MATLAB's and SciPy's `upfirdn`.
@@ -83,17 +82,17 @@ def upfirdn2d(
     return _fir(y, kernel[None, :], ((1, up[1]), (1, down[1]), ((0, 0), pads[1])), x.dtype)
 
 
-def upsample_fir(x: jax.Array, kernel: jax.Array, factor: int = 2) -> jax.Array:
+def upsample_fir(x: jax.Array, kernel: jax.Array | np.ndarray, factor: int = 2) -> jax.Array:
     """Enlarges images by a whole factor: zeros between the pixels, then `factor^2 kernel`.
 
-    The kernel is centred, and the images are continued by zeros. It is factor^2 times the transpose
-    of `downsample_fir` by the turned kernel.
+    The kernel is centred, and the images are padded with zeros. The operation is factor^2 times the transpose
+    of `downsample_fir` with the rotated kernel.
 
     Args:
       x: images [B, H, W, C], floating point.
-      kernel: [kh, kw], or [k] for both axes, not shorter than `factor`; of sum 1 to keep the
-        brightness, as `binomial` and `kaiser_lowpass` are.
-      factor: static, from 1.
+      kernel: [kh, kw], or [k] for both axes, with at least `factor` taps; its sum must be 1 to keep the
+        brightness, as in `binomial` and `kaiser_lowpass`.
+      factor: static, at least 1.
 
     Returns:
       [B, factor H, factor W, C] in the type of `x`.
@@ -107,20 +106,20 @@ def upsample_fir(x: jax.Array, kernel: jax.Array, factor: int = 2) -> jax.Array:
     [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
     """
     kernel, sizes = centred("upsample_fir", x, kernel, factor)
-    padding = [pad for k in sizes for pad in up_padding(k, factor)]
+    rows, columns = (up_padding(k, factor) for k in sizes)
     gain = factor if kernel.ndim == 1 else factor**2
-    return upfirdn2d(x, gain * kernel, up=factor, padding=tuple(padding))
+    return upfirdn2d(x, gain * kernel, up=factor, padding=(*rows, *columns))
 
 
-def downsample_fir(x: jax.Array, kernel: jax.Array, factor: int = 2) -> jax.Array:
+def downsample_fir(x: jax.Array, kernel: jax.Array | np.ndarray, factor: int = 2) -> jax.Array:
     """Shrinks images by a whole factor: `kernel`, then every `factor`-th pixel of both axes.
 
-    The kernel is centred, and the images are continued by zeros.
+    The kernel is centred, and the images are padded with zeros.
 
     Args:
       x: images [B, H, W, C], floating point; `factor` divides H and W.
-      kernel: [kh, kw], or [k] for both axes, not shorter than `factor`.
-      factor: static, from 1.
+      kernel: [kh, kw], or [k] for both axes, with at least `factor` taps.
+      factor: static, at least 1.
 
     Returns:
       [B, H / factor, W / factor, C] in the type of `x`.
@@ -138,39 +137,39 @@ def downsample_fir(x: jax.Array, kernel: jax.Array, factor: int = 2) -> jax.Arra
                 f"downsample_fir divides height and width by {factor}; got a {name} of {n}. Pad or "
                 "resize the images first."
             )
-    padding = [pad for k in sizes for pad in down_padding(k, factor)]
-    return upfirdn2d(x, kernel, down=factor, padding=tuple(padding))
+    rows, columns = (down_padding(k, factor) for k in sizes)
+    return upfirdn2d(x, kernel, down=factor, padding=(*rows, *columns))
 
 
-def blur(x: jax.Array, kernel: jax.Array) -> jax.Array:
+def blur(x: jax.Array, kernel: jax.Array | np.ndarray) -> jax.Array:
     """Filters images and keeps their size: [B, H, W, C] -> [B, H, W, C] in the type of `x`.
 
-    The kernel, [kh, kw] or [k] for both axes, is centred (one of even size moves the image down and
-    right by half a pixel), and the images are continued by zeros.
+    The kernel, [kh, kw] or [k] for both axes, is centred (a kernel of even size moves the image down and
+    right by half a pixel), and the images are padded with zeros.
 
     >>> import jax.numpy as jnp
     >>> blur(jnp.eye(3).reshape(1, 3, 3, 1), jnp.array([[0.0, 0.5, 0.5]]))[0, :, :, 0].tolist()
     [[0.5, 0.5, 0.0], [0.0, 0.5, 0.5], [0.0, 0.0, 0.5]]
     """
     kernel, sizes = centred("blur", x, kernel, 1)
-    padding = [pad for k in sizes for pad in (k // 2, (k - 1) // 2)]
-    return upfirdn2d(x, kernel, padding=tuple(padding))
+    rows, columns = ((k // 2, (k - 1) // 2) for k in sizes)
+    return upfirdn2d(x, kernel, padding=(*rows, *columns))
 
 
 def down_padding(size: int, factor: int) -> tuple[int, int]:
-    """Before and after, for a centred kernel of that size."""
+    """(before, after): padding for a centred kernel of that size when downsampling."""
     return (size - factor + 1) // 2, (size - factor) // 2
 
 
 def up_padding(size: int, factor: int) -> tuple[int, int]:
-    """That of the transpose: what `down_padding` leaves of the kernel."""
+    """(before, after): padding of the transpose of the downsampling with `down_padding`."""
     after = down_padding(size, factor)[0]
     return size - 1 - after, after
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def _fir(x, kernel, geometry, dtype):
-    """`upfirdn2d` with a kernel [kh, kw], summed in the kernel's type; geometry is up, down and padding, in pairs."""
+    """`upfirdn2d` with a kernel [kh, kw], summed in its dtype; `geometry` has pairs for up, down and padding."""
     return _shifted_sum(x, kernel, geometry).astype(dtype)
 
 
@@ -185,10 +184,11 @@ _fir.defvjp(lambda x, kernel, *static: (_fir(x, kernel, *static), (x, kernel)), 
 
 
 def _transposed(geometry, inputs, outputs, sizes):
-    """The geometry of the filter that takes the gradient of the outputs to that of the inputs.
+    """The geometry of the filter that maps the gradient of the outputs to that of the inputs.
 
-    Of y[i] = sum_t k[K-1-t] x[j] over up j = down i + t - before it is the sum over i with the same constraint: the
-    turned kernel, with K - 1 - before zeros in front and what gives the inputs their size behind.
+    For y[i] = sum_t k[K-1-t] x[j] over up j = down i + t - before, the gradient is the sum over i with the same
+    constraint: the filter with the rotated kernel, K - 1 - before zeros before, and as many zeros after as the size of
+    the inputs requires.
     """
     up, down, pads = geometry
     back = []
@@ -207,10 +207,10 @@ def _shifted_sum(x, kernel, geometry):
         for n, k, u, d, pad in zip(x.shape[1:3], kernel.shape, *geometry, strict=True)
     )
     edges = [(0, 0, 0), (*rows.edges, 0), (*columns.edges, 0), (0, 0, 0)]
-    # On a CPU computed before it is used, or XLA computes it, and a filter before this one, again for each tap: two
-    # filters one after the other, as in a gradient, took two to five times as long. For a TPU (v5e, bfloat16 images
-    # [16, 256, 256, 64]) the compiler counts 0.6 to 0.9 of the time without, and a quarter to three quarters of the
-    # memory.
+    # A barrier on CPUs: otherwise XLA recomputes the padded image, and a filter before this one, for each tap, and two
+    # consecutive filters, as in a gradient, take two to five times as long. No barrier on TPUs: for v5e and bfloat16
+    # images [16, 256, 256, 64] the compiler estimates 0.6 to 0.9 of the time and a quarter to three quarters of the
+    # memory without it.
     padded = jax.lax.platform_dependent(
         jax.lax.pad(x, jnp.zeros((), x.dtype), edges),
         tpu=lambda padded: padded,
@@ -239,10 +239,10 @@ def _shifted_sum(x, kernel, geometry):
 
 
 class _Axis:
-    """Which taps meet which pixels along one axis.
+    """The taps and pixels of each output along one axis.
 
-    Output i needs tap t at pixel (down i + t - before) / up if that is whole. With g the common divisor of up and
-    down, the outputs i = (up / g) q + r of one phase r need the same taps, at steps of down / g pixels.
+    Output i uses tap t at pixel (down i + t - before) / up if that is an integer. With g the greatest common divisor of
+    up and down, all outputs i = (up / g) q + r of a phase r use the same taps, at steps of down / g pixels.
     """
 
     def __init__(self, n: int, taps: int, up: int, down: int, padding: tuple[int, int]):
@@ -251,7 +251,7 @@ class _Axis:
         phases = up // common
         self.step = down // common
         self.out = (n * up + before + after - taps) // down + 1
-        self.each = -(-self.out // phases)  # outputs of one phase, the last perhaps too many
+        self.each = -(-self.out // phases)  # outputs per phase; the last may be surplus
         starts = [
             [(t, *divmod(down * r + t - before, up)) for t in range(taps)] for r in range(phases)
         ]
@@ -283,14 +283,14 @@ def centred(name: str, x, kernel, factor: int) -> tuple[jax.Array, tuple[int, in
     sizes = kernel.shape if kernel.ndim == 2 else kernel.shape * 2
     if min(sizes) < factor:
         raise ValueError(
-            f"{name} by {factor} takes a kernel of at least {factor} taps, or pixels are lost; got one of shape "
+            f"{name} by {factor} takes a kernel of at least {factor} taps, or it skips pixels; got one of shape "
             f"{kernel.shape}."
         )
     return kernel, sizes
 
 
 def widened(x: jax.Array) -> jax.Array:
-    """In float32, or in its own type if that is wider."""
+    """In float32, or in its own dtype if that is wider."""
     return x if x.dtype.itemsize >= 4 else x.astype(jnp.float32)
 
 

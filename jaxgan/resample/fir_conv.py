@@ -1,23 +1,23 @@
-"""A convolution beside a filtered change of size, as StyleGAN2 has them: the convolution at the small size.
+"""A convolution with filtered up- or downsampling (StyleGAN2), in which the convolution has the lower resolution.
 
-Enlarging by zeros, a filter and a convolution are linear and, on a plane, may be exchanged: so the k x k convolution is
-taken as a transposed one of the small image and the filter afterwards, and for shrinking the filter first and then a
-convolution of stride 2. Each needs a quarter of the convolution's multiplications. (Filter and kernel in one, a 6 x 6
-kernel for 4 taps and k = 3, would need all of them again.)
+The insertion of zeros, the filter and the convolution are linear, and on an infinite plane filter and convolution
+commute. So upsampling is a transposed convolution of the small image, then the filter; downsampling is the filter, then
+a convolution of stride 2. Both need a quarter of the multiplications of the convolution. (Filter and kernel combined, a
+6 x 6 kernel for 4 taps and k = 3, would need all of them.)
 
-The convolution is one of a trilinear form's derivatives, as in `jaxgan.resample.fused`, but of odd
-size and with nothing cut off at the edges:
+The convolution is a derivative of a trilinear form, as in `jaxgan.resample.fused`, but with a kernel of odd size and
+without cropping at the edges:
 
     t(x, K, y) = sum_{b,i,j,m,n,c,o} x[b, 2i+m, 2j+n, c] K[m, n, c, o] y[b, i, j, o].
 
-Each one's gradients are the other two, and all three are fast. What automatic differentiation makes
-of the same convolutions is not: on two CPU cores, images [16, 16, 16, 128] to 32 x 32 or back and
-k = 3, JAX 0.10 and 0.12, the gradients of the transposed one by images and kernel took 30 to 50
-times as long as here, and those of a squared gradient 11 to 18 times, of both. The plain
-compositions, `conv(upsample_fir(x))` and `downsample_fir(conv(x))`, took 2 to 6 times as long, in
-value and gradients of both orders, and one 6 x 6 convolution as long as those.
+The gradients of each derivative are the other two, and all three are fast. The convolutions of automatic
+differentiation are slower. On two CPU cores, for images [16, 16, 16, 128] to 32 x 32 or back and k = 3 (JAX
+0.10 and 0.12), the gradients of the transposed convolution took 30 to 50 times as long as here, and those of
+a squared gradient 11 to 18 times as long for both convolutions. The plain compositions,
+`conv(upsample_fir(x))` and `downsample_fir(conv(x))`, took 2 to 6 times as long, for values and gradients of
+both orders; one 6 x 6 convolution was as slow as these.
 
-`jax.grad` of any order, `jax.vmap` and `jax.checkpoint` go through; `jax.jvp` and `jax.jacfwd` do
+`jax.grad` of any order, `jax.vmap` and `jax.checkpoint` are supported; `jax.jvp` and `jax.jacfwd` are
 not (a custom VJP has no forward mode).
 """
 
@@ -26,6 +26,7 @@ from __future__ import annotations
 from functools import partial
 
 import jax
+import numpy as np
 
 from jaxgan.resample import fused
 from jaxgan.resample.fir import (
@@ -39,18 +40,18 @@ from jaxgan.resample.fir import (
 
 
 def upsample_conv_fir(
-    x: jax.Array, kernel: jax.Array, fir: jax.Array, bias: jax.Array | None = None
+    x: jax.Array, kernel: jax.Array, fir: jax.Array | np.ndarray, bias: jax.Array | None = None
 ) -> jax.Array:
-    """`upsample_fir` by two and a convolution after it, in the cheaper order.
+    """`upsample_fir` by two, then a convolution, computed in the cheaper order.
 
-    The image lies in a plane of zeros, and what the filter writes beyond its edges is convolved
-    too. So it equals `conv(upsample_fir(x, fir), kernel) + bias` but for the outermost (k - 1) / 2
-    pixels, where that composition has cut it off; StyleGAN2 does not cut it either.
+    The image is extended by zeros, and the filter's output beyond the edges is convolved too. So the result
+    equals `conv(upsample_fir(x, fir), kernel) + bias` except for the outermost (k - 1) / 2 pixels, where that
+    composition crops the filter's output first. StyleGAN2 does not crop it either.
 
     Args:
       x: images [B, H, W, C], floating point.
       kernel: [kh, kw, C, O] of odd size, of any type; it is cast to the type of `x`.
-      fir: the filter, [fh, fw], or [f] for both axes; at least two taps, of sum 1 to keep the
+      fir: the filter, [fh, fw], or [f] for both axes; at least two taps, with sum 1 to keep the
         brightness.
       bias: [O] or None.
 
@@ -70,24 +71,24 @@ def upsample_conv_fir(
     kernel = kernel.astype(x.dtype)
     if kernel.shape[:2] == (1, 1):
         return fused._add_bias(upsample_fir(fused.conv(x, kernel), fir), bias)
-    # On the plane, from (k - 1) / 2 pixels before the image to as many behind its last pixel, which has no zero yet.
+    # The result extends from (k - 1) / 2 pixels before the image to as many after its last pixel, still without the
+    # zero after it.
     y = _spaced(x, fused._turn(kernel))
-    padding = [
-        pad - n // 2 for f, n in zip(sizes, kernel.shape, strict=False) for pad in up_padding(f, 2)
-    ]
-    padding[1], padding[3] = padding[1] + 1, padding[3] + 1
+    (top, bottom), (left, right) = (up_padding(f, 2) for f in sizes)
+    h, w = kernel.shape[0] // 2, kernel.shape[1] // 2
+    padding = (top - h, bottom - h + 1, left - w, right - w + 1)
     gain = 2 if fir.ndim == 1 else 4
-    return fused._add_bias(upfirdn2d(y, gain * fir, padding=tuple(padding)), bias)
+    return fused._add_bias(upfirdn2d(y, gain * fir, padding=padding), bias)
 
 
 def conv_downsample_fir(
-    x: jax.Array, kernel: jax.Array, fir: jax.Array, bias: jax.Array | None = None
+    x: jax.Array, kernel: jax.Array, fir: jax.Array | np.ndarray, bias: jax.Array | None = None
 ) -> jax.Array:
-    """A convolution and `downsample_fir` by two after it, in the cheaper order.
+    """A convolution, then `downsample_fir` by two, computed in the cheaper order.
 
-    The image lies in a plane of zeros, and what the convolution writes beyond its edges is filtered
-    too. So it equals `downsample_fir(conv(x, kernel), fir) + bias` but for the outermost pixels,
-    where that composition has cut it off; StyleGAN2 does not cut it either.
+    The image is extended by zeros, and the convolution's output beyond the edges is filtered too. So the
+    result equals `downsample_fir(conv(x, kernel), fir) + bias` except for the outermost pixels, where that
+    composition crops the convolution's output first. StyleGAN2 does not crop it either.
 
     Args:
       x: images [B, H, W, C], floating point; H and W even.
@@ -115,11 +116,10 @@ def conv_downsample_fir(
     kernel = kernel.astype(x.dtype)
     if kernel.shape[:2] == (1, 1):
         return fused._add_bias(fused.conv(downsample_fir(x, fir), kernel), bias)
-    padding = []
-    for f, n in zip(sizes, kernel.shape, strict=False):
-        before, after = down_padding(f, 2)
-        padding += [before + n // 2, after + n // 2]
-    return fused._add_bias(_strided(upfirdn2d(x, fir, padding=tuple(padding)), kernel), bias)
+    (top, bottom), (left, right) = (down_padding(f, 2) for f in sizes)
+    h, w = kernel.shape[0] // 2, kernel.shape[1] // 2
+    padding = (top + h, bottom + h, left + w, right + w)
+    return fused._add_bias(_strided(upfirdn2d(x, fir, padding=padding), kernel), bias)
 
 
 # The three partial derivatives of t(x, K, y). The gradients of each are the other two.
@@ -157,7 +157,7 @@ def _spaced_bwd(residuals, x):
 
 
 def _kernel_gradient_bwd(size, residuals, kernel):
-    del size  # the cotangent has it
+    del size  # equal to the size of the cotangent
     x, y = residuals
     return _spaced(y, kernel), _strided(x, kernel)
 

@@ -1,26 +1,26 @@
-"""Resampling by two, and its exact fusion with convolutions: less arithmetic, the same numbers.
+"""Resampling by two, and its exact fusion with convolutions: fewer multiplications, the same results.
 
 Averaging 2x2 blocks after a k x k convolution is one (k+1) x (k+1) convolution of stride 2, and
 repeating pixels before a k x k convolution is four ((k+1)/2) x ((k+1)/2) ones, one for each phase
-of the output. For k = 3 both need 16/36 of the multiplications. (The first: Karras et al., "A
-Style-Based Generator Architecture", 2019, fuses so at high resolutions; the second: Shi et al., "Is
-the deconvolution layer the same as a convolutional layer?", 2016, read from right to left.)
+of the output. For k = 3 both need 16/36 of the multiplications. (Karras et al., "A Style-Based
+Generator Architecture", 2019, use the first at high resolutions; the second is the converse of Shi et al.,
+"Is the deconvolution layer the same as a convolutional layer?", 2016.)
 
 Both are derivatives of one trilinear form of an image x, a kernel K of even size and a half-size
 image y,
 
     t(x, K, y) = sum_{b,i,j,m,n,c,o} x[b, 2i+m-p, 2j+n-q, c] K[m, n, c, o] y[b, i, j, o],
 
-p and q such that the padding is equal on both sides: by y the strided convolution, by x its
-transpose, by K the kernel's gradient. Each one's gradients are the other two, so every order of
-reverse-mode derivative, a gradient penalty's included, takes the fast form of each. On XLA's CPU
-backend the convolutions that automatic differentiation writes instead are up to three times slower
-(a dilated input) or tens of times (the backward pass of a 2x2 kernel).
+with p and q such that the padding is equal on both sides. The derivative with respect to y is the strided
+convolution, that with respect to x its transpose, and that with respect to K the kernel's gradient. The
+gradients of each are the other two, so reverse-mode derivatives of every order, including gradient
+penalties, use the fast forms. On XLA's CPU backend the convolutions of automatic differentiation are up to
+three times slower (a dilated input) or tens of times slower (the backward pass of a 2x2 kernel).
 
-`conv` is the plain convolution by the same means, for the sake of its gradient on a CPU.
+`conv` is the plain convolution with the same technique, for a faster gradient on a CPU.
 
-`jax.grad` of any order, `jax.vmap` and `jax.checkpoint` go through these convolutions; `jax.jvp`
-and `jax.jacfwd` do not (a custom VJP has no forward mode).
+`jax.grad` of any order, `jax.vmap` and `jax.checkpoint` are supported; `jax.jvp` and `jax.jacfwd` are not
+(a custom VJP has no forward mode).
 """
 
 from functools import partial
@@ -31,8 +31,8 @@ import numpy as np
 
 _LAYOUT = ("NHWC", "HWIO", "NHWC")
 
-# Images [32, 32, 32, 256] are 32 MiB. A 3x3 kernel's gradient of them takes, on two server cores, 205 ms whole, 155 in
-# parts of 8 MiB and 140 of 4 on JAX 0.10; 330, 150 and 160 on 0.12.
+# For images [32, 32, 32, 256] (32 MiB) on two server cores, the gradient of a 3x3 kernel takes 205 ms at once, 155 in
+# parts of 8 MiB and 140 in parts of 4 MiB with JAX 0.10; 330, 150 and 160 ms with 0.12.
 _PART_BYTES = 2**22
 
 
@@ -65,10 +65,10 @@ def upsample_nearest(x: jax.Array) -> jax.Array:
 def conv(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """The plain convolution of stride 1 with zero "SAME" padding, with a faster gradient on a CPU.
 
-    XLA's CPU backend finds a kernel's gradient by one convolution of the whole batch, which slows
-    down, in JAX 0.12 to half its speed, when that outgrows the cache: there it is a sum over parts
-    of the batch. A 1x1 kernel is a matrix product, whose gradient is several times as fast, and so
-    on a CPU is a kernel with few outputs.
+    XLA's CPU backend computes a kernel's gradient as one convolution of the whole batch, which is slow (in JAX
+    0.12 half as fast) if the batch exceeds the cache. Here the gradient is a sum over parts of the batch on a
+    CPU. For a 1x1 kernel, and on a CPU for a kernel with few outputs, the convolution is a matrix product,
+    whose gradient is several times as fast.
 
     Args:
       x: images [B, H, W, C].
@@ -108,7 +108,7 @@ def conv_avg_pool(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
       [B, H/2, W/2, O] in the type of `x`.
 
     Source: Karras et al., A Style-Based Generator Architecture for Generative Adversarial Networks
-      (2019), which fuses so at high resolutions.
+      (2019), which uses it at high resolutions.
 
     >>> x, kernel = jnp.ones((1, 2, 2, 1)), jnp.ones((3, 3, 1, 1))
     >>> conv_avg_pool(x, kernel).item()  # of four 4s
@@ -130,7 +130,7 @@ def upsample_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
     """`conv(upsample_nearest(x), kernel) + bias`, zero "SAME" padding, as four small convolutions.
 
     They are the transpose of a convolution of stride 2 whose kernel is K[m, n] =
-    sum_{a,b in {0,1}} k[m-a, n-b], k being the kernel turned by 180 degrees with its channels
+    sum_{a,b in {0,1}} k[m-a, n-b], where k is the kernel rotated by 180 degrees with its channel axes
     exchanged; a 1x1 kernel is applied before upsampling.
 
     Args:
@@ -141,8 +141,8 @@ def upsample_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
     Returns:
       [B, 2H, 2W, O] in the type of `x`.
 
-    Source: Shi et al., Is the deconvolution layer the same as a convolutional layer? (2016), read
-      from right to left.
+    Source: Shi et al., Is the deconvolution layer the same as a convolutional layer? (2016), the
+      converse.
 
     >>> x, kernel = jnp.ones((1, 1, 1, 1)), jnp.ones((3, 3, 1, 1))
     >>> upsample_conv(x, kernel)[0, :, :, 0].tolist()
@@ -156,9 +156,9 @@ def upsample_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
 
 
 def conv_transpose(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
-    """The transposed convolution of stride 2 as `flax.linen.ConvTranspose` has it, as four small convolutions.
+    """The transposed convolution of stride 2 of `flax.linen.ConvTranspose`, as four small convolutions.
 
-    Same numbers as `jax.lax.conv_transpose(x, kernel, (2, 2), "SAME")`: the kernel is not turned. DCGAN's is 4x4.
+    It equals `jax.lax.conv_transpose(x, kernel, (2, 2), "SAME")`; the kernel is not rotated. DCGAN's kernel is 4x4.
 
     Args:
       x: images [B, H, W, C].
@@ -235,7 +235,7 @@ _kernel_gradient.defvjp(
 )
 
 
-# The plain convolution. Its gradient by x is itself with the kernel turned.
+# The plain convolution. Its gradient with respect to x is itself with the rotated kernel.
 
 
 @jax.custom_vjp
@@ -248,7 +248,7 @@ def _same(x, kernel):
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def _same_kernel_gradient(x, y, size):
     """Its kernel's gradient: [B, H, W, C], [B, H, W, O] -> [*size, C, O]."""
-    if _is_thin(*size, x.shape[-1], y.shape[-1]):
+    if _is_thin(size[0], size[1], x.shape[-1], y.shape[-1]):
         on_cpu = partial(_by_kernel, _thin_conv, size)
     else:
         on_cpu = partial(_by_kernel_in_parts, _plain_conv, size)
@@ -275,44 +275,44 @@ _same_kernel_gradient.defvjp(
 
 
 def _by_kernel(convolve, size, x, y):
-    """The gradient [*size, C, O] by the kernel of `convolve(x, kernel)`, whose own is y."""
+    """The gradient [*size, C, O] with respect to the kernel of `convolve(x, kernel)`, given its cotangent y."""
     kernel = jax.ShapeDtypeStruct((*size, x.shape[-1], y.shape[-1]), x.dtype)
     return jax.linear_transpose(lambda k: convolve(x, k), kernel)(y)[0]
 
 
 def _by_kernel_in_parts(convolve, size, x, y):
     """`_by_kernel` as a sum over parts of the batch."""
-    # Computed before they are used: XLA moves them, channels first, and would compute them again on the way, element
-    # by element. Batch normalisation's gradient so took 15 % of a generator's turn.
+    # The barrier prevents that XLA recomputes x and y elementwise while it transposes them to channels first. Without
+    # it, the gradient of batch normalisation took 15 % of a generator's turn.
     x, y = jax.lax.optimization_barrier((x, y))
     n = _parts(x)
     parts = zip(_split(x, n), _split(y, n), strict=True)
     gradients = [_by_kernel(convolve, size, *part) for part in parts]
-    # A reduction and no chain of additions, which XLA would repeat for each use: three times in Adam.
+    # A reduction, because XLA would repeat a chain of additions for each use: three times in Adam.
     return gradients[0] if n == 1 else jnp.sum(jnp.stack(gradients), axis=0)
 
 
 def _strided_conv_in_parts(x, kernel):
-    """`_strided_conv` of parts of the batch: 44 ms in place of 70 for the 32 MiB above, on JAX 0.10."""
+    """`_strided_conv` of parts of the batch: 44 ms instead of 70 for the 32 MiB above, with JAX 0.10."""
     parts = [_strided_conv(part, kernel) for part in _split(x, _parts(x))]
     return jnp.stack(parts, axis=1).reshape(-1, *parts[0].shape[1:])
 
 
 def _parts(x) -> int:
-    """The least number of equal parts of the batch of at most `_PART_BYTES` each, or of one image."""
+    """The smallest number of equal parts of the batch with at most `_PART_BYTES` each, or with one image."""
     batch, size = x.shape[0], x.size * x.dtype.itemsize
     least = max(1, -(-size // _PART_BYTES))
     return next((n for n in range(least, batch) if batch % n == 0), max(1, batch))
 
 
 def _split(x, n: int) -> list[jax.Array]:
-    """The batch in n parts; part i has rows i, i + n, ...: of a sharded batch they stay where they are."""
+    """The batch in n parts; part i has rows i, i + n, ..., so that rows of a sharded batch stay on their device."""
     x = x.reshape(-1, n, *x.shape[1:])
     return [x[:, i] for i in range(n)]
 
 
 def _turn(kernel):
-    """The kernel of the transpose: by 180 degrees, channels exchanged."""
+    """The kernel of the transpose: rotated by 180 degrees, with exchanged channel axes."""
     return kernel[::-1, ::-1].swapaxes(2, 3)
 
 
@@ -321,14 +321,14 @@ def _plain_conv(x, kernel):
 
 
 def _is_thin(h: int, w: int, channels: int, features: int) -> bool:
-    """Whether all of a kernel's taps have no more outputs together than it has inputs: to pictures, mostly."""
+    """Whether taps times outputs are at most the number of inputs, as in most convolutions to pictures."""
     return h * w * features <= channels
 
 
 def _thin_conv(x, kernel):
-    """`_plain_conv` as one matrix product for all taps, and their sum: less to read for a kernel that is thin.
+    """`_plain_conv` as one matrix product for all taps, then their sum, which reads less memory for a thin kernel.
 
-    Up to ten times faster on XLA's CPU backend, values and kernel's gradient.
+    It is up to ten times faster on XLA's CPU backend, for values and for the kernel's gradient.
     """
     h, w = kernel.shape[:2]
     taps = jax.lax.dot_general(x, kernel.transpose(2, 0, 1, 3), (((3,), (0,)), ((), ())))
@@ -349,7 +349,7 @@ def _transposed_conv(y, kernel):
 
 
 def _up_by_phase(y, kernel):
-    """`_transposed_conv` as four convolutions, one for the even and odd rows and columns of x each."""
+    """`_transposed_conv` as four convolutions, one for each combination of even or odd rows and columns of x."""
     b, h, w, _ = y.shape
     turned = kernel.swapaxes(2, 3)
     rows = []
@@ -363,7 +363,7 @@ def _up_by_phase(y, kernel):
 
 
 def _phases(size: int) -> list[tuple[int, slice, tuple[int, int]]]:
-    """Along one axis, for x[0::2] and x[1::2]: the taps of K that meet it, and its padding.
+    """Along one axis, for x[0::2] and x[1::2]: the offset, the taps of K that it uses, and its padding.
 
     Tap t meets pixel 2i + t - p at i, p = size/2 - 1: pixel 2j + offset at i = j - (t - p - offset)/2.
     """
@@ -386,7 +386,7 @@ def _spread(kernel):
     """Sum of the kernel's four shifts: [k, l, C, O] -> [k+1, l+1, C, O], float32 or wider."""
     if kernel.dtype.itemsize < 4:
         kernel = kernel.astype(jnp.float32)
-    # A window, whose gradient is one too: XLA would repeat a sum of slices for each of its uses.
+    # A window sum, whose gradient is a window sum too: XLA would repeat a sum of slices for each use.
     zero, edges = np.zeros((), kernel.dtype), ((1, 1), (1, 1), (0, 0), (0, 0))
     return jax.lax.reduce_window(kernel, zero, jax.lax.add, (2, 2, 1, 1), (1, 1, 1, 1), edges)
 

@@ -1,4 +1,4 @@
-"""Pyramids: an image at several sizes, and what each size adds to the next."""
+"""Gaussian and Laplacian pyramids of images."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from jaxgan.resample.kernels import binomial
 def gaussian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
     """The images at `levels` sizes, each half of the one before.
 
-    Each is the one before filtered by [1, 4, 6, 4, 1] / 16 along both axes, every second pixel from
-    the first, images being mirrored at the pixels of their edges, so that a grey one stays grey.
+    Each is the one before, filtered by [1, 4, 6, 4, 1] / 16 along both axes, with every second pixel kept from
+    the first. Images are mirrored at the pixels of their edges, so that a constant image stays constant.
 
     Args:
       x: images [B, H, W, C], floating point; 2^(levels - 1) divides H and W.
-      levels: how many images, static, from 1.
+      levels: number of images, static, at least 1.
 
     Returns:
-      [B, H, W, C], [B, H/2, W/2, C], ..., in the type of `x`.
+      [B, H, W, C], [B, H/2, W/2, C], ..., in the dtype of `x`.
 
     Source: Burt and Adelson, The Laplacian Pyramid as a Compact Image Code (1983), Eq. 1, with
       a = 3/8.
@@ -37,18 +37,18 @@ def gaussian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
 
 
 def laplacian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
-    """What each size of `gaussian_pyramid` has beyond the next smaller one enlarged, and the smallest image itself.
+    """The difference of each size of `gaussian_pyramid` and the next smaller one enlarged, and the smallest image.
 
         L_i = G_i - expand(G_{i+1}),    L_last = G_last
 
-    `expand` puts zeros between the pixels and filters by 4 times the same kernel.
+    `expand` inserts zeros between the pixels and filters with 4 times the same kernel.
 
     Args:
       x: images [B, H, W, C], floating point; 2^(levels - 1) divides H and W.
-      levels: how many images, static, from 1.
+      levels: number of images, static, at least 1.
 
     Returns:
-      [B, H, W, C], [B, H/2, W/2, C], ..., in the type of `x`. `laplacian_reconstruct` has `x` back.
+      [B, H, W, C], [B, H/2, W/2, C], ..., in the dtype of `x`. `laplacian_reconstruct` is the inverse.
 
     Sources: Burt and Adelson, The Laplacian Pyramid as a Compact Image Code (1983), Eq. 2-3; Karras
       et al., Progressive Growing of GANs (2018), Section 5, whose sliced Wasserstein distance
@@ -67,8 +67,8 @@ def laplacian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
 def laplacian_reconstruct(pyramid: Sequence[jax.Array]) -> jax.Array:
     """The images of a `laplacian_pyramid`: [B, H, W, C] from the largest to the smallest -> [B, H, W, C].
 
-    Exact but for the last bit of each difference's rounding, whatever the filter, since the levels are added as they
-    were subtracted.
+    The result is exact up to the rounding of each difference, because the same enlarged levels are subtracted and
+    added.
 
     Source: Burt and Adelson, The Laplacian Pyramid as a Compact Image Code (1983), Eq. 4.
 
@@ -87,8 +87,8 @@ def laplacian_reconstruct(pyramid: Sequence[jax.Array]) -> jax.Array:
         b, h, w, c = x.shape
         if level.shape != (b, 2 * h, 2 * w, c):
             raise ValueError(
-                f"A level of shape {level.shape} is followed by one of {x.shape}; each is half as high and wide as the "
-                "one before, as laplacian_pyramid gives them."
+                f"A level of shape {level.shape} is followed by one of {x.shape}; each must be half as high and wide "
+                "as the one before, as returned by laplacian_pyramid."
             )
         x = widened(level) + _expand(x)
     return x.astype(dtype)
@@ -108,7 +108,7 @@ def _reduce(x):
 
 
 def _expand(x):
-    # The mirror image of pixels with zeros behind each: in front the second pixel, behind the last one again.
+    # Mirrors pixels that have a zero after each: the second pixel before the first, the last one again at the end.
     x = jnp.pad(x, ((0, 0), (1, 0), (1, 0), (0, 0)), mode="reflect")
     x = jnp.pad(x, ((0, 0), (0, 1), (0, 1), (0, 0)), mode="edge")
     return upfirdn2d(x, 2 * binomial(5), up=2)

@@ -10,29 +10,28 @@ METHODS = ("linear", "cubic", "lanczos3", "lanczos5")
 
 
 def resize_antialiased(x: jax.Array, size: tuple[int, int], method: str = "cubic") -> jax.Array:
-    """Resizes images, the filter widened as much as they shrink, so that nothing folds over.
+    """Resizes images; when they shrink, the filter is widened in proportion to avoid aliasing.
 
     Along each axis, output i is the mean of the pixels j weighted by
 
         k((j - c) / s),    c = (i + 1/2) n / m - 1/2,    s = max(1, n / m),
 
-    n and m being the old and the new size: pixels are squares, and weights beyond an edge go to
-    those inside. k is the triangle ("linear"), Keys's cubic with a = -1/2 ("cubic"), or the sinc in
-    a window of 3 or 5 lobes ("lanczos3", "lanczos5"). Those are Pillow's BILINEAR, BICUBIC and
-    LANCZOS, in size and place, on float images (mode "F"), and so "cubic" on float pixels is what
-    clean-fid calls clean. Of 8-bit images Pillow rounds each of the two passes: differences of a
-    level or two are its rounding. Library functions that do not widen the filter
-    (`torch.nn.functional.interpolate` without `antialias`, TensorFlow 1) give other numbers when
+    where n and m are the old and the new size. Pixels are squares; weights outside the image are removed and the
+    others renormalised. k is the triangle ("linear"), Keys's cubic with a = -1/2 ("cubic"), or the sinc with a
+    window of 3 or 5 lobes ("lanczos3", "lanczos5"). The results equal Pillow's BILINEAR, BICUBIC and LANCZOS on
+    float images (mode "F"), so "cubic" on float pixels is the mode "clean" of clean-fid. For 8-bit images Pillow
+    rounds after each of the two passes, which changes results by one or two levels. Library functions that do not
+    widen the filter (`torch.nn.functional.interpolate` without `antialias`, TensorFlow 1) give other results when
     they shrink.
 
     Args:
       x: images [B, H, W, C], floating point.
-      size: the new (height, width), from 1.
-      method: of `METHODS`.
+      size: the new (height, width), each at least 1.
+      method: one of `METHODS`.
 
     Returns:
-      [B, height, width, C] in the type of `x`; sums are taken in float32 or wider. "cubic" and
-      "lanczos" overshoot at edges: clip to the range of pixels if that matters.
+      [B, height, width, C] in the dtype of `x`; sums are computed in float32 or wider. "cubic" and
+      "lanczos" overshoot at edges; clip to the range of pixels if necessary.
 
     Source: Parmar et al., On Aliased Resizing and Surprising Subtleties in GAN Evaluation (2022).
 

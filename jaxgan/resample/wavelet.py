@@ -1,4 +1,4 @@
-"""The Haar wavelet, one level: an image as four of half its size, and back."""
+"""One level of the Haar wavelet transform, and its inverse."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from jaxgan.resample.fir import check_images
 def haar(x: jax.Array) -> jax.Array:
     """Splits images into four bands of half the size: [B, H, W, C] -> [B, H/2, W/2, 4C].
 
-    Of each block of four pixels, a b above c d,
+    For each block of four pixels, a b above c d,
 
         LL = (a + b + c + d) / 2,    LH = (a + b - c - d) / 2,
-        HL = (a - b + c - d) / 2,    HH = (a - b - c + d) / 2,
+        HL = (a - b + c - d) / 2,    HH = (a - b - c + d) / 2.
 
-    the channels being all of LL, then LH (low along the rows' direction, high down the columns: a
-    horizontal edge), HL and HH. The transform is orthonormal: norms and inner products stay, and
-    `haar_inverse` is its transpose.
+    The channels are all of LL, then LH (low-pass horizontally, high-pass vertically: horizontal edges), HL and
+    HH. The transform is orthonormal: it preserves norms and inner products, and `haar_inverse` is its
+    transpose.
 
     Args:
       x: images [B, H, W, C], floating point; H and W even.
@@ -47,7 +47,7 @@ def haar(x: jax.Array) -> jax.Array:
 
 
 def haar_inverse(bands: jax.Array) -> jax.Array:
-    """Joins what `haar` split: [B, h, w, 4C] -> [B, 2h, 2w, C], in the type of `bands`.
+    """The inverse of `haar`: [B, h, w, 4C] -> [B, 2h, 2w, C], in the dtype of `bands`.
 
     Source: as for `haar`.
 

@@ -1,21 +1,20 @@
 """Spectral norms, true norms of convolutions, and Lipschitz constants of whole networks.
 
-Four things that are often taken for one another:
+Four quantities that are often confused:
 
-  - The spectral norm of a kernel *flattened* to a matrix, which spectral normalisation divides by:
-    `flatten_kernel`, `sigma`, `normalised_kernel`, followed by `power_iteration` or
-    `leading_vector`, which is `gram_iteration` or `krylov_iteration` (several values:
-    `orthogonal_iteration`), or found at once: `spectral_norm`.
+  - The spectral norm of a kernel *flattened* to a matrix, by which spectral normalisation divides:
+    `flatten_kernel`, `sigma`, `normalised_kernel`. Its singular vector is updated in each step by
+    `power_iteration` or `leading_vector` (`gram_iteration` or `krylov_iteration`); for several
+    singular values see `orthogonal_iteration`. `spectral_norm` computes the norm without state.
   - The norm of the convolution as a *map of images*, which depends on size, stride and padding:
     `conv_norm`, `conv_transpose_norm`, and of any linear map: `operator_norm`. Dividing by the
     flattened norm does not make it 1.
-  - The Lipschitz constant of what is not linear: `activation_lipschitz`, `max_pool_lipschitz`,
+  - The Lipschitz constants of nonlinear layers: `activation_lipschitz`, `max_pool_lipschitz`,
     `average_pool_lipschitz`.
-  - The Lipschitz constant of a *network*, which lies between two numbers that
-    `lipschitz_certificate` finds.
+  - The Lipschitz constant of a *network*; `lipschitz_certificate` computes a lower and an upper bound.
 
-All are pure functions in l2, float32 at full precision. The modules' docstrings have conventions,
-derivations and sources.
+All are pure functions for the l2 norm, in float32 at full precision. The docstrings of the modules have
+conventions, derivations and sources.
 """
 
 from jaxgan.spectral.block import init_basis, orthogonal_iteration, singular_values

@@ -1,4 +1,4 @@
-"""Several singular values of a flattened kernel, followed from step to step by orthogonal iteration."""
+"""The largest singular values of a flattened kernel, updated in each step by orthogonal iteration."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def init_basis(
     """`k` orthonormal float32 columns [out, k] for w [in, out]: random, then `n_steps` of orthogonal iteration.
 
     Args:
-      key: of the random start.
+      key: random key for the start.
       w: the flattened kernel, [in, out].
-      k: how many singular values to follow, from 1 to min(in, out).
+      k: number of singular values, from 1 to min(in, out).
       n_steps: as for `orthogonal_iteration`.
       eps: norms up to this count as zero.
 
@@ -40,20 +40,20 @@ def init_basis(
 def orthogonal_iteration(
     w: jax.Array, u: jax.Array, n_steps: int = 1, eps: float = 1e-12
 ) -> jax.Array:
-    """`n_steps` times: V = orth(W U), U = orth(W^T V), then the columns turned to singular vectors.
+    """`n_steps` times: V = orth(W U), U = orth(W^T V), then a rotation of the columns to singular vectors.
 
-    orth is the orthonormal factor of a QR decomposition. Without the turn the span is the same; with
-    it (Rayleigh-Ritz) column i follows the i-th right singular vector. One column is
-    `power_iteration`. Carries no gradient; where W U vanishes, U stays as it was.
+    orth is the orthonormal factor of a QR decomposition. The rotation (Rayleigh-Ritz) does not change the
+    span; after it, column i approximates the i-th right singular vector. With one column this is
+    `power_iteration`. No gradient flows through it. If W U is zero, U is not changed.
 
     Args:
       w: the flattened kernel, [in, out].
       u: orthonormal columns, [out, k], from `init_basis`; k at most min(in, out).
-      n_steps: 0 or more; a static number. With 0, U is returned as it is.
+      n_steps: 0 or more, static. With 0, U is returned unchanged.
       eps: norms up to this count as zero.
 
     Returns:
-      The new U, float32 orthonormal columns [out, k], by falling singular value.
+      The new U, float32 orthonormal columns [out, k], in order of decreasing singular value.
 
     Source: Golub and Van Loan, Matrix Computations, Section 8.2.4 (orthogonal iteration, on W^T W)
       and 8.3 (Ritz acceleration).
@@ -70,7 +70,7 @@ def orthogonal_iteration(
 
 
 def singular_values(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
-    """The singular values of W that the columns of U have found: those of W U, by falling size.
+    """Estimates of the largest singular values of W from the columns of U: those of W U, in decreasing order.
 
         s_i = p_i^T W u_i,    d s_i / d W = p_i u_i^T,    p_i and u_i held constant
 
@@ -82,7 +82,7 @@ def singular_values(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array
       eps: values up to this count as zero, and have gradient 0.
 
     Returns:
-      float32 [k]. Where two are equal the gradient is that of some orthonormal choice of vectors.
+      float32 [k]. If two are equal, the gradient is that of one choice of orthonormal singular vectors.
 
     Source: SN-GAN (2018), Eq. 11 and 12, for each value.
 
@@ -113,7 +113,7 @@ def _orthogonal(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Arr
 
 
 def _left_and_turn(image: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """P and Q of W U = P S Q^T, by falling singular value."""
+    """P and Q of W U = P S Q^T, in order of decreasing singular value."""
     q, r = jnp.linalg.qr(image)
     left, _, right = jnp.linalg.svd(r)
     return jax.lax.stop_gradient((_matmul(q, left), right.T))
@@ -126,7 +126,7 @@ def _orthonormal(x: jax.Array) -> jax.Array:
 
 
 def _aligned(new: jax.Array, old: jax.Array) -> jax.Array:
-    """The columns with the signs that point along the old ones: a singular vector's is free."""
+    """The columns with the signs of the old ones, since the sign of a singular vector is arbitrary."""
     return new * jnp.where(jnp.sum(new * old, axis=0) < 0, -1.0, 1.0)[None, :]
 
 

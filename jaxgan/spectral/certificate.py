@@ -1,4 +1,16 @@
-"""Two numbers that a whole critic's Lipschitz constant lies between, and a line for each of its layers."""
+"""Lower and upper bounds of the Lipschitz constant of a critic, with the norms of its layers.
+
+For the upper bound the critic is traced to its primitive operations. All operations between two nonlinear
+ones, including residual sums, paddings and poolings, form one linear map, whose norm is bounded as a whole
+(`operator_norm_bounds`). A nonlinear operation multiplies the bound by its constant
+(`activation_lipschitz`, `max_pool_lipschitz`). So the bound of a linear critic is exact, and that of a plain
+chain is the product of its layers' operator norms. For a bfloat16 critic, the upper bound is that of the
+function without rounding.
+
+Supported are all linear operations; the activations of `jax.nn` in any form (an elementwise function is
+recognised by its values on a grid), clipping, sin, cos, erf, arctan; maximum and minimum over axes and
+windows, and sorting. A product of two values that depend on the input (attention) has no Lipschitz constant.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +31,13 @@ COLUMNS = ("layer", "kind", "kernel", "flattened norm", "operator norm")
 
 
 class LipschitzCertificate(NamedTuple):
-    """What is known of ||C||, the Lipschitz constant of a critic.
+    """Bounds of ||C||, the Lipschitz constant of a critic.
 
     Attributes:
-      upper: ||C|| is at most this, but for a probability of `failure`.
-      lower: ||C|| is at least this (of a bfloat16 critic: its gradient as computed, with rounding).
-      failure: at most this is the probability, over the random starts, that `upper` is too small.
-      layers: one line for each linear layer with a kernel, pool and activation whose constant is not 1.
+      upper: upper bound of ||C||, except with probability `failure`.
+      lower: lower bound of ||C|| (for a bfloat16 critic, of its gradient with rounding).
+      failure: upper bound of the probability, over the random starts, that `upper` is too small.
+      layers: one entry for each linear layer with a kernel, and each pool and activation whose constant is not 1.
     """
 
     upper: float
@@ -34,7 +46,7 @@ class LipschitzCertificate(NamedTuple):
     layers: tuple[LayerNorm, ...]
 
     def rows(self) -> list[tuple[str, ...]]:
-        """The lines of a table: layer, kind, kernel, flattened norm, operator norm."""
+        """The rows of a table: layer, kind, kernel, flattened norm, operator norm."""
 
         def number(x):
             return "-" if x is None else f"{x:.4f}"
@@ -78,32 +90,23 @@ def lipschitz_certificate(
 
         ||C|| = sup |C(x) - C(y)| / ||x - y||
 
-    The critic is traced to its primitive operations. Whatever lies between two nonlinear ones is one
-    linear map, residual sums, paddings and poolings included, whose norm is bounded through the
-    map itself (`operator_norm_bounds`); a nonlinear one multiplies by its constant
-    (`activation_lipschitz`, `max_pool_lipschitz`). So a linear critic's number is exact, and that of
-    a plain chain is the product of its layers' operator norms. Of a bfloat16 critic it is the
-    function without rounding.
-
-    Known are: all that is linear; the activations of `jax.nn` however they are written (an
-    elementwise function is told by its values on a grid), clipping, sin, cos, erf, arctan; maximum
-    and minimum over axes and windows, and sorting. A product of two values that depend on the input
-    (attention) has no Lipschitz constant at all.
+    The upper bound combines the norms of the critic's linear maps and the constants of the nonlinear
+    operations between them by the product and sum rules. The module's docstring lists the supported
+    operations; a product of two values that depend on the input (attention) has no Lipschitz constant.
 
     Args:
-      critic: [B, ...] -> [B] (or [B, 1]) with its parameters, labels and state bound, each sample's
-        output depending on that sample alone.
-      samples: [N, ...], floating point, as the critic takes them: real ones if you have them. The
-        first gives the shape; the lower bound starts at each.
-      key: of all random starts; `jax.random.key(0)` if None.
-      kernels: {layer: (kernel, kind)} or (kernel, kind, n_in), as `flatten_kernel` takes them: what
-        to report the flattened norm of, for the layer whose name ends so. Otherwise the kernel
-        found in the operation is reported, which for a layer fused with a resampling is the fused
-        one.
-      constants: {name of a jitted function: its l2 Lipschitz constant}, for what is not known.
-      n_steps: of each Krylov iteration; the width it leaves falls with its square.
-      failure: probability that the upper bound of one norm does not hold; they add up.
-      ascent_steps: as `n_steps` of `lipschitz_lower_bound`.
+      critic: [B, ...] -> [B] (or [B, 1]) with its parameters, labels and state bound. Each sample's output
+        must depend on that sample alone.
+      samples: [N, ...], floating point, inputs of the critic, if possible real samples. The lower bound
+        starts its ascent at each of them.
+      key: random key for all starts; `jax.random.key(0)` if None.
+      kernels: {suffix of a layer's name: (kernel, kind) or (kernel, kind, n_in)}, arguments of
+        `flatten_kernel` for the flattened norms in the report. For other layers it is the norm of the
+        kernel in the operation; for a layer fused with a resampling this is the fused kernel.
+      constants: {name of a jitted function: its l2 Lipschitz constant}, for operations that are not supported.
+      n_steps: steps of each Krylov iteration; the width of the bounds decreases with their square.
+      failure: probability that the upper bound of one norm does not hold; these probabilities add up.
+      ascent_steps: `n_steps` of `lipschitz_lower_bound`.
 
     Sources: the product and sum rules: Szegedy et al., Intriguing Properties of Neural Networks
       (2014), Section 4.3, and Gouk et al., Regularisation of Neural Networks by Enforcing Lipschitz
@@ -124,8 +127,8 @@ def lipschitz_certificate(
     example = jax.ShapeDtypeStruct((1, *samples.shape[1:]), samples.dtype)
     program = trace(critic, example, tuple(constants or ()))
     analysis = Analysis(program, constants or {}, norm_key, n_steps, failure)
-    upper, layers = analysis.run()
-    layers = tuple(_with_kernel(layer, kernels or {}) for layer in layers)
+    upper, found = analysis.run()
+    layers = tuple(_with_kernel(layer, kernels or {}) for layer in found)
     lower = lipschitz_lower_bound(critic, samples, ascent_key, ascent_steps)
     return LipschitzCertificate(upper, float(lower), analysis.failure, layers)
 
@@ -133,26 +136,25 @@ def lipschitz_certificate(
 def lipschitz_lower_bound(
     critic: Critic, samples: jax.Array, key: jax.Array | None = None, n_steps: int = 30
 ) -> jax.Array:
-    """The largest ||grad C(x)|| that gradient ascent finds, from each sample: no bound is above it.
+    """The largest ||grad C(x)|| found by gradient ascent from each sample, a lower bound of the Lipschitz constant.
 
         x <- x + r d / ||d||,    d = grad C(x + r g) - grad C(x - r g),    g = grad C(x) / ||grad C(x)||
 
-    d / 2 r is the gradient of ||grad C||, H g, with the Hessian's product as a difference over a
-    radius r: of a piecewise linear critic, whose Hessian is zero, it sees the kinks within r. Where
-    there are none, the step is along g. r is a twentieth of the samples' norm (root mean square), and
-    starts are moved by a thousandth of it, off the kinks at which automatic differentiation may
-    return what is no slope.
+    d / 2 r approximates H g, the gradient of ||grad C||, by a finite difference over the radius r. For a
+    piecewise linear critic, whose Hessian is zero, d depends on the kinks within r; if there are none, the
+    step is along g. r is a twentieth of the root mean square norm of the samples. The starts are perturbed
+    by a thousandth of r, because automatic differentiation at a kink may return a value that is not a slope.
 
     Args:
-      critic: [B, ...] -> [B] or [B, 1], each sample's output depending on that sample alone.
-      samples: [N, ...], floating point, where to start.
-      key: of that small move; `jax.random.key(0)` if None.
-      n_steps: of the ascent, 0 or more.
+      critic: [B, ...] -> [B] or [B, 1]; each sample's output must depend on that sample alone.
+      samples: [N, ...], floating point, the starts.
+      key: random key for the perturbation; `jax.random.key(0)` if None.
+      n_steps: number of steps of the ascent, 0 or more.
 
     Returns:
       A float32 scalar: the largest norm at any point visited. NaN if the critic gives NaN.
 
-    Source: for the difference in place of a Hessian's product, Pearlmutter, Fast Exact
+    Source: for the finite difference instead of the Hessian product, Pearlmutter, Fast Exact
       Multiplication by the Hessian (1994), Eq. 1.
 
     >>> import jax.numpy as jnp
@@ -170,30 +172,34 @@ def lipschitz_lower_bound(
 
     gradient = jax.grad(lambda x: jnp.sum(critic(x).astype(jnp.float32)))
 
-    def norms(x: jax.Array) -> jax.Array:
-        squares = jnp.sum(jnp.square(x), axis=tuple(range(1, x.ndim)), keepdims=True)
-        # A root's slope at 0 is infinite, and times 0 no number.
-        return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
-
-    def unit(x: jax.Array) -> jax.Array:
-        norm = norms(x)
-        return x / jnp.where(norm > 0, norm, 1.0)
-
     @jax.jit
     def step(x: jax.Array) -> tuple[jax.Array, jax.Array]:
         here = gradient(x)
-        ahead, behind = gradient(x + radius * unit(here)), gradient(x - radius * unit(here))
-        best = jnp.max(jnp.stack([norms(here), norms(ahead), norms(behind)]))
-        turn = unit(ahead - behind)
-        return x + radius * jnp.where(norms(turn) > 0, turn, unit(here)), best
+        ahead, behind = gradient(x + radius * _unit(here)), gradient(x - radius * _unit(here))
+        best = jnp.max(jnp.stack([_norms(here), _norms(ahead), _norms(behind)]))
+        turn = _unit(ahead - behind)
+        return x + radius * jnp.where(_norms(turn) > 0, turn, _unit(here)), best
 
     x = samples + 1e-3 * scale * noise
     best = jnp.float32(0.0)
-    # Not a loop in XLA: the gradient of a convolution in one is many times slower on a CPU.
+    # Not a loop in XLA, in which the gradient of a convolution is many times slower on a CPU.
     for _ in range(n_steps + 1):
         x, found = step(x)
         best = jnp.maximum(best, found)
     return best
+
+
+def _norms(x: jax.Array) -> jax.Array:
+    """The l2 norm of each sample: [N, ...] -> [N, 1, ...]."""
+    squares = jnp.sum(jnp.square(x), axis=tuple(range(1, x.ndim)), keepdims=True)
+    # The derivative of the square root at 0 is infinite; times 0 it would be NaN.
+    return jnp.where(squares > 0, jnp.sqrt(jnp.where(squares > 0, squares, 1.0)), 0.0)
+
+
+def _unit(x: jax.Array) -> jax.Array:
+    """Each sample divided by its norm; 0 stays 0."""
+    norm = _norms(x)
+    return x / jnp.where(norm > 0, norm, 1.0)
 
 
 def _with_kernel(layer: LayerNorm, kernels: Mapping[str, tuple]) -> LayerNorm:
@@ -213,7 +219,7 @@ def _check_samples(critic: Critic, samples: Any, name: str) -> jax.Array:
         )
     if not jnp.issubdtype(samples.dtype, jnp.floating):
         raise ValueError(
-            f"{name} takes samples as the critic sees them, floating point; got {samples.dtype}. Scale pictures first."
+            f"{name} takes floating-point samples, the inputs of the critic; got {samples.dtype}. Scale pictures first."
         )
     output = jax.eval_shape(critic, samples)
     n = samples.shape[0]
@@ -226,7 +232,7 @@ def _check_samples(critic: Critic, samples: Any, name: str) -> jax.Array:
 
 
 def _check_uncoupled(critic: Critic, samples: jax.Array, key: jax.Array):
-    """Refuses a critic for which the output of one sample depends on another."""
+    """Raises if the output of one sample depends on another."""
     others = jax.random.normal(key, (2, 3, *samples.shape[1:]), jnp.float32).astype(samples.dtype)
     outputs = [critic(jnp.concatenate([samples[:1], other]))[0] for other in others]
     a, b = (np.float64(output).reshape(()) for output in outputs)

@@ -1,4 +1,4 @@
-"""Lipschitz constants in l2 of what is not linear: activations and pools. True ones, attained or approached."""
+"""Exact l2 Lipschitz constants of activations and pools."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _SLOPES = {
     "mish": 1.0884981613,
     "selu": 1.7580993409,
 }
-# Those with a parameter: name -> (its default, constant of it).
+# Activations with a parameter: name -> (default, function from the parameter to the constant).
 _WITH_PARAMETER = {
     "leaky_relu": (0.01, lambda slope: max(1.0, abs(slope))),
     "elu": (1.0, lambda alpha: max(1.0, abs(alpha))),
@@ -46,10 +46,10 @@ ACTIVATIONS = (*_SLOPES, *_WITH_PARAMETER)
 
 
 def activation_lipschitz(name: str, parameter: float | None = None) -> float:
-    """The Lipschitz constant of an activation, sup |phi'(x)|; of the layer too, as it acts on each entry.
+    """The Lipschitz constant of an activation, sup |phi'(x)|; also that of the layer, since it is elementwise.
 
     Args:
-      name: of a function in `jax.nn`; "gelu" is the exact one and "gelu_tanh" its approximation.
+      name: name of a function in `jax.nn`; "gelu" is the exact function and "gelu_tanh" its approximation.
       parameter: `negative_slope` of "leaky_relu", `alpha` of "elu" and (positive) of "celu";
         `jax.nn`'s default if None. The others have none.
 
@@ -83,22 +83,22 @@ def max_pool_lipschitz(
     padding: str | Sequence[tuple[int, int]] = "VALID",
     dilation: int | Sequence[int] = 1,
 ) -> float:
-    """The Lipschitz constant of max pooling: the square root of how many windows share a pixel at most.
+    """The Lipschitz constant of max pooling: the square root of the largest number of windows that share a pixel.
 
         sum_o (max_{i in w(o)} |d_i|)^2 <= sum_i m_i d_i^2
 
-    m_i counts the windows that pixel i is in. It is attained: where that pixel is the largest of
-    all, every one of its windows moves with it. So 1 without overlap, and for 3x3 windows with
-    stride 2 it is 2.
+    m_i is the number of windows that contain pixel i. The bound is attained: if the pixel with the largest m_i
+    is the maximum of all its windows, all their outputs change with it. The constant is 1 without overlap,
+    and 2 for 3x3 windows with stride 2.
 
     Args:
       shape: of the images without channels, (H, W).
       window: its size, one for each axis, or one for all.
       strides: the same; the window's if None. (Flax's `nn.max_pool` has 1 by default.)
-      padding: "SAME", "VALID", or a pair (low, high) for each axis; what is padded is never largest.
-      dilation: of the window, one for each axis, or one for all.
+      padding: "SAME", "VALID", or a pair (low, high) for each axis; padding is never the maximum.
+      dilation: dilation of the window, one for each axis, or one for all.
 
-    Source: by the line above.
+    Source: the inequality above.
 
     >>> max_pool_lipschitz((8, 8), 3, 2), max_pool_lipschitz((8, 8), 2)
     (2.0, 1.0)
@@ -118,8 +118,7 @@ def average_pool_lipschitz(
 ) -> float:
     """The Lipschitz constant of average pooling, its operator norm: 1 / sqrt(window size) without overlap.
 
-    It is the product over the axes of the norms of the one-dimensional averages, which are taken by
-    SVD.
+    It is the product over the axes of the norms of the one-dimensional averages, computed by SVD.
 
     Args:
       shape: of the images without channels, (H, W).
@@ -171,20 +170,20 @@ def _incidence(shape, window, strides, padding, dilation) -> list[np.ndarray]:
     return found
 
 
-# What tells one scalar function from another: near zero, the kinks, the tails and what is far out.
+# Points that distinguish scalar functions: near zero, the kinks, the tails, and large values.
 _FAR = 2.0 ** np.arange(5, 21)
 GRID = np.unique(
     np.concatenate([np.linspace(-24, 24, 1537), np.linspace(-4, 4, 1025), _FAR, -_FAR])
 ).astype(np.float32)
 
 
-def recognised(values: np.ndarray) -> float | None:
-    """The Lipschitz constant of the function that has these values on `GRID`, if it is an activation known here."""
+def recognised(values: np.ndarray | jax.Array) -> float | None:
+    """The Lipschitz constant of the activation with these values on `GRID`; None if there is none here."""
     values = np.asarray(values, np.float64)
     if not np.isfinite(values).all():
         return None
     slope, alpha = (-float(values[np.searchsorted(GRID, x)]) for x in (-1.0, -24.0))
-    candidates = [(name, None) for name in _SLOPES]
+    candidates: list[tuple[str, float | None]] = [(name, None) for name in _SLOPES]
     candidates += [("leaky_relu", slope), ("elu", alpha)]
     if alpha > 0:
         candidates.append(("celu", alpha))

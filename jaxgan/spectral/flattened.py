@@ -1,19 +1,19 @@
-"""Spectral normalisation as pure functions: W / sigma(W), sigma(W) tracked by power iteration.
+"""Spectral normalisation as pure functions: W / sigma(W), with sigma(W) from power iteration.
 
-Everything works on matrices W [in, out], the transpose of the paper's, because that is how JAX
-kernels lie in memory. The only state is u [out], a unit vector that follows the leading right
-singular vector of W; the left one is derived from it:
+All functions take matrices W [in, out], the layout of JAX kernels and the transpose of the paper's. The
+only state is u [out], a unit vector that approximates the leading right singular vector of W. The left
+one is computed from it:
 
     v = W u / ||W u||                       [in]
     u <- W^T v / ||W^T v||                  one step of power iteration
     sigma = v^T W u                         d sigma / d W = v u^T, with u and v held constant
 
-so that sigma is a function of (W, u) alone: whoever holds the kernel and its u, in training or in
-evaluation, finds the same sigma. It approaches the largest singular value from below, and is
-computed in float32 at full precision whatever the kernel's dtype. Spectral normalisation divides by
-it; it does not change the other singular vectors.
+So sigma is a function of (W, u) only, and is the same in training and evaluation for the same kernel and
+u. It approaches the largest singular value from below, and is computed in float32 at full precision
+whatever the kernel's dtype. Spectral normalisation divides the kernel by it; the singular vectors do not
+change.
 
-This is the norm of the *flattened* kernel, as in the paper and every published result. It is not
+This is the norm of the *flattened* kernel, as in the paper and in published results. It is not
 the operator norm of the convolution, so dividing by it does not make a convolution 1-Lipschitz.
 
 Source: Miyato et al., Spectral Normalization for Generative Adversarial Networks (2018): Eq. 8 for
@@ -33,19 +33,20 @@ KINDS = ("conv", "conv_transpose", "conv_transpose_transposed", "dense", "dense_
 
 # 2^11 power iterations leave sigma at most 1e-3 too low for any u and kernels of up to 900 columns or rows.
 GRAM_STEPS = 11
-# The smaller side of a kernel up to which `leading_vector` takes it, on a CPU and elsewhere. On two cores squarings
-# take 1.0 ms of [1152, 128] and 42 ms of [2304, 512], Krylov products 0.3 and 1.8 ms. For a TPU v5e the compiler
-# estimates 14, 203 and 2,080 thousand cycles of [1152, 128], [2304, 512] and [9216, 1024] against 290, 615 and 3,080.
+# The smaller side of a kernel up to which `leading_vector` uses `gram_iteration`, on a CPU and on other devices. On
+# two cores squarings take 1.0 ms for [1152, 128] and 42 ms for [2304, 512], Krylov products 0.3 and 1.8 ms. For a TPU
+# v5e the compiler estimates 14, 203 and 2,080 thousand cycles for [1152, 128], [2304, 512] and [9216, 1024], against
+# 290, 615 and 3,080 for Krylov products.
 GRAM_SIDE_CPU, GRAM_SIDE = 128, 1024
 
-# One iteration per step can follow a kernel that moves slowly, but not make up for a poor start: on
-# random kernels of the shapes GANs use, sigma is low by up to 25 % after 1 step, 10 % after 15, 1.5 %
-# after 100 and under 0.5 % after 200.
+# One iteration per step is enough for a kernel that changes slowly, but not after a poor start: for random
+# kernels of the shapes in GANs, sigma is up to 25 % too low after 1 iteration, 10 % after 15, 1.5 % after
+# 100 and less than 0.5 % after 200.
 INIT_STEPS = 200
 
 
 def flatten_kernel(kernel: jax.Array, kind: str, n_in: int = 1) -> jax.Array:
-    """The kernel as the float32 matrix [inputs, outputs] whose spectral norm it is divided by.
+    """The kernel as a float32 matrix [inputs, outputs], whose norm spectral normalisation uses.
 
     kind                          kernel                    inputs             outputs
     "dense"                       [in, out]                 in                 out
@@ -56,8 +57,8 @@ def flatten_kernel(kernel: jax.Array, kind: str, n_in: int = 1) -> jax.Array:
     "embed"                       [num, features]           features           num
 
     The window may have any number of axes. "conv_transpose_transposed" is the layout of Flax's
-    `ConvTranspose(transpose_kernel=True)`. An embedding table maps one-hot rows, but u lives on the
-    side of the embeddings, as in mimicry and BigGAN-PyTorch.
+    `ConvTranspose(transpose_kernel=True)`. For an embedding table, u has `num` entries, as in
+    mimicry and BigGAN-PyTorch.
 
     >>> import jax.numpy as jnp
     >>> flatten_kernel(jnp.ones((3, 3, 16, 8)), "conv").shape
@@ -91,7 +92,7 @@ def init_u(
 ) -> jax.Array:
     """A float32 unit vector u [out] for w [in, out]: random, then `n_steps` of power iteration.
 
-    Source: SN-GAN (2018), Algorithm 1, its start.
+    Source: SN-GAN (2018), Algorithm 1, initialisation.
 
     >>> import jax, jax.numpy as jnp
     >>> w = jnp.diag(jnp.array([1.0, 3.0]))
@@ -104,14 +105,14 @@ def init_u(
 
 
 def power_iteration(w: jax.Array, u: jax.Array, n_steps: int = 1, eps: float = 1e-12) -> jax.Array:
-    """`n_steps` times: v = W u / ||W u||, u = W^T v / ||W^T v||. Carries no gradient.
+    """`n_steps` times: v = W u / ||W u||, u = W^T v / ||W^T v||. No gradient flows through it.
 
-    Where W u vanishes (a kernel of zeros), u stays as it was, ready for the kernel that comes.
+    If W u is zero (a kernel of zeros), u is not changed.
 
     Args:
       w: the flattened kernel, [in, out].
       u: unit vector, [out].
-      n_steps: 0 or more; a static number.
+      n_steps: 0 or more, static.
       eps: norms up to this count as zero.
 
     Returns:
@@ -129,24 +130,24 @@ def power_iteration(w: jax.Array, u: jax.Array, n_steps: int = 1, eps: float = 1
 
 
 def krylov_iteration(w: jax.Array, u: jax.Array, n_steps: int = 8, eps: float = 1e-12) -> jax.Array:
-    """The best vector that `n_steps` products with W^T W can reach from u. Carries no gradient.
+    """The best vector in the Krylov space of `n_steps` products with W^T W from u. No gradient flows through it.
 
         u = argmax ||W x||  over  x in span{u, G u, ..., G^n u}, ||x|| = 1,    G = W^T W
 
-    Power iteration of n steps takes the last of these vectors; this takes the best combination of
-    all, for the same products (and n inner products more). It matters where the two largest
-    singular values are close, as they are in young kernels: there one step of power iteration
-    trails a kernel that moves by some percent, eight of these by less than 1e-3, except where one
-    singular value overtakes another.
+    Power iteration with n steps returns the last of these vectors; this function returns their best linear
+    combination, with the same products (and n more inner products). The difference matters if the two
+    largest singular values are close, as early in training. Then sigma of a changing kernel is a few percent
+    too low with one step of power iteration, and less than 1e-3 with eight steps of this function, except
+    when one singular value overtakes another.
 
     Args:
       w: the flattened kernel, [in, out].
       u: unit vector, [out].
-      n_steps: products with W^T W, 0 or more; a static number.
+      n_steps: number of products with W^T W, 0 or more, static.
       eps: norms up to this count as zero.
 
     Returns:
-      The new u, a float32 unit vector [out]; u itself where W u vanishes.
+      The new u, a float32 unit vector [out]; the given u if W u is zero.
 
     Source: Golub and Van Loan, Matrix Computations, Section 10.1 (Lanczos, fully
       reorthogonalised, with Rayleigh-Ritz).
@@ -163,30 +164,29 @@ def krylov_iteration(w: jax.Array, u: jax.Array, n_steps: int = 8, eps: float = 
 def gram_iteration(
     w: jax.Array, u: jax.Array, n_steps: int = GRAM_STEPS, eps: float = 1e-12
 ) -> jax.Array:
-    """2^n power iterations, by squaring the Gram matrix n times. Carries no gradient.
+    """2^n power iterations, by squaring the Gram matrix n times. No gradient flows through it.
 
         G = W^T W,   n times: G <- G G,   u <- G u / ||G u||
 
-    These are a few large products where power iteration takes thousands of small ones, one after
-    the other. If in < out, G is W W^T with W u for u, and W^T G W u is one power iteration more. G is
-    divided by its trace from time to time. If G u is less than half as long as the longest column of
-    G, then u has lost the leading vector, and that column replaces G u. So whatever u was, up to
-    rounding
+    A few large matrix products replace thousands of sequential small ones. If in < out, the iteration uses
+    G = W W^T and W u instead of u, and returns W^T G W u, one more power iteration. G is divided by its trace
+    from time to time. If the norm of G u is less than half that of the longest column of G, u has almost no
+    component along the leading vector, and this column replaces G u. So for any u, up to rounding,
 
         sigma_1 (1 - log(4 k) / 2^(n + 2)) <= ||W u|| <= sigma_1,    k = min(in, out),
 
-    and far less is missing where u has followed the kernel. Among equal singular values u stays
-    where it was.
+    and the error is much smaller if u was updated in previous steps. u does not change within the space of
+    equal largest singular values.
 
     Args:
       w: the flattened kernel, [in, out].
       u: unit vector, [out].
-      n_steps: squarings, 0 or more; a static number.
+      n_steps: number of squarings, 0 or more, static.
       eps: norms up to this count as zero.
 
     Returns:
-      The new u, a float32 unit vector [out]. It is u itself if the Frobenius norm of W is at most
-      `eps`, or too large to be squared in float32.
+      The new u, a float32 unit vector [out]. It is the given u if the Frobenius norm of W is at
+      most `eps`, or too large to be squared in float32.
 
     Source: Delattre et al., Efficient Bound of Lipschitz Constant for Convolutional Layers by Gram
       Iteration (2023), for the squarings and their scaling (there for an upper bound of the norm).
@@ -201,14 +201,14 @@ def gram_iteration(
 
 
 def leading_vector(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
-    """The leading right singular vector of W, from the one of a W nearby. Carries no gradient.
+    """The leading right singular vector of W, starting from that of a similar matrix. No gradient flows through it.
 
-    By `gram_iteration`; for kernels that are too wide for it by eight products of `krylov_iteration`:
-    on a CPU if the smaller side of W is above 128, elsewhere if it is above 1024.
+    It uses `gram_iteration`; for large kernels (smaller side above 128 on a CPU, above 1024 on other devices)
+    it uses eight products of `krylov_iteration`.
 
-    How much too low sigma was at most (and in the mean) in a thousand steps of `sngan_digits`: 0.05 %
-    (0.002 %) by squarings, 1 % (0.08 %) by Krylov products, 10 % (1.5 %) by one power iteration per
-    step. Most of it is where one singular value overtakes another.
+    Largest (and mean) underestimate of sigma in a thousand steps of `sngan_digits`: 0.05 % (0.002 %) with
+    squarings, 1 % (0.08 %) with Krylov products, 10 % (1.5 %) with one power iteration per step. The largest
+    errors occur when one singular value overtakes another.
 
     Args:
       w: the flattened kernel, [in, out].
@@ -216,7 +216,7 @@ def leading_vector(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
       eps: norms up to this count as zero.
 
     Returns:
-      The new u, a float32 unit vector [out]; u itself where W vanishes.
+      The new u, a float32 unit vector [out]; the given u if W is zero.
 
     >>> import jax.numpy as jnp
     >>> w = jnp.array([[3.0, 0.0], [4.0, 5.0]])
@@ -247,7 +247,7 @@ def sigma(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array:
       eps: norms up to this count as zero.
 
     Returns:
-      A float32 scalar; 0, with gradient 0, if W u vanishes or its square is above what float32 holds.
+      A float32 scalar; 0, with gradient 0, if W u is zero or its square overflows float32.
 
     Source: SN-GAN (2018), Algorithm 1, step 2, and Eq. 11 and 12 for the gradient.
 
@@ -271,8 +271,7 @@ def normalised_kernel(
 ) -> jax.Array:
     """kernel / sigma, in the kernel's own shape and dtype (SN-GAN, Eq. 8). Does not iterate.
 
-    A kernel whose sigma is at most `eps` is returned as it is: zeros stay zeros, with a gradient of
-    ordinary size.
+    A kernel whose sigma is at most `eps` is returned unchanged, so that zeros have a finite gradient.
 
     Source: SN-GAN (2018), Eq. 8.
 
@@ -301,7 +300,7 @@ def _constant(w: jax.Array, u: jax.Array) -> tuple[jax.Array, jax.Array]:
     return jax.lax.stop_gradient((w.astype(jnp.float32), u.astype(jnp.float32)))
 
 
-# Compiled here, for callers outside of `jax.jit`: each call would compile its loop anew.
+# Jitted here because outside `jax.jit` each call would compile its loop again.
 @partial(jax.jit, static_argnames="n_steps", inline=True)
 def _power(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
     def step(_, u: jax.Array) -> jax.Array:
@@ -328,7 +327,8 @@ def _krylov(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
 
 @partial(jax.jit, static_argnames="n_steps", inline=True)
 def _gram(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Array:
-    # The bound: with p = 2^n and s the start, of length 1 (u, W u / ||W u|| or a unit vector), let m(i) = s^T G^i s.
+    # Proof of the bound: with p = 2^n and the unit vector s as start (u, W u / ||W u|| or a unit vector), let
+    # m(i) = s^T G^i s.
     # The longest column of G^p has at least the length sigma_1^(2 p) / sqrt(k), so m(2 p) >= sigma_1^(4 p) / (4 k).
     # log m is convex and m(0) = 1, so ||W u||^2 = m(2 p + 1) / m(2 p) >= m(2 p)^(1 / (2 p)).
     wide = w.shape[0] < w.shape[1]
@@ -353,7 +353,7 @@ def _squared(gram: jax.Array, n: int) -> jax.Array:
         trace = jnp.trace(gram)
         return gram / jnp.where(trace > 0, trace, 1.0)
 
-    # Scaled to trace 1, the largest eigenvalue is 1 / k at least: its eighth power does not vanish for k < 50,000.
+    # After scaling to trace 1, the largest eigenvalue is at least 1 / k; its eighth power is not 0 for k < 50,000.
     gram = scaled(gram)
     for i in range(n if gram.shape[0] > 1 else 0):
         gram = _matmul(gram, gram)
@@ -367,27 +367,28 @@ def _matmul(a: jax.Array, b: jax.Array) -> jax.Array:
     return jnp.matmul(a, b, precision=jax.lax.Precision.HIGHEST)
 
 
-def _normalise(x: jax.Array, otherwise: jax.Array, eps: float) -> jax.Array:
+def _normalise(x: jax.Array, otherwise: jax.Array, eps: float | jax.Array) -> jax.Array:
     """x / ||x||, or `otherwise` if the norm is at most `eps`."""
     norm = jnp.sqrt(jnp.sum(jnp.square(x)))
     return jnp.where(norm > eps, x / jnp.where(norm > eps, norm, 1.0), otherwise)
 
 
-def _orthogonalise(basis: jax.Array, i: int, image: jax.Array, eps: float = 0.0) -> jax.Array:
-    """The orthonormal rows [k, n], zeros from row i on, with what is new in `image` as row i."""
+def _orthogonalise(
+    basis: jax.Array, i: int | jax.Array, image: jax.Array, eps: float = 0.0
+) -> jax.Array:
+    """The orthonormal rows [k, n], zeros from row i on, with the normalised orthogonal part of `image` as row i."""
     rest = image
-    for _ in range(2):  # once leaves rounding errors as large as what is sought
+    for _ in range(2):  # one pass leaves rounding errors as large as the result
         rest = rest - _matmul(_matmul(basis, rest), basis)
-    # What is left of an exhausted space is rounding: a row of zeros adds nothing.
+    # If the Krylov space is exhausted, the remainder is rounding error; a row of zeros has no effect.
     exhausted = jnp.maximum(1e-5 * jnp.linalg.norm(image), eps)
     return basis.at[i].set(_normalise(rest, jnp.zeros_like(image), exhausted))
 
 
 def _leading_eigenvector(gram: jax.Array) -> jax.Array:
-    """Of a small positive semidefinite matrix, a unit vector; zeros if the matrix is zero.
+    """The leading eigenvector of a small positive semidefinite matrix; zeros if the matrix is zero.
 
-    Squared 14 times, it keeps only that. (An eigensolver for so small a matrix costs an accelerator more than the
-    products that made it.)
+    It is computed by 14 squarings of the matrix, which on accelerators are faster than an eigensolver.
     """
     gram = _squared(gram, 14)
     return _normalise(gram[:, jnp.argmax(jnp.diagonal(gram))], jnp.zeros(gram.shape[:1]), 0.0)

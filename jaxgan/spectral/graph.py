@@ -1,15 +1,15 @@
-"""Values on their way through a critic, and upper bounds of how fast each can move with the input.
+"""Values computed by a critic, and upper bounds of their Lipschitz constants with respect to the input.
 
-A value is a leaf (the input, or what a nonlinear operation gave), whose bound L is known, or linear in others. So it
-is a sum of linear maps of leaves, v = sum_i A_i s_i + constant, however many operations that took (a convolution, its
-padding, a pooling, a residual sum), and
+A value is either a leaf (the input, or the result of a nonlinear operation), with a known bound L, or linear in other
+values. So each value is a sum of linear maps of leaves, v = sum_i A_i s_i + constant, which may consist of several
+operations (a convolution, its padding, a pooling, a residual sum), and
 
     L(v) <= sum_i ||A_i|| L(s_i)
 
-More is true when the terms do not point the same way. With ||d s_i|| = L(s_i) t_i, t_i <= 1, and any weights w_i that
-sum to 1, ||sum_i A_i d s_i|| <= ||[A_1 L_1 / sqrt w_1, A_2 L_2 / sqrt w_2, ...]||. Weights in proportion to the terms
-never do worse than the sum, and to their squares give the root of squares for terms that are concatenated: all three
-are computed, and the least is taken.
+The bound can be improved if the terms have different directions. With ||d s_i|| = L(s_i) t_i, t_i <= 1, and any
+weights w_i that sum to 1, ||sum_i A_i d s_i|| <= ||[A_1 L_1 / sqrt w_1, A_2 L_2 / sqrt w_2, ...]||. Weights
+proportional to the terms are never worse than the sum. Weights proportional to their squares give the root of the sum
+of squares for concatenated terms. All three bounds are computed, and the smallest is used.
 """
 
 from __future__ import annotations
@@ -32,13 +32,13 @@ class Value:
     Attributes:
       number: values are numbered in the order of computation.
       shape: its shape.
-      floating: whether it is a number that moves, and no condition or index.
+      floating: whether it is a floating-point value, and not a condition or index.
       bound: its Lipschitz bound, once known.
-      apply: if it is linear in others: their changes (None for none) -> its change.
-      operands: those others.
-      curves: value -> what this one is on `constants.GRID` as a function of each of its entries, where it is one.
-      settle: finds the bound, where it is neither known nor linear.
-      scope: where it was computed.
+      apply: if it is linear in other values: their changes (None for no change) -> its change.
+      operands: these other values.
+      curves: {other value: values on `constants.GRID`} if this value is an elementwise function of the other.
+      settle: computes the bound, if it is neither known nor linear.
+      scope: name scope of the operation.
     """
 
     number: int
@@ -53,18 +53,20 @@ class Value:
 
 
 class Bounds:
-    """Bounds of values; counts the norms, and those whose upper bound is used and may fail."""
+    """Computes bounds of values; counts the norms, and the upper bounds that hold only with a probability."""
 
     def __init__(self, key: jax.Array, n_steps: int, failure: float):
         self.key, self.n_steps, self.failure = key, n_steps, failure
         self.norms = self.used = 0
 
     def __call__(self, *values: Value) -> float:
-        """The bound of one value, or of several side by side."""
+        """The bound of one value, or of the concatenation of several."""
         if len(values) == 1 and values[0].bound is not None:
             return values[0].bound
         if len(values) == 1 and values[0].apply is None:
-            values[0].bound = values[0].settle()
+            settle = values[0].settle
+            assert settle is not None, "a value has a bound, is linear, or can be settled"
+            values[0].bound = settle()
             return values[0].bound
         leaves = leaves_of(values)
         bounds = [self(leaf) for leaf in leaves]
@@ -90,16 +92,16 @@ class Bounds:
     def norm(
         self, values: Sequence[Value], leaves: Sequence[Value], scales: Sequence[float] = ()
     ) -> NormBounds:
-        """Of the linear map from the leaves, each times its scale, to the values."""
+        """The norm of the linear map from the leaves, each multiplied by its scale, to the values."""
         change = linear_map(values, leaves)
         sizes = [math.prod(leaf.shape) for leaf in leaves]
-        scales = jnp.asarray(scales if len(scales) else np.ones(len(leaves)), jnp.float32)
+        factors = jnp.asarray(scales if len(scales) else np.ones(len(leaves)), jnp.float32)
 
         def flat(x: jax.Array) -> jax.Array:
             parts = jnp.split(x, np.cumsum(sizes)[:-1])
             parts = [
                 (scale * part).reshape(leaf.shape)
-                for scale, part, leaf in zip(scales, parts, leaves, strict=True)
+                for scale, part, leaf in zip(factors, parts, leaves, strict=True)
             ]
             return jnp.concatenate([y.reshape(-1) for y in change(parts)])
 
@@ -109,22 +111,24 @@ class Bounds:
 
 
 def leaves_of(values: Sequence[Value], leaves: Sequence[Value] = ()) -> list[Value]:
-    """What the values are linear in, in order: those given as leaves, and what is not linear."""
+    """The leaves of the values, in order: those given as leaves, and values that are not linear."""
     return [v for v in _ancestors(values, leaves) if v.apply is None or v in leaves]
 
 
 def linear_map(values: Sequence[Value], leaves: Sequence[Value]) -> Callable:
-    """The changes of `leaves` -> those of `values`, when all other leaves stay."""
+    """The linear map from changes of `leaves` to changes of `values`, with all other leaves constant."""
     order = _ancestors(values, leaves)
 
     def change(tangents: Sequence[jax.Array]) -> list[jax.Array]:
-        known = dict(zip(leaves, tangents, strict=True))
+        known: dict[Value, jax.Array | None] = dict(zip(leaves, tangents, strict=True))
         for value in order:
             if value not in known:
-                operands = [known[operand] for operand in value.operands] if value.apply else []
+                apply = value.apply
+                operands = [] if apply is None else [known[operand] for operand in value.operands]
                 still = all(operand is None for operand in operands)
-                known[value] = None if still else value.apply(operands)
-        return [jnp.zeros(v.shape) if known[v] is None else known[v] for v in values]
+                known[value] = None if apply is None or still else apply(operands)
+        found = [(value.shape, known[value]) for value in values]
+        return [jnp.zeros(shape) if x is None else x for shape, x in found]
 
     return change
 

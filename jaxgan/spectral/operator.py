@@ -1,17 +1,17 @@
-"""Norms of linear maps that are given as functions: convolutions as they act on images of a given size.
+"""Norms of linear maps that are given as functions, such as convolutions of images of a given size.
 
-The norm of a flattened kernel bounds that of no convolution tightly and of most not at all: the
-true one depends on stride, padding and size. Here the map itself and its transpose
-(`jax.linear_transpose`) are applied, and the best vector of the Krylov space is taken,
+The norm of a flattened kernel is not a bound of the norm of the convolution, which depends on stride,
+padding and image size. Here the map and its transpose (`jax.linear_transpose`) are applied, and the best
+vector of the Krylov space is used,
 
     sigma_k = max ||A x||  over  x in span{b, G b, ..., G^(k-1) b}, ||x|| = 1,    G = A^T A
 
-b being random. It approaches ||A|| from below. For a bound from above, with a probability that can
-be stated, the spectrum need not be known. Let A have n singular values (zeros included, n at least
+with random b. It approaches ||A|| from below. An upper bound that holds with a known probability does not
+need the spectrum. Let A have n singular values (zeros included, n at least
 3) and b be uniform on the sphere. Unless |b_1|, its share of the leading singular vector, is below
-1 / cosh((2k - 1) atanh sqrt(e)), sigma_k^2 is at least (1 - e) ||A||^2: take for the Ritz vector's
-polynomial p the one for which y p(c (1 - y^2)) is the Chebyshev polynomial T_(2k-1)(y), c = 1 - e.
-And P(|b_1| < s) is at most s sqrt(2 n / pi). So
+1 / cosh((2k - 1) atanh sqrt(e)), sigma_k^2 is at least (1 - e) ||A||^2. To show this, choose the polynomial
+p of the Ritz vector such that y p(c (1 - y^2)) is the Chebyshev polynomial T_(2k-1)(y), c = 1 - e. And
+P(|b_1| < s) is at most s sqrt(2 n / pi). So
 
     ||A|| <= sigma_k cosh(arccosh(sqrt(2 n / pi) / f) / (2 k - 1))     with probability 1 - f,
 
@@ -44,14 +44,14 @@ from jaxgan.spectral.flattened import (
 
 Padding = str | Sequence[tuple[int, int]]
 
-# A map with at most so many inputs or outputs is written out as a matrix, whose norm is then exact.
+# A map with at most this many inputs or outputs is computed as a matrix, whose norm is exact.
 DENSE = 256
-# Columns that are computed at once: a feature map of each is in memory.
+# Columns that are computed at once; each needs a feature map in memory.
 _COLUMNS = 32
 
 
 class NormBounds(NamedTuple):
-    """What an operator norm lies between: `lower` always, `upper` but for the failure asked for."""
+    """Bounds of an operator norm; `upper` holds except with the requested probability of failure."""
 
     lower: float
     upper: float
@@ -62,12 +62,12 @@ def spectral_norm(
 ) -> jax.Array:
     """The spectral norm of a kernel as a matrix, whatever its kind, by a converged Krylov iteration.
 
-    Without state, for looking at a kernel once: its relative error is below 1e-4 on every shape
-    tried. To normalise in training, keep a u (`init_u`, `power_iteration`, `sigma`).
+    It has no state and is for single evaluations; its relative error was below 1e-4 for all shapes tested. To
+    normalise in training, keep a u (`init_u`, `power_iteration`, `sigma`).
 
     Args:
-      kernel, kind, n_in: as `flatten_kernel` takes them.
-      key: of the random start; `jax.random.key(0)` if None.
+      kernel, kind, n_in: as for `flatten_kernel`.
+      key: random key for the start; `jax.random.key(0)` if None.
 
     Returns:
       A float32 scalar, differentiable in the kernel.
@@ -81,7 +81,7 @@ def spectral_norm(
     w = flatten_kernel(kernel, kind, n_in)
     u = jax.random.normal(jax.random.key(0) if key is None else key, w.shape[1:], jnp.float32)
     u = u / jnp.linalg.norm(u)
-    for _ in range(3):  # each from where the last one ended
+    for _ in range(3):  # each from the vector of the last one
         u = krylov_iteration(w, u, 32)
     return sigma(w, u)
 
@@ -92,20 +92,20 @@ def operator_norm(
     key: jax.Array | None = None,
     n_steps: int = 64,
 ) -> jax.Array:
-    """The norm of any linear map in l2, from below, through the map and its transpose.
+    """The l2 norm of any linear map, estimated from below by applying the map and its transpose.
 
         max ||A x||  over  x in span{b, G b, ..., G^n b}, ||x|| = 1,    G = A^T A
 
     Args:
-      linear: float32 [*shape] -> float32 of any shape. JAX must know its transpose, so no function
-        with a `jax.custom_vjp` in it; use `Precision.HIGHEST` in its products.
-      shape: of its argument.
-      key: of the random start b; `jax.random.key(0)` if None.
-      n_steps: products with G, 0 or more; a static number. 64 find convolutions of images to 1e-3.
+      linear: float32 [*shape] -> float32 of any shape. `jax.linear_transpose` must support it, so it
+        cannot contain `jax.custom_vjp`; use `Precision.HIGHEST` in its products.
+      shape: shape of its argument.
+      key: random key for the start b; `jax.random.key(0)` if None.
+      n_steps: number of products with G, 0 or more, static. 64 give norms of image convolutions to 1e-3.
 
     Returns:
-      A float32 scalar, differentiable in what `linear` closes over, with the singular vectors held
-      constant.
+      A float32 scalar, differentiable in the variables that `linear` closes over, with constant singular
+      vectors.
 
     Sources: Golub and Van Loan, Matrix Computations, Section 10.1 (Lanczos, fully
       reorthogonalised); for a convolution's norm by iteration through it, Farnia, Zhang and Tse,
@@ -123,7 +123,7 @@ def operator_norm(
     b = jax.random.normal(jax.random.key(0) if key is None else key, (size,), jnp.float32)
     k = min(n_steps + 1, size)
 
-    def stopped(x):  # no gradient runs through the loop
+    def stopped(x):  # no gradient flows through the loop
         return jax.lax.stop_gradient(backward(jax.lax.stop_gradient(forward(x))))
 
     basis = jnp.zeros((k, size), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
@@ -145,26 +145,26 @@ def operator_norm_bounds(
     n_steps: int = 100,
     failure: float = 1e-6,
 ) -> NormBounds:
-    """Numbers that the norm of a linear map lies between, the upper one with a stated probability.
+    """Lower and upper bounds of the norm of a linear map; the upper one holds with a given probability.
 
-    A map with at most 256 inputs or outputs is written out as a matrix, whose SVD (in float64, of
-    float32 entries) is both. Any other is bounded by
+    A map with at most 256 inputs or outputs is computed as a matrix, and both bounds are its norm by SVD (in
+    float64, of float32 entries). Other maps have the bounds
 
         sigma_k <= ||A|| <= sigma_k cosh(arccosh(sqrt(2 n / pi) / f) / (2 k - 1)),
 
-    see this module's docstring, n being the smaller of the numbers of inputs and of outputs, k =
-    `n_steps`: for 4096 of them 0.4 % wide after 100 steps, 0.1 % after 200. All of it is up to
-    float32 rounding, some 1e-6.
+    see this module's docstring. n is the smaller of the numbers of inputs and outputs, and k = `n_steps`. For
+    n = 4096 the bounds differ by 0.4 % after 100 steps and by 0.1 % after 200. They hold up to float32
+    rounding, about 1e-6.
 
     Args:
       linear: float32 [*shape] -> float32 of any shape, as for `operator_norm`.
-      shape: of its argument.
-      key: of the random start; `jax.random.key(0)` if None.
-      n_steps: products with A^T A, 1 or more.
+      shape: shape of its argument.
+      key: random key for the start; `jax.random.key(0)` if None.
+      n_steps: number of products with A^T A, 1 or more.
       failure: f, the probability over the start that the upper bound does not hold.
 
     Returns:
-      NormBounds(lower, upper), Python numbers: it runs on concrete arrays only, a step at a time,
+      NormBounds(lower, upper), Python numbers. The function cannot be traced: it runs one step at a time,
       since a convolution inside a loop is several times slower on a CPU.
 
     Source: Kuczynski and Wozniakowski (1992), Theorem 4.2.
@@ -178,7 +178,9 @@ def operator_norm_bounds(
     if n_steps < 1:
         raise ValueError(f"n_steps is {n_steps}; a bound needs at least one product.")
     if not 0 < failure < 1:
-        raise ValueError(f"failure is {failure}, but a probability to fail lies between 0 and 1.")
+        raise ValueError(
+            f"failure is {failure}, but a probability of failure lies between 0 and 1."
+        )
     forward, backward = _flat(linear, shape)
     inputs = math.prod(shape)
     outputs = jax.eval_shape(forward, jax.ShapeDtypeStruct((inputs,), jnp.float32)).shape[0]
@@ -189,30 +191,34 @@ def operator_norm_bounds(
         return NormBounds(norm, norm)
 
     k = min(n_steps, inputs)
+    b = jax.random.normal(jax.random.key(0) if key is None else key, (inputs,), jnp.float32)
+    lower = float(jnp.linalg.norm(forward(_leading_ritz_vector(forward, backward, b, k))))
+    if k == inputs:  # the whole space
+        return NormBounds(lower, lower)
+    ratio = math.acosh(max(1.0, math.sqrt(2 * inputs / math.pi) / failure)) / (2 * k - 1)
+    return NormBounds(lower, lower * math.cosh(ratio))
+
+
+def _leading_ritz_vector(forward, backward, b: jax.Array, k: int) -> jax.Array:
+    """The unit vector x of span{b, G b, ..., G^(k-1) b} with the largest ||A x||, G = A^T A: [inputs]."""
 
     def step(basis: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
-        """The next row of the basis, after the last, and G's entries for row i and those before it."""
+        """Adds the next row to the basis; also returns the entries of G for row i and the rows before it."""
         image = backward(forward(basis[i]))
         row = _matmul(basis, image)
         return _orthogonalise(basis, i + 1, image), row
 
     step = jax.jit(step, donate_argnums=0)
-    b = jax.random.normal(jax.random.key(0) if key is None else key, (inputs,), jnp.float32)
-    # One row more than is used, for the last step to write to.
-    basis = jnp.zeros((k + 1, inputs), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
+    # One more row than is used, because the last step writes to it.
+    basis = jnp.zeros((k + 1, b.size), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
     rows = []
     for i in range(k):
         basis, row = step(basis, np.int32(i))
         rows.append(row)
     gram = np.stack(rows)[:, :k].astype(np.float64)
-    # Its lower triangle: when row i was computed, later rows of the basis were zeros.
+    # Only the lower triangle is complete: when row i was computed, later rows of the basis were zeros.
     weights = np.linalg.eigh(gram, "L")[1][:, -1]
-    x = _normalise(_matmul(jnp.asarray(weights, jnp.float32), basis[:k]), basis[0], 0.0)
-    lower = float(jnp.linalg.norm(forward(x)))
-    if k == inputs:  # the whole space
-        return NormBounds(lower, lower)
-    ratio = math.acosh(max(1.0, math.sqrt(2 * inputs / math.pi) / failure)) / (2 * k - 1)
-    return NormBounds(lower, lower * math.cosh(ratio))
+    return _normalise(_matmul(jnp.asarray(weights, jnp.float32), basis[:k]), basis[0], 0.0)
 
 
 def conv_norm(
@@ -225,27 +231,27 @@ def conv_norm(
     key: jax.Array | None = None,
     n_steps: int = 64,
 ) -> jax.Array:
-    """The true norm of a convolution as a linear map of images, which its flattened kernel's is not.
+    """The norm of a convolution as a linear map of images, which differs from that of the flattened kernel.
 
-    The flattened kernel sees one window; windows overlap, and the border cuts them. For stride 1 the
-    norm is at most sqrt(number of taps) times the flattened kernel's.
+    The flattened kernel maps a single window, but windows overlap and are cropped at the border. For stride 1
+    the norm is at most sqrt(number of taps) times that of the flattened kernel.
 
     Args:
       kernel: [*window, in / groups, out], of any floating type; the window may have any number of
         axes.
-      shape: of the images' window axes, (H, W) for pictures.
+      shape: sizes of the images along the window axes, (H, W) for pictures.
       strides: one for each axis, or one for all.
-      padding: "SAME" or "VALID" (zeros), "CIRCULAR" (as Flax wraps, to the size of "SAME"), or a
+      padding: "SAME" or "VALID" (zeros), "CIRCULAR" (as in Flax, with the size of "SAME"), or a
         pair (low, high) of zeros for each axis.
-      dilation: of the kernel, one for each axis, or one for all.
-      groups: feature groups.
+      dilation: dilation of the kernel, one for each axis, or one for all.
+      groups: number of feature groups.
       key, n_steps: as for `operator_norm`.
 
     Returns:
       A float32 scalar, differentiable in the kernel.
 
     Sources: Sedghi, Gupta and Long, The Singular Values of Convolutional Layers (2019), Theorem 6,
-      for the circular one of stride 1 (by Fourier transforms; here all are one iteration); Farnia et
+      for circular padding and stride 1 (by Fourier transforms; here all cases use the iteration); Farnia et
       al. (2019), Section 4, for iterating through the convolution.
 
     >>> import jax.numpy as jnp
@@ -273,17 +279,17 @@ def conv_transpose_norm(
     key: jax.Array | None = None,
     n_steps: int = 64,
 ) -> jax.Array:
-    """The true norm of a transposed convolution as `jax.lax.conv_transpose` and Flax have it.
+    """The norm of a transposed convolution as a linear map of images, as defined by `jax.lax.conv_transpose` and Flax.
 
     Args:
-      kernel: [*window, in, out], of any floating type. Swap the last two axes of one in the layout
-        of Flax's `transpose_kernel=True`; that it is turned there does not matter, except that with
-        zero padding of unequal sides so are the images.
-      shape: of the images that go in, without channels; what comes out is `strides` times as large.
+      kernel: [*window, in, out], of any floating type. For the layout of Flax's
+        `transpose_kernel=True`, swap the last two axes. (Flax also rotates the kernel; this does not change
+        the norm, except that for zero padding of unequal sides the two sides are exchanged.)
+      shape: shape of the input images, without channels; the outputs are `strides` times as large.
       strides: one for each axis, or one for all.
-      padding: "SAME", "VALID", "CIRCULAR", or a pair for each axis, as `jax.lax.conv_transpose` and
-        Flax take them.
-      dilation: of the kernel, one for each axis, or one for all.
+      padding: "SAME", "VALID", "CIRCULAR", or a pair for each axis, as for `jax.lax.conv_transpose` and
+        Flax.
+      dilation: dilation of the kernel, one for each axis, or one for all.
       key, n_steps: as for `operator_norm`.
 
     Returns:
@@ -300,10 +306,10 @@ def conv_transpose_norm(
     strides, dilation = _each(strides, window, "strides"), _each(dilation, window, "dilation")
     kernel = kernel.astype(jnp.float32)
     if padding == "CIRCULAR":
-        # The transpose of the circular convolution from the larger images to the smaller.
+        # It is the transpose of the circular convolution from the larger images to the smaller.
         larger = [n * s for n, s in zip(shape, strides, strict=True)]
-        linear = _conv(kernel.swapaxes(-1, -2), strides, padding, dilation, 1)
-        return operator_norm(linear, (*larger, kernel.shape[-1]), key, n_steps)
+        circular = _conv(kernel.swapaxes(-1, -2), strides, padding, dilation, 1)
+        return operator_norm(circular, (*larger, kernel.shape[-1]), key, n_steps)
 
     def linear(x: jax.Array) -> jax.Array:
         return jax.lax.conv_transpose(
@@ -348,7 +354,7 @@ def _channels_last(ndim: int) -> jax.lax.ConvDimensionNumbers:
 
 
 def _flat(linear, shape):
-    """`linear` and its transpose, of vectors."""
+    """`linear` and its transpose, as functions of vectors."""
     example = jax.ShapeDtypeStruct(shape, jnp.float32)
     transpose = jax.linear_transpose(linear, example)
     output = jax.eval_shape(linear, example)
@@ -363,7 +369,7 @@ def _flat(linear, shape):
 
 
 def _matrix(forward, inputs: int) -> np.ndarray:
-    """[inputs, outputs] in float64, some columns of the identity at a time."""
+    """The matrix [inputs, outputs] in float64, computed from several columns of the identity at a time."""
     columns = jax.jit(jax.vmap(forward))
     identity = np.eye(-(-inputs // _COLUMNS) * _COLUMNS, inputs, dtype=np.float32)
     parts = [columns(part) for part in np.split(identity, len(identity) // _COLUMNS)]
@@ -386,7 +392,7 @@ def _check_conv(kernel: jax.Array, shape: Sequence[int], name: str) -> int:
         )
     if len(shape) != window:
         raise ValueError(
-            f"shape is {tuple(shape)}, but a kernel of shape {kernel.shape} moves over images of {window} axes without"
+            f"shape is {tuple(shape)}, but a kernel of shape {kernel.shape} needs images of {window} axes without"
             " channels; give their sizes, (H, W) for pictures."
         )
     return window

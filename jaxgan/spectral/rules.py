@@ -1,4 +1,4 @@
-"""How each primitive operation moves a Lipschitz bound: what is linear, what is elementwise, what is known besides."""
+"""Rules for Lipschitz bounds of primitive operations: linear, elementwise and other operations."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ from jaxgan.spectral.constants import GRID, max_pool_lipschitz, recognised
 from jaxgan.spectral.graph import Bounds, Value, leaves_of
 from jaxgan.spectral.trace import Layer, Operation, Program
 
-# They return what they were given, in another dtype or with a mark on it.
+# These return their operand, possibly in another dtype or with an annotation.
 _SAME = {
     "convert_element_type", "reduce_precision", "copy", "copy_p", "stop_gradient", "name",
     "optimization_barrier", "sharding_constraint", "mesh_cast", "pvary",
 }  # fmt: skip
-# Linear in all floating-point operands together; whole numbers and conditions must be constants.
+# Linear in all floating-point operands together; integers and conditions must be constants.
 _LINEAR = {
     "add", "add_any", "sub", "neg", "reshape", "transpose", "broadcast_in_dim", "squeeze",
     "expand_dims", "rev", "reduce_sum", "reduce_window_sum", "concatenate", "stack", "unstack",
     "pad", "slice", "split", "cumsum", "select_n", "gather", "dynamic_slice", "tile",
     "dynamic_update_slice", "scatter-add",
 }  # fmt: skip
-# Linear in one operand, the others being constants.
+# Linear in one operand if the others are constants.
 _PRODUCTS = {"mul", "dot_general", "conv_general_dilated"}
 _KERNELS = {"dot_general", "conv_general_dilated"}
-# Entry by entry: the constant, or None for what has none by itself but may be part of an activation.
+# Elementwise: the Lipschitz constant, or None if there is none but the operation may be part of an activation.
 _ELEMENTWISE = {
     "tanh": 1.0, "logistic": 0.25, "abs": 1.0, "sin": 1.0, "cos": 1.0, "atan": 1.0, "asinh": 1.0,
     "erf": 2 / math.sqrt(math.pi), "erfc": 2 / math.sqrt(math.pi), "max": 1.0, "min": 1.0,
@@ -41,15 +41,15 @@ _ELEMENTWISE = {
 }  # fmt: skip
 _WINDOWS = {"reduce_window_max", "reduce_window_min"}
 _SHORT = {"reduce_max": 1.0, "reduce_min": 1.0, "sort": 1.0}
-# An activation is at most so many steps of linear scaling away from what it acts on.
+# The maximum number of linear scaling steps between an activation and its input.
 _CURVES = 6
 
 
 class LayerNorm(NamedTuple):
     """A layer of a certificate.
 
-    `operator_norm` is an estimate, from below and good to 1e-3; the certificate is built of upper bounds.
-    `flattened_norm` is None where no kernel is known.
+    `operator_norm` is an estimate from below with a relative error of about 1e-3; the certificate uses upper bounds.
+    `flattened_norm` is None if no kernel is known.
     """
 
     name: str
@@ -60,7 +60,7 @@ class LayerNorm(NamedTuple):
 
 
 class Analysis:
-    """Follows the operations of a program and bounds its output; the rows of layers on the way."""
+    """Applies the rules to the operations of a program; computes the bound of its output and the rows of its layers."""
 
     def __init__(
         self,
@@ -79,7 +79,7 @@ class Analysis:
 
     @property
     def failure(self) -> float:
-        """The probability that one of the bounds does not hold, at most."""
+        """An upper bound of the probability that one of the bounds does not hold."""
         return min(1.0, self.bounds.used * self.bounds.failure)
 
     def run(self) -> tuple[float, list[LayerNorm]]:
@@ -125,7 +125,7 @@ class Analysis:
         )
 
     def _still(self, op: Operation, number: int) -> Value:
-        """A constant among results that vary."""
+        """A constant result of an operation that also has varying results."""
         return self._value(number, op, bound=0.0)
 
     def _close(self, op: Operation, varying: list[Value]):
@@ -136,7 +136,7 @@ class Analysis:
             )
 
     def _linear(self, op: Operation, varying: list[Value]) -> Callable | None:
-        """Changes of the varying operands -> changes of all results, or None if it is not linear."""
+        """The map from changes of the varying operands to changes of all results; None if it is not linear."""
         name = op.primitive.name
         where = [i in self.values for i in op.inputs]
         if not all(value.floating for value in varying):
@@ -166,11 +166,11 @@ class Analysis:
                 changed["precision"] = (jax.lax.Precision.HIGHEST,) * 2
 
         def apply(changes: list[jax.Array | None]) -> list[jax.Array]:
-            changes = iter(zip(varying, changes, strict=True))
+            left = iter(zip(varying, changes, strict=True))
             operands = []
             for constant in fixed:
                 if constant is None:
-                    value, change = next(changes)
+                    value, change = next(left)
                     operands.append(jnp.zeros(value.shape) if change is None else change)
                 else:
                     operands.append(constant)
@@ -181,7 +181,7 @@ class Analysis:
     # Elementwise ------------------------------------------------------------------------------------------
 
     def _curves(self, op: Operation) -> dict[Value, jax.Array]:
-        """The result as a function of the entries of each value that all varying operands are functions of."""
+        """The result as an elementwise function of each value of which all varying operands are functions."""
         shape = self.program.shapes[op.outputs[0]]
         operands = []
         for i in op.inputs:
@@ -232,10 +232,11 @@ class Analysis:
             return None
         shape = self.program.shapes[op.outputs[0]]
         if name in _ELEMENTWISE and any(value.shape != shape for value in varying):
-            return None  # one entry would move several
+            return None  # one entry would affect several
         if name in _WINDOWS:
             constant = _shared_windows(op.params, varying[0].shape)
-            self._report_nonlinear(op, "max_pool" if "max" in name else "min_pool", constant)
+            if constant is not None:
+                self._report_nonlinear(op, "max_pool" if "max" in name else "min_pool", constant)
             return constant
         if name == "clamp" and (op.inputs[0] in self.values or op.inputs[2] in self.values):
             return None
@@ -249,8 +250,8 @@ class Analysis:
         where = f" in {op.scope}" if op.scope else ""
         several = " of two values that depend on the input" if len(varying) > 1 else ""
         return (
-            f"lipschitz_certificate knows no Lipschitz constant for the operation '{name}'{several}{where}; if the"
-            " function it belongs to has one, write that function under jax.jit and give its name:"
+            f"lipschitz_certificate has no Lipschitz constant for the operation '{name}'{several}{where}; if the"
+            " function that contains it has one, put that function under jax.jit and give its name:"
             " constants={'name': 1.0}."
         )
 
@@ -298,8 +299,8 @@ def _result(applies: Callable, place: int) -> Callable:
 
 
 def _bent(curve: jax.Array) -> bool:
-    """Whether a function on `GRID` is finite and none of the form a x + b."""
-    x, y = np.float64(GRID), np.float64(curve)
+    """Whether a function on `GRID` is finite and not of the form a x + b."""
+    x, y = np.asarray(GRID, np.float64), np.asarray(curve, np.float64)
     if not np.isfinite(y).all():
         return False
     chord = y[0] + (y[-1] - y[0]) * (x - x[0]) / (x[-1] - x[0])
@@ -317,7 +318,7 @@ def _wide(constant):
 
 
 def _flattened_norm(op: Operation, place: int, kernel: jax.Array) -> tuple[float | None, str]:
-    """That of the kernel as a matrix [inputs, outputs], None if it is several, and its kind."""
+    """(flattened norm of the kernel, or None if the operation is not one matrix; its kind)."""
     if op.primitive.name == "dot_general":
         contracting, batch = op.params["dimension_numbers"]
         if batch[place]:
@@ -333,12 +334,13 @@ def _flattened_norm(op: Operation, place: int, kernel: jax.Array) -> tuple[float
         axes, rest = [*window, into], [out]
         inputs = kernel.size // kernel.shape[out]
         kind = "conv_transpose" if any(d > 1 for d in params["lhs_dilation"]) else "conv"
-    matrix = np.float64(kernel.astype(jnp.float32)).transpose(axes + rest).reshape(inputs, -1)
+    numbers = np.asarray(kernel.astype(jnp.float32), np.float64)
+    matrix = numbers.transpose(axes + rest).reshape(inputs, -1)
     return float(np.linalg.norm(matrix, 2)), kind
 
 
 def _shared_windows(params: dict, shape: tuple[int, ...]) -> float | None:
-    """The constant of a maximum over windows, None if the entries are spread out first."""
+    """The constant of a maximum over windows; None if the input is dilated."""
     if any(d != 1 for d in params["base_dilation"]):
         return None
     return max_pool_lipschitz(

@@ -1,7 +1,7 @@
-"""A critic as one flat list of primitive operations: traced, calls opened, constants worked out.
+"""A critic as one flat list of primitive operations: traced, with inlined calls and computed constants.
 
-What does not depend on the input (normalised kernels, biases, running statistics) is computed by one compiled
-function; what remains is what a certificate has to follow.
+All values that do not depend on the input (normalised kernels, biases, running statistics) are computed by one compiled
+function; the certificate analyses the remaining operations.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 
-# Calls that are what they call. The primal function of a custom derivative is the function.
+# Calls that are inlined. For a custom derivative, the primal function is inlined.
 _CALLS = {
     "jit", "pjit", "closed_call", "core_call", "remat", "remat2", "checkpoint",
     "custom_jvp_call", "custom_vjp_call", "custom_vjp_call_jaxpr",
@@ -23,15 +23,15 @@ _BODIES = ("jaxpr", "call_jaxpr", "fun_jaxpr")
 
 @dataclasses.dataclass(frozen=True)
 class Operation:
-    """One primitive, its operands and results by number."""
+    """One primitive operation; operands and results are numbers of values."""
 
     primitive: Any
     params: dict[str, Any]
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
-    scope: str  # where it was written: Flax's "ResNetCritic/block0/conv0", or ""
-    function: str = ""  # the name of a jitted function that is kept closed
-    layer: int = -1  # the number of the layer that it is part of
+    scope: str  # name scope: Flax's "ResNetCritic/block0/conv0", or ""
+    function: str = ""  # name of a jitted function that is not inlined
+    layer: int = -1  # number of the layer that contains it
 
     def run(self, *operands, **changed) -> list[jax.Array]:
         """Its results, with some parameters changed."""
@@ -46,7 +46,7 @@ class Operation:
 
 @dataclasses.dataclass(frozen=True)
 class Layer:
-    """A call with derivatives of its own (a convolution of `jaxgan.resample`): one linear map under one name."""
+    """A call with custom derivatives (a convolution of `jaxgan.resample`), reported as one linear layer."""
 
     scope: str
     inputs: tuple[int, ...]
@@ -67,7 +67,7 @@ class Program:
 
 
 def trace(critic: Callable, example: jax.ShapeDtypeStruct, closed: Collection[str]) -> Program:
-    """The critic as a `Program`; jitted functions whose name is in `closed` stay one operation."""
+    """The critic as a `Program`; jitted functions with names in `closed` are not inlined."""
     jaxpr = jax.make_jaxpr(critic)(example)
     tracer = _Tracer(closed)
     (first,) = [tracer.new(v.aval) for v in jaxpr.jaxpr.invars]
@@ -116,7 +116,7 @@ class _Tracer:
         return number
 
     def inline(self, jaxpr, consts, inputs, scope: str, layer: int) -> list[int]:
-        """Appends a jaxpr's operations and returns the numbers of its results."""
+        """Appends the operations of a jaxpr and returns the numbers of its results."""
         known = dict(zip([*jaxpr.constvars, *jaxpr.invars], [*consts, *inputs], strict=True))
 
         def read(var) -> int:
@@ -133,7 +133,7 @@ class _Tracer:
     def _equation(self, eqn, operands: list[int], scope: str, layer: int) -> list[int]:
         name = eqn.primitive.name
         function = str(eqn.params.get("name", "")) if name in ("jit", "pjit") else ""
-        if name == "platform_index":  # this machine's
+        if name == "platform_index":  # the platform of this process
             return [self.constant(eqn.primitive.bind(**eqn.params))]
         if name == "cond" and operands[0] in self.constants:
             body = eqn.params["branches"][int(self.constants[operands[0]])]
@@ -143,7 +143,8 @@ class _Tracer:
             if not name.startswith("custom_vjp_call") or layer >= 0:
                 return self._open(body, operands, scope, layer)
             number = len(self.layers)
-            self.layers.append(None)  # inner calls are part of it
+            # Inner calls are part of it; its results follow.
+            self.layers.append(Layer(scope, tuple(operands), ()))
             results = self._open(body, operands, scope, number)
             self.layers[number] = Layer(scope, tuple(operands), tuple(results))
             return results

@@ -1,33 +1,32 @@
-"""Tools: what a person makes with a trained game beside plain samples, such as a grid, a film, an edited picture.
+"""Tools: functions of a trained game other than plain sampling, such as a grid, a film or an edited picture.
 
-A model file lists its tools in `Game.tools`, and `jaxgan make TOOL --workdir RUN` runs any of them: a tool needs no
-code outside its model's. Those that models of one kind share are in `jaxgan.tools.latents` (latent spaces, styles),
-`jaxgan.tools.codes` (autoencoders with a codebook) and `jaxgan.tools.pyramid` (networks that know one picture).
+A model lists its tools in `Game.tools`, and `jaxgan make TOOL --workdir RUN` runs any of them; no other code is needed.
+Tools that several models share are in `jaxgan.tools.latents` (latent spaces, styles), `jaxgan.tools.codes`
+(autoencoders with a codebook) and `jaxgan.tools.pyramid` (networks trained on one picture).
 """
 
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-import jax
 import numpy as np
 
-Option = int | float | str | bool
+from jaxgan.options import Option, OptionError, UnknownOption, complete
+
+Value = int | float | str | bool
 
 
 class Made(NamedTuple):
-    """What a tool returns.
+    """The result of a tool.
 
     Attributes:
       pictures: float [N, H, W, C] in [-1, 1].
-      columns: of the grid that they are shown in; 0 makes it about square.
-      film: the pictures are the frames of a film, in this order.
-      numbers: what a person wants to be told.
-      arrays: what may be used further (latents, codes): saved beside the pictures.
+      columns: columns of the grid of pictures; 0 for an about square grid.
+      film: whether the pictures are the frames of a film, in this order.
+      numbers: {name: number}, printed after the tool has run.
+      arrays: {name: array} for further use, such as latents or codes, saved with the pictures.
     """
 
     pictures: np.ndarray
@@ -39,17 +38,17 @@ class Made(NamedTuple):
 
 @dataclasses.dataclass(frozen=True)
 class Tool:
-    """Something that a person makes with a trained game.
+    """A function of a trained game.
 
     Attributes:
-      make: (networks, key, **arguments) -> Made. `networks` is {player: {"params": ..., collections}}. The
-        arguments are the options (all of them) and the pictures (those that are given), each a float32 [H, W, C] in
-        [-1, 1]. It compiles what it needs by itself, and is called outside of `jax.jit`.
+      make: (play, **arguments) -> Made. `play` is a `jaxgan.game.Play` with the trained networks, a key and the clock.
+        The arguments are all options and the given pictures, each float32 [H, W, C] in [-1, 1]. It is called outside
+        `jax.jit` and compiles its own functions.
       help: one line for the terminal.
-      options: {name: default}.
-      pictures: names of the pictures that it needs.
-      optional_pictures: names of those that it can do without.
-      channels: of its pictures; 0 for as many as the game's samples have.
+      options: {name: Option}.
+      pictures: names of the required pictures.
+      optional_pictures: names of the optional pictures.
+      channels: channels of the given pictures; 0 for as many as the game's samples have.
     """
 
     make: Callable[..., Made]
@@ -61,62 +60,20 @@ class Tool:
 
     def __call__(
         self,
-        networks: Mapping[str, Any],
-        key: jax.Array,
+        play: Any,
         pictures: Mapping[str, np.ndarray] | None = None,
         /,
-        **options: Option,
+        **options: Value,
     ) -> Made:
-        """Checks what is given, fills in the defaults, and makes."""
+        """Checks the arguments, adds the defaults, and calls `make`."""
         pictures = dict(pictures or {})
         for name in self.pictures:
             if name not in pictures:
-                raise ValueError(
-                    f"there is no picture '{name}'; give it with --pictures.{name}=FILE."
+                raise OptionError(
+                    None, None, f"there is no picture '{name}'", {f"pictures.{name}": "FILE"}
                 )
-        check_names("picture", pictures, (*self.pictures, *self.optional_pictures), "--pictures.")
-        return self.make(networks, key, **pictures, **complete(options, self.options))
-
-
-def complete(given: Mapping[str, Any], defaults: Mapping[str, Option]) -> dict[str, Option]:
-    """The options given, each as the type of its default, and the defaults of the others.
-
-    >>> complete({"truncation": "0.7"}, {"truncation": 1.0, "columns": 4})
-    {'truncation': 0.7, 'columns': 4}
-    """
-    check_names("option", given, tuple(defaults), "--options.")
-    return {name: _as(name, given.get(name, value), value) for name, value in defaults.items()}
-
-
-def at_least(least: int, **options: int) -> None:
-    """Raises for the first option below `least`: how many pictures, rows or steps there are to be."""
-    for name, value in options.items():
-        if value < least:
-            raise ValueError(f"--options.{name} is {value}; it must be at least {least}.")
-
-
-def check_names(what: str, given: Mapping[str, Any], known: tuple[str, ...], flag: str) -> None:
-    """Raises unless all names that are given are known."""
-    for name in given:
-        if name not in known:
-            close = difflib.get_close_matches(name, known, 1)
-            listed = f"there are {', '.join(known)}" if known else "it has none"
-            hint = f"did you mean '{flag}{close[0]}'?" if close else f"{listed}."
-            raise ValueError(f"there is no {what} '{flag}{name}'; {hint}")
-
-
-def _as(name: str, value: Any, default: Option) -> Option:
-    words = {bool: "true or false", int: "a whole number", float: "a number", str: "text"}
-    wanted = type(default)
-    try:
-        if wanted is bool:
-            return {"true": True, "1": True, "false": False, "0": False}[str(value).lower()]
-        if wanted is int and float(value) != int(float(value)):
-            raise ValueError
-        if wanted is float and not math.isfinite(float(value)):
-            raise ValueError
-        return wanted(float(value)) if wanted is int else wanted(value)
-    except (ValueError, KeyError, TypeError, OverflowError):
-        raise ValueError(
-            f"--options.{name} is {value!r}, but it must be {words[wanted]} (such as {default!r})."
-        ) from None
+        known = [f"pictures.{name}" for name in (*self.pictures, *self.optional_pictures)]
+        for name in pictures:
+            if f"pictures.{name}" not in known:
+                raise UnknownOption(f"pictures.{name}", known)
+        return self.make(play, **pictures, **complete(options, self.options))

@@ -1,130 +1,147 @@
-"""What a person makes with an autoencoder of codes and a transformer that writes them, beside samples.
+"""Tools for an autoencoder with a codebook and a transformer of its codes.
 
-    reconstruct     a picture beside its reconstruction
-    codes           its codes, as arrays and as a picture
-    complete        its upper rows, and lower ones drawn anew
-    sample_large    pictures of any size
+    reconstruct     a picture and its reconstruction
+    codes           the codes of a picture, as arrays and as a picture
+    complete        a picture with its lower rows sampled, given the upper rows
+    sample_large    samples of any size
 
 Source: Esser et al., Taming Transformers for High-Resolution Image Synthesis (2021), Section 4.
 """
 
 from __future__ import annotations
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan import draws
+from jaxgan.game import Play
 from jaxgan.nets.transformer import (
     SAMPLING,
     Transformer,
-    check_sampling,
-    prefixes,
     sample,
     sample_sliding,
 )
-from jaxgan.nets.vqgan import Autoencoder, psnr
-from jaxgan.tools import Made, Tool, at_least
+from jaxgan.nets.vqgan import Encoder, decode, encode, psnr, reconstruct
+from jaxgan.options import Option, OptionError
+from jaxgan.tools import Made, Tool
+from jaxgan.tools.latents import label_option
 
 
 def code_tools(
-    autoencoder: Autoencoder, transformer: Transformer, shape: tuple[int, ...]
+    encoder: Encoder, transformer: Transformer, shape: tuple[int, ...]
 ) -> dict[str, Tool]:
-    """The tools of a game whose players "encoder", "codebook", "decoder" and "transformer" have learnt on pictures of
-    `shape`; the transformer's prefixes are classes, or one start token."""
-    grid = tuple(side // autoencoder.factor for side in shape[:2])
+    """The tools of a game with the players "encoder", "codebook", "decoder" and "transformer".
 
-    def start(key, num, label):
-        """The tokens that sequences start with."""
-        at_least(1, num=num)
-        if label >= transformer.prefixes:
-            raise ValueError(
-                f"--options.label is {label}, but this run's classes are 0 to {transformer.prefixes - 1}; give one of"
-                " them, or -1 for random ones."
-            )
-        labels = None if label < 0 else jnp.full(num, label, jnp.int32)
-        return prefixes(transformer, key, num, labels)
+    Args:
+      encoder: the module of the player "encoder".
+      transformer: the module of the player "transformer"; its prefixes are the classes, or one start token.
+      shape: shape of the training pictures.
+    """
+    tools, image = CodeTools(encoder, transformer, shape), ("image",)
+    drawing = {
+        "num": Option(4, "number of pictures", least=1),
+        "label": label_option(transformer.prefixes),
+        **SAMPLING,
+    }
+    rows = Option(0.5, "share of the picture's rows that is kept", least=0, below=1)
+    large = {
+        name: Option(2 * side, f"{name} of the pictures in pixels", least=side)
+        for name, side in zip(("height", "width"), shape, strict=False)
+    }
+    return {
+        "reconstruct": Tool(tools.reconstruct, "A picture and its reconstruction.", pictures=image),
+        "codes": Tool(tools.codes, "The grid of codes of a picture, as arrays.", pictures=image),
+        "complete": Tool(
+            tools.complete,
+            "A picture with its lower part sampled, given the upper part.",
+            {"rows": rows, **drawing},
+            image,
+        ),
+        "sample_large": Tool(
+            tools.sample_large, "Samples of any size, with a sliding window.", large | drawing
+        ),
+    }
 
-    def look(image):
-        """A picture [H, W, C] as a batch of one."""
-        factor, channels = autoencoder.factor, shape[2]
-        if image.shape[2] != channels or any(side % factor for side in image.shape[:2]):
-            raise ValueError(
-                f"--pictures.image has shape {image.shape}; this run's codes stand for {factor}x{factor} pixels, so"
-                f" give a picture with sides that are multiples of {factor} and {channels} channels."
-            )
-        return jnp.asarray(image)[None]
 
-    def reconstruct(networks, key, image):
-        del key
-        x = look(image)
-        y = jax.jit(autoencoder.reconstruct)(networks, x)
+@dataclasses.dataclass(frozen=True)
+class CodeTools:
+    """The functions of the tools; the attributes are the arguments of `code_tools`."""
+
+    encoder: Encoder
+    transformer: Transformer
+    shape: tuple[int, ...]
+
+    @property
+    def grid(self) -> tuple[int, int]:
+        """Rows and columns of the codes of a picture."""
+        rows, columns = (side // self.encoder.factor for side in self.shape[:2])
+        return rows, columns
+
+    def reconstruct(self, play: Play, image: np.ndarray) -> Made:
+        x = self._batch(image)
+        y = jax.jit(reconstruct)(play.networks, x)
         numbers = {"psnr": float(psnr(x, y)), "l1": float(jnp.mean(jnp.abs(x - y)))}
         return Made(np.concatenate([x, y]), columns=2, numbers=numbers)
 
-    def codes(networks, key, image):
-        del key
-        _, indices, vectors = jax.jit(autoencoder.encode)(networks, look(image))
-        indices, vectors = np.asarray(indices), np.asarray(vectors)
-        grey = indices[..., None] * np.float32(2 / max(transformer.codes - 1, 1)) - 1
-        picture = grey.repeat(autoencoder.factor, 1).repeat(autoencoder.factor, 2)
+    def codes(self, play: Play, image: np.ndarray) -> Made:
+        _, indices, vectors = map(np.asarray, jax.jit(encode)(play.networks, self._batch(image)))
+        factor = self.encoder.factor
+        grey = indices[..., None] * np.float32(2 / max(self.transformer.codes - 1, 1)) - 1
+        picture = grey.repeat(factor, 1).repeat(factor, 2).repeat(self.shape[2], 3)
         numbers = {"different_codes": float(np.unique(indices).size)}
-        arrays = {"codes": indices[0], "vectors": vectors[0]}
-        return Made(picture.repeat(shape[2], 3), numbers=numbers, arrays=arrays)
+        return Made(picture, numbers=numbers, arrays={"codes": indices[0], "vectors": vectors[0]})
 
-    def complete(networks, key, image, *, rows, num, label, **sampling):
-        if image.shape != shape:
+    def complete(self, play: Play, image, *, rows, num, label, **sampling) -> Made:
+        if image.shape != self.shape:
             raise ValueError(
-                f"--pictures.image has shape {image.shape}, but this run's pictures are {shape}: only those can be"
-                " completed."
+                f"the picture 'image' has shape {image.shape}, but it must have the shape of the training"
+                f" pictures, {self.shape}."
             )
-        known = int(rows * grid[0])
-        if not 0 <= rows < 1:
-            raise ValueError(
-                f"--options.rows is {rows}; give the share of the picture's rows that is kept, from 0 to less than 1."
-            )
-        check_sampling(**sampling)
-        label_key, key = jax.random.split(key)
-        prefix = start(label_key, num, label)
+        high, wide = self.grid
+        prefix, known = self._prefix(play, num, label), int(rows * high) * wide
 
+        @jax.jit
         def make(networks, key, x):
-            _, indices, _ = autoencoder.encode(networks, x)
-            given = jnp.repeat(indices.reshape(1, -1)[:, : known * grid[1]], num, axis=0)
-            network, length = networks["transformer"], grid[0] * grid[1]
-            codes = sample(transformer, network, prefix, length, key, given, **sampling)
-            return autoencoder.decode(networks, codes.reshape(num, *grid))
+            _, indices, _ = encode(networks, x)
+            given = jnp.repeat(indices.reshape(1, -1)[:, :known], num, axis=0)
+            network = networks["transformer"]
+            codes = sample(network, prefix, high * wide, key, given, **sampling)
+            return decode(networks, codes.reshape(num, high, wide))
 
-        x = look(image)
-        return Made(np.concatenate([x, jax.jit(make)(networks, key, x)]))
+        x = self._batch(image)
+        return Made(np.concatenate([x, make(play.networks, play.rng("codes"), x)]))
 
-    def sample_large(networks, key, *, height, width, num, label, **sampling):
-        size, factor = (height, width), autoencoder.factor
-        if any(side % factor or side < least for side, least in zip(size, shape[:2], strict=True)):
-            raise ValueError(
-                f"--options.height and --options.width are {height} and {width}; give multiples of {factor}, the pixels"
-                f" of a code, and at least {shape[0]} and {shape[1]}, the size that the transformer has learnt on."
-            )
-        check_sampling(**sampling)
-        label_key, key = jax.random.split(key)
-        prefix = start(label_key, num, label)
+    def sample_large(self, play: Play, *, height, width, num, label, **sampling) -> Made:
+        factor = self.encoder.factor
+        for name, side in (("height", height), ("width", width)):
+            if side % factor:
+                problem = f"it must be a multiple of {factor}, the side of a code in pixels"
+                raise OptionError(name, side, problem, {name: -(-side // factor) * factor})
+        prefix, large = self._prefix(play, num, label), (height // factor, width // factor)
 
+        @jax.jit
         def make(networks, key):
-            large, network = (height // factor, width // factor), networks["transformer"]
-            return autoencoder.decode(
-                networks, sample_sliding(transformer, network, prefix, large, grid, key, **sampling)
+            network = networks["transformer"]
+            codes = sample_sliding(network, prefix, large, self.grid, key, **sampling)
+            return decode(networks, codes)
+
+        return Made(np.asarray(make(play.networks, play.rng("codes"))))
+
+    def _prefix(self, play: Play, num: int, label: int) -> jax.Array:
+        """The first tokens of `num` sequences; random classes if the label is negative."""
+        if label < 0:
+            return draws.randint(play.rng("label"), (num,), 0, self.transformer.prefixes)
+        return jnp.full(num, label, jnp.int32)
+
+    def _batch(self, image: np.ndarray) -> jax.Array:
+        """A picture [H, W, C] as a batch of one."""
+        factor, channels = self.encoder.factor, self.shape[2]
+        if image.shape[2] != channels or any(side % factor for side in image.shape[:2]):
+            raise ValueError(
+                f"the picture 'image' has shape {image.shape}; a code of this run encodes {factor}x{factor} pixels, so"
+                f" give a picture with sides that are multiples of {factor} and {channels} channels."
             )
-
-        return Made(np.asarray(jax.jit(make)(networks, key)))
-
-    drawing = {"num": 4, "label": -1, **SAMPLING}
-    large = {"height": 2 * shape[0], "width": 2 * shape[1]}
-    image = ("image",)
-    return {
-        "reconstruct": Tool(reconstruct, "A picture beside its reconstruction.", pictures=image),
-        "codes": Tool(codes, "The grid of codes of a picture, as arrays.", pictures=image),
-        "complete": Tool(
-            complete, "Draws the lower part of a picture anew.", {"rows": 0.5, **drawing}, image
-        ),
-        "sample_large": Tool(
-            sample_large, "Pictures of any size, by a sliding window.", large | drawing
-        ),
-    }
+        return jnp.asarray(image)[None]

@@ -1,36 +1,84 @@
-"""Tools of generators with a latent space: walks through it for any of them; for those with styles also truncation,
-style mixing, and the search for a picture.
+"""Tools of generators with a latent space: interpolation and projection for all of them, truncation and style mixing
+for those with styles.
 
-A *style* generator maps a latent z to a style w and gives one to each of its layers (StyleGAN and its successors).
+A *style* generator maps a latent z to a style w, which is an input of each of its layers (StyleGAN and its successors).
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import weights
+from jaxgan import draws, weights
 from jaxgan.nets.features import lpips
-from jaxgan.tools import Made, Option, Tool, at_least
+from jaxgan.network import Network, PyTree
+from jaxgan.options import Option, OptionError
+from jaxgan.tools import Made, Tool
 
-Networks = Mapping[str, Any]
+Networks = Mapping[str, Network]  # {player: Network}
+Prior = Callable[[jax.Array, int], jax.Array]  # (key, num) -> z [num, latent_dim]
 
-BATCH = 8  # pictures at a time
+BATCH = 8  # number of pictures per call
+
+
+def normal(latent_dim: int) -> Prior:
+    """Standard normal latents.
+
+    >>> normal(3)(jax.random.key(0), 2).shape
+    (2, 3)
+    """
+    return lambda key, num: draws.normal(key, (num, latent_dim))
+
+
+class Latents(NamedTuple):
+    """The latents of a game.
+
+    Attributes:
+      prior: distribution of the latents.
+      num_classes: number of classes of the labels; None for an unconditional generator.
+    """
+
+    prior: Prior
+    num_classes: int | None = None
+
+    def draw(self, key: jax.Array, num: int, label: int = -1) -> tuple[jax.Array, jax.Array | None]:
+        """(z [num, latent_dim], labels int32 [num] or None); a label below 0 draws one for each latent."""
+        z_key, label_key = jax.random.split(key)
+        z = self.prior(z_key, num)
+        if self.num_classes is None:
+            return z, None
+        if label >= 0:
+            return z, jnp.full((num,), label, jnp.int32)
+        return z, draws.randint(label_key, (num,), 0, self.num_classes)
+
+    def options(self, **options: Option) -> dict[str, Option]:
+        """The options, with "label" added if there are classes."""
+        if self.num_classes is None:
+            return options
+        return {**options, "label": label_option(self.num_classes)}
+
+
+def label_option(num_classes: int) -> Option:
+    """The option that selects the class."""
+    return Option(
+        -1, "class of all pictures; -1 draws a class for each", least=-1, most=num_classes - 1
+    )
 
 
 class Space(NamedTuple):
-    """A space to walk through.
+    """A space of inputs of a generator: latents, or features that it computes from latents.
 
     Attributes:
       embed: (networks, z [N, latent_dim], label int32 [N] or None) -> points [N, D].
       paint: (networks, points [N, D], label, **options) -> pictures [N, H, W, C].
-      sphere: its points lie near a sphere, and so do those between them.
+      sphere: whether the points lie close to a sphere, so that interpolations follow great circles.
     """
 
     embed: Callable[..., jax.Array]
@@ -39,35 +87,48 @@ class Space(NamedTuple):
 
 
 class Styles(NamedTuple):
-    """A style generator. Its noise maps are the collection "noise" of the player "generator".
+    """A game with a style generator, the player "generator".
+
+    Its module must have the methods
+
+        style   (z [N, latent_dim], label int32 [N] or None) -> w [N, D]
+        paint   w [N, num_styles, D], or [N, D] for all layers -> pictures [N, H, W, C], with constant noise
+
+    and its collection "average" must hold the mean of w, {"style": [D]}. If it has a collection "noise", this must hold
+    the constant noise maps, which a projection can optimise.
 
     Attributes:
-      latent_dim: of z.
-      num_styles: layers that take a w.
-      num_classes: None if it is unconditional.
-      sample_shape: of a picture.
-      map: (networks, z [N, latent_dim], label int32 [N] or None) -> w [N, D].
-      paint: (networks, w [N, num_styles, D]) -> pictures [N, H, W, C], with the constant noise.
-      mean: networks -> the mean of w, [D].
+      latent_dim: dimension of z.
+      num_styles: number of layers that take a w.
+      num_classes: number of classes; None for an unconditional generator.
+      sample_shape: shape of a picture.
+      prior: distribution of z; None for standard normal.
     """
 
     latent_dim: int
     num_styles: int
     num_classes: int | None
     sample_shape: tuple[int, ...]
-    map: Callable[..., jax.Array]
-    paint: Callable[..., jax.Array]
-    mean: Callable[[Networks], jax.Array]
+    prior: Prior | None = None
+
+    @property
+    def latents(self) -> Latents:
+        return Latents(self.prior or normal(self.latent_dim), self.num_classes)
+
+
+def every_layer(w: jax.Array, num_styles: int) -> jax.Array:
+    """One style for all layers: w [N, D] -> [N, num_styles, D]."""
+    return jnp.broadcast_to(w[:, None], (w.shape[0], num_styles, w.shape[1]))
 
 
 def truncate(w: jax.Array, mean: jax.Array, psi: float | jax.Array, layers: int) -> jax.Array:
-    """mean + psi (w - mean) in the first so many layers: less varied pictures, and better ones, the smaller psi.
+    """mean + psi (w - mean) in the first `layers` layers: a smaller psi gives less varied and better pictures.
 
     Args:
       w: [N, num_styles, D].
-      mean: of w, [D].
+      mean: mean of w, [D].
       psi: 1 changes nothing, 0 gives the mean picture; one number, or one for each of the N.
-      layers: those from there on are left.
+      layers: number of truncated layers.
 
     Source: Karras et al., A Style-Based Generator Architecture for Generative Adversarial Networks (2019), Appendix B.
     """
@@ -78,7 +139,7 @@ def truncate(w: jax.Array, mean: jax.Array, psi: float | jax.Array, layers: int)
 
 
 def mix(one: jax.Array, other: jax.Array, layers: jax.Array) -> jax.Array:
-    """Styles of `other` in the layers that are marked, and of `one` in all others.
+    """The styles of `other` in the marked layers, and those of `one` in the others.
 
     Args:
       one, other: w, [N, D].
@@ -93,10 +154,10 @@ def mix(one: jax.Array, other: jax.Array, layers: jax.Array) -> jax.Array:
 
 
 def walk(points: np.ndarray, frames: int, loop: bool = True, sphere: bool = False) -> np.ndarray:
-    """From each point to the next (and back to the first if `loop`) in so many equal steps: [N, D] -> [F, D].
+    """From each point to the next (and back to the first if `loop`) in `frames` equal steps: [N, D] -> [F, D].
 
-    On straight lines, or along great circles if `sphere`: between normally distributed vectors, whose length hardly
-    varies, a straight line leads through the inside of their sphere, where the generator never was.
+    On straight lines, or along great circles if `sphere`: normally distributed vectors lie close to a sphere. Vectors
+    on a straight line between them are shorter than those that the generator was trained on.
 
     >>> walk(np.array([[0.0], [1.0]]), 2)[:, 0].tolist()
     [0.0, 0.5, 1.0, 0.5]
@@ -114,7 +175,7 @@ def walk(points: np.ndarray, frames: int, loop: bool = True, sphere: bool = Fals
         )
         cosine = np.sum(a * b, axis=2, keepdims=True) / np.maximum(lengths, 1e-12)
         angle = np.arccos(np.clip(cosine, -1, 1))
-        # The limit of angle 0 is the straight line.
+        # For angle 0 the limit is the straight line.
         sine = np.where(angle < 1e-3, 1, np.sin(angle))
         start = np.where(angle < 1e-3, start, np.sin((1 - t) * angle) / sine)
         end = np.where(angle < 1e-3, end, np.sin(t * angle) / sine)
@@ -122,11 +183,11 @@ def walk(points: np.ndarray, frames: int, loop: bool = True, sphere: bool = Fals
     return path if loop else np.concatenate([path, ends[-1:]])
 
 
-def in_batches(function: Callable[..., jax.Array], *arrays: jax.Array) -> np.ndarray:
-    """`function` of the rows of the arrays, [N, ...] each, `BATCH` at a time: one program whatever the number."""
+def in_batches(function: Callable[..., jax.Array], *arrays: jax.Array | np.ndarray) -> np.ndarray:
+    """`function` of the rows of the arrays, [N, ...] each, `BATCH` at a time: one program for any N."""
     num, made = len(arrays[0]), []
     for start in range(0, num, BATCH):
-        # The last rows once more where a batch is not full.
+        # The last row is repeated to fill the last batch.
         rows = np.minimum(np.arange(start, start + BATCH), num - 1)
         made.append(np.asarray(function(*(array[rows] for array in arrays))))
     return np.concatenate(made)[:num]
@@ -137,151 +198,161 @@ def interpolation(
     latent_dim: int,
     num_classes: int | None = None,
     painting: Mapping[str, Option] | None = None,
+    prior: Prior | None = None,
 ) -> Tool:
     """A film of a walk between random latents.
 
     Args:
-      spaces: by name, the default first.
-      latent_dim: of z.
-      num_classes: None if the generator is unconditional.
-      painting: {option: default} of what every space's `paint` takes beside.
+      spaces: {name: Space}, the default first.
+      latent_dim: dimension of z.
+      num_classes: number of classes; None for an unconditional generator.
+      painting: additional options of the `paint` of every space.
+      prior: distribution of z; None for standard normal.
     """
-    painting = dict(painting or {})
-    options = {"space": next(iter(spaces)), "points": 6, "frames": 24, "loop": True, **painting}
+    latents = Latents(prior or normal(latent_dim), num_classes)
 
-    def make(networks, key, space, points, frames, loop, label=-1, **given):
-        if space not in spaces:
-            raise ValueError(f"--options.space is '{space}'; it is one of {', '.join(spaces)}.")
-        at_least(2, points=points)
-        at_least(1, frames=frames)
+    def make(play, space, points, frames, loop, label=-1, **painted) -> Made:
         chosen = spaces[space]
-        z, labels = _latents(key, points, latent_dim, num_classes, label)
-        path = walk(jax.jit(chosen.embed)(networks, z, labels), frames, loop, chosen.sphere)
-        paint = jax.jit(partial(chosen.paint, **given))
+        z, labels = latents.draw(play.key, points, label)
+        embedded = jax.jit(chosen.embed)(play.networks, z, labels)
+        path = walk(embedded, frames, loop, chosen.sphere)
+        paint = jax.jit(partial(chosen.paint, **painted))
         if labels is None:
-            pictures = in_batches(lambda x: paint(networks, x, None), path)
+            pictures = in_batches(lambda x: paint(play.networks, x, None), path)
         else:
-            # Of the point that each frame comes from.
+            # Each frame has the label of the latent before it.
             labels = np.asarray(labels)[np.arange(len(path)) // frames]
-            pictures = in_batches(partial(paint, networks), path, labels)
+            pictures = in_batches(partial(paint, play.networks), path, labels)
         return Made(np.clip(pictures, -1.0, 1.0), film=True, arrays={space: path})
 
-    return Tool(make, "a walk between random latents, as a film", _with_label(options, num_classes))
+    options = latents.options(
+        space=Option(
+            next(iter(spaces)), "space in which the steps are equal", choices=tuple(spaces)
+        ),
+        points=Option(6, "number of random latents of the walk", least=2),
+        frames=Option(24, "frames from one latent to the next", least=1),
+        loop=Option(True, "return to the first latent at the end"),
+        **(painting or {}),
+    )
+    return Tool(make, "a walk between random latents, as a film", options)
+
+
+def truncation_options(truncation: float, num_styles: int) -> dict[str, Option]:
+    """The options of `truncate`, with this default."""
+    return {
+        "truncation": Option(
+            truncation, "share of the distance from the mean style that is kept; 1 changes nothing"
+        ),
+        "truncation_layers": Option(
+            num_styles, "number of truncated layers, from the coarsest on", least=0, most=num_styles
+        ),
+    }
 
 
 def style_tools(styles: Styles) -> dict[str, Tool]:
-    """truncation, mixing, interpolation and projection of a style generator."""
-    cut = {"truncation": 0.7, "truncation_layers": styles.num_styles}
-    half = max(1, styles.num_styles // 2)
-    tools = {
-        "truncation": Tool(
-            lambda networks, key, **options: _truncation(styles, networks, key, **options),
-            "each row a latent, each column a truncation",
-            {"rows": 4, "truncations": "0,0.25,0.5,0.75,1", "layers": styles.num_styles},
-        ),
-        "mixing": Tool(
-            lambda networks, key, **options: _mixing(styles, networks, key, **options),
-            "pictures of the first column with the styles of the first row in some layers",
-            {"rows": 4, "columns": 6, "layers": f"0-{half - 1}", **cut},
-        ),
-    }
-    tools = {
-        name: Tool(tool.make, tool.help, _with_label(tool.options, styles.num_classes))
-        for name, tool in tools.items()
-    }
+    """The tools "truncation", "mixing", "interpolation" and "projection" of a style generator."""
+    latents, num_styles = styles.latents, styles.num_styles
+    cut = truncation_options(0.7, num_styles)
 
-    def paint(networks, w, truncation, truncation_layers):
-        w = jnp.broadcast_to(w[:, None], (w.shape[0], styles.num_styles, w.shape[1]))
-        return styles.paint(
-            networks, truncate(w, styles.mean(networks), truncation, truncation_layers)
-        )
+    def paint(networks: Networks, w, label, truncation, truncation_layers):
+        del label
+        w = _truncated(networks["generator"], w, num_styles, truncation, truncation_layers)
+        return _paint(networks["generator"], w)
+
+    def paint_latents(networks: Networks, z, label, **cut):
+        return paint(networks, _style(networks["generator"], z, label), label, **cut)
+
+    def embed(networks: Networks, z, label):
+        return _style(networks["generator"], z, label)
 
     spaces = {
-        "w": Space(styles.map, lambda networks, w, label, **cut: paint(networks, w, **cut), False),
-        "z": Space(
-            lambda networks, z, label: z,
-            lambda networks, z, label, **cut: paint(
-                networks, styles.map(networks, z, label), **cut
-            ),
-            True,
-        ),
+        "w": Space(embed, paint, sphere=False),
+        "z": Space(lambda networks, z, label: z, paint_latents, sphere=True),
     }
+    search = Space(
+        embed, lambda networks, w, label: networks["generator"](w, method="paint"), False
+    )
+    options = _grid_options(num_styles)
     return {
-        **tools,
-        "interpolation": interpolation(spaces, styles.latent_dim, styles.num_classes, cut),
-        "projection": Tool(
-            lambda networks, key, **given: _projection(styles, networks, key, **given),
-            "the latent whose picture is most like the given one",
-            {
-                "steps": 1000,
-                "learning_rate": 0.1,
-                "every_layer": False,  # a w for each layer and not one for all
-                "noise": True,  # whether the noise maps are searched too
-                "noise_weight": 1e5,  # of their correlations
-                "distance": "pixels",
-                "weights": "",
-                "heads": "",
-            },
-            pictures=("image",),
+        "truncation": Tool(
+            partial(_truncation, styles),
+            "a grid with a latent for each row and a truncation for each column",
+            latents.options(**options["truncation"]),
         ),
+        "mixing": Tool(
+            partial(_mixing, styles),
+            "pictures of the first column with the styles of the first row in some layers",
+            latents.options(**options["mixing"], **cut),
+        ),
+        "interpolation": interpolation(
+            spaces, styles.latent_dim, styles.num_classes, cut, styles.prior
+        ),
+        "projection": projection("w", search, latents, styles.sample_shape, num_styles),
     }
 
 
-def _with_label(options: Mapping[str, Any], num_classes: int | None) -> dict[str, Any]:
-    """With the option "label" where there are classes: below 0, one is drawn for each latent."""
-    return {**options, "label": -1} if num_classes is not None else dict(options)
+def _grid_options(num_styles: int) -> dict[str, dict[str, Option]]:
+    """The options of the tools that make grids."""
+    half = max(1, num_styles // 2)
+    return {
+        "truncation": {
+            "rows": Option(4, "latents", least=1),
+            "truncations": Option(
+                (0.0, 0.25, 0.5, 0.75, 1.0),
+                "truncation of each column: 0 gives the mean picture, 1 no truncation",
+                kind=tuple[float, ...],
+            ),
+            "layers": truncation_options(1.0, num_styles)["truncation_layers"],
+        },
+        "mixing": {
+            "rows": Option(4, "number of latents that get styles of other latents", least=1),
+            "columns": Option(6, "number of latents whose styles are used", least=1),
+            "layers": Option(
+                f"0-{half - 1}",
+                f"layers that get styles of the first row, from 0 to {num_styles - 1}: one, or a range FIRST-LAST",
+            ),
+        },
+    }
 
 
-def _latents(key, num, latent_dim, num_classes, label):
-    z_key, label_key = jax.random.split(key)
-    z = jax.random.normal(z_key, (num, latent_dim))
-    if num_classes is None:
-        return z, None
-    if label >= num_classes:
-        raise ValueError(
-            f"--options.label is {label}; the classes are 0 to {num_classes - 1}, and -1 draws them."
-        )
-    if label >= 0:
-        return z, jnp.full((num,), label, jnp.int32)
-    return z, jax.random.randint(label_key, (num,), 0, num_classes)
+@jax.jit
+def _style(generator: Network, z: jax.Array, label: jax.Array | None) -> jax.Array:
+    return generator(z, label, method="style")
 
 
-def _paint(styles: Styles, networks: Networks, w: jax.Array) -> np.ndarray:
-    paint = jax.jit(styles.paint)
-    return np.clip(in_batches(lambda w: paint(networks, w), w), -1.0, 1.0)
+@jax.jit
+def _paint(generator: Network, w: jax.Array) -> jax.Array:
+    return jnp.clip(generator(w, method="paint"), -1.0, 1.0)
 
 
-def _truncation(styles, networks, key, rows, truncations, layers, label=-1) -> Made:
-    at_least(1, rows=rows)
-    try:
-        psi = [float(part) for part in truncations.split(",")]
-        if not np.isfinite(psi).all():
-            raise ValueError
-    except ValueError:
-        raise ValueError(
-            f"--options.truncations is '{truncations}'; give numbers and commas, such as 0,0.5,1."
-        ) from None
-    z, labels = _latents(key, rows, styles.latent_dim, styles.num_classes, label)
-    w = jnp.repeat(jax.jit(styles.map)(networks, z, labels), len(psi), axis=0)
-    w = jnp.broadcast_to(w[:, None], (w.shape[0], styles.num_styles, w.shape[1]))
-    w = truncate(w, styles.mean(networks), jnp.tile(jnp.asarray(psi), rows), layers)
-    return Made(_paint(styles, networks, w), columns=len(psi), arrays={"w": np.asarray(w)})
+def _truncated(generator: Network, w: jax.Array, num_styles: int, psi, layers: int) -> jax.Array:
+    """One truncated style for all layers: w [N, D] -> [N, num_styles, D]."""
+    return truncate(every_layer(w, num_styles), generator["average"]["style"], psi, layers)
+
+
+def _truncation(styles: Styles, play, rows, truncations, layers, label=-1) -> Made:
+    generator, columns = play.networks["generator"], len(truncations)
+    w = _style(generator, *styles.latents.draw(play.key, rows, label))
+    psi = jnp.tile(jnp.asarray(truncations, jnp.float32), rows)
+    w = _truncated(generator, jnp.repeat(w, columns, axis=0), styles.num_styles, psi, layers)
+    pictures = in_batches(partial(_paint, generator), w)
+    return Made(pictures, columns=columns, arrays={"w": np.asarray(w)})
 
 
 def _mixing(
-    styles, networks, key, rows, columns, layers, truncation, truncation_layers, label=-1
+    styles: Styles, play, rows, columns, layers, truncation, truncation_layers, label=-1
 ) -> Made:
-    at_least(1, rows=rows, columns=columns)
     marked = _layers(layers, styles.num_styles)
-    z, labels = _latents(key, rows + columns, styles.latent_dim, styles.num_classes, label)
-    w = jax.jit(styles.map)(networks, z, labels)
-    # First the row of sources, over an empty corner, then each row's source and its mixtures.
+    generator = play.networks["generator"]
+    w = _style(generator, *styles.latents.draw(play.key, rows + columns, label))
+    # The first row shows the sources of the columns, after an empty corner. Each other row shows its own source, then
+    # its mixtures.
     row, column = np.divmod(np.arange((rows + 1) * (columns + 1)), columns + 1)
     own = np.where(row > 0, row - 1, rows + column - 1)
     other = np.where((row > 0) & (column > 0), rows + column - 1, own)
     mixed = mix(w[own], w[other], jnp.broadcast_to(marked, (len(own), len(marked))))
-    mixed = truncate(mixed, styles.mean(networks), truncation, truncation_layers)
-    pictures = _paint(styles, networks, mixed)
+    mixed = truncate(mixed, generator["average"]["style"], truncation, truncation_layers)
+    pictures = in_batches(partial(_paint, generator), mixed)
     pictures[0] = 1.0
     return Made(pictures, columns=columns + 1, arrays={"w": np.asarray(mixed)})
 
@@ -294,108 +365,184 @@ def _layers(text: str, num: int) -> np.ndarray:
     except ValueError:
         low, high = 1, 0
     if not 0 <= low <= high < num:
-        raise ValueError(
-            f"--options.layers is '{text}'; give a range such as 0-{num - 1}, of the layers from 0 to {num - 1}."
+        raise OptionError(
+            "layers",
+            text,
+            f"it must be a range of the layers from 0 to {num - 1}",
+            {"layers": f"0-{num - 1}"},
         )
     return (low <= np.arange(num)) & (np.arange(num) <= high)
 
 
-def _projection(
-    styles,
-    networks,
-    key,
-    image,
-    steps,
-    learning_rate,
-    every_layer,
-    noise,
-    noise_weight,
-    distance,
-    weights,
-    heads,
-) -> Made:
-    """Searches w, and the noise maps, whose picture is nearest to the given one.
+# Projection -----------------------------------------------------------------------------------------------
 
-    w starts at the mean; the steps are Adam's, with noise in w of 0.05 deviations times the square of what is left of
-    the first three quarters. The noise maps are kept normal by the penalty of `_correlation`, or else they paint the
-    picture. Source: StyleGAN2, Appendix D.
+PROJECTION = {
+    "steps": Option(1000, "steps of the search", least=1),
+    "learning_rate": Option(0.1, "largest learning rate of the search", above=0),
+    "distance": Option(
+        "pixels",
+        "distance to minimise: the mean squared error of pixels, or LPIPS",
+        choices=("pixels", *(f"lpips_{backbone}" for backbone in lpips.BACKBONES)),
+    ),
+    "weights": Option("", "file with the weights of LPIPS's network; if empty, they are fetched"),
+    "heads": Option("", "file with the weights of LPIPS's heads; if empty, they are fetched"),
+}
+STYLE_PROJECTION = {
+    "every_layer": Option(False, "search for a separate w for each layer"),
+    "noise": Option(True, "optimise the noise maps too"),
+    "noise_weight": Option(1e5, "weight of the penalty on correlations in the noise maps", least=0),
+}
+
+
+def projection(
+    name: str,
+    space: Space,
+    latents: Latents,
+    sample_shape: tuple[int, ...],
+    num_styles: int = 0,
+) -> Tool:
+    """A tool that searches a space for the point whose picture is most similar to a given one.
+
+    Args:
+      name: name of the space, and of the array with the point.
+      space: the space; with `num_styles`, its `paint` must also take points [N, num_styles, D].
+      latents: the latents; the search starts from the mean of their points.
+      sample_shape: shape of a picture.
+      num_styles: number of layers of a style generator, for which the search can use a style per layer and optimise the
+        constant noise maps, if there are any; 0 for other generators.
     """
-    if image.shape != tuple(styles.sample_shape):
-        raise ValueError(
-            f"--pictures.image has shape {tuple(image.shape)}, but this generator makes {tuple(styles.sample_shape)};"
-            " crop or resize it first."
-        )
-    at_least(1, steps=steps)
-    away, network = _distance(distance, weights, heads)
-    target = jnp.asarray(image)[None]
-    z_key, step_key = jax.random.split(key)
-    z, labels = _latents(z_key, 10_000, styles.latent_dim, styles.num_classes, -1)
-    w = jax.jit(styles.map)(networks, z, labels)
-    mean = jnp.mean(w, axis=0)
-    deviation = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(w - mean[None]), axis=1)))
-    start = jnp.broadcast_to(mean, (styles.num_styles if every_layer else 1, mean.shape[0]))
-    maps = networks["generator"]["noise"]
-    found = {"w": jnp.array(start), "noise": jax.tree.map(_normal, maps) if noise else maps}
-    adam = optax.scale_by_adam()
 
-    def paint(networks, found):
-        generator = {**networks["generator"], "noise": found["noise"]}
-        w = jnp.broadcast_to(found["w"], (styles.num_styles, found["w"].shape[1]))
-        return styles.paint({**networks, "generator": generator}, w[None])
+    def make(
+        play, image, steps, distance, weights, heads, label=-1, every_layer=False, noise=False, **numbers
+    ) -> Made:  # fmt: skip
+        if image.shape != tuple(sample_shape):
+            raise ValueError(
+                f"the picture 'image' has shape {tuple(image.shape)}, but this generator makes {tuple(sample_shape)};"
+                " crop or resize it first."
+            )
+        away, measure = _distance(distance, weights, heads)
+        draw_key, step_key = jax.random.split(play.key)
+        z, labels = latents.draw(draw_key, 10_000, label)
+        points = jax.jit(space.embed)(play.networks, z, labels)
+        mean = jnp.mean(points, axis=0)
+        deviation = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(points - mean[None]), axis=1)))
+        label = None if labels is None else labels[:1]
+        goal = _Goal(play.networks, label, jnp.asarray(image)[None], measure, deviation)
+        layers = (num_styles,) if every_layer else ()
+        found = {"points": jnp.broadcast_to(mean, (1, *layers, *mean.shape))}
+        maps = play.networks["generator"].state.get("noise", {})
+        if noise and maps:
+            found["noise"] = jax.tree.map(_normal, maps)
+        search = _Search(space, away, **numbers)
+        found = search.run(found, goal, steps, step_key)
+        point = np.asarray(found["points"][0])
+        if num_styles and not layers:
+            point = np.broadcast_to(point, (num_styles, *point.shape))
+        arrays = {name: point, **_named("noise", found.get("noise", maps))}
+        return search.made(found, goal)._replace(arrays=arrays)
 
-    def loss(found, networks, network, target, shift):
-        picture = paint(networks, {**found, "w": found["w"] + shift})
-        value = away(network, picture, target)
-        if noise:
-            value += noise_weight * sum(map(_correlation, jax.tree.leaves(found["noise"])))
-        return value
+    help = "the latent whose picture is most similar to the given one"
+    options = PROJECTION | (STYLE_PROJECTION if num_styles else {})
+    return Tool(make, help, latents.options(**options), pictures=("image",))
 
-    @jax.jit
-    def step(found, moments, networks, network, target, t, key):
-        shift = jax.random.normal(key, found["w"].shape)
-        shift = shift * 0.05 * deviation * jnp.square(jnp.maximum(0.0, 1.0 - t / 0.75))
-        gradient = jax.grad(loss)(found, networks, network, target, shift)
-        # Optax raises a float to an int32 count, which a program under strict promotion may not.
+
+class _Goal(NamedTuple):
+    """The constants of a projection.
+
+    Attributes:
+      networks: {player: Network}.
+      label: label of the picture, int32 [1] or None.
+      target: the given picture, [1, H, W, C].
+      measure: variables of the distance.
+      deviation: root mean squared distance of the points from their mean.
+    """
+
+    networks: Networks
+    label: jax.Array | None
+    target: jax.Array
+    measure: PyTree
+    deviation: jax.Array
+
+
+@dataclasses.dataclass(frozen=True)
+class _Search:
+    """A search for {"points": [1, D] or [1, num_styles, D], "noise": maps, if they are optimised}, by Adam.
+
+    Noise is added to the points: its scale starts at 0.05 times the deviation of the points and decays quadratically to
+    0 in the first three quarters of the steps. The penalty `_correlation` keeps the noise maps close to white noise;
+    without it the search would copy the picture into them.
+
+    Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Appendix D.
+    """
+
+    space: Space
+    away: Callable[..., jax.Array]
+    learning_rate: float
+    noise_weight: float = 0.0
+
+    def run(self, found: PyTree, goal: _Goal, steps: int, key: jax.Array) -> PyTree:
+        step, moments = jax.jit(self.step), optax.scale_by_adam().init(found)
+        for i in range(steps):
+            t = np.float32((i + 1) / (steps + 1))
+            found, moments = step(found, moments, goal, t, jax.random.fold_in(key, i))
+        return found
+
+    def step(self, found: PyTree, moments: PyTree, goal: _Goal, t: jax.Array, key: jax.Array):
+        shift = jax.random.normal(key, found["points"].shape)
+        shift = shift * 0.05 * goal.deviation * jnp.square(jnp.maximum(0.0, 1.0 - t / 0.75))
+        gradient = jax.grad(self.loss)(found, goal, shift)
+        # Optax adds an int32 count and a float, which strict dtype promotion does not allow.
         with jax.numpy_dtype_promotion("standard"):
-            updates, moments = adam.update(gradient, moments)
-        # Up over a twentieth of the steps, down by a cosine over the last quarter.
+            updates, moments = optax.scale_by_adam().update(gradient, moments)
+        # Linear warm-up in the first twentieth of the steps, cosine decay in the last quarter.
         ramp = 0.5 - 0.5 * jnp.cos(jnp.pi * jnp.minimum(1.0, (1.0 - t) / 0.25))
-        rate = learning_rate * ramp * jnp.minimum(1.0, t / 0.05)
-        moved = jax.tree.map(lambda x, u: x - rate * u, found, updates)
-        maps = jax.tree.map(_normal, moved["noise"]) if noise else found["noise"]
-        return {"w": moved["w"], "noise": maps}, moments
+        rate = self.learning_rate * ramp * jnp.minimum(1.0, t / 0.05)
+        found = jax.tree.map(lambda x, u: x - rate * u, found, updates)
+        if "noise" in found:
+            found = {**found, "noise": jax.tree.map(_normal, found["noise"])}
+        return found, moments
 
-    moments = adam.init(found)
-    for i in range(steps):
-        t = np.float32((i + 1) / (steps + 1))
-        key = jax.random.fold_in(step_key, i)
-        found, moments = step(found, moments, networks, network, target, t, key)
-    picture = jnp.clip(jax.jit(paint)(networks, found), -1.0, 1.0)
-    numbers = {
-        "distance": float(away(network, picture, target)),
-        "psnr": float(-10.0 * jnp.log10(jnp.mean(jnp.square(picture - target) / 4.0) + 1e-12)),
+    def loss(self, found: PyTree, goal: _Goal, shift: jax.Array) -> jax.Array:
+        picture = self.paint({**found, "points": found["points"] + shift}, goal)
+        maps = jax.tree.leaves(found.get("noise"))
+        value = self.away(goal.measure, picture, goal.target)
+        return value + self.noise_weight * sum(map(_correlation, maps))
+
+    def paint(self, found: PyTree, goal: _Goal) -> jax.Array:
+        networks = goal.networks
+        if "noise" in found:
+            generator = networks["generator"].replace(noise=found["noise"])
+            networks = {**networks, "generator": generator}
+        return self.space.paint(networks, found["points"], goal.label)
+
+    def made(self, found: PyTree, goal: _Goal) -> Made:
+        """The given picture and the picture of the result."""
+        picture = jnp.clip(jax.jit(self.paint)(found, goal), -1.0, 1.0)
+        error = jnp.mean(jnp.square(picture - goal.target) / 4.0)
+        numbers = {
+            "distance": float(self.away(goal.measure, picture, goal.target)),
+            "psnr": float(-10.0 * jnp.log10(error + 1e-12)),
+        }
+        return Made(np.concatenate([goal.target, picture]), columns=2, numbers=numbers)
+
+
+def _named(head: str, tree: PyTree) -> dict[str, np.ndarray]:
+    """{"head/conv4/map": leaf} of a tree of dictionaries."""
+    leaves = jax.tree_util.tree_leaves_with_path(tree)
+    return {
+        "/".join([head, jax.tree_util.keystr(path, simple=True, separator="/")]): np.asarray(leaf)
+        for path, leaf in leaves
     }
-    named = jax.tree_util.tree_leaves_with_path(found["noise"])
-    arrays = {"/".join(["noise", *(part.key for part in path)]): leaf for path, leaf in named}
-    return Made(
-        np.concatenate([target, picture]),
-        columns=2,
-        numbers=numbers,
-        arrays={
-            "w": np.broadcast_to(found["w"], (styles.num_styles, mean.shape[0])),
-            **{name: np.asarray(leaf) for name, leaf in arrays.items()},
-        },
-    )
 
 
 def _normal(noise: jax.Array) -> jax.Array:
-    """A noise map brought back to mean 0 and variance 1."""
+    """A noise map normalised to mean 0 and variance 1."""
     noise = noise - jnp.mean(noise)
     return noise * jax.lax.rsqrt(jnp.mean(jnp.square(noise)) + 1e-8)
 
 
 def _correlation(noise: jax.Array) -> jax.Array:
-    """Squared correlations of a noise map's neighbours, at its own and all halved sizes down to 8 (Appendix D)."""
+    """Squared correlations of neighbours in a noise map, at its own and all halved sizes down to 8 (Appendix D)."""
     total = jnp.zeros(())
     while True:
         for axis in (0, 1):
@@ -403,18 +550,15 @@ def _correlation(noise: jax.Array) -> jax.Array:
         if noise.shape[0] <= 8:
             return total
         h, w = noise.shape
-        # The mean of four, times two: of unit variance again if they were independent.
+        # Twice the mean of four independent pixels of unit variance has unit variance.
         noise = 2.0 * noise.reshape(h // 2, 2, w // 2, 2).mean(axis=(1, 3))
 
 
 def _distance(name: str, file: str, heads: str):
-    """((the variables of a network, one, other) -> how far apart two pictures are, those variables)."""
+    """(distance, measure): distance(measure, one, other) of two pictures; `measure` holds a network's variables."""
     if name == "pixels":
         return lambda _, x, y: jnp.mean(jnp.square(x - y)), ()
     backbone = name.removeprefix("lpips_")
-    if name == backbone or backbone not in lpips.BACKBONES:
-        known = ", ".join(f"lpips_{backbone}" for backbone in lpips.BACKBONES)
-        raise ValueError(f"--options.distance is '{name}'; it is pixels, {known}.")
     tensors, lines = (
         weights.load(published, given or None)[0]
         for published, given in zip(lpips.FILES[backbone], (file, heads), strict=True)
@@ -427,7 +571,7 @@ def _distance(name: str, file: str, heads: str):
 
 
 def _for_lpips(x: jax.Array) -> jax.Array:
-    """With three channels, and of 64 to 256 pixels: 256 is what the paper reduces to."""
+    """Pictures with three channels and 64 to 256 pixels; StyleGAN2 reduces larger ones to 256."""
     if x.shape[-1] == 1:
         x = jnp.repeat(x, 3, axis=-1)
     while x.shape[1] > 256:

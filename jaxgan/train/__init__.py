@@ -7,8 +7,8 @@ from jaxgan.train.film import save_film
 from jaxgan.train.loop import Diverged, Options, Result, make_engine, train
 from jaxgan.train.made import make, read_picture, save_made
 from jaxgan.train.mesh import make_mesh, state_sharding
+from jaxgan.train.outputs import iterate_samples, sample, transform
 from jaxgan.train.report import plot_metrics, read_metrics, save_grid
-from jaxgan.train.sample import iterate_samples, sample
 
 __all__ = [
     "Checkpoints",
@@ -35,5 +35,6 @@ __all__ = [
     "save_made",
     "state_sharding",
     "train",
+    "transform",
     "workdir",
 ]

@@ -1,4 +1,4 @@
-"""Checkpoints by Orbax; nothing else in jaxgan knows of Orbax."""
+"""Checkpoints by Orbax, which no other module of jaxgan imports."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from jaxgan.game import State
 
 
 class Checkpoints:
-    """The checkpoints of one run, `DIR/<step>`: saved while training goes on, whole or not at all.
+    """The checkpoints of one run, `DIR/<step>`, saved asynchronously and atomically.
 
     Args:
       directory: created when the first checkpoint is saved.
-      keep: how many of the latest to keep.
-      keep_every: rounds; those at multiples of it are kept for good. 0 for none.
+      keep: number of latest checkpoints to keep.
+      keep_every: rounds; checkpoints at multiples of it are never deleted. 0 for none.
     """
 
     def __init__(self, directory: str | Path, keep: int = 2, keep_every: int = 0):
@@ -41,7 +41,7 @@ class Checkpoints:
                 # The loop decides when to save.
                 save_decision_policy=ocp.training.save_decision_policies.SpecificStepsPolicy(()),
                 preservation_policy=self._preservation,
-                # What a killed process left half written.
+                # Incomplete checkpoints of a killed process.
                 cleanup_tmp_directories=True,
             )
         return self._open
@@ -56,7 +56,7 @@ class Checkpoints:
 
     def save(self, step: int, state: State) -> None:
         """Starts saving and returns as soon as the state may be donated; waits for the save before this one."""
-        # Those that cannot be read would count among those to keep; and only such a one can be in the way.
+        # Unreadable checkpoints would count towards `keep`. If there is one of this very step, it is unreadable, too.
         for old in (*self._unreadable, step):
             shutil.rmtree(self.directory / str(old), ignore_errors=True)
         self._unreadable = []
@@ -65,9 +65,9 @@ class Checkpoints:
     def restore(self, shape: State, step: int | None = None) -> tuple[int, State] | None:
         """(step, state) of the latest checkpoint that can be read (or of `step`); None if there is none at all.
 
-        A checkpoint that cannot be read is named in a warning, the one before it is taken, and the next `save` removes
-        it. `shape` is `Engine.state_shape`: leaves are restored with the shardings it carries, so a run may continue
-        on another number of devices.
+        If a checkpoint cannot be read, a warning names it, the one before it is restored, and the next `save` removes
+        it. `shape` is `Engine.state_shape`: leaves are restored with its shardings, so a run may continue on another
+        number of devices.
         """
         steps = self.steps() if step is None else [step]
         if step is not None and step not in self.steps():
@@ -81,8 +81,8 @@ class Checkpoints:
                 except (
                     Exception
                 ) as error:  # Orbax has no common type for what a damaged file can raise
-                    reason = (str(error).strip() or type(error).__name__).splitlines()[0][:200]
-                gc.collect()  # of the coroutines that Orbax began; each says that nobody awaited it
+                    reason = _reason(error)
+                gc.collect()  # deletes Orbax's unawaited coroutines, while their warnings are off
             self._unreadable.append(candidate)
             warnings.warn(
                 f"the checkpoint of step {candidate} in {self.directory} cannot be read ({reason}); falling back to"
@@ -103,9 +103,17 @@ class Checkpoints:
             self._open = None
 
 
+def _reason(error: Exception) -> str:
+    """Why Orbax could not restore a state, in a phrase."""
+    text = str(error).strip() or type(error).__name__
+    if "tree structures do not match" in text:
+        return "its state has another structure: it is of another model, or of an earlier version of jaxgan"
+    return text.splitlines()[0][:200]
+
+
 @contextlib.contextmanager
 def _quiet():
-    """Keeps Orbax from one traceback and one warning per leaf when a file is damaged: one sentence is enough."""
+    """Suppresses the traceback and the warning for each leaf that Orbax emits when a file is damaged."""
     loggers = [logging.getLogger(name) for name in ("asyncio", "absl")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

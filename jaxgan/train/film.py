@@ -12,16 +12,16 @@ from PIL import Image
 from jaxgan.metrics.images import to_uint8
 from jaxgan.train.report import enlarged, replace_atomically
 
-FPS = 25  # 40 milliseconds a frame, which every format can say
+FPS = 25  # 40 milliseconds a frame, which every format can represent
 FASTEST = 100  # GIF counts time in hundredths of a second
 
 
 def save_film(path: str | Path, frames: np.ndarray, fps: int = FPS) -> None:
-    """Frames as a film that the ending of `path` names: .gif, .webp or .mp4. GIF and WebP go round for ever.
+    """Saves frames as a film in the format of the suffix of `path`: .gif, .webp or .mp4. GIF and WebP repeat forever.
 
-    Frames are enlarged by a whole number where a grid would be. WebP keeps every pixel; GIF has 256 colours to a
-    frame, and shows greys as they are; MP4 is H.264 with colour at half resolution, whose odd sides are made even
-    by repeating their last row or column.
+    Small frames are enlarged by a whole number, as in `save_grid`. WebP is lossless. GIF has 256 colours per frame, and
+    keeps greys exactly. MP4 is H.264 with colour at half resolution; odd sides are made even by repeating their last
+    row or column.
 
     Args:
       path: of the file.
@@ -29,8 +29,8 @@ def save_film(path: str | Path, frames: np.ndarray, fps: int = FPS) -> None:
       fps: frames in a second.
 
     Raises:
-      ValueError: the path ends otherwise, or `fps` cannot be.
-      ImportError: the path ends in .mp4 and PyAV is not installed.
+      ValueError: the path has another suffix, or `fps` is out of range.
+      ImportError: the suffix is .mp4 and PyAV is not installed.
     """
     path = Path(path)
     check_film(path, fps)
@@ -40,15 +40,15 @@ def save_film(path: str | Path, frames: np.ndarray, fps: int = FPS) -> None:
 
 
 def check_film(path: str | Path, fps: int = FPS) -> None:
-    """Raises what `save_film` would, before there are any frames."""
+    """Raises the errors of `save_film` about `path` and `fps`, before there are any frames."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
-        raise ValueError(f"{path} is no film; it must end in {', '.join(FORMATS)}.")
+        raise ValueError(f"{path} is not the name of a film; it must end in {', '.join(FORMATS)}.")
     if not 1 <= fps <= FASTEST:
-        raise ValueError(f"--fps is {fps}; it must be from 1 to {FASTEST} frames a second.")
+        raise ValueError(f"fps is {fps}; it must be from 1 to {FASTEST} frames a second.")
     if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
         raise ImportError(
-            f'{path} needs PyAV: pip install "jaxgan[video]"; or let the film end in .gif or .webp.'
+            f'{path} needs PyAV: pip install "jaxgan[video]"; or save the film as .gif or .webp.'
         )
 
 
@@ -70,7 +70,7 @@ def _save_mp4(path: Path, frames: np.ndarray, fps: int) -> None:
     frames = _coloured(frames)
     height, width = frames.shape[1:3]
     with av.open(str(path), "w", format="mp4") as container:
-        # What every player shows: H.264 in 4:2:0, which halves the sides; 18 is hard to tell from the frames.
+        # Every player supports H.264 in 4:2:0, which needs even sides. At crf 18 the loss is hardly visible.
         stream = container.add_stream("libx264", rate=fps, options={"crf": "18"})
         stream.width, stream.height = width + width % 2, height + height % 2
         stream.pix_fmt = "yuv420p"

@@ -1,4 +1,4 @@
-"""The training loop: plays a game on a data source into a workdir, and picks up where a stopped run left off."""
+"""The training loop: trains a game on a data source in a workdir, and continues a stopped run."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -17,9 +17,12 @@ import numpy as np
 from clu import metrics as clu_metrics
 
 from jaxgan.data import Batch, Pipeline, Source
-from jaxgan.game import Engine, Game, Metrics, State, purpose_key
+from jaxgan.engine import Engine
+from jaxgan.game import SAMPLES, TRANSFORMS, Game, Metrics, State, purpose_key
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.images import to_uint8
+from jaxgan.metrics.protocols import OF, PROTOCOLS
+from jaxgan.options import check, option, section
 from jaxgan.train import report
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import (
@@ -31,37 +34,55 @@ from jaxgan.train.evaluation import (
     resume_evaluations,
 )
 from jaxgan.train.mesh import make_mesh, state_sharding
+from jaxgan.train.outputs import balanced, make_output, transform
 from jaxgan.train.progress import Progress
 
 CHECKPOINTS = "checkpoints"
-BEST = "best"  # the checkpoint of the best score, where scores are taken
-SAMPLES = "samples"
-TRANSFORMS = "transforms"
-EXAMPLES = 16  # of the data, whose transforms are shown
+BEST = "best"  # the checkpoint with the best score, if the run is evaluated during training
+EXAMPLES = 16  # number of examples whose transforms are shown
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How long to train, and how often to write what. Everything is counted in rounds of the game (steps)."""
+    """How long to train, and how often to write each output. All intervals are in rounds of the game (steps)."""
 
-    steps: int = 1000
-    log_every: int = 10
-    sample_every: int = 500  # grids of samples and of transforms, and the plot of the losses
-    checkpoint_every: int = 500
-    keep: int = 2  # latest checkpoints
-    keep_every: int = 0  # keep those at multiples of it for good; 0 for none
-    grid: int = 64  # samples in a grid
-    accumulate: int = 1  # micro-batches per move, for batches that do not fit
-    devices: int = 0  # use so many; 0 for all
-    fsdp: int = 1  # split parameters over so many devices
-    evaluate_every: int = 0  # measure, and keep the best state; 0 for never
-    protocol: str = "quick"  # how to measure, see `jaxgan evaluate --help`
-    evaluate_of: str = ""  # samples or transforms; empty for what protocol or game say
-    evaluate_num: int = 0  # generated examples instead of the protocol's number; 0 for that
-    weights: str = ""  # file of the feature network's weights; empty fetches them
-
-
-MAY_BE_ZERO = ("keep_every", "devices", "evaluate_every", "evaluate_num")
+    steps: int = option(1000, "rounds of the whole run", least=1)
+    log_every: int = option(10, "rounds between two lines of metrics", least=1)
+    sample_every: int = option(
+        500,
+        "rounds between two grids of samples and of transforms, and plots of the losses",
+        least=1,
+    )
+    checkpoint_every: int = option(500, "rounds between two checkpoints", least=1)
+    keep: int = option(2, "number of latest checkpoints to keep", least=1)
+    keep_every: int = option(
+        0, "rounds; checkpoints at multiples of it are never deleted; 0 for none", least=0
+    )
+    grid: int = option(64, "samples in a grid", least=1)
+    accumulate: int = option(
+        1, "micro-batches of one step, for batches that do not fit into memory", least=1
+    )
+    devices: int = option(0, "number of devices; 0 for all", least=0)
+    fsdp: int = option(1, "number of devices that parameters are split over", least=1)
+    evaluate_every: int = option(
+        0, "rounds between two evaluations, of which the best state is kept; 0 for none", least=0
+    )
+    protocol: str = option(
+        "quick",
+        "protocol of the evaluations; `jaxgan evaluate --protocol list` explains each",
+        choices=tuple(PROTOCOLS),
+    )
+    evaluate_of: str = option(
+        "",
+        "output that is evaluated; empty for that of the protocol, or what the game makes",
+        choices=("", *OF),
+    )
+    evaluate_num: int = option(
+        0, "number of generated examples in an evaluation; 0 for the protocol's number", least=0
+    )
+    weights: str = option(
+        "", "file with the weights of the feature network; empty to download them"
+    )
 
 
 @dataclasses.dataclass
@@ -71,10 +92,10 @@ class Result:
     Attributes:
       state: the final one.
       step: of that state.
-      engine: can sample from it.
-      workdir: where everything is.
-      stopped_by: None after the last step, else the signal that ended it.
-      evaluations: what was measured on the way, in order, by the run's protocol.
+      engine: can sample from the state.
+      workdir: the folder of the run.
+      stopped_by: None after the last step, else the signal that ended the run.
+      evaluations: the results of evaluations during training, in order.
     """
 
     state: State
@@ -89,19 +110,8 @@ class Diverged(RuntimeError):
     """A quantity became NaN or infinite."""
 
 
-def check_options(options: Options) -> None:
-    for field in dataclasses.fields(options):
-        if field.type != "int":
-            continue
-        least = 0 if field.name in MAY_BE_ZERO else 1
-        if getattr(options, field.name) < least:
-            raise ValueError(
-                f"config.train.{field.name} is {getattr(options, field.name)}; it must be at least {least}."
-            )
-
-
 def make_engine(game: Game, options: Options, seed: int) -> Engine:
-    """The engine that plays `game` on the devices that the options ask for."""
+    """The engine that plays `game` on the devices of the options."""
     mesh = make_mesh(options.devices, options.fsdp)
     return Engine(game, seed, mesh, state_sharding, options.accumulate)
 
@@ -121,10 +131,10 @@ def train(
 
     Writes into `workdir`: `checkpoints/`, `metrics.jsonl`, TensorBoard events, `losses.png`; of a game that generates,
     `samples/` (one grid per `sample_every` rounds, always of the same latents) and `samples.png` (the latest); of one
-    that transforms, `transforms/` and `transforms.png`: always the same examples beside what it makes of them.
+    that transforms, `transforms/` and `transforms.png`: always the same examples beside their transforms.
 
-    SIGTERM and Ctrl-C end the round, save a checkpoint and return. NaN or infinity in any metric raises `Diverged`,
-    which names it; checkpoints are only ever saved of states whose metrics were finite.
+    On SIGTERM or Ctrl-C the function finishes the round, saves a checkpoint and returns. NaN or infinity in any metric
+    raises `Diverged`, which names the metric; a checkpoint is saved only if the metrics and the state are finite.
 
     Args:
       game: from a model's `game(options, spec)`.
@@ -132,28 +142,23 @@ def train(
       workdir: created if missing.
       options: see `Options`.
       seed: of parameters, latents and the order of the data.
-      flip: mirror half of the pictures.
-      jitter: enlarge them by so many pixels and crop them back at random.
-      say: where sentences for the person go.
-      evaluator: measures every `options.evaluate_every` steps, and last; one of `options.protocol` against `source`
-        if None. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state of the best
-        first score is kept in `best/`, as a checkpoint.
-
-    Returns:
-      The final state and the engine that can sample from it.
+      flip: mirror each picture with probability 1/2.
+      jitter: enlarge pictures by this many pixels, then crop them back at random.
+      say: called with each message for the user.
+      evaluator: evaluates every `options.evaluate_every` steps and at the end; if None, one for `options.protocol` and
+        `source`. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state with the best first
+        score is kept as a checkpoint in `best/`.
     """
     options = options or Options()
-    check_options(options)
+    with section("train"):
+        check(options)
     if options.evaluate_every and evaluator is None:
-        protocol = protocol_of(game, options.protocol, options.evaluate_of)
-        evaluator = make_evaluator(
-            source, protocol, weights=options.weights or None, num=options.evaluate_num
-        )
+        evaluator = _evaluator_of(game, source, options)
     workdir = Path(workdir)
     engine = make_engine(game, options, seed)
     engine.check_batches()
     checkpoints = Checkpoints(workdir / CHECKPOINTS, options.keep, options.keep_every)
-    # Refuses what the data cannot give before anything is written or compiled.
+    # Raises if the data do not support an option, before anything is written or compiled.
     augment = {"flip": flip, "jitter": jitter}
     run = _Run(engine, source, workdir, options, seed, augment, checkpoints, evaluator)
     workdir.mkdir(parents=True, exist_ok=True)
@@ -171,6 +176,13 @@ def train(
         run.close()
 
 
+def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
+    """The evaluator for the protocol of the options and the examples of `source`."""
+    protocol = protocol_of(game, options.protocol, options.evaluate_of)
+    weights = options.weights or None
+    return make_evaluator(source, protocol, weights=weights, num=options.evaluate_num)
+
+
 class _Run:
     """One call of `train`: the open files and iterators, and the loop."""
 
@@ -181,7 +193,7 @@ class _Run:
         self.evaluations: list[dict] = []
         self.best = Checkpoints(workdir / BEST, keep=1)
         self.examples = None
-        if engine.game.transform is not None:
+        if TRANSFORMS in engine.game.outputs:
             num = min(EXAMPLES, len(source))
             (self.examples,) = source.spread(num, batch_size=num)
         shard = (jax.process_index(), jax.process_count())
@@ -189,7 +201,7 @@ class _Run:
             Pipeline(source, seed + index, resolution=stage.resolution, shard=shard, **augment)
             for index, stage in enumerate(engine.game.stages)
         ]
-        self.batches: Iterator | None = None
+        self.batches: Any = None  # the open iterator of this stage's batches
         self.stage = -1
         self.window = _Window()
         self.metrics: report.Metrics | None = None
@@ -209,17 +221,17 @@ class _Run:
             self.metrics = report.Metrics(self.workdir, step)
         if self.evaluator is not None:
             self.evaluations = resume_evaluations(self.workdir, step, self.chief)
-        with Progress(options.steps, step) as self.progress:
+        with Progress(options.steps, step, self.engine.game.shown) as self.progress:
             if step == 0:
                 self.sample(state, 0)
             while step < options.steps and not signals.received:
                 self.open_stage(step)
                 state, metrics = self.engine.round(state, step, self.batches)
-                # One round in reserve keeps the device busy. A longer queue would only hold more batches in its memory,
-                # and XLA's CPU backend with several virtual devices deadlocks on one.
+                # One round in the queue keeps the device busy. A longer queue would only hold more batches in its
+                # memory, and would deadlock XLA's CPU backend with several virtual devices.
                 jax.block_until_ready(before)
                 before = metrics
-                # The window that ended a round ago is read only now: the device already has the next round to do.
+                # The window that ended a round ago is read only now, when the device is busy with the next round.
                 self.flush()
                 self.window.add(step, metrics)
                 step += 1
@@ -236,7 +248,7 @@ class _Run:
                 self.save(state, step)
             if step % options.sample_every:
                 self.sample(state, step)
-            # What the run ends with is reported beside the best: that one was chosen by its score.
+            # The final state is evaluated too: the best one is selected by its score, which is therefore biased.
             if options.evaluate_every and step % options.evaluate_every and step >= options.steps:
                 self.evaluate(state, step)
         return Result(state, step, self.engine, self.workdir, signals.received, self.evaluations)
@@ -283,7 +295,7 @@ class _Run:
         )
 
     def save(self, state: State, step: int) -> None:
-        """Saves, after making sure that what is saved is finite."""
+        """Saves a checkpoint, after checking that the metrics and the state are finite."""
         self.window.end(step)
         self.flush()
         self.check_finite(state, step)
@@ -291,8 +303,8 @@ class _Run:
         self.saved = step
 
     def check_finite(self, state: State, step: int) -> None:
-        """Stops the run unless everything that it has learnt is finite."""
-        # Finite metrics are no proof: they were taken before the last update of each player.
+        """Raises `Diverged` unless parameters, variables and averages are finite."""
+        # Finite metrics do not suffice: they were computed before the last update of each player.
         for path, good in jax.tree_util.tree_leaves_with_path(self.all_finite(state)):
             if not good:
                 name = jax.tree_util.keystr(path, simple=True, separator="/")
@@ -300,20 +312,18 @@ class _Run:
 
     def sample(self, state: State, step: int) -> None:
         self.window.end(step)
-        self.flush()  # the plot is to show all rows, and a diverged run is to be told as such
-        if self.engine.game.generate is not None:
-            key = purpose_key(self.engine.run_key, "grid", 0)
-            samples = np.asarray(sample_grid(self.engine, state, key, self.options.grid))
+        self.flush()  # so that the plot has all rows, and a diverged run raises `Diverged`
+        if SAMPLES in self.engine.game.outputs:
+            samples = sample_grid(self.engine, state, self.options.grid)
             self.save_grid(SAMPLES, step, samples)
         if self.examples is not None:
-            key = purpose_key(self.engine.run_key, "transforms", 0)
-            pairs = transform_grid(self.engine, state, key, self.examples)
+            pairs = transform_grid(self.engine, state, self.examples)
             self.save_grid(TRANSFORMS, step, pairs, gap=4)
         if self.chief:
-            report.save_plot(self.workdir)
+            report.save_plot(self.workdir, self.engine.game.shown)
 
     def save_grid(self, name: str, step: int, pictures: np.ndarray, gap: int = 1) -> None:
-        """Into the folder `name`, and as the latest."""
+        """Saves a grid in the folder `name`, and a copy of it as the latest one."""
         if self.chief:
             (self.workdir / name).mkdir(exist_ok=True)
             path = self.workdir / name / f"{step:08d}.png"
@@ -323,10 +333,11 @@ class _Run:
             )
 
     def evaluate(self, state: State, step: int) -> None:
-        """Measures the state, and keeps it if its first score is the best so far."""
+        """Evaluates the state, and keeps it if its first score is the best so far."""
         self.window.end(step)
         self.flush()
         self.check_finite(state, step)
+        assert self.evaluator is not None
         result = self.evaluator(self.engine, state, step)
         result["measured"]["during"] = "training"
         earlier = [r for r in self.evaluations if r["protocol"] == result["protocol"]]
@@ -353,18 +364,18 @@ class _Run:
             self.metrics.close()
 
 
-def sample_grid(engine: Engine, state: State, key: jax.Array, num: int) -> jax.Array:
-    """`num` samples for the eye; a conditional game's labels go round its classes."""
-    classes = engine.game.num_classes
-    labels = None if classes is None else np.arange(num, dtype=np.int32) % classes
-    return engine.sample(state, key, num, labels)
+def sample_grid(engine: Engine, state: State, num: int) -> np.ndarray:
+    """`num` samples, of the same latents at every step; the labels of a conditional game are 0, 1, ... in turn."""
+    key = purpose_key(engine.run_key, "grid", 0)
+    return make_output(engine, state, SAMPLES, key, num, balanced(engine.game))
 
 
-def transform_grid(engine: Engine, state: State, key: jax.Array, examples: Batch) -> np.ndarray:
-    """For the eye: uint8 [N, H, W, C], of each example its condition (if it has one), itself, and its transform."""
-    made = to_uint8(np.asarray(engine.transform(state, key, examples)))
+def transform_grid(engine: Engine, state: State, examples: Batch) -> np.ndarray:
+    """Each example's condition (if it has one), the example and its transform, side by side: uint8 [N, H, W, C]."""
+    key = purpose_key(engine.run_key, "transforms", 0)
+    pictures = to_uint8(transform(engine, state, examples, key))
     shown = [examples["condition"]] if "condition" in examples else []
-    return report.side_by_side(*shown, examples["image"], made)
+    return report.side_by_side(*shown, examples["image"], pictures)
 
 
 class Running(NamedTuple):
@@ -375,16 +386,16 @@ class Running(NamedTuple):
 
 
 class _Window:
-    """The metrics since the last log, kept on the device until somebody reads them."""
+    """The metrics since the last log, kept on the device until they are read."""
 
     def __init__(self):
-        self.running: dict[str, dict[str, Running]] = {}  # by turn: a lazy turn's come less often
+        self.running: dict[str, dict[str, Running]] = {}  # by turn: lazy turns have fewer values
         self.rounds = 0
         self.ended: tuple | None = None
         self.since = time.monotonic()
 
     def add(self, step: int, metrics: dict[str, Metrics]) -> None:
-        """Takes in what round `step` returned."""
+        """Adds the metrics of round `step`."""
         for turn, values in metrics.items():
             before = self.running.get(turn)
             now = np.int32(step)
@@ -402,10 +413,11 @@ class _Window:
 
     def take(self) -> tuple[int, dict[str, float], dict[str, int], int, float]:
         """(step, means, first bad steps, rounds, seconds) of the ended window; waits for the device."""
+        assert self.ended is not None, "a window is read after it was ended"
         step, running, rounds = self.ended
         self.ended = None
         metrics = {name: metric for turn in running.values() for name, metric in turn.items()}
-        # Not `compute()`, which divides a float by an integer: strict promotion refuses that.
+        # Not `compute()`, which divides a float by an integer: an error under strict promotion.
         means = {name: float(m.mean.total) / int(m.mean.count) for name, m in metrics.items()}
         bad = {
             name: int(metric.bad_step) for name, metric in metrics.items() if metric.bad_step >= 0
@@ -416,7 +428,7 @@ class _Window:
 
 
 def _first_bad(bad: dict[str, int]) -> str:
-    """What went wrong first: the earliest step, in it the turn played first, of that a value before its gradient."""
+    """The first bad metric: of the earliest step, in it of the turn played first, and values before gradient norms."""
     step = min(bad.values())
     names = [name for name, at in bad.items() if at == step]
     turn = names[0].split("/")[0]
@@ -450,7 +462,7 @@ def _merge(before: dict[str, Running], values: Metrics, step: jax.Array) -> dict
 
 
 class _Signals:
-    """While entered: the first SIGTERM or Ctrl-C is remembered, the second acts as it always does."""
+    """Context in which the first SIGTERM or Ctrl-C is recorded; a second one has its usual effect."""
 
     def __init__(self, say):
         self.say = say
@@ -458,7 +470,9 @@ class _Signals:
         self.handlers = {}
 
     def __enter__(self):
-        if threading.current_thread() is threading.main_thread():  # only there may handlers be set
+        if (
+            threading.current_thread() is threading.main_thread()
+        ):  # the only thread that can set handlers
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.handlers[number] = signal.signal(number, self.handle)
         return self

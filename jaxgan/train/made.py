@@ -1,4 +1,4 @@
-"""What the tools of a trained game make, and the files it goes to."""
+"""Runs the tools of a trained game, and saves their results."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import jax
 import numpy as np
 
 from jaxgan.data import pictures as decoding
-from jaxgan.game import Engine, Game, State
+from jaxgan.engine import Engine
+from jaxgan.game import Game, Play, State
 from jaxgan.metrics.images import to_uint8
-from jaxgan.tools import Made, Option, Tool
+from jaxgan.tools import Made, Tool, Value
 from jaxgan.train.film import FORMATS as FILMS
 from jaxgan.train.film import FPS, check_film, save_film
 from jaxgan.train.report import save_arrays, save_grid
@@ -28,21 +29,22 @@ def make(
     seed: int = 0,
     ema: bool = True,
     pictures: Mapping[str, np.ndarray] | None = None,
-    options: Mapping[str, Option] | None = None,
+    options: Mapping[str, Value] | None = None,
 ) -> Made:
-    """What a tool of the engine's game makes with the networks of a state.
+    """Runs a tool of the engine's game with the networks of a state, and returns its result.
 
     Args:
       engine: of the game.
-      state: trained, or not yet.
+      state: trained or initial.
       tool: its name, one of `engine.game.tools`.
-      seed: of the latents and whatever else the tool draws.
+      seed: of all random numbers that the tool draws.
       ema: with averaged weights, where they are kept.
       pictures: {name: float32 [H, W, C] in [-1, 1]}, which `read_picture` reads from files.
       options: {name: value}; the tool's defaults for the others.
     """
-    found = find(engine.game, tool)
-    return found(state.networks(ema), jax.random.key(seed), pictures, **(options or {}))
+    game, found = engine.game, find(engine.game, tool)
+    play = Play(game.networks(state, ema), {}, jax.random.key(seed), game.clock(state.step), 0)
+    return found(play, pictures, **(options or {}))
 
 
 def find(game: Game, tool: str) -> Tool:
@@ -56,14 +58,14 @@ def find(game: Game, tool: str) -> Tool:
 
 
 def read_picture(path: str | Path, channels: int = 0) -> np.ndarray:
-    """A picture in its own size: float32 [H, W, channels] in [-1, 1]; 0 channels leave grey grey and colour colour."""
+    """Reads a picture in its own size: float32 [H, W, channels] in [-1, 1]; 0 for 1 channel if it is grey, else 3."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no picture {path}.")
     try:
         with path.open("rb") as file:
             pixels = decoding.decode(file)
-    except Exception as error:  # Pillow raises whatever its decoders do
+    except Exception as error:  # Pillow's decoders raise errors of many types
         raise ValueError(
             f"{path} cannot be read as a picture ({type(error).__name__}: {error})."
         ) from error
@@ -71,10 +73,10 @@ def read_picture(path: str | Path, channels: int = 0) -> np.ndarray:
 
 
 def save_made(path: str | Path, made: Made, fps: int = FPS) -> None:
-    """What a tool made, as the ending of `path` says.
+    """Saves the result of a tool in the format of the suffix of `path`.
 
-    .png is a grid of its pictures, .gif, .webp and .mp4 a film of them, .npz holds them as "pictures" (uint8
-    [N, H, W, C]) beside its arrays.
+    .png is a grid of its pictures; .gif, .webp and .mp4 are a film of them; .npz holds them as "pictures" (uint8
+    [N, H, W, C]), and its arrays.
     """
     path = Path(path)
     ending = path.suffix.lower()
@@ -87,11 +89,11 @@ def save_made(path: str | Path, made: Made, fps: int = FPS) -> None:
 
 
 def check_path(path: str | Path, fps: int = FPS) -> None:
-    """Raises what `save_made` would, before anything is made."""
+    """Raises the errors of `save_made` about `path` and `fps`, before anything is made."""
     path = Path(path)
     if path.suffix.lower() not in FORMATS:
         raise ValueError(
-            f"--out is {path}; it must end in .png (a grid), {', '.join(FILMS)} (a film) or .npz (arrays)."
+            f"{path} must end in .png (a grid), {', '.join(FILMS)} (a film) or .npz (arrays)."
         )
     if path.suffix.lower() in FILMS:
         check_film(path, fps)

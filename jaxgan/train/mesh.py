@@ -1,7 +1,8 @@
-"""Meshes and shardings: data parallel over every device, parameters split as well where asked for."""
+"""Meshes and shardings: data parallel over all devices, with parameters split over some of them on request."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import jax
@@ -9,22 +10,25 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from jaxgan.draws import BATCH_AXES
+from jaxgan.options import OptionError
 
-# Smaller arrays are cheaper to copy to every device than to gather when they are needed.
+# Smaller arrays are cheaper to replicate than to gather.
 SMALLEST_SPLIT = 2**16
 
 
 def make_mesh(devices: int = 0, fsdp: int = 1) -> Mesh:
-    """A mesh of axes ("data", "fsdp") over the first `devices` devices (0: all of all processes).
+    """A mesh of axes ("data", "fsdp") over the first `devices` devices (0: all devices of all processes).
 
     Batches are split over both axes, parameters over "fsdp" (see `state_sharding`).
     """
     available = jax.devices()
     count = devices or len(available)
     if count > len(available):
-        raise ValueError(
-            f"config.train.devices asks for {count} devices, but JAX sees {len(available)}; set"
-            " --config.train.devices=0 to use all there are."
+        raise OptionError(
+            "train.devices",
+            count,
+            f"JAX has {len(available)}",
+            {"train.devices": len(available)},
         )
     return mesh_of(available[:count], fsdp)
 
@@ -33,8 +37,11 @@ def mesh_of(devices: Sequence[jax.Device], fsdp: int = 1) -> Mesh:
     """A mesh of axes ("data", "fsdp") over these devices, which need not exist (`jax.experimental.topologies`)."""
     count = len(devices)
     if count % fsdp:
-        raise ValueError(
-            f"config.train.fsdp={fsdp} does not divide the {count} devices; set it to a divisor of {count}."
+        raise OptionError(
+            "train.fsdp",
+            fsdp,
+            f"it must divide the {count} devices",
+            {"train.fsdp": math.gcd(fsdp, count)},
         )
     # Auto axes: under the default, Explicit ones, ordinary Linen networks fail.
     return jax.make_mesh(
@@ -50,7 +57,7 @@ def state_sharding(shapes, mesh: Mesh):
     parts = mesh.shape["fsdp"]
 
     def choose(leaf):
-        spec = [None] * len(leaf.shape)
+        spec: list[str | None] = [None] * len(leaf.shape)
         splittable = [i for i, n in enumerate(leaf.shape) if n % parts == 0]
         if parts > 1 and splittable and np.prod(leaf.shape) >= SMALLEST_SPLIT:
             spec[max(splittable, key=lambda i: leaf.shape[i])] = "fsdp"

@@ -1,4 +1,4 @@
-"""The progress of a run, for a person at a terminal or a log that is read later."""
+"""The progress of a run, on a terminal or in a log."""
 
 from __future__ import annotations
 
@@ -12,22 +12,33 @@ from rich.progress import Progress as RichProgress
 LINE_EVERY_SECONDS = 20.0  # without a terminal
 
 
-def describe(row: dict[str, float]) -> str:
-    """Losses and rate of a row of metrics, in a few words."""
-    losses = " ".join(
-        f"{name.removesuffix('/loss')} {value:.3f}"
-        for name, value in row.items()
-        if name.endswith("/loss")
-    )
-    return f"{losses} | {row['images_per_second']:,.0f} img/s | {row['kimg']:,.1f} kimg"
+def describe(row: dict[str, float], shown: tuple[str, ...] = ()) -> str:
+    """A row of metrics as a short text: losses, the metrics that a game names as `shown`, and the rate.
+
+    >>> describe({"critic/loss": 0.5, "critic/k": 0.1, "images_per_second": 90.0, "kimg": 2.0}, ("critic/k",))
+    'critic 0.500 critic/k 0.100 | 90 img/s | 2.0 kimg'
+    """
+    numbers = {n.removesuffix("/loss"): x for n, x in row.items() if n.endswith("/loss")}
+    numbers |= {name: row[name] for name in shown if name in row}
+    listed = " ".join(f"{name} {value:.3f}" for name, value in numbers.items())
+    return f"{listed} | {row['images_per_second']:,.0f} img/s | {row['kimg']:,.1f} kimg"
 
 
 class Progress:
-    """A bar with rate, losses and time left where there is a terminal, else a line now and then."""
+    """A bar with rate, losses and time left on a terminal, else a line every `LINE_EVERY_SECONDS`.
 
-    def __init__(self, steps: int, step: int):
-        self.steps, self.first, self.step = steps, step, step
-        self.began = self.last_line = time.monotonic()
+    The time left is estimated without the first round, which compiles.
+
+    Args:
+      steps: of the whole run.
+      step: at which the run starts.
+      shown: metrics to show beside the losses.
+    """
+
+    def __init__(self, steps: int, step: int, shown: tuple[str, ...] = ()):
+        self.steps, self.shown, self.first, self.step = steps, shown, step, step
+        self.began: float | None = None
+        self.last_line = time.monotonic()
         console = Console(file=sys.stderr)
         self.bar = None
         if console.is_terminal:
@@ -52,20 +63,26 @@ class Progress:
 
     def advance(self, step: int) -> None:
         self.step = step
+        if self.began is None:
+            self.first, self.began = step, time.monotonic()
         if self.bar is not None:
             self.bar.update(self.task, completed=step)
 
     def show(self, step: int, row: dict[str, float]) -> None:
-        """A row of metrics, as it is written."""
+        """Shows a row of metrics."""
         if self.bar is not None:
-            self.bar.update(self.task, description=describe(row))
+            self.bar.update(self.task, description=describe(row, self.shown))
             return
         now = time.monotonic()
         if now - self.last_line >= LINE_EVERY_SECONDS or step >= self.steps:
             self.last_line = now
-            left = (now - self.began) / max(step - self.first, 1) * (self.steps - step)
             print(
-                f"step {step:,}/{self.steps:,} | {describe(row)} | {left:,.0f} s left",
+                f"step {step:,}/{self.steps:,} | {describe(row, self.shown)} | {self._left(step, now)}",
                 file=sys.stderr,
                 flush=True,
             )
+
+    def _left(self, step: int, now: float) -> str:
+        if self.began is None or step <= self.first:
+            return "compiling"
+        return f"{(now - self.began) / (step - self.first) * (self.steps - step):,.0f} s left"

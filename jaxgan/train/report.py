@@ -1,4 +1,4 @@
-"""What a person sees of a run: metrics as JSON lines and TensorBoard events, grids of samples, a plot of the losses."""
+"""The reports of a run: metrics as JSON lines and TensorBoard events, grids of samples, a plot of the losses."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,23 +17,23 @@ from jaxgan.metrics.images import to_uint8
 
 METRICS_FILE = "metrics.jsonl"
 SMALLEST_GRID = (
-    256  # pixels; smaller grids are enlarged by whole numbers so that a person can see them
+    256  # pixels; smaller grids are enlarged by a whole number to be visible on a screen
 )
-MOST_LINES = 8  # in one panel, each with a colour and a name of its own
+MOST_LINES = 8  # lines in one panel that have their own colours and names
 
 
 def replace_atomically(path: Path, write) -> None:
-    """Calls `write(temporary path)` and puts the result in place of `path`: readers never see half a file."""
+    """Calls `write(temporary path)` and renames the result to `path`: readers never get an incomplete file."""
     temporary = path.with_name(f".{path.name}")
     write(temporary)
     os.replace(temporary, path)
 
 
 class Metrics:
-    """Scalars per step, to `metrics.jsonl` and to TensorBoard events in the same folder.
+    """Writes scalars per step to `metrics.jsonl` and to TensorBoard events in the same folder.
 
-    Rows of `step` and later, which a killed run wrote after its last checkpoint, are dropped on opening: the resumed
-    run writes them again.
+    Rows after `step`, which a killed run wrote after its last checkpoint, are removed on opening: the resumed run
+    writes them again.
     """
 
     def __init__(self, workdir: Path, step: int):
@@ -58,12 +59,12 @@ class Metrics:
 
 
 def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
-    """The rows of a run's metrics, in order of step; a last line that was cut off is left out."""
+    """The rows of a run's metrics, in order of step; an incomplete last line is skipped."""
     return read_json_lines(Path(workdir) / METRICS_FILE)
 
 
 def read_json_lines(path: Path) -> list[dict]:
-    """The rows of a file, none if there is no file; a line that was cut off is left out."""
+    """The rows of a file, none if there is no file; incomplete lines are skipped."""
     rows = []
     for line in path.read_text().splitlines() if path.exists() else []:
         try:
@@ -74,7 +75,7 @@ def read_json_lines(path: Path) -> list[dict]:
 
 
 def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:
-    """uint8 pictures [N, H, W, C] as one uint8 picture, row by row; `columns` 0 makes it about square."""
+    """uint8 pictures [N, H, W, C] as one uint8 picture, row by row; with `columns` 0 about square."""
     num, height, width, channels = images.shape
     columns = columns or math.ceil(math.sqrt(num * height / width))
     rows = -(-num // columns)
@@ -88,15 +89,15 @@ def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:
 
 
 def enlarged(images: np.ndarray) -> np.ndarray:
-    """uint8 pictures [N, H, W, C], made larger by a whole number where they are too small for a person to see."""
+    """uint8 pictures [N, H, W, C], enlarged by a whole number if a side is below `SMALLEST_GRID`."""
     scale = max(1, -(-SMALLEST_GRID // min(images.shape[1:3])))
     return images if scale == 1 else images.repeat(scale, axis=1).repeat(scale, axis=2)
 
 
 def side_by_side(*columns: np.ndarray) -> np.ndarray:
-    """Sets of uint8 pictures [N, H, W, 1 or 3] as one, each picture beside its fellows: [N, max H, sum of W + gaps, C].
+    """Joins sets of uint8 pictures [N, H, W, 1 or 3] side by side: [N, max H, sum of W + gaps, C].
 
-    Smaller ones are enlarged by a whole number as far as they fit; what stays empty is white.
+    Smaller pictures are enlarged by the largest whole number that fits; the rest is white.
     """
     height = max(images.shape[1] for images in columns)
     channels = max(images.shape[3] for images in columns)
@@ -111,9 +112,9 @@ def side_by_side(*columns: np.ndarray) -> np.ndarray:
 
 
 def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0, gap: int = 1) -> None:
-    """A PNG: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), a scatter of points [N, D].
+    """Saves a PNG: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), or a scatter plot of points [N, D].
 
-    `columns` 0 makes the grid about square.
+    With `columns` 0 the grid is about square.
     """
     path = Path(path)
     if samples.ndim == 2:
@@ -126,11 +127,14 @@ def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0, gap: int 
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """An .npz of these arrays."""
+    """Saves arrays as an .npz file."""
+    entries: dict[str, Any] = dict(
+        arrays
+    )  # NumPy's stub would take the names for keywords of `savez`
 
     def write(temporary: Path) -> None:
         with temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **entries)
 
     replace_atomically(Path(path), write)
 
@@ -152,22 +156,28 @@ def _scatter(path: Path, points: np.ndarray) -> None:
     figure.savefig(path, format="png", dpi=100)
 
 
-def plot_metrics(workdir: str | Path, rows: list[dict[str, float]] | None = None):
-    """A Matplotlib figure of a run: each turn's loss, and the critics' mean logits if there are any, against kimg.
+def plot_metrics(
+    workdir: str | Path,
+    rows: list[dict[str, float]] | None = None,
+    shown: tuple[str, ...] = (),
+):
+    """A Matplotlib figure of a run, against kimg: each turn's loss, the critics' mean logits if there are any, and the
+    metrics named in `shown`.
 
-    Where there are more names than a person can tell apart, those that differ in a number only (the critics of a
-    pyramid's scales, which play one after the other) share a colour.
+    If there are more than `MOST_LINES` names, those that differ only in a number (the critics of a pyramid's scales,
+    which are trained one after the other) share a colour.
     """
     rows = read_metrics(workdir) if rows is None else rows
     names = sorted({name for row in rows for name in row})
     logits = [n for n in names if re.fullmatch(r"critic_?\d*/(real|fake)", n)]
     panels = [("loss", [n for n in names if n.endswith("/loss")])]
     panels += [("critic's logits", logits)] if logits else []
-    figure = _figure(9, 3.2)
-    for axes, (title, shown) in zip(
+    panels += [(name, [name]) for name in shown if name in names]
+    figure = _figure(max(9, 4.5 * len(panels)), 3.2)
+    for axes, (title, lines) in zip(
         figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True
     ):
-        _plot_lines(axes, shown, rows)
+        _plot_lines(axes, lines, rows)
         axes.set_title(title)
         axes.set_xlabel("kimg (thousands of real images)")
     return figure
@@ -181,14 +191,14 @@ def _plot_lines(axes, names: list[str], rows: list[dict[str, float]]) -> None:
     for i, (family, members) in enumerate(families.items()):
         for j, name in enumerate(members):
             points = [(row["kimg"], row[name]) for row in rows if name in row]
-            # Matplotlib's legend leaves out what begins with "_".
+            # Matplotlib's legend leaves out labels that begin with "_".
             label = family if j == 0 else f"_{name}"
             axes.plot(*zip(*points, strict=True), color=f"C{i}", label=label, linewidth=1)
     if names:
         axes.legend(fontsize="small" if len(families) > 4 else None)
 
 
-def save_plot(workdir: Path) -> None:
-    """Writes `losses.png` into the workdir."""
-    figure = plot_metrics(workdir)
+def save_plot(workdir: Path, shown: tuple[str, ...] = ()) -> None:
+    """Writes `losses.png` into the workdir, a plot of the losses and of the metrics in `shown`."""
+    figure = plot_metrics(workdir, shown=shown)
     replace_atomically(workdir / "losses.png", lambda p: figure.savefig(p, format="png", dpi=100))

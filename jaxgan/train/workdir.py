@@ -1,18 +1,22 @@
-"""What a run's folder says of itself: `config.json`, written once, compared whenever the run continues."""
+"""The record of a run in its folder, `config.json`: it is compared with the config whenever the run continues."""
 
 from __future__ import annotations
 
+import ast
 import json
 import os
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import jaxgan
+from jaxgan import data
+from jaxgan.options import declared, flatten
 from jaxgan.train.report import replace_atomically
 
 RECORD = "config.json"
 
-# How long to train and what to write may change when a run continues; nothing else may, or it would be another run.
+# Options of train that may change when a run continues: how long to train and what to write. All others are fixed.
 FREE = (
     "steps",
     "log_every",
@@ -46,7 +50,7 @@ def claim(workdir: str | Path, record: dict) -> None:
     except OSError as error:
         reason = error.strerror or str(error)
         raise OSError(
-            f"cannot write to the workdir {workdir} ({reason}); choose another --workdir."
+            f"cannot write to the workdir {workdir} ({reason}); choose another workdir."
         ) from None
     if (workdir / RECORD).exists():
         there = flatten(read(workdir)["config"])
@@ -58,7 +62,7 @@ def claim(workdir: str | Path, record: dict) -> None:
         ]
         if different:
             raise ValueError(
-                f"{workdir} holds a run of another config ({'; '.join(different[:5])}); choose another --workdir or"
+                f"{workdir} holds a run of another config ({'; '.join(different[:5])}); choose another workdir or"
                 " the same config."
             )
     text = json.dumps({"jaxgan": jaxgan.__version__, **record}, indent=2)
@@ -70,27 +74,49 @@ def read(workdir: str | Path) -> dict:
     path = Path(workdir) / RECORD
     if not path.exists():
         raise FileNotFoundError(
-            f"{workdir} holds no run (there is no {RECORD} in it); give the --workdir of a training run."
+            f"{workdir} holds no run (there is no {RECORD} in it); give the workdir of a training run."
         )
     try:
         record = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"{path} is not valid JSON ({error}); restore it or train into another --workdir."
+            f"{path} is not valid JSON ({error}); restore it or train into another workdir."
         ) from None
     if not isinstance(record, dict) or not {"config", "spec"} <= record.keys():
         raise ValueError(
-            f"{path} is no record of a run; restore it or train into another --workdir."
+            f"{path} is not the record of a run; restore it or train into another workdir."
         )
-    return record
+    return {**record, "config": migrate(record["config"])}
 
 
-def flatten(config: dict) -> dict:
-    """{"train": {"steps": 3}} as {"train.steps": 3}."""
-    flat = {}
-    for key, value in config.items():
-        if isinstance(value, dict):
-            flat |= {f"{key}.{inner}": v for inner, v in value.items()}
-        else:
-            flat[key] = value
-    return flat
+def migrate(config: dict) -> dict:
+    """Converts a config that an earlier version may have written to the format of this version.
+
+    Up to version 0.1.0 every config held the options of all data sources, and lists of numbers were text: "1,2,2", or
+    "16,256:14" for values by resolution.
+    """
+    model, source = dict(config.get("model", {})), dict(config.get("data", {}))
+    for name in ("batch_size", "learning_rate"):
+        if isinstance(model.get(name), str):
+            model[name] = _by_resolution(model[name])
+    for name in ("channel_multiples", "attention_resolutions"):
+        if isinstance(model.get(name), str):
+            model[name] = [int(part) for part in model[name].split(",") if part.strip()]
+    if source.get("name") in data.SOURCES:
+        known = declared(data.options_of(source["name"]))
+        source = {k: v for k, v in source.items() if k not in _SHARED or k in known}
+    return {**config, "model": model, "data": source}
+
+
+# Options of data that every config held, whatever its source.
+_SHARED = (
+    *("path", "resolution", "channels", "labels", "flip", "jitter", "strict", "direction"),
+    *("modes", "layout", "std", "tfds_name", "max_side", "data_dir"),
+)
+
+
+def _by_resolution(text: str) -> Any:
+    """Text such as "16,256:14" as [[4, 16], [256, 14]], since 4 pixels is the smallest size; "16" as 16."""
+    pairs = [part.rpartition(":")[::2] for part in text.split(",")]
+    table = [[int(start or 4), ast.literal_eval(value)] for start, value in pairs]
+    return table[0][1] if len(table) == 1 and table[0][0] <= 4 else table

@@ -1,11 +1,11 @@
-"""Published weight files: where they are, how they are fetched, checked, kept and read.
+"""Published weight files: download, verification, cache and readers.
 
     tensors, sha256 = weights.load("vgg16")
 
-fetches the file from its publisher on first use and reads it from the user's cache later. Nothing
-in a file is ever executed: the readers take apart PyTorch's pickles, TorchScript archives, frozen
-TensorFlow graphs, safetensors and npz files by code of their own, without PyTorch or TensorFlow,
-and refuse what is none of them.
+downloads the file from its publisher on first use, and reads it from the user's cache afterwards. No
+code in a file is ever executed. Parsers in this package read PyTorch's pickles, TorchScript archives,
+frozen TensorFlow graphs and npz files, without PyTorch or TensorFlow. The `safetensors` package reads
+safetensors files. Other files raise an error.
 """
 
 from jaxgan.weights.published import (

@@ -1,6 +1,6 @@
-"""Zip and gzipped tar archives in memory, unpacked within bounds.
+"""In-memory zip and gzipped tar archives, with a limit on the unpacked size.
 
-What an archive says about its own sizes is believed only as far as its own size allows.
+The limit is proportional to the size of the archive, whatever sizes the archive itself states.
 """
 
 import gzip
@@ -9,13 +9,14 @@ import struct
 import tarfile
 import zipfile
 import zlib
+from typing import BinaryIO, cast
 
 
 def most_unpacked(size: int) -> int:
-    """How many bytes a file of `size` bytes may stand for, unpacked.
+    """The maximum unpacked size, in bytes, of a file of `size` bytes.
 
-    Weights hardly compress: 64-fold and 16 MiB besides leave room for small files that hold mostly
-    zeros, and none for one that would fill the memory.
+    Weights hardly compress. A factor of 64 plus 16 MiB accepts small files of mostly zeros, and
+    rejects files that would fill the memory.
     """
     return 64 * size + 2**24
 
@@ -32,18 +33,18 @@ class Zip:
         members = self._archive.infolist()
         self._members = {member.filename: member for member in members}
         if len(self._members) < len(members):
-            raise ValueError("its zip archive has two members of one name")
+            raise ValueError("its zip archive has two members of the same name")
         self.most = most_unpacked(len(data))
         total = sum(member.file_size for member in members)
         if total > self.most:
             raise ValueError(f"its {len(data):,} bytes would unpack to {total:,}")
 
     def names(self) -> list[str]:
-        """The names of its members, in their order."""
+        """The names of the members, in the order of the archive."""
         return list(self._members)
 
     def read(self, name: str) -> memoryview:
-        """One member, whole and with the checksum that the archive has of it."""
+        """Returns the content of a member, after checking its length and checksum."""
         if name not in self._members:
             raise ValueError(f"its zip archive has no {name}")
         member = self._members[name]
@@ -51,16 +52,16 @@ class Zip:
             if member.compress_type == zipfile.ZIP_STORED:
                 return self._stored(member)
             with self._archive.open(member) as file:
-                # The length is given, so that no more than it is ever inflated.
+                # The explicit length limits how much is inflated.
                 content = file.read(member.file_size)
-        except Exception as error:  # zipfile raises what its parts raise
+        except Exception as error:  # zipfile also raises the errors of its decompressors
             raise ValueError(f"its zip archive is damaged in {name}") from error
         if len(content) < member.file_size:
             raise ValueError(f"its zip archive is damaged in {name}")
         return memoryview(content)
 
     def _stored(self, member: zipfile.ZipInfo) -> memoryview:
-        """A member that is not compressed, where it lies: zipfile's copy takes three times as long."""
+        """Returns a view of an uncompressed member: reading it by zipfile takes three times as long."""
         header = member.header_offset
         lengths = struct.unpack_from("<HH", self._data, header + 26)  # of its name and extra field
         start = header + 30 + sum(lengths)
@@ -71,14 +72,17 @@ class Zip:
 
 
 def member_of_tar(data: bytes, member: str) -> bytes:
-    """The file called `member` in a gzipped tar archive, wherever it lies in it."""
+    """Returns the file called `member` in any folder of a gzipped tar archive."""
     bounded = _Bounded(gzip.GzipFile(fileobj=io.BytesIO(data)), most_unpacked(len(data)))
     try:
-        with tarfile.open(fileobj=bounded, mode="r|") as archive:
+        # From a stream, tarfile calls nothing but `read`.
+        with tarfile.open(fileobj=cast(BinaryIO, bounded), mode="r|") as archive:
             for entry in archive:
-                # A sparse file may claim any size and needs no bytes for it.
+                # A sparse file may state any size without storing that many bytes.
                 if entry.isreg() and not entry.issparse() and entry.name.split("/")[-1] == member:
-                    found = archive.extractfile(entry).read()
+                    file = archive.extractfile(entry)
+                    assert file is not None, "a regular file has content"
+                    found = file.read()
                     if len(found) < entry.size:
                         raise ValueError(f"its tar archive ends inside {member}")
                     return found
@@ -92,11 +96,11 @@ def member_of_tar(data: bytes, member: str) -> bytes:
 
 
 class _TooMuch(Exception):
-    """More was unpacked than allowed."""
+    """Raised when the unpacked size exceeds the limit."""
 
 
 class _Bounded:
-    """A stream that gives at most so many bytes."""
+    """A stream that raises `_TooMuch` after more than `most` bytes."""
 
     def __init__(self, stream, most: int):
         self.stream, self.most, self.left = stream, most, most

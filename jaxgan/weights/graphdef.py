@@ -1,8 +1,8 @@
-"""A frozen TensorFlow graph: the constants of a serialised `GraphDef`, read off the wire.
+"""A reader of the constants in a frozen TensorFlow graph (a serialised `GraphDef`).
 
-The protocol-buffer wire format (https://protobuf.dev/programming-guides/encoding) and the numbers of
-the fields in TensorFlow's graph.proto, node_def.proto, attr_value.proto, tensor.proto,
-tensor_shape.proto and types.proto are all that it needs. The graph itself is not run.
+It parses the protocol-buffer wire format (https://protobuf.dev/programming-guides/encoding) with the field
+numbers of TensorFlow's graph.proto, node_def.proto, attr_value.proto, tensor.proto, tensor_shape.proto
+and types.proto. The graph itself is not executed.
 """
 
 import math
@@ -22,8 +22,8 @@ _ATTR_TENSOR = 8  # of AttrValue
 _DTYPE, _SHAPE, _CONTENT = 1, 2, 4  # of TensorProto
 _DIM, _UNKNOWN_RANK, _SIZE = 2, 3, 1  # of TensorShapeProto and its Dim
 
-# DataType: NumPy's type, the field of TensorProto that lists its values one by one, and the type
-# that those have on the wire (None where they are varints).
+# DataType: (NumPy dtype, the field of TensorProto that lists the values, and their dtype in that field,
+# which is None for varints).
 _TYPES = {
     1: ("<f4", 5, "<f4"),
     2: ("<f8", 6, "<f8"),
@@ -39,11 +39,11 @@ _TYPES = {
     22: ("<u4", 16, None),
     23: ("<u8", 17, None),
 }
-_BITS = {"<f2": "<u2", BFLOAT16: "<u2"}  # half_val holds the bits of a number as an integer
+_BITS = {"<f2": "<u2", BFLOAT16: "<u2"}  # half_val stores the bits of a number as an integer
 
 
 def read(data: bytes) -> dict[str, np.ndarray]:
-    """Every constant of numbers, under its node's name; other nodes and texts are left out."""
+    """Returns every numeric constant by its node's name; skips other nodes and strings."""
     tensors, left = {}, most_unpacked(len(data))
     for number, node in _fields(memoryview(data)):
         if number != _NODE:
@@ -57,8 +57,8 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     return {name: tensor for name, tensor in tensors.items() if tensor is not None}
 
 
-def _constant(node) -> tuple[str, memoryview | None]:
-    """A node's name and, if it is a constant, its TensorProto."""
+def _constant(node) -> tuple[str, memoryview | int | None]:
+    """Returns the name of a node and, if it is a constant, its TensorProto."""
     name, op, tensor = "", b"", None
     for number, value in _messages(node):
         if number == _NODE_NAME:
@@ -73,7 +73,7 @@ def _constant(node) -> tuple[str, memoryview | None]:
 
 
 def _tensor(name: str, message, left: int) -> tuple[np.ndarray | None, int]:
-    """A TensorProto's array, None if it is not of numbers; and how many bytes may still come."""
+    """Returns the array of a TensorProto (None if it is not numeric) and the remaining size limit in bytes."""
     fields: dict[int, list] = {}
     for number, value in _messages(message):
         fields.setdefault(number, []).append(value)
@@ -85,7 +85,7 @@ def _tensor(name: str, message, left: int) -> tuple[np.ndarray | None, int]:
     size = bytes_of(shape, dtype)
     left -= size
     if left < 0:
-        raise ValueError(f"its constant {name} {list(shape)} is larger than its file can stand for")
+        raise ValueError(f"its constant {name} {list(shape)} is too large for the size of the file")
     content = _bytes(fields.get(_CONTENT, [b""])[-1])
     if len(content):
         return shaped(name, content, dtype, shape), left
@@ -93,7 +93,7 @@ def _tensor(name: str, message, left: int) -> tuple[np.ndarray | None, int]:
     count = math.prod(shape)
     if len(values) > count:
         raise ValueError(f"its constant {name} {list(shape)} lists {len(values)} values")
-    # tensor.proto: what is not listed repeats the last value, and is zero where none is.
+    # tensor.proto: values that are not listed repeat the last one, or are zero if none is listed.
     tensor = np.full(count, values[-1] if len(values) else 0, values.dtype)
     tensor[: len(values)] = values
     return tensor.reshape(shape), left
@@ -110,7 +110,7 @@ def _shape(name: str, message) -> tuple[int, ...]:
 
 
 def _values(fields: list, dtype: str, wire: str | None) -> np.ndarray:
-    """The values that a repeated field lists, packed or each for itself."""
+    """The values of a repeated field, packed or not."""
     if wire is not None:
         return decode(b"".join(bytes(_bytes(field)) for field in fields), wire)
     integers: list[int] = []
@@ -128,7 +128,7 @@ def _varints(packed: memoryview) -> Iterator[int]:
 
 
 def _varint(data, at: int) -> tuple[int, int]:
-    """The integer that starts at `at`, unsigned of 64 bits, and where it ends."""
+    """Returns the unsigned 64-bit integer that starts at `at`, and the position of its end."""
     value = 0
     for shift in range(0, 70, 7):
         if at >= len(data):
@@ -142,7 +142,7 @@ def _varint(data, at: int) -> tuple[int, int]:
 
 
 def _fields(data) -> Iterator[tuple[int, int | memoryview]]:
-    """Every field of a message: its number, and its value as an integer or as bytes."""
+    """Yields the number of each field of a message, and its value as an integer or as bytes."""
     at = 0
     while at < len(data):
         tag, at = _varint(data, at)
@@ -156,7 +156,7 @@ def _fields(data) -> Iterator[tuple[int, int | memoryview]]:
         elif wire in (_FIXED32, _FIXED64):
             size = 4 if wire == _FIXED32 else 8
         else:
-            raise ValueError(f"its graph is damaged: no field is of wire type {wire}")
+            raise ValueError(f"its graph is damaged: there is no wire type {wire}")
         if not number or size > len(data) - at:
             raise ValueError("its graph is truncated or damaged")
         yield number, data[at : at + size]
@@ -168,7 +168,7 @@ def _messages(value) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def _bytes(value):
-    """A field's value, if it is not an integer where bytes belong."""
+    """Returns the value of a field that must hold bytes; raises an error if it is an integer."""
     if isinstance(value, int):
-        raise ValueError("its graph is damaged: an integer stands where bytes belong")
+        raise ValueError("its graph is damaged: a field of bytes holds an integer")
     return value

@@ -1,4 +1,4 @@
-"""NumPy's npz archives, without the pickles that they can hold."""
+"""A reader of NumPy's npz archives that rejects the pickles they may contain."""
 
 import io
 
@@ -14,7 +14,7 @@ _HEADERS = {
 
 
 def read(data: bytes) -> dict[str, np.ndarray]:
-    """Every array of numbers by its name; arrays of text are left out."""
+    """Returns every numeric array by its name; skips arrays of strings."""
     archive = Zip(data)
     arrays = {
         name.removesuffix(".npy"): _array(name, archive.read(name))
@@ -25,16 +25,16 @@ def read(data: bytes) -> dict[str, np.ndarray]:
 
 
 def _array(name: str, data: memoryview) -> np.ndarray | None:
-    # Not `np.load`, which makes room for whatever shape a header claims before it reads.
+    # Not `np.load`, which allocates memory for whatever shape a header states.
     file = io.BytesIO(data)
     version = np.lib.format.read_magic(file)
     if version not in _HEADERS:
-        raise ValueError(f"its array {name} is of the unknown version {version}")
+        raise ValueError(f"its array {name} has the unknown version {version}")
     shape, fortran_order, dtype = _HEADERS[version](file)
     if dtype.hasobject:
         raise ValueError(
-            f"its array {name} holds Python objects, which only a pickle could bring back; "
-            "nothing of it was run"
+            f"its array {name} holds Python objects, which need pickle to be read; "
+            "no code in it was run"
         )
     if dtype.kind not in "biufc":
         return None

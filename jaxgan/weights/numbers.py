@@ -1,27 +1,27 @@
-"""Raw numbers of the published formats as NumPy arrays."""
+"""Conversion of raw bytes in weight files to NumPy arrays."""
 
 import math
 
 import numpy as np
 
-BFLOAT16 = "bfloat16"  # which NumPy lacks
+BFLOAT16 = "bfloat16"  # not a NumPy dtype
 
 
 def item_size(dtype: str) -> int:
-    """Bytes of one number."""
+    """The size of one number in bytes."""
     return 2 if dtype == BFLOAT16 else np.dtype(dtype).itemsize
 
 
 def bytes_of(shape: tuple[int, ...], dtype: str) -> int:
-    """How many bytes an array takes in its file."""
+    """The size of an array in its file, in bytes."""
     return math.prod(shape) * item_size(dtype)
 
 
 def decode(raw, dtype: str) -> np.ndarray:
-    """All numbers of a buffer, in one dimension, in the machine's byte order.
+    """Returns the numbers of a buffer as a 1-D array in the machine's byte order.
 
-    Little-endian bfloat16 comes back as float32, which holds each of its values exactly: its bits
-    are the upper half of that float32's.
+    Little-endian bfloat16 is converted to float32 exactly: its bits are the upper half of the bits
+    of that float32.
 
     >>> decode(bytes([0x80, 0x3F, 0x20, 0xC0]), "bfloat16")
     array([ 1. , -2.5], dtype=float32)
@@ -35,15 +35,15 @@ def decode(raw, dtype: str) -> np.ndarray:
 
 
 def shape_of(sizes) -> tuple[int, ...]:
-    """`sizes` as a shape, if it is one."""
+    """Returns `sizes` as a shape; raises an error if they are not integers of at least 0."""
     shape = tuple(sizes)
     if any(type(size) is not int or size < 0 for size in shape):
-        raise ValueError(f"a tensor of it has the shape {list(shape[:8])}")
+        raise ValueError(f"one of its tensors has the invalid shape {list(shape[:8])}")
     return shape
 
 
 def shaped(name: str, raw, dtype: str, shape: tuple[int, ...], order="C") -> np.ndarray:
-    """The array of that shape which fills the buffer `raw`."""
+    """Returns the buffer `raw` as an array of the given shape; raises an error if its size differs."""
     if len(raw) != bytes_of(shape, dtype):
         raise ValueError(
             f"its tensor {name} {list(shape)} has {len(raw)} bytes, not {bytes_of(shape, dtype)}"

@@ -1,13 +1,13 @@
-"""A pickle machine that can build a state dict and nothing else.
+"""A pickle interpreter that can only build state dicts.
 
-A pickle is a program: it may import any function by name and call it. Here its instructions are
-only taken apart (`pickletools.genops` runs none), those that a state dict needs are carried out by
-the code below, and everything that it names is looked up in the tables below and never imported.
-An instruction or a name that is not there refuses the file.
+A pickle is a program: it may import any function by name and call it. This module only parses its
+instructions (`pickletools.genops` executes none) and implements those that a state dict needs.
+Names in a pickle are looked up in the tables below and never imported. An unsupported instruction
+or name raises an error.
 """
 
 import pickletools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from jaxgan.weights.numbers import BFLOAT16
@@ -27,15 +27,15 @@ STORAGES = {
 
 
 class Storage(NamedTuple):
-    """A run of numbers that lies elsewhere in the file."""
+    """A reference to consecutive numbers elsewhere in the file."""
 
     key: str
     dtype: str
-    size: int  # numbers
+    size: int  # in numbers, not bytes
 
 
 class Tensor(NamedTuple):
-    """A view of a storage, in numbers and not in bytes."""
+    """A view of a storage; offset and strides count numbers, not bytes."""
 
     storage: Storage
     offset: int
@@ -48,7 +48,7 @@ class Record(dict):
 
 
 class _Name(NamedTuple):
-    """What a pickle may name: a function to build with, a storage's dtype, or a TorchScript class."""
+    """The meaning of a global name in a pickle: a builder, the dtype of a storage, or a TorchScript class."""
 
     build: Callable | None = None
     dtype: str = ""
@@ -64,9 +64,9 @@ def _first(value, *_):
 
 
 def _ordered_dict(items: list | None = None) -> dict:
-    """An empty dict, or as Python 2 writes it, one of (key, value) pairs.
+    """Builds an empty dict or, as written by Python 2, a dict from a list of (key, value) pairs.
 
-    The pairs are moved and not copied, or a short pickle could copy a long list over and over.
+    It empties the list, so that a short pickle cannot copy a long list many times.
     """
     built = dict(items or ())
     if items:
@@ -88,7 +88,7 @@ _BUILDERS: dict[tuple[str, str], Callable] = {
     ("torch.jit._pickle", "restore_type_tag"): _first,
 }
 
-_PUSHES = {
+_PUSHES: dict[str, Callable[[], Any]] = {
     "NONE": lambda: None,
     "NEWTRUE": lambda: True,
     "NEWFALSE": lambda: False,
@@ -96,7 +96,7 @@ _PUSHES = {
     "EMPTY_LIST": list,
     "EMPTY_TUPLE": tuple,
 }
-# Numbers and texts as pickletools decodes them.
+# Numbers and strings, which pickletools decodes.
 _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
@@ -105,15 +105,15 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
 def load(file: BinaryIO, records: bool = False, storages: dict[str, Storage] | None = None) -> Any:
-    """What the pickle at the file's position builds; the file is left where the pickle ends.
+    """Builds the object of the pickle at the current position of the file.
 
     Args:
-      file: read as far as the pickle's STOP.
-      records: whether it may hold objects of TorchScript classes; they become `Record`s.
-      storages: filled with every storage that it refers to, by key.
+      file: read up to the end of the pickle, its STOP instruction.
+      records: whether the pickle may contain objects of TorchScript classes, which become `Record`s.
+      storages: a dict to which all referenced storages are added by key.
 
     Returns:
-      Dicts, lists, tuples, numbers and texts, with a `Tensor` for every tensor.
+      Dicts, lists, tuples, numbers and strings, with a `Tensor` for every tensor.
     """
     try:
         return _run(file, records, {} if storages is None else storages)
@@ -124,14 +124,15 @@ def load(file: BinaryIO, records: bool = False, storages: dict[str, Storage] | N
 
 
 class _Refused(Exception):
-    """The pickle asks for something that no weights need."""
+    """Raised when a pickle contains an instruction or a name that is not supported."""
 
 
 def _run(file: BinaryIO, records: bool, storages: dict[str, Storage]):
     stack: list = []
     marked: list[list] = []  # the stacks below each mark
     memo: dict[int, Any] = {}
-    for opcode, argument, _ in pickletools.genops(file):
+    operations: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(file)
+    for opcode, argument, _ in operations:
         name = opcode.name
         if name in _LITERALS:
             stack.append(argument)
@@ -155,9 +156,9 @@ def _run(file: BinaryIO, records: bool, storages: dict[str, Storage]):
             items = _pop(stack, 1 if name == "APPEND" else 2)
             _gather(f"{name}S", stack, items)
         elif name == "GLOBAL":
-            stack.append(_named(*argument.split(" ", 1), records))
+            stack.append(_named(argument.split(" ", 1), records))
         elif name == "STACK_GLOBAL":
-            stack.append(_named(*_pop(stack, 2), records))
+            stack.append(_named(_pop(stack, 2), records))
         elif name == "BINPERSID":
             storage = _storage(stack.pop())
             storages[storage.key] = storage
@@ -169,7 +170,7 @@ def _run(file: BinaryIO, records: bool, storages: dict[str, Storage]):
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):
             raise _Refused(
-                f"its pickle has the instruction {name}, which no weights need; nothing of it was run"
+                f"its pickle has the instruction {name}, which state dicts do not need; no code in it was run"
             )
 
 
@@ -182,7 +183,7 @@ def _pop(stack: list, count: int) -> list:
 
 
 def _gather(name: str, stack: list, items: list) -> None:
-    """Makes a tuple of `items`, or adds them to the list or dict on the stack."""
+    """Pushes a tuple of `items`, or adds them to the list or dict on top of the stack."""
     if name == "TUPLE":
         stack.append(tuple(items))
     elif name == "APPENDS":
@@ -191,7 +192,9 @@ def _gather(name: str, stack: list, items: list) -> None:
         stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
 
-def _named(module: str, name: str, records: bool) -> _Name:
+def _named(path: list[str], records: bool) -> _Name:
+    """Looks up the global name [module, name]."""
+    module, name = path
     if (module, name) in _BUILDERS:
         return _Name(build=_BUILDERS[module, name])
     if module in ("torch", "torch.cuda") and name in STORAGES:
@@ -199,36 +202,41 @@ def _named(module: str, name: str, records: bool) -> _Name:
     if records and module.split(".")[0] == "__torch__":
         return _Name(is_record=True)
     raise _Refused(
-        f"its pickle asks for {module}.{name}, which no weights need and which may hide code; "
-        "nothing of it was run"
+        f"its pickle refers to {module}.{name}, which state dicts do not need and which may run code; "
+        "no code in it was run"
     )
 
 
 def _storage(reference: tuple) -> Storage:
-    """The storage that ("storage", type, key, device, numbers[, view]) refers to."""
+    """The storage of a reference ("storage", type, key, device, size[, view])."""
     kind, name, key, _, size, *view = reference
     if kind != "storage" or not name.dtype or type(size) is not int:
         raise TypeError(f"a reference to a {kind}")
     if any(view):
-        raise _Refused("its storages are views of each other, which is not read here")
+        raise _Refused("its storages are views of each other, which is not supported")
     return Storage(str(key), name.dtype, size)
 
 
 def _reduce(function: _Name, arguments: tuple):
-    return function.build(*arguments)
+    build: Any = function.build  # if None, the call fails and `load` reports a damaged file
+    return build(*arguments)
 
 
 def _new(name: _Name, arguments: tuple) -> Record:
     if not name.is_record or arguments:
-        raise TypeError("an object of no TorchScript class")
+        raise TypeError("an object that is not of a TorchScript class")
     return Record()
 
 
 def _set_state(target, state):
-    """Sets the attributes of a record; those of other objects, such as dicts, are left out."""
+    """Sets the attributes of a record; ignores those of other objects, such as dicts."""
     if isinstance(target, Record):
         target.update(state)
     return target
 
 
-_BUILD = {"REDUCE": _reduce, "NEWOBJ": _new, "BUILD": _set_state}
+_BUILD: dict[str, Callable[[Any, Any], Any]] = {
+    "REDUCE": _reduce,
+    "NEWOBJ": _new,
+    "BUILD": _set_state,
+}

@@ -1,15 +1,15 @@
-"""Published weight files: address, checksum, kind, licence and source of each.
+"""Table of published weight files: address, checksum, kind, licence and source of each.
 
-A checksum is a SHA-256 in hexadecimal as its publisher gives it: all 64 digits (in the file's
-address, or of a file that lies in the publisher's own repository), the first eight (in the file's
-name), or none where there is none. What is missing is remembered from the first download.
+A checksum is the published SHA-256 in hexadecimal: all 64 digits (from the address, or of a file in
+the publisher's own repository), the first eight digits (from the file name), or "" if none is
+published. The cache records the full SHA-256 of the first download.
 """
 
 import dataclasses
 
 from jaxgan.weights.read import TAR, TORCH
 
-_RAW = "https://raw.githubusercontent.com"  # the bytes of a file in a repository, as of one commit
+_RAW = "https://raw.githubusercontent.com"  # serves the files of a repository at a given commit
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,14 +17,14 @@ class Published:
     """One published file.
 
     Attributes:
-      name: what it is called here.
-      file: what it is called on the disk; as its publisher does, unless that says too little.
-      url: where it is fetched from.
-      checksum: the SHA-256 that its publisher gives, or its first eight digits, or "".
-      kind: what it must be, as `read.kind_of` says it.
-      licence: under which it is published.
-      source: the repository whose users load it.
-      member: of an archive, the file that is read.
+      name: the name for `weights.load`.
+      file: the file name in the cache; the publisher's name, unless that is ambiguous.
+      url: the download address.
+      checksum: the published SHA-256, or its first eight digits, or "".
+      kind: the required kind of file, as returned by `read.kind_of`.
+      licence: the licence of the weights.
+      source: the repository of the program that uses the file.
+      member: for an archive, the member that is read.
     """
 
     name: str
@@ -38,7 +38,7 @@ class Published:
 
 
 def by_name(name: str) -> Published:
-    """The published file called `name`."""
+    """Returns the published file called `name`."""
     if name not in PUBLISHED:
         raise ValueError(
             f"no weights are called {name!r}; there are {', '.join(sorted(PUBLISHED))}"
@@ -47,9 +47,9 @@ def by_name(name: str) -> Published:
 
 
 def _inception() -> list[Published]:
-    """Inception of 2015-12-05, from which FID and IS are defined, and two ports of it.
+    """Inception of 2015-12-05, which defines FID and IS, and two ports of it.
 
-    TensorFlow publishes no checksum. The ports are one and the same file under two names.
+    TensorFlow publishes no checksum. The two ports are identical files with different names.
     """
     github, port = "https://github.com", "inception-2015-12-05-6726825d.pth"
     return [
@@ -85,7 +85,7 @@ def _inception() -> list[Published]:
 
 
 def _torchvision() -> list[Published]:
-    """The classifiers behind LPIPS and perceptual losses."""
+    """The classifiers that LPIPS and perceptual losses use."""
     stems = {
         "vgg16": "vgg16-397923af",
         "alexnet": "alexnet-owt-7be5be79",

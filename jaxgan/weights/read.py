@@ -1,23 +1,26 @@
-"""Any weight file to arrays, by what is in it and not by what it is called."""
+"""Reads weight files of all supported kinds; the content determines the kind, not the file name."""
 
 import hashlib
+import struct
 from pathlib import Path
 
 import numpy as np
+from safetensors import SafetensorError, deserialize
 
-from jaxgan.weights import graphdef, npz, safetensors, torch_stream, torch_zip
+from jaxgan.weights import graphdef, npz, torch_stream, torch_zip
 from jaxgan.weights.archive import Zip, member_of_tar
+from jaxgan.weights.numbers import BFLOAT16, shaped
 
 TAR, TORCH, NPZ = "a gzipped tar archive", "a PyTorch file", "an npz archive"
 SAFETENSORS, GRAPH = "a safetensors file", "a frozen TensorFlow graph"
 
 
-# The kinds in which no publisher here gives weights: such a file is somebody's own conversion.
+# Kinds that no file in `PUBLISHED` has: such a file is a user's own conversion.
 UNPUBLISHED = (NPZ, SAFETENSORS)
 
 
 def kind_of_file(path: str | Path) -> str:
-    """What a file is, by its content: "a PyTorch file", "an npz archive", ... or "damaged"."""
+    """Returns the kind of a file by its content: "a PyTorch file", "an npz archive", ... or "damaged"."""
     try:
         return kind_of(bytes_of_file(path))
     except ValueError:
@@ -25,11 +28,11 @@ def kind_of_file(path: str | Path) -> str:
 
 
 def load_file(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
-    """The tensors of a file that is nobody's published one, and its SHA-256.
+    """Loads the tensors of a file that is not in `PUBLISHED`, and computes its SHA-256.
 
     Args:
-      path: a PyTorch, TorchScript, safetensors or npz file or a frozen TensorFlow graph. Nothing
-        in it is executed.
+      path: a PyTorch, TorchScript, safetensors or npz file or a frozen TensorFlow graph. No code in
+        it is executed.
 
     Returns:
       ({tensor name: read-only array}, 64 hexadecimal digits).
@@ -39,7 +42,7 @@ def load_file(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
 
 
 def bytes_of_file(path: str | Path) -> bytes:
-    """What is in a file, all of it at once: what is hashed is then what is read."""
+    """Reads a whole file at once, so that the bytes that are hashed are those that are parsed."""
     path = Path(path).expanduser()
     if not path.is_file():
         raise FileNotFoundError(f"there is no weights file {path}")
@@ -47,37 +50,37 @@ def bytes_of_file(path: str | Path) -> bytes:
 
 
 def read(data: bytes, where: str, member: str = "") -> dict[str, np.ndarray]:
-    """The tensors of a file's bytes by their names, as read-only arrays.
+    """Parses the bytes of a weight file into read-only arrays by tensor name.
 
-    bfloat16 comes back as float32. `member` is the frozen graph to read in a tar archive.
+    bfloat16 is converted to float32. `member` is the name of the frozen graph in a tar archive.
 
     Raises:
-      ValueError: with `where` and what is wrong with it, whatever the bytes are.
+      ValueError: the bytes cannot be read, for whatever reason; the message names `where` and the reason.
     """
     try:
         kind = kind_of(data)
         if kind == TAR:
             if not member:
-                raise ValueError("it is an archive; unpack it and give the file in it")
+                raise ValueError("it is an archive; unpack it and give the file inside")
             data = member_of_tar(data, member)
             kind = GRAPH
         tensors = _READERS[kind](data) if kind in _READERS else None
     except ValueError as error:
         raise ValueError(f"{where} cannot be read: {error}") from error
-    except Exception as error:  # whatever damaged bytes lead the readers to
+    except Exception as error:  # damaged bytes can raise any error in the readers
         text = f"{where} cannot be read: it is damaged ({type(error).__name__}: {error})"
         raise ValueError(text) from error
     if tensors is None:
         raise ValueError(f"{where} holds no weights: it is {kind}")
     if not tensors:
         raise ValueError(f"{where} holds no tensors")
-    for tensor in tensors.values():  # Some share their memory, with each other or with the file.
+    for tensor in tensors.values():  # Some share memory with each other or with the file.
         tensor.flags.writeable = False
     return tensors
 
 
 def kind_of(data: bytes) -> str:
-    """What the bytes are, by their first ones: "a PyTorch file", "a web page", ...
+    """Returns the kind of a file by its first bytes: "a PyTorch file", "a web page", ...
 
     >>> kind_of(b"<!DOCTYPE html><title>404"), kind_of(b"")
     ('a web page', 'empty')
@@ -93,7 +96,7 @@ def kind_of(data: bytes) -> str:
         return NPZ if any(name.endswith(".npy") for name in names) else "some other zip archive"
     if torch_stream.is_stream(data):
         return TORCH
-    if safetensors.is_safetensors(data):
+    if _is_safetensors(data):
         return SAFETENSORS
     if data[:1024].lstrip(b"\xef\xbb\xbf\t\n\r ").startswith(b"<"):
         return "a web page"
@@ -109,9 +112,49 @@ def _torch(data: bytes) -> dict[str, np.ndarray]:
     return reader.read(data)
 
 
+def _is_safetensors(data: bytes) -> bool:
+    """Whether the data starts like a safetensors file: the length of a JSON header, then its brace."""
+    if len(data) < 9:
+        return False
+    (length,) = struct.unpack_from("<Q", data)
+    return data[8:9] == b"{" and 2 <= length <= max(len(data) - 8, 100_000_000)
+
+
+# The NumPy reader of the safetensors package does not support bfloat16, so only its parser is used.
+_SAFETENSORS_DTYPES = {
+    "F64": "<f8",
+    "F32": "<f4",
+    "F16": "<f2",
+    "BF16": BFLOAT16,
+    "I64": "<i8",
+    "I32": "<i4",
+    "I16": "<i2",
+    "I8": "i1",
+    "U64": "<u8",
+    "U32": "<u4",
+    "U16": "<u2",
+    "U8": "u1",
+    "BOOL": "?",
+}
+
+
+def _safetensors(data: bytes) -> dict[str, np.ndarray]:
+    try:
+        entries = deserialize(data)
+    except SafetensorError as error:
+        raise ValueError(f"it is damaged ({error})") from error
+    tensors = {}
+    for name, entry in entries:
+        if entry["dtype"] not in _SAFETENSORS_DTYPES:
+            raise ValueError(f"its tensor {name} has the unsupported dtype {entry['dtype']}")
+        dtype, shape = _SAFETENSORS_DTYPES[entry["dtype"]], tuple(entry["shape"])
+        tensors[name] = shaped(name, entry["data"], dtype, shape)
+    return tensors
+
+
 _READERS = {
     TORCH: _torch,
     NPZ: npz.read,
-    SAFETENSORS: safetensors.read,
+    SAFETENSORS: _safetensors,
     GRAPH: graphdef.read,
 }

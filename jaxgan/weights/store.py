@@ -1,8 +1,8 @@
-"""The user's cache of published weight files: fetched once, checked every time.
+"""The user's cache of published weight files, which are downloaded once and verified at each use.
 
-A file must have its publisher's checksum. The full SHA-256 of its first download is remembered
-beside it, `<file>.json`, and held from then on. Only a file that passed every check and could be
-read enters the cache, and whole: it is written under another name and renamed.
+A file must match its published checksum. The full SHA-256 of the first download is stored beside the
+file, as `<file>.json`, and must match from then on. A file enters the cache only after all checks and
+after it could be read. It is written atomically, under a temporary name that is then renamed.
 """
 
 import contextlib
@@ -32,18 +32,18 @@ Progress = Callable[[Published, int, int | None], None]
 _ATTEMPTS = 3
 _PAUSE = 1.0  # seconds before the second attempt, twice that before the third
 _CHUNK = 2**20
-_LARGEST = 2**33  # bytes; what has no length could go on for ever
+_LARGEST = 2**33  # bytes; a response without a stated length might never end
 
 
 def cache_folder() -> Path:
-    """Where fetched files are kept: $JAXGAN_CACHE, else `jaxgan` in the system's cache folder.
+    """Returns the folder of downloaded files: $JAXGAN_CACHE, else `jaxgan` in the system's cache folder.
 
-    That is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS, and %LOCALAPPDATA% on Windows.
+    The latter is $XDG_CACHE_HOME or ~/.cache, ~/Library/Caches on macOS, and %LOCALAPPDATA% on Windows.
     """
     if chosen := os.environ.get("JAXGAN_CACHE"):
         return Path(chosen).expanduser()
     xdg = Path(os.environ.get("XDG_CACHE_HOME", ""))
-    if xdg.is_absolute():  # the XDG specification has relative ones ignored
+    if xdg.is_absolute():  # the XDG specification ignores relative paths
         return xdg / "jaxgan"
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "jaxgan"
@@ -59,22 +59,22 @@ def load(
     progress: Progress | None = None,
     timeout: float = 30.0,
 ) -> tuple[Tensors, str]:
-    """The tensors of a published file, and the file's SHA-256.
+    """Loads the tensors of a published file, and computes the SHA-256 of the file.
 
     Args:
-      names: of `PUBLISHED`; of several, any one will do: the first that the cache has, else the
-        first is fetched.
-      path: the file itself, for machines without a network; it passes the same checks.
-      progress: called with the file's entry, the bytes had so far and, if the server tells, all of
-        them.
-      timeout: seconds that the server may stay silent.
+      names: one or more names in `PUBLISHED`. Of several alternatives, the first in the cache is
+        loaded; if none is, the first is downloaded.
+      path: a local copy of the file, for machines without internet access; the same checks apply.
+      progress: called with the file's entry, the bytes received so far, and the total bytes (None if
+        the server does not state them).
+      timeout: seconds to wait for a response of the server.
 
     Returns:
-      ({tensor name: read-only array}, 64 hexadecimal digits); a tensor is named as in its file.
+      ({tensor name: read-only array}, 64 hexadecimal digits), with the tensor names of the file.
 
     Raises:
       ValueError: the file is not the published one, or cannot be read.
-      OSError: it could not be fetched or kept; the text says where it can be put by hand.
+      OSError: it could not be downloaded or stored; the message states where to put it by hand.
     """
     entries = [by_name(name) for name in ([names] if isinstance(names, str) else names)]
     if not entries:
@@ -113,9 +113,9 @@ def _cached(entry: Published) -> tuple[Tensors, str]:
     try:
         tensors, sha256 = _checked(entry, remembered, data, str(place))
     except ValueError as error:
-        raise ValueError(f"{error}. Delete {place} to have it fetched anew") from error
-    if remembered is None:  # It was put there by hand.
-        with contextlib.suppress(OSError):  # A folder that cannot be written remembers nothing.
+        raise ValueError(f"{error}. Delete {place} to download it again") from error
+    if remembered is None:  # The file was put there by hand.
+        with contextlib.suppress(OSError):  # The folder may be read-only.
             _remember(entry, sha256, len(data))
     return tensors, sha256
 
@@ -123,24 +123,24 @@ def _cached(entry: Published) -> tuple[Tensors, str]:
 def _fetched(entry: Published, progress: Progress | None, timeout: float) -> tuple[Tensors, str]:
     place = _place(entry)
     with contextlib.ExitStack() as stack:
-        with _writing(entry):  # before the download, which would be for nothing
+        with _writing(entry):  # before the download, to fail early if the cache cannot be written
             place.parent.mkdir(parents=True, exist_ok=True)
             file = stack.enter_context(_replacing(place))
         data = _download(entry, progress, timeout)
-        # Not before: another process may have fetched it in the meantime.
+        # After the download, as another process may have downloaded the file in the meantime.
         remembered = _remembered(entry)
-        tensors, sha256 = _checked(entry, remembered, data, f"what {entry.url} sent")
+        tensors, sha256 = _checked(entry, remembered, data, f"the file from {entry.url}")
         with _writing(entry):
             file.write(data)
             file.flush()
-            # The hash first: a file is never there without what it is held against.
+            # The hash is written first, so that no file is in the cache without one.
             _remember(entry, sha256, len(data))
     return tensors, sha256
 
 
 @contextlib.contextmanager
 def _writing(entry: Published) -> Iterator[None]:
-    """Says what to do if the cache cannot be written."""
+    """Adds advice to the error if the cache cannot be written."""
     try:
         yield
     except OSError as error:
@@ -152,12 +152,12 @@ def _writing(entry: Published) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _replacing(place: Path) -> Iterator[BinaryIO]:
-    """A file to write that becomes `place` at the end, whole, or vanishes if an error comes first."""
+    """Yields a temporary file that replaces `place` at the end, or is deleted if an error occurs."""
     handle, part = tempfile.mkstemp(".part", f"{place.name}.", place.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             yield file
-        os.chmod(part, 0o644)  # not for its maker's eyes only, as mkstemp has it
+        os.chmod(part, 0o644)  # mkstemp makes files that only their owner can read
         os.replace(part, place)
     finally:
         Path(part).unlink(missing_ok=True)
@@ -166,7 +166,7 @@ def _replacing(place: Path) -> Iterator[BinaryIO]:
 def _checked(
     entry: Published, remembered: str | None, data: bytes, where: str
 ) -> tuple[Tensors, str]:
-    """The tensors and the SHA-256 of bytes that are what `entry` says and what is remembered."""
+    """Returns tensors and SHA-256 of the bytes, after checking them against `entry` and the recorded SHA-256."""
     try:
         kind = kind_of(data)
     except ValueError as error:
@@ -176,13 +176,13 @@ def _checked(
     sha256 = hashlib.sha256(data).hexdigest()
     if not sha256.startswith(entry.checksum):
         raise ValueError(
-            f"{where} is not {entry.file} as {entry.source} publishes it, but truncated or "
+            f"{where} is not the published {entry.file} of {entry.source}; it is truncated or "
             f"changed: its SHA-256 is {sha256}, {_published(entry)}"
         )
     if remembered not in (None, sha256):
         raise ValueError(
-            f"{where} is not the {entry.file} that was first fetched here: its SHA-256 is "
-            f"{sha256}, not {remembered} as {_record(entry)} remembers (delete that record to accept "
+            f"{where} differs from the {entry.file} of the first download: its SHA-256 is "
+            f"{sha256}, not {remembered} as recorded in {_record(entry)} (delete that record to accept "
             "another file)"
         )
     return read(data, where, entry.member), sha256
@@ -190,20 +190,20 @@ def _checked(
 
 def _published(entry: Published) -> str:
     if not entry.checksum:
-        return "its publisher gives no checksum"
+        return "no checksum is published"
     verb = "is" if len(entry.checksum) == 64 else "begins with"
     return f"the published one {verb} {entry.checksum}"
 
 
 def _remembered(entry: Published) -> str | None:
-    """The SHA-256 of the first download, if there was one."""
+    """Returns the SHA-256 of the first download, or None."""
     record = _record(entry)
     try:
         return str(json.loads(record.read_text())["sha256"])
     except FileNotFoundError:
         return None
     except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{record} does not name a SHA-256; delete it") from error
+        raise ValueError(f"{record} does not contain a SHA-256; delete it") from error
 
 
 def _remember(entry: Published, sha256: str, size: int) -> None:
@@ -213,27 +213,27 @@ def _remember(entry: Published, sha256: str, size: int) -> None:
 
 
 def _download(entry: Published, progress: Progress | None, timeout: float) -> bytes:
-    """The bytes at the entry's address, after at most two more attempts if a connection fails."""
+    """Downloads the bytes at the entry's address; retries up to two times if a connection fails."""
     for attempt in range(_ATTEMPTS):
         time.sleep(_PAUSE * attempt)
         try:
             return _body(entry, progress, timeout)
         except urllib.error.HTTPError as error:
             error.close()
-            failure = f"the server answers {error.code} {error.reason}"
+            failure = f"the server returned {error.code} {error.reason}"
             if error.code < 500:
                 break
         except (OSError, http.client.HTTPException) as error:
             failure = str(getattr(error, "reason", "") or error or type(error).__name__)
     raise ConnectionError(
-        f"{entry.file} cannot be fetched from {entry.url} ({failure}). Fetch it where there is a "
-        f"network ({_published(entry)}), then put it at {_place(entry)} or give it with "
+        f"{entry.file} cannot be downloaded from {entry.url} ({failure}). Download it on a machine with internet "
+        f"access ({_published(entry)}), then put it at {_place(entry)} or give it with "
         "--weights FILE"
     )
 
 
 def _body(entry: Published, progress: Progress | None, timeout: float) -> bytes:
-    agent = {"User-Agent": f"jaxgan/{__version__}"}  # Some servers turn urllib's own name away.
+    agent = {"User-Agent": f"jaxgan/{__version__}"}  # Some servers reject urllib's default.
     request = urllib.request.Request(entry.url, headers=agent)
     body = BytesIO()
     with urllib.request.urlopen(request, timeout=timeout) as response:

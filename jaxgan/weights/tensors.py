@@ -1,4 +1,4 @@
-"""From what a PyTorch pickle built to arrays under the names of a state dict."""
+"""Conversion of the objects in a PyTorch pickle to arrays with the names of a state dict."""
 
 import math
 from collections.abc import Callable
@@ -8,19 +8,19 @@ import numpy as np
 from jaxgan.weights.numbers import bytes_of, decode, item_size, shape_of
 from jaxgan.weights.pickles import Storage, Tensor
 
-# Of a tree: a pickle may hold one thing in many places, or inside itself.
+# Limits on a tree, as a pickle may contain an object many times, or inside itself.
 _DEEPEST, _MOST_NODES = 64, 1_000_000
 
 
 def arrays_of(
     tree, storage_bytes: Callable[[Storage], memoryview], most: int
 ) -> dict[str, np.ndarray]:
-    """Every tensor of `tree` as an array; tensors that share a storage share its memory.
+    """Returns every tensor of `tree` as an array; tensors of one storage share its memory.
 
     Args:
-      tree: as `pickles.load` returns it.
-      storage_bytes: the raw numbers of a storage.
-      most: bytes that one tensor may take, as a stride of 0 repeats a number for ever.
+      tree: the result of `pickles.load`.
+      storage_bytes: a function that returns the raw bytes of a storage.
+      most: maximum size of one tensor in bytes, as strides of 0 allow a small file to state a huge one.
     """
     storages: dict[Storage, np.ndarray] = {}
 
@@ -38,7 +38,7 @@ def arrays_of(
 
 
 def flatten(tree) -> dict[str, Tensor]:
-    """Every tensor of nested dicts, lists and tuples under its path, joined by dots.
+    """Returns every tensor of nested dicts, lists and tuples by its path, joined by dots.
 
     >>> tensor = Tensor(None, 0, (), ())
     >>> list(flatten({"epoch": 3, "model": {"conv.bias": tensor, "list": [tensor, tensor]}}))
@@ -57,7 +57,7 @@ def flatten(tree) -> dict[str, Tensor]:
             if depth == _DEEPEST:
                 raise ValueError(f"its dicts are nested deeper than {_DEEPEST}")
             if seen + len(below) + len(node) > _MOST_NODES:
-                raise ValueError(f"its dicts hold more than {_MOST_NODES:,} things")
+                raise ValueError(f"its dicts hold more than {_MOST_NODES:,} objects")
             items = node.items() if isinstance(node, dict) else enumerate(node)
             children = [(f"{path}.{key}" if path else str(key), at, depth + 1) for key, at in items]
             below.extend(reversed(children))
@@ -76,7 +76,7 @@ def _array(name: str, tensor: Tensor, numbers: Callable, most: int) -> np.ndarra
     if math.prod(shape) and last >= len(flat):
         raise ValueError(f"its tensor {name} {list(shape)} reaches beyond its storage")
     if bytes_of(shape, storage.dtype) > most:
-        raise ValueError(f"its tensor {name} {list(shape)} is larger than its file can stand for")
+        raise ValueError(f"its tensor {name} {list(shape)} is too large for the size of the file")
     steps = tuple(stride * flat.itemsize for stride in strides)
     if not math.prod(shape):
         return np.empty(shape, flat.dtype)

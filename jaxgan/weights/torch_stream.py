@@ -1,8 +1,8 @@
-"""What `torch.save` wrote before PyTorch 1.6: pickles and storages one after the other.
+"""A reader of the `torch.save` format before PyTorch 1.6, a sequence of pickles and storages.
 
-A magic number, the protocol's version and facts about the machine, each a pickle; the pickled
-object; the pickled list of its storages' keys; then each storage, its count of numbers (int64)
-before them.
+A file contains, in this order: three pickles with a magic number, the version of the protocol and
+properties of the machine; the pickled object; the pickled list of its storages' keys; and each storage,
+as a count of numbers (int64) and the numbers.
 """
 
 import io
@@ -21,21 +21,21 @@ _PROTOCOL = 1001
 
 
 def read(data: bytes) -> dict[str, np.ndarray]:
-    """Every tensor by its name in the state dict; nested dicts are joined by dots."""
+    """Returns every tensor by its name in the state dict; names in nested dicts are joined by dots."""
     file = io.BytesIO(data)
     if pickles.load(file) != _MAGIC:
         raise ValueError("its magic number is not PyTorch's")
     protocol = pickles.load(file)
     if protocol != _PROTOCOL:
-        raise ValueError(f"its PyTorch protocol is {protocol}, where {_PROTOCOL} is read")
+        raise ValueError(f"its PyTorch protocol is {protocol}; only {_PROTOCOL} is supported")
     machine = pickles.load(file)
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
-        raise ValueError("its numbers are big-endian, which is not read here")
+        raise ValueError("its numbers are big-endian, which is not supported")
     storages: dict[str, Storage] = {}
     tree = pickles.load(file, storages=storages)
     keys = pickles.load(file)
     if sorted(keys) != sorted(storages):
-        raise ValueError("its storages are not those that its tensors refer to")
+        raise ValueError("its storages differ from those that its tensors refer to")
     raw, at = {}, file.tell()
     for key in keys:
         storage = storages[key]
@@ -51,5 +51,5 @@ def read(data: bytes) -> dict[str, np.ndarray]:
 
 
 def is_stream(data: bytes) -> bool:
-    """Whether the first bytes are a pickle of the magic number, in whatever protocol."""
+    """Whether the data starts with a pickle of the magic number, in any pickle protocol."""
     return data.startswith(b"\x80") and _MAGIC.to_bytes(10, "little") in data[:32]

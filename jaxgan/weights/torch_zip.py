@@ -1,9 +1,9 @@
-"""PyTorch's zip archives: those of `torch.save` since PyTorch 1.6, and TorchScript's.
+"""A reader of PyTorch's zip archives: those of `torch.save` since PyTorch 1.6, and TorchScript's.
 
-A folder of any name holds data.pkl, one file data/<key> for each storage, and byteorder in newer
-ones. A TorchScript archive also holds code/ and constants.pkl. Its data.pkl describes the module as
-an object of a class of that code; the code is not looked at, as the attributes' names are those of
-the state dict.
+A folder of any name contains data.pkl, one file data/<key> for each storage and, in newer archives,
+byteorder. A TorchScript archive also contains code/ and constants.pkl. Its data.pkl describes the
+module as an object of a class in that code. The reader ignores the code, as the names of the attributes
+are those of the state dict.
 """
 
 import io
@@ -16,7 +16,7 @@ from jaxgan.weights.tensors import arrays_of
 
 
 def read(data: bytes) -> dict[str, np.ndarray]:
-    """Every tensor by its name in the state dict; nested dicts are joined by dots."""
+    """Returns every tensor by its name in the state dict; names in nested dicts are joined by dots."""
     archive = Zip(data)
     roots = [name.removesuffix("data.pkl") for name in archive.names() if is_data(name)]
     if len(roots) != 1:
@@ -24,12 +24,12 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     root = roots[0]
     order = f"{root}byteorder"
     if order in archive.names() and archive.read(order) != b"little":
-        raise ValueError("its numbers are big-endian, which is not read here")
+        raise ValueError("its numbers are big-endian, which is not supported")
     scripted = f"{root}constants.pkl" in archive.names()
     tree = pickles.load(io.BytesIO(archive.read(f"{root}data.pkl")), records=scripted)
     return arrays_of(tree, lambda storage: archive.read(f"{root}data/{storage.key}"), archive.most)
 
 
 def is_data(name: str) -> bool:
-    """Whether a member of that name is the pickle of a PyTorch archive."""
+    """Whether `name` is that of the pickle of a PyTorch archive."""
     return name.split("/")[1:] == ["data.pkl"]

@@ -5,22 +5,24 @@ import gc
 import importlib.util
 import json
 import os
+import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
-from functools import partial
 
 import jax
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 
-from jaxgan import adversarial, config
+from jaxgan import adversarial, config, options
+from jaxgan.cli import dry_run
 from jaxgan.cli.examples import open_examples
 from jaxgan.cli.main import main, parser
-from jaxgan.game import Engine
+from jaxgan.engine import Engine
 from jaxgan.train import Checkpoints, read_metrics
 
 # One device: several virtual ones compile more slowly and gain nothing.
@@ -49,7 +51,7 @@ def nothing_compiles(monkeypatch):
     def fail(*args, **kwargs):
         raise AssertionError("something was compiled before the input was checked")
 
-    for name in ("init", "_program", "sample", "round"):
+    for name in ("init", "_program", "make", "round"):
         monkeypatch.setattr(Engine, name, fail)
 
 
@@ -156,6 +158,45 @@ def test_dry_run_shows_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
         assert expected in out, expected
 
 
+def test_the_config_of_a_dry_run_is_yaml_that_says_all(capsys):
+    cfg = config.load("progressive_digits", ["model.learning_rate=(4,0.001),(8,0.002)"])
+    printed = yaml.safe_load(dry_run.as_yaml(cfg.to_dict()))
+    assert printed == cfg.to_dict()
+    assert "  learning_rate: [[4, 0.001], [8, 0.002]]\n" in dry_run.as_yaml(cfg.to_dict())
+
+
+def test_help_explains_every_option_of_a_config(capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["train", "--help", "--config", "stylegan2_digits"])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert all(len(line) <= 80 for line in out.splitlines())
+    cfg = config.load("stylegan2_digits")
+    flags = [line.split()[0] for line in out.splitlines() if line.startswith("  --config.")]
+    rows = options.describe(cfg)
+    assert sorted(flags) == sorted(
+        f"--config.{name}" for name in ("model.name", "data.name", *(row.name for row in rows))
+    )
+    words = " ".join(out.split())
+    assert (
+        "--config.model.mixing number, from 0 to 1; default 0.9 share of the images with" in words
+    )
+    assert (
+        "--config.model.batch_size whole number, at least 1; default 64 in this config, 32" in words
+    )
+    for row in rows:
+        assert row.meaning in words, row.name
+
+
+def test_help_of_another_model_and_without_a_config(capsys):
+    for words in ([], ["--config.model.name=wgan_gp"]):
+        with pytest.raises(SystemExit):
+            main(["train", *words, "--help"])
+        out = capsys.readouterr().out
+        assert "options of the config sngan_digits" in out
+        assert ("--config.model.penalty_weight" in out) == bool(words)
+
+
 def test_nan_ends_with_a_sentence_and_exit_code_1(tmp_path, capsys):
     rate = "--config.model.critic_learning_rate=1e38"
     options = ["--config.train.steps=20", "--config.train.log_every=5", rate]
@@ -205,35 +246,35 @@ def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
     ("arguments", "sentence"),
     [
         (["--config", "sngan_digit"], "there is no config 'sngan_digit'; did you mean 'sngan_digits'?"),
-        (["--config", "mine.py"], "there is no config file mine.py; check --config."),
-        (["--config.train.stepz=3"], "there is no --config.train.stepz; did you mean 'train.steps'?"),
+        (["--config", "mine.py"], "there is no config file mine.py."),
+        (["--config.train.stepz=3"], "there is no option --config.train.stepz; did you mean --config.train.steps?"),
         (["--config.train.steps=many"], "--config.train.steps is 'many', but it must be a whole number"),
         (["--config.train.steps"], "--config.train.steps has no value; write --config.train.steps=VALUE."),
-        (["--config.train.steps=0"], "config.train.steps is 0; it must be at least 1."),
-        (["--config.seed=-1"], "the seed is -1; it must be a whole number from 0"),
-        (["--config.model.name=sngam"], "there is no model 'sngam' (config.model.name); did you mean 'sngan'?"),
-        (["--config.data.name=foldr"], "unknown data source 'foldr' (--config.data.name): did you mean 'folder'?"),
+        (["--config.train.steps=0"], "--config.train.steps is 0, but it must be at least 1: set --config.train.s"),
+        (["--config.seed=-1"], "--config.seed is -1, but it must be from 0 to 4294967295: set --config.seed=0."),
+        (["--config.model.name=sngam"], "--config.model.name is 'sngam', but it must be one of dcgan, gan, "),
+        (["--config.data.name=foldr"], "--config.data.name is 'foldr', but it must be one of digits, stacked_digits, "),
         (["--steps=3"], "train has no argument '--steps=3'; see jaxgan train --help."),
         (["sngan_digits"], "train has no argument 'sngan_digits'; see jaxgan train --help."),
         (
             ["--config.model.batch_size=12", "--config.train.devices=8"],
-            "a batch of 12 cannot be split evenly over 8 devices; set --config.model.batch_size=16 or"
+            "the batch of 12 cannot be split evenly over 8 devices: set --config.model.batch_size=16 or"
             " --config.train.devices=4.",
         ),
         (
             ["--config.model.batch_size=8", "--config.train.devices=4", "--config.train.accumulate=4"],
-            "a batch of 8 cannot be split evenly over 16 devices times micro-batches; set "
-            "--config.model.batch_size=16.",
+            "the batch of 8 cannot be split evenly over 16 devices times micro-batches: set "
+            "--config.model.batch_size=16 or --config.train.accumulate=2.",
         ),
-        (["--config.train.devices=9"], "config.train.devices asks for 9 devices, but JAX sees 8;"),
-        (["--config.train.fsdp=3"], "config.train.fsdp=3 does not divide the 8 devices;"),
+        (["--config.train.devices=9"], "--config.train.devices is 9, but JAX has 8: set --config.train.devices=8."),
+        (["--config.train.fsdp=3"], "--config.train.fsdp is 3, but it must divide the 8 devices: set --config.train."),
         (["--config.data.resolution=20"], "sngan"),
         (["--config", "sngan_mixture2d", "--config.model.architecture=resnet"], "sngan"),
-        (["--config", "gan_mixture2d", "--config.data.flip=true"], "--config.data.flip mirrors pictures"),
-        (["--config", "gan_mixture2d", "--config.data.jitter=3"], "--config.data.jitter crops pictures"),
+        (["--config", "gan_mixture2d", "--config.data.flip=true"], "there is no option --config.data.flip; there are "),
+        (["--config.data.jitter=-3"], "--config.data.jitter is -3, but it must be at least 0"),
         (
             ["--config", "sngan_mixture2d", "--config.model.conditional=true"],
-            "sngan on a multi-layer perceptron has no conditional form;",
+            "sngan on a multi-layer perceptron has no conditional form: set --config.model.conditional=false.",
         ),
     ],
 )  # fmt: skip
@@ -241,6 +282,31 @@ def test_bad_arguments_of_train(refused, tmp_path, monkeypatch, arguments, sente
     monkeypatch.chdir(tmp_path)
     assert refused("train", *arguments).startswith(sentence)
     assert list(tmp_path.iterdir()) == []  # not even a workdir
+
+
+@pytest.mark.parametrize(
+    ("wrong", "ways"),
+    [
+        (["--config.model.batch_size=12", "--config.train.devices=8"], 2),
+        (["--config.model.batch_size=8", "--config.train.devices=4", "--config.train.accumulate=4"], 2),
+        (["--config.train.fsdp=3"], 1),
+        (["--config.train.devices=9"], 1),
+        (["--config.data.resolution=20"], 1),
+        (["--config.data.channels=2"], 1),
+        (["--config.data.name=mixture2d", "--config.data.modes=24"], 3),
+        (["--config=vqgan_digits", "--config.model.channel_multiples=1,2,2,2,2,2"], 2),
+        (["--config=progressive_digits", "--config.model.batch_size=(8,16)"], 1),
+    ],
+)  # fmt: skip
+def test_the_way_out_works_in_the_command_that_names_it(refused, monkeypatch, wrong, ways):
+    text = refused("train", *wrong)
+    fixes = shlex.split(text[text.index(": set ") + 6 :].removesuffix("."))
+    fixes = " ".join(shlex.quote(word) for word in fixes).split(" or ")
+    assert len(fixes) == ways
+    monkeypatch.setattr(dry_run, "show", lambda *_: None)
+    for fix in fixes:
+        words = [word for word in shlex.split(fix) if word != "and"]
+        assert main(["train", "--dry_run", *wrong, *words]) == 0, fix
 
 
 def test_scores_that_no_data_of_this_size_have_are_refused_before_anything_is_written(
@@ -279,7 +345,7 @@ def test_weights_that_cannot_be_had_are_told_before_anything_is_written(refused,
         *("train", "--config", "vqgan_digits", "--workdir", tmp_path / "run"),
         *("--config.model.perceptual=vgg16", f"--config.model.perceptual_file={tmp_path}/gone.pth"),
     )
-    assert "the weights of the perceptual network cannot be had" in sentence
+    assert "the weights of the perceptual network cannot be read" in sentence
     assert "gone.pth" in sentence
     assert not (tmp_path / "run").exists()
 
@@ -309,7 +375,7 @@ FOLDER = ["train", "--config.data.name=folder", "--config.model.batch_size=8"]
 def test_missing_and_empty_folders(refused, tmp_path):
     missing = tmp_path / "nothing"
     text = refused(*FOLDER, f"--config.data.path={missing}")
-    assert text == f"folder {missing} does not exist (--config.data.path)"
+    assert text == f"--config.data.path is '{missing}', but there is no such folder or zip file."
     missing.mkdir()
     text = refused(*FOLDER, f"--config.data.path={missing}")
     assert text.startswith(f"folder {missing}: holds no pictures")
@@ -345,7 +411,7 @@ def test_a_workdir_of_a_different_config(refused, trained):
     )
     assert text == (
         f"{trained} holds a run of another config (model.batch_size is 8 there and 16 here; seed is 0 there and 3"
-        " here); choose another --workdir or the same config."
+        " here); choose another workdir or the same config."
     )
 
 
@@ -355,7 +421,7 @@ def test_a_workdir_that_cannot_be_written(refused, tmp_path):
     for workdir in (file, file / "run"):  # not a mode: root may write anywhere
         text = refused("train", "--workdir", workdir)
         assert text.startswith(f"cannot write to the workdir {workdir} (")
-        assert text.endswith("); choose another --workdir.")
+        assert text.endswith("); choose another workdir.")
 
 
 def test_a_tfds_set_that_is_not_prepared(refused, tmp_path):
@@ -476,7 +542,7 @@ def test_sample_to_a_picture(trained, tmp_path, capsys, monkeypatch):
         (["--out", "nowhere/samples.png"], "there is no folder nowhere to put samples.png into; create it first."),
         (["--out", "folder.png"], "folder.png is a folder; give the name of a file."),
         (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are [3, 6]."),
-        (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it); give the --workdir of a"),
+        (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it); give the workdir of a"),
         (["--config.train.steps=3"], "sample has no argument '--config.train.steps=3'; see jaxgan sample --help."),
     ],
 )  # fmt: skip
@@ -534,12 +600,12 @@ def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, caps
     assert code == 0
     assert json.loads(out.splitlines()[-1])["protocol"]["label"] is None
 
-    def in_training(module, network, x, label):
-        return module.apply(network, x, label, train=True, mutable=["batch_stats"])[0]
+    def in_training(network, x, label):
+        return network(x, label, train=True)
 
-    def two_player(*args, critic, **kwargs):
-        game = build(*args, critic=critic, **kwargs)
-        player = dataclasses.replace(game.players["critic"], apply=partial(in_training, critic))
+    def two_player(*args, **kwargs):
+        game = build(*args, **kwargs)
+        player = dataclasses.replace(game.players["critic"], score=in_training)
         return dataclasses.replace(game, players={**game.players, "critic": player})
 
     build = adversarial.two_player
@@ -554,7 +620,7 @@ def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, caps
     [
         (["--num", "0"], "--num is 0; the ascent needs at least one real example."),
         (["--label", "10"], "--label is 10, but the labels of this run go from 0 to 9."),
-        (["--player", "crtic"], "--player is 'crtic', but this run has only critic, generator to look into."),
+        (["--player", "crtic"], "--player is 'crtic', but this run has only critic, generator to bound."),
         (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are [3, 6]."),
         (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it);"),
     ],
@@ -652,9 +718,8 @@ def test_sets_are_measured_against_sets(tmp_path, capsys):
     ],
 )  # fmt: skip
 def test_tfds_sets_are_named_with_their_split(monkeypatch, text, named, split):
-    monkeypatch.setattr("jaxgan.data.open_source", lambda options: options)
-    options = open_examples(text)
-    assert (options.name, options.tfds_name, options.split) == ("tfds", named, split)
+    monkeypatch.setattr("jaxgan.data.open_source", lambda name, **options: (name, options))
+    assert open_examples(text) == ("tfds", {"tfds_name": named, "split": split})
 
 
 def test_pictures_of_several_sizes_need_features_that_resize(tmp_path, refused):
@@ -662,8 +727,8 @@ def test_pictures_of_several_sizes_need_features_that_resize(tmp_path, refused):
         Image.new("RGB", size).save(tmp_path / f"{i}.png")
     text = refused("evaluate", "--fake", tmp_path, "--real", "digits", "--num", 2, "--scores", "fd")
     assert text == (
-        f"the pictures of {tmp_path} differ in size, and these features take pictures as they are; choose features"
-        " that resize, or make the pictures one size"
+        f"the pictures of {tmp_path} differ in size, and these features do not resize pictures; choose features"
+        " that do, or resize the pictures to one size"
     )
     fitted = open_examples(str(tmp_path), size=(4, 4), fit=lambda x: x[:4, :4].astype(np.float32))
     assert fitted.images().shape == (2, 4, 4, 3)
@@ -724,18 +789,18 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
     ("arguments", "sentence"),
     [
         (["--num", "3"], "num_real = 3 is too few: the score 'pr' needs at least 4"),
-        (["--num", "0"], "--num is 0; there is nothing to measure in fewer than 1 example."),
-        (["--split", "tset"], "unknown split of digits 'tset'"),
+        (["--num", "0"], "--num is 0; it must be at least 1."),
+        (["--split", "tset"], "--split is 'tset', but it must be one of train, test, all: set --split=test."),
         (["--protocol", "fid50k"], "no protocol is called 'fid50k'; did you mean 'fid50k_train'"),
         (["--features", "incption"], "no features are called 'incption'; did you mean 'inception'?"),
         (["--features", "points"], "points takes examples of shape [D], not [8, 8, 1]"),
         (["--scores", "is"], "no score is called 'is'; there are fd, sfd, fd_infinity, kd, class, pr, dc"),
-        (["--scores", "class"], "the score 'class' looks at the logits of a network, but 'random_conv'"),
-        (["--resize", "clean"], "random_conv takes pictures as they are: leave out the resize 'clean'"),
-        (["--weights", "x.pth"], "random_conv has no weights, so no file of weights can be given"),
+        (["--scores", "class"], "the score 'class' needs the logits of a network, but 'random_conv'"),
+        (["--resize", "clean"], "random_conv does not resize pictures; leave out the resize 'clean'"),
+        (["--weights", "x.pth"], "random_conv has no weights; leave out the weight file"),
         (["--workdir", "nowhere"], "nowhere holds no run"),
-        (["--best"], "keeps no best checkpoint, since it was not measured while training"),
-        (["--fake", "digits"], "--workdir and --fake both say what to measure; give one of them."),
+        (["--best"], "has no best checkpoint, since it was not evaluated during training"),
+        (["--fake", "digits"], "--workdir and --fake exclude each other; give one of them."),
         (["--real", "mixture2d"], "the run was trained on examples of shape (8, 8, 1), but mixture2d"),
         (["--real", "nowhere"], "there is no nowhere; give a folder or zip of pictures, a .npz or .npy,"),
     ],
@@ -746,7 +811,7 @@ def test_bad_arguments_of_evaluate(refused, trained, arguments, sentence):
 
 def test_evaluate_asks_what_to_measure(refused):
     assert refused("evaluate").startswith(
-        "nothing says what to measure: give --workdir of a run, or --fake"
+        "there is nothing to evaluate: give --workdir (a run), or --fake"
     )
     text = refused("evaluate", "--fake", "digits", "--real", "digits", "--protocol", "fid10k_test",
                    "--features", "pixels")  # fmt: skip
@@ -781,7 +846,9 @@ def test_prepare_says_how_to_train_on_the_set(monkeypatch, tmp_path, capsys):
 )
 def test_prepare_refuses_sets_that_tfds_does_not_know(refused, tmp_path):
     text = refused("prepare", "cifar01", "--data_dir", tmp_path)
-    assert text == "TFDS knows no set 'cifar01' (NAME): did you mean 'cifar10'?"
+    assert text == (
+        "NAME is 'cifar01', but TFDS (https://www.tensorflow.org/datasets) has no such set: set NAME=cifar10."
+    )
 
 
 def test_unknown_commands_and_arguments_that_are_no_numbers_end_with_usage(capsys):
@@ -796,7 +863,7 @@ def test_unknown_commands_and_arguments_that_are_no_numbers_end_with_usage(capsy
 def test_seeds_that_make_no_key_are_refused(seed, capsys):
     with pytest.raises(SystemExit):
         main(["sample", "--workdir", "x", "--seed", seed])
-    assert f"{seed} is no whole number from 0 to 2^32 - 1" in capsys.readouterr().err
+    assert f"{seed} is not a whole number from 0 to 2^32 - 1" in capsys.readouterr().err
 
 
 def test_a_traceback_is_there_for_those_who_ask(monkeypatch):

@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import train
+from jaxgan import data, train
 from jaxgan.cli import diagnose, diagnosis_page
 from jaxgan.cli.main import main
-from jaxgan.data import DataOptions, open_source
+from jaxgan.data import open_source
 from jaxgan.metrics.diagnosis import Diagnosis
 
 TINY = [
@@ -105,7 +105,7 @@ def test_an_untrained_run_end_to_end(workdir, capsys):
 
 
 def test_a_generator_that_copies_is_told_and_shown(workdir, tmp_path, monkeypatch, capsys):
-    source = open_source(DataOptions(name="digits"))
+    source = open_source("digits")
     chosen = np.random.default_rng(0).choice(len(source), 300)
 
     def copies(engine, state, num, seed, ema):
@@ -131,17 +131,17 @@ def test_a_generator_that_copies_is_told_and_shown(workdir, tmp_path, monkeypatc
 
 
 def test_known_modes_of_a_mixture_and_of_stacked_digits():
-    mixture = open_source(DataOptions(name="mixture2d"))
+    mixture = open_source("mixture2d")
     (found,) = diagnose.known_modes(mixture, mixture.images(500))
     assert (found.numbers["modes"], found.verdict) == (25, "green")
-    stacked = open_source(DataOptions(name="stacked_digits"))
+    stacked = open_source("stacked_digits")
     batch = stacked.gather(np.arange(1000, 6000))
     (found,) = diagnose.known_modes(stacked, batch["image"])
     assert (found.numbers["modes"], found.verdict) == (1000, "green")
     (found,) = diagnose.known_modes(stacked, batch["image"][batch["label"] < 800])
     assert found.verdict == "red"
     assert 800 <= found.numbers["modes"] < 850  # one digit in a hundred is misread
-    assert diagnose.known_modes(open_source(DataOptions(name="digits")), batch["image"]) == []
+    assert diagnose.known_modes(open_source("digits"), batch["image"]) == []
 
 
 def test_points_have_a_page_too(tmp_path, capsys):
@@ -154,18 +154,19 @@ def test_points_have_a_page_too(tmp_path, capsys):
     assert row["numbers"]["batch_statistics"]["layers"] == 0
     assert (row["protocol"]["num_data"], row["protocol"]["num_train"]) == (100_000, 2000)
     _, words = read(tmp_path / diagnose.PAGE)
-    assert "keeps no running batch statistics" in words
+    assert "has no running batch statistics" in words
     assert "(2,000 searched)" in words
 
 
 def test_rows_are_those_of_the_spread_in_any_order():
-    source = open_source(DataOptions(name="digits"))
+    source = open_source("digits")
     every, rows = source.images(700), np.array([699, 3, 3, 300])
     np.testing.assert_array_equal(diagnose.source_rows(source, 700, rows), every[rows])
 
 
 def test_which_split_is_held_out(tmp_path):
-    def splits(held_out=None, **options):
+    def splits(held_out=None, name="digits", **changes):
+        options = data.options_of(name)(**changes)
         trained = types.SimpleNamespace(config=types.SimpleNamespace(data=options))
         return diagnose.open_splits(trained, None, held_out)[1:]
 
@@ -207,7 +208,10 @@ def test_names_from_outside_are_escaped():
         (["--num", 99], "--num is 99; a diagnosis needs at least 100 examples."),
         (["--num_train", 5], "--num_train is 5; a diagnosis needs at least 100 examples."),
         (["--held_out", "train"], "--held_out is train, which the run was trained on;"),
-        (["--held_out", "tset"], "unknown split of digits 'tset'"),
+        (
+            ["--held_out", "tset"],
+            "--held_out is 'tset', but it must be one of train, test, all: set --held_out=test.",
+        ),
         (["--features", "vgg"], "no features are called 'vgg'; did you mean 'vgg16'"),
         (["--step", 3], "RUN/checkpoints has no checkpoint of step 3"),
         (["--out", "nowhere/page.html"], "there is no folder nowhere to put page.html into"),

@@ -104,17 +104,23 @@ def test_the_tools_of_a_run_are_listed_with_all_that_they_take(trained, translat
     assert out.splitlines() == [
         "fade: A film that grows bright.",
         f"  jaxgan make fade --workdir {trained}",
-        "    --options.frames=3",
-        "    --options.start=-1.0",
+        "    --options.frames",
+        "        whole number, at least 1; default 3",
+        "        frames of the film",
+        "    --options.start",
+        "        number; default -1.0",
+        "        brightness of the first frame",
         "mix: The mean of two.",
         f"  jaxgan make mix --workdir {trained} --pictures.image=FILE [--pictures.other=FILE]",
-        "    --options.share=0.5",
+        "    --options.share",
+        "        number, from 0 to 1; default 0.5",
+        "        share of the image",
         "negative: Of a colour picture.",
         f"  jaxgan make negative --workdir {trained} --pictures.image=FILE",
     ]
     code, out, _ = run("make", "list", "--workdir", translator, capsys=capsys)
     assert out == (
-        f"transforming has no tools; look at {translator}/transforms.png, or measure: jaxgan evaluate --workdir"
+        f"transforming has no tools; see {translator}/transforms.png, or evaluate it: jaxgan evaluate --workdir"
         f" {translator}\n"
     )
 
@@ -170,21 +176,21 @@ def test_pictures_come_in_their_own_size_and_the_channels_of_the_game(
     with np.load(out) as file:
         assert (file["pictures"][0] == 255 - colour).all()
     text = refused(*mix, "--arrays", tmp_path / "a.npz", capsys=capsys)
-    assert text == f"mix makes no arrays, so there is no {tmp_path}/a.npz."
+    assert text == "mix makes no arrays; leave out --arrays."
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["fade", "--out", "a.jpg"], "--out is a.jpg; it must end in .png (a grid), .gif, .webp, .mp4 (a film) or"),
+        (["fade", "--out", "a.jpg"], "a.jpg must end in .png (a grid), .gif, .webp, .mp4 (a film) or"),
         (["fade", "--out", "no/a.png"], "there is no folder no to put a.png into; create it first."),
         (["fade", "--arrays", "a.npy"], "--arrays is a.npy; it must end in .npz."),
-        (["fade", "--fps", "0"], "--fps is 0; it must be from 1 to 100 frames a second."),
+        (["fade", "--fps", "0"], "fps is 0; it must be from 1 to 100 frames a second."),
         (["fase"], "there is no tool 'fase'; did you mean 'fade'?"),
         (["project"], "there is no tool 'project'; there are fade, mix, negative."),
-        (["fade", "--options.frame=2"], "there is no option '--options.frame'; did you mean '--options.frames'?"),
-        (["fade", "--options.frames=x"], "--options.frames is 'x', but it must be a whole number (such as 3)."),
-        (["mix"], "there is no picture 'image'; give it with --pictures.image=FILE."),
+        (["fade", "--options.frame=2"], "there is no option --options.frame; did you mean --options.frames?"),
+        (["fade", "--options.frames=x"], "--options.frames is 'x', but it must be a whole number: set --options.f"),
+        (["mix"], "there is no picture 'image': set --pictures.image=FILE."),
         (["mix", "--pictures.image=no.png"], "there is no picture no.png."),
         (["mix", "--pictures.image={config}"], "{config} cannot be read as a picture (UnidentifiedImageError: "),
         (["mix", "--pictures.image={png}", "--pictures.other={grid}"], "other is "),
@@ -222,19 +228,24 @@ def test_samples_take_the_options_of_their_game(trained, tmp_path, capsys):
     with np.load(out) as file:
         assert (file["images"] == 255).all()
     text = refused(*draw, "--options.truncation=0.7", capsys=capsys)
-    assert text == "there is no option '--options.truncation'; there are brightness, grey."
+    assert (
+        text
+        == "there is no option --options.truncation; there are --options.brightness, --options.grey."
+    )
     assert refused(*draw, "--options.grey=maybe", capsys=capsys).startswith(
         "--options.grey is 'maybe', but it must be true or false"
     )
-    # The game's own refusal, as it starts to draw.
     text = refused(*draw, "--options.brightness=2", capsys=capsys)
-    assert text == "--options.brightness is 2; give -1 to 1."
+    assert (
+        text
+        == "--options.brightness is 2.0, but it must be from -1 to 1: set --options.brightness=1.0."
+    )
 
 
 @pytest.mark.parametrize("command", ["sample", "diagnose"])
 def test_a_run_that_generates_nothing_says_what_to_do_instead(translator, command, capsys):
     assert refused(command, "--workdir", translator, capsys=capsys) == (
-        "transforming makes pictures from pictures, and no samples; see what it can do with yours: jaxgan make list"
+        "transforming makes no samples, only pictures from pictures; list the tools for yours: jaxgan make list"
         f" --workdir {translator}"
     )
 
@@ -281,9 +292,37 @@ def test_a_dry_run_shows_stages_at_their_resolution_and_who_is_frozen(
     ]
     assert [(row[1], row[2]) for row in rows] == expected
     assert [row[-1] != "?" for row in rows] == [True, False, False, False, True]
-    assert "Of 5 stages only the first and the last are compiled here, to know their cost." in out
+    assert "Only the first and the last of 5 stages are compiled here to find their cost." in out
     code, out, _ = run(*dry, "--config.model.stages=3", capsys=capsys)
-    assert "only the first" not in out
+    assert "Only the first" not in out
+
+
+# Help -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("command", ["sample", "evaluate", "make"])
+def test_help_lists_the_options_of_a_run(trained, command, capsys):
+    with pytest.raises(SystemExit) as ended:
+        cli.main([command, "--help", "--workdir", str(trained)])
+    assert ended.value.code == 0
+    out = capsys.readouterr().out
+    assert f"usage: jaxgan {command}" in out
+    if command == "make":
+        assert run("make", "list", "--workdir", trained, capsys=capsys)[1] in out
+        return
+    (_, listed) = out.split(f"options of the samples of {trained}:")
+    assert [line.strip() for line in listed.splitlines()][1:] == [
+        *("--options.brightness", "number, from -1 to 1; default 0.0", "added to every pixel"),
+        *("--options.grey", "true or false; default false", "without noise"),
+    ]
+
+
+def test_help_needs_no_run_and_names_one_that_is_not_there(tmp_path, capsys):
+    with pytest.raises(SystemExit):
+        cli.main(["sample", "--help"])
+    assert "usage: jaxgan sample" in capsys.readouterr().out
+    text = refused("sample", "--workdir", tmp_path, "--help", capsys=capsys)
+    assert text.startswith(f"{tmp_path} holds no run")
 
 
 # Evaluate -------------------------------------------------------------------------------------------------
@@ -341,17 +380,17 @@ def test_either_is_measured_where_both_are_made_and_they_are_not_compared(
 @pytest.mark.parametrize(
     ("run_name", "arguments", "sentence"),
     [
-        ("trained", "--scores psnr", "the score 'psnr' compares what is made of an example with the example"),
+        ("trained", "--scores psnr", "the score 'psnr' compares the transform of an example with the example"),
         ("trained", "--of transforms --num 2000", "the protocol 'custom' compares with 2,000 real examples, but"),
         ("trained", "--of transforms --protocol pr50k_train", "the protocol 'custom' compares with 50,000 real exampl"),
         ("trained", "--of transforms --protocol fid10k_test", "a transform is made of each real example, but the"),
-        ("translator", "--of samples", "this game makes pictures of examples only, and no samples; measure transforms"),
+        ("translator", "--of samples", "this game makes no samples, only transforms of examples; evaluate transforms"),
         ("translator", "--protocol fid10k_train", "no protocol is called 'fid10k_train'; did you mean 'fid50k_train'"),
-        ("trained", "--options.gray=1", "there is no option '--options.gray'; did you mean '--options.grey'?"),
-        ("trained", "--of transforms --options.grey=1", "there is no option '--options.grey'; it has none."),
-        (None, "--fake digits --real digits --options.grey=1", "--options are of a run that samples (--workdir); two"),
-        (None, "--fake digits --real digits --of transforms", "transforms are measured of a run, which makes them ("),
-        (None, "--fake digits --real digits --protocol reconstruction", "transforms are measured of a run, which make"),
+        ("trained", "--options.gray=1", "there is no option --options.gray; did you mean --options.grey?"),
+        ("trained", "--of transforms --options.grey=1", "there is no option --options.grey; there are none here."),
+        (None, "--fake digits --real digits --options.grey=1", "--options apply to a run (--workdir), not to two set"),
+        (None, "--fake digits --real digits --of transforms", "transforms can be evaluated only for a run (--workdi"),
+        (None, "--fake digits --real digits --protocol reconstruction", "transforms can be evaluated only for a run ("),
     ],
 )  # fmt: skip
 def test_bad_arguments_of_evaluate(
@@ -368,10 +407,10 @@ def test_bad_arguments_of_evaluate(
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        (["model.transforms=false", "train.evaluate_of=transforms"], "this game makes nothing of examples, so there"),
-        (["model.generates=false", "train.evaluate_of=samples"], "this game makes pictures of examples only, and no"),
-        (["train.evaluate_of=fakes"], "config.train.evaluate_of is 'fakes'; it must be samples or transforms, or empt"),
-        (["model.transforms=false", "train.protocol=reconstruction"], "this game makes nothing of examples, so there"),
+        (["model.transforms=false", "train.evaluate_of=transforms"], "this game makes no transforms of examples; eva"),
+        (["model.generates=false", "train.evaluate_of=samples"], "this game makes no samples, only transforms of exa"),
+        (["train.evaluate_of=fakes"], "--config.train.evaluate_of is 'fakes', but it must be one of empty, samples, "),
+        (["model.transforms=false", "train.protocol=reconstruction"], "this game makes no transforms of examples; eva"),
     ],
 )  # fmt: skip
 def test_what_a_run_cannot_be_measured_by_is_said_before_it_trains(

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxgan.data import DataOptions, Pipeline, array, array_source, open_source
+from jaxgan.data import Pipeline, array, array_source, open_source
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (6, 8, 9, 3), dtype=np.uint8)
@@ -22,7 +22,7 @@ def load(tmp_path):
     def through_file(*arrays, options=(), **members):
         path = tmp_path / ("a.npy" if arrays else "a.npz")
         np.save(path, *arrays) if arrays else np.savez(path, **members)
-        return open_source(DataOptions(name="array", path=str(path), **dict(options)))
+        return open_source("array", path=str(path), **dict(options))
 
     return through_file
 
@@ -105,7 +105,7 @@ class TestImages:
         text = (
             "array: labels must be 6 whole numbers from 0, one for each picture, "
             f"not {labels.dtype} of shape {list(labels.shape)}; "
-            "--config.data.labels=False ignores them"
+            "they can be left out: set labels=false."
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             array_source(IMAGES, labels)
@@ -113,18 +113,18 @@ class TestImages:
 
 class TestFile:
     def test_missing(self, tmp_path):
-        text = f"array {tmp_path}/a.npy does not exist (--config.data.path)"
-        with pytest.raises(FileNotFoundError, match=re.escape(text)):
-            open_source(DataOptions(name="array", path=str(tmp_path / "a.npy")))
+        text = f"path is '{tmp_path}/a.npy', but there is no such file."
+        with pytest.raises(ValueError, match=re.escape(text)):
+            open_source("array", path=str(tmp_path / "a.npy"))
 
     def test_a_folder(self, tmp_path):
-        text = f"{tmp_path} is a folder, not a .npy or .npz file: add --config.data.name=folder"
+        text = f"path is '{tmp_path}', but a folder is neither a .npy nor a .npz file: set data.name=folder."
         with pytest.raises(ValueError, match=re.escape(text)):
-            open_source(DataOptions(name="array", path=str(tmp_path)))
+            open_source("array", path=str(tmp_path))
 
     def test_pickles_are_never_loaded(self, load):
         with pytest.raises(
-            ValueError, match=r"is not a whole \.npy or \.npz file of plain numbers"
+            ValueError, match=r"is not a complete \.npy or \.npz file of plain numbers"
         ):
             load(np.array([{"a": 1}, None], dtype=object))
 
@@ -134,15 +134,15 @@ class TestFile:
         load(IMAGES) if suffix == "npy" else load(images=IMAGES)
         path = tmp_path / f"a.{suffix}"
         path.write_bytes(path.read_bytes()[:keep])
-        with pytest.raises(ValueError, match=rf"a\.{suffix}: is not a whole"):
-            open_source(DataOptions(name="array", path=str(path)))
+        with pytest.raises(ValueError, match=rf"a\.{suffix}: is not a complete"):
+            open_source("array", path=str(path))
 
     def test_empty(self, load):
         with pytest.raises(ValueError, match=r"a\.npz: holds no arrays"):
             load()
 
     def test_split(self, load):
-        text = "--config.data.split=test: an array file has no splits; give the file with the"
+        text = "split is 'test', but it must be one of train, all: set split=train."
         with pytest.raises(ValueError, match=re.escape(text)):
             load(IMAGES, options={"split": "test"}.items())
 
@@ -183,7 +183,7 @@ class TestPacked:
 @pytest.mark.skipif("JAXGAN_TEST_DATA" not in os.environ, reason="JAXGAN_TEST_DATA is not set")
 def test_cifar10_packed():
     path = Path(os.environ["JAXGAN_TEST_DATA"]) / "cifar10" / "cifar10_jpeg_test.npz"
-    source = open_source(DataOptions(name="array", path=str(path)))
+    source = open_source("array", path=str(path))
     assert source.spec[:3] == ((32, 32, 3), 10, 10_000)
     digest = hashlib.sha256(source.images().tobytes()).hexdigest()
     assert digest == "b7018a062865e9348a704e72416eb53c816b43cc8ac42ab43276a2b967508ab6"

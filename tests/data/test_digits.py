@@ -4,11 +4,11 @@ import numpy as np
 from PIL import Image
 from sklearn.datasets import load_digits
 
-from jaxgan.data import DataOptions, open_source
+from jaxgan.data import open_source
 
 
 def digits(**options):
-    return open_source(DataOptions(name="digits", **options))
+    return open_source("digits", **options)
 
 
 def test_all_of_them_unchanged():

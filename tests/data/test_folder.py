@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import DataOptions, Pipeline, encoded, open_source
+from jaxgan.data import Pipeline, encoded, open_source
 
 
 def folder(path, **options):
-    return open_source(DataOptions(name="folder", path=str(path), **options))
+    return open_source("folder", path=str(path), **options)
 
 
 def contents(source):
@@ -92,8 +92,7 @@ class TestWhatIsRead:
     def test_progress(self, save_pictures):
         root, _ = save_pictures(*(f"{i}.png" for i in range(7)))
         seen = []
-        options = DataOptions(name="folder", path=str(root))
-        open_source(options, lambda done, total: seen.append((done, total)))
+        open_source("folder", lambda done, total: seen.append((done, total)), path=str(root))
         assert seen == [(i + 1, 7) for i in range(7)]
 
 
@@ -127,11 +126,12 @@ class TestSizeAndChannels:
         root, _ = save_pictures("a.png")
         Image.new("RGB", (20, 30)).save(root / "b.png")
         text = (
-            f"folder {root}: its pictures differ in size (a.png is 12x10, b.png is 30x20): "
-            "set --config.data.resolution to crop and resize all to one"
+            f"folder {root}: its pictures differ in size (a.png is 12x10, b.png is 30x20), "
+            "and no resolution is set: set resolution=10."
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(root)
+        assert folder(root, resolution=10).spec.shape == (10, 10, 3)
 
 
 class TestBroken:
@@ -171,8 +171,7 @@ class TestBroken:
             (root / name).write_text("not a picture")
         text = (
             f"folder {root}: picture a.png is broken (not a picture that Pillow can read) "
-            "and 1 more: repair or remove it, "
-            "or pass --config.data.strict=False to skip broken ones"
+            "and 1 more; repair or remove it, or skip broken ones: set strict=false."
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(root, strict=True)
@@ -224,7 +223,7 @@ class TestBrokenAtAccess:
             "x/b.png",
             "y/d.png",
         ]
-        assert "the next good one stands in for it" in caplog.text
+        assert "the next good one replaces it" in caplog.text
 
     def test_strict_stops_the_run_by_name(self, root):
         batches = Pipeline(folder(root, strict=True), seed=0).iterate(0, 4)
@@ -236,14 +235,14 @@ class TestBrokenAtAccess:
         source = folder(root)
         for path in root.rglob("*.png"):
             path.unlink()
-        with pytest.raises(ValueError, match="not one of its pictures can be decoded any more"):
+        with pytest.raises(ValueError, match="none of its pictures can be decoded any more"):
             source[0]
 
 
 class TestRefused:
     def test_missing(self, tmp_path):
-        text = f"folder {tmp_path}/nowhere does not exist (--config.data.path)"
-        with pytest.raises(FileNotFoundError, match=re.escape(text)):
+        text = f"path is '{tmp_path}/nowhere', but there is no such folder or zip file."
+        with pytest.raises(ValueError, match=re.escape(text)):
             folder(tmp_path / "nowhere")
 
     def test_empty(self, tmp_path):
@@ -264,24 +263,24 @@ class TestRefused:
 
     def test_a_file(self, tmp_path):
         (tmp_path / "a.png").write_bytes(b"picture")
-        text = f"{tmp_path}/a.png is a file, but not a folder or a (whole) zip of pictures"
+        text = f"path is '{tmp_path}/a.png', but the file is not a complete zip of pictures"
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(tmp_path / "a.png")
 
     def test_an_array(self, tmp_path):
         (tmp_path / "a.npz").touch()
-        text = "is an array file, not a folder or zip of pictures: add --config.data.name=array"
+        text = "an array file is neither a folder nor a zip of pictures: set data.name=array."
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(tmp_path / "a.npz")
 
     def test_no_such_split(self, save_pictures):
         root, _ = save_pictures("train/a.png", "val/b.png")
-        text = f"folder {root}: has no folder 'test' (--config.data.split), only train, val"
+        text = f"split is 'test', but folder {root} has no such folder, only train, val: set split=train or "
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(root, split="test")
         text = (
-            f"folder {root}/train: has no folder 'test' at its top, so no such split: "
-            "point --config.data.path at the pictures to use, and leave --config.data.split"
+            f"split is 'test', but folder {root}/train has no folder of that name at its top, "
+            "so it is not divided into splits: set split=train."
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(root / "train", split="test")

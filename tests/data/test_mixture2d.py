@@ -5,11 +5,11 @@ import re
 import numpy as np
 import pytest
 
-from jaxgan.data import DataOptions, open_source
+from jaxgan.data import open_source
 
 
 def mixture(**options):
-    return open_source(DataOptions(name="mixture2d", **options))
+    return open_source("mixture2d", **options)
 
 
 @pytest.mark.parametrize(
@@ -56,17 +56,16 @@ def test_same_points_every_time_and_others_in_the_test_split():
     [
         (
             {"layout": "rng"},
-            "unknown layout 'rng' (--config.data.layout): did you mean 'ring'? Known: grid, ring",
+            "layout is 'rng', but it must be one of grid, ring: set layout=ring.",
         ),
         (
             {"modes": 24},
-            "--config.data.modes=24: a grid has a square number of modes, such as 25 or 36; "
-            "--config.data.layout=ring takes any number",
+            "modes is 24, but a grid has a square number of modes: set modes=25 or modes=36 or layout=ring.",
         ),
-        ({"modes": 0}, "--config.data.modes=0: a mixture has at least one mode"),
-        ({"std": -0.1}, "--config.data.std=-0.1: give the standard deviation of a mode"),
-        ({"resolution": 32}, "are for pictures, and mixture2d has points"),
-        ({"split": "all"}, "unknown split of mixture2d 'all' (--config.data.split)"),
+        ({"modes": 0}, "modes is 0, but it must be at least 1: set modes=1."),
+        ({"std": -0.1}, "std is -0.1, but it must be at least 0: set std=0.0."),
+        ({"resolution": 32}, "there is no option resolution; there are split, labels, modes, "),
+        ({"split": "all"}, "split is 'all', but it must be one of train, test: set split="),
     ],
 )
 def test_wrong_options_are_named(options, text):

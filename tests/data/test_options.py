@@ -8,45 +8,49 @@ import sys
 import numpy as np
 import pytest
 
-from jaxgan.data import SOURCES, ArraySource, DataOptions, open_source
+from jaxgan.data import SOURCES, ArraySource, digits, open_source, options_of
 
 
 @pytest.mark.parametrize("name", SOURCES)
 def test_every_source_is_a_module_of_its_name(name):
-    assert callable(importlib.import_module(f"jaxgan.data.{name}").source)
+    module = importlib.import_module(f"jaxgan.data.{name}")
+    assert callable(module.source)
+    assert options_of(name) is module.Options
 
 
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         (
-            {"name": "digit"},
-            "unknown data source 'digit' (--config.data.name): did you mean 'digits'? "
-            "Known: digits, stacked_digits, mixture2d, folder, array, pairs, picture, tfds",
+            {"data": "digit"},
+            "data.name is 'digit', but it must be one of digits, stacked_digits, mixture2d, folder, "
+            "array, pairs, picture, tfds: set data.name=digits.",
         ),
-        ({"name": "zzz"}, "unknown data source 'zzz' (--config.data.name): Known: digits, "),
-        (
-            {"channels": 4},
-            "--config.data.channels=4: pictures have 1 channel (grey) or 3 (RGB); "
-            "0 keeps what the set has",
-        ),
-        (
-            {"resolution": -1},
-            "--config.data.resolution=-1: give the side in pixels, or 0 to keep what the set has",
-        ),
+        ({"data": "zzz"}, "data.name is 'zzz', but it must be one of digits, "),
+        ({"channels": 4}, "channels is 4, but it must be one of 0, 1, 3: set channels=3."),
+        ({"resolution": -1}, "resolution is -1, but it must be at least 0: set resolution=0."),
         (
             {"split": "tset"},
-            "unknown split of digits 'tset' (--config.data.split): did you mean 'test'? "
-            "Known: train, test, all",
+            "split is 'tset', but it must be one of train, test, all: set split=test.",
         ),
-        ({"name": "folder"}, "--config.data.path=PATH"),
-        ({"name": "array"}, "--config.data.path=PATH"),
-        ({"name": "tfds"}, "for example --config.data.tfds_name=cifar10"),
+        ({"data": digits.Options(split="tset")}, "split is 'tset', but it must be one of"),
+        ({"resolutoin": 8}, "there is no option resolutoin; did you mean resolution?"),
+        ({"modes": 8}, "there is no option modes; there are "),
+        ({"data": "folder"}, "path is empty, but it must name a folder or zip file"),
+        ({"data": "array"}, "path is empty, but it must name a .npy or .npz file"),
+        ({"data": "tfds"}, "tfds_name is empty, but it must name a set of TFDS: set tfds_name=cif"),
     ],
 )
 def test_wrong_options_are_named(options, text):
     with pytest.raises(ValueError, match=re.escape(text)):
-        open_source(DataOptions(**options))
+        open_source(**{"data": "digits"} | options)
+
+
+def test_an_instance_of_options_opens_its_own_source():
+    options = digits.Options(resolution=16, labels=False)
+    source = open_source(options, split="test")
+    assert (source.spec.shape, source.spec.num_classes) == ((16, 16, 1), None)
+    assert source.summary.startswith("digits (test)")
 
 
 def test_import_is_light():
@@ -79,7 +83,7 @@ class TestSource:
         ):
             assert one in part
         assert self.source.images()[:, 0].tolist() == list(range(10))
-        with pytest.raises(ValueError, match="11 images asked of a set of 10"):
+        with pytest.raises(ValueError, match="11 images requested from a set of 10"):
             self.source.images(11)
 
     def test_what_is_gathered_may_be_written_to(self):

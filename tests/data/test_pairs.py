@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import DataOptions, Pipeline, open_source
+from jaxgan.data import Pipeline, open_source
 from jaxgan.data.pairs import colours
 
 RANDOM = np.random.default_rng(0)
@@ -19,7 +19,7 @@ MAPS = RANDOM.integers(0, 12, (5, 6, 8)).astype(np.uint8)
 
 
 def pairs(path="", **options):
-    return open_source(DataOptions(name="pairs", path=str(path), **options))
+    return open_source("pairs", path=str(path), **options)
 
 
 def save(root, **pictures):
@@ -103,7 +103,7 @@ class TestLayouts:
             tmp_path,
             **{"A/0.png": A[0], "B/0.png": B[0], "A/1.png": A[1][:4, :4], "B/1.png": B[1][:4, :4]},
         )
-        text = "its pictures differ in size (0 is 6x8, 1 is 4x4): set --config.data.resolution to crop and resize"
+        text = "differ in size (0 is 6x8, 1 is 4x4), and no resolution is set: set resolution=6."
         with pytest.raises(ValueError, match=re.escape(text)):
             pairs(tmp_path).gather(np.arange(2))
         batch = pairs(tmp_path, resolution=4).gather(np.arange(2))
@@ -185,7 +185,7 @@ class TestRefused:
             pairs(path, **options).gather(np.arange(1))
 
     def test_direction(self):
-        text = "unknown direction 'AtoC' (--config.data.direction): did you mean 'AtoB'? Known: AtoB, BtoA"
+        text = "direction is 'AtoC', but it must be one of AtoB, BtoA: set direction=AtoB."
         self.refused(text, direction="AtoC")
 
     def test_unpaired_files(self, tmp_path):
@@ -254,7 +254,7 @@ class TestRefused:
 
     def test_splits_of_an_array_file(self, tmp_path):
         path = save_array(tmp_path / "a.npz", images=B, conditions=A)
-        self.refused("--config.data.split=val: an array file has no splits;", path, split="val")
+        self.refused("split is 'val', but it must be one of train, all", path, split="val")
 
 
 @pytest.mark.skipif("JAXGAN_TEST_DATA" not in os.environ, reason="JAXGAN_TEST_DATA is not set")

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import DataOptions, open_source
-from jaxgan.game import DataSpec
+from jaxgan.data import open_source
+from jaxgan.spec import DataSpec
 
 
 def picture(**options):
-    return open_source(DataOptions(name="picture", **options))
+    return open_source("picture", **options)
 
 
 @pytest.mark.parametrize("path", ["", "china.jpg", "flower.jpg"])
@@ -35,19 +35,19 @@ def test_a_file_keeps_its_aspect_and_its_pixels(tmp_path):
 
 
 def test_wrong_paths_and_options_are_named(tmp_path):
-    text = "there.png does not exist (--config.data.path); give a picture's file, or one of china.jpg, flower.jpg"
-    with pytest.raises(FileNotFoundError, match=re.escape(text)):
+    text = (
+        "path is 'there.png', but there is no such file: set path=FILE or path=china.jpg or path=fl"
+    )
+    with pytest.raises(ValueError, match=re.escape(text)):
         picture(path="there.png")
-    with pytest.raises(FileNotFoundError, match="is a folder, not a picture"):
+    with pytest.raises(ValueError, match="that is a folder, not a picture"):
         picture(path=str(tmp_path))
     (tmp_path / "notes.png").write_text("no picture")
-    with pytest.raises(
-        ValueError, match=r"notes.png cannot be read as a picture \(--config.data.path\)"
-    ):
+    with pytest.raises(ValueError, match=r"notes.png', but it cannot be read as a picture"):
         picture(path=str(tmp_path / "notes.png"))
     with pytest.raises(
-        ValueError, match=r"--config.data.max_side=-1: give the longer side in pixels"
+        ValueError, match="max_side is -1, but it must be at least 0: set max_side=0"
     ):
         picture(max_side=-1)
-    with pytest.raises(ValueError, match="unknown split of picture 'test'"):
+    with pytest.raises(ValueError, match="split is 'test', but it must be one of train, all"):
         picture(split="test")

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import ArraySource, Pipeline, Source, pictures
-from jaxgan.game import DataSpec
+from jaxgan.spec import DataSpec
 
 
 def numbered(count, width=3):
@@ -124,7 +124,8 @@ class TestFlip:
     def test_points_have_no_mirror_image(self):
         points = ArraySource(np.zeros((4, 2), np.float32))
         with pytest.raises(
-            ValueError, match=r"--config.data.flip mirrors pictures, and this has none"
+            ValueError,
+            match=r"flip is true, but it mirrors pictures, and the data have none: .*: set flip=false",
         ):
             Pipeline(points, 0, flip=True)
 
@@ -197,11 +198,12 @@ class TestJitter:
     def test_refused(self):
         points = ArraySource(np.zeros((4, 2), np.float32))
         with pytest.raises(
-            ValueError, match=r"--config.data.jitter crops pictures, and this has none"
+            ValueError,
+            match=r"jitter is 3, but it crops pictures, and the data have none: .*: set jitter=0",
         ):
             Pipeline(points, 0, jitter=3)
         with pytest.raises(
-            ValueError, match=r"--config.data.jitter=-1: give the pixels to enlarge"
+            ValueError, match="jitter is -1, but it must be at least 0: set jitter=0"
         ):
             Pipeline(Pairs(self.images), 0, jitter=-1)
 
@@ -292,6 +294,6 @@ class TestResolution:
         )
 
     def test_a_size_that_is_no_multiple_is_refused(self):
-        text = "a stage trains at 3 pixels, of which the data's size must be a multiple"
+        text = "a stage trains at 3 pixels, and the size of the data must be a multiple"
         with pytest.raises(ValueError, match=text):
             Pipeline(ArraySource(self.images), 0, resolution=3)

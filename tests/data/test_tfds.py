@@ -13,7 +13,7 @@ import threading
 import numpy as np
 import pytest
 
-from jaxgan.data import DataOptions, Pipeline, open_source, prepare, tfds
+from jaxgan.data import Pipeline, open_source, prepare, tfds
 
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer"]
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")
 
 
 def open_tfds(name, data_dir, **options):
-    return open_source(DataOptions(name="tfds", tfds_name=name, data_dir=str(data_dir), **options))
+    return open_source("tfds", tfds_name=name, data_dir=str(data_dir), **options)
 
 
 @pytest.fixture
@@ -122,7 +122,7 @@ class TestReading:
         any_size = functools.partial(image_and_label, shape=(None, None, 3))
         root = write(any_size, [{"image": png(x), "label": 0} for x in images])
         assert open_tfds("toy", root, resolution=6).images().shape == (4, 6, 6, 3)
-        text = "TFDS toy (train): its pictures differ in size: set --config.data.resolution to crop"
+        text = "TFDS toy (train): its pictures differ in size, and no resolution is set: set resolution="
         with pytest.raises(ValueError, match=re.escape(text)):
             open_tfds("toy", root)
 
@@ -155,13 +155,14 @@ class TestReading:
     def test_wrong_split(self, write, png):
         root = write(image_and_label, [{"image": png(pictures(1)[0]), "label": 0}])
         text = (
-            "TFDS toy (test): --config.data.split names no part of it; it has train, "
-            "and parts such as train[:90%]"
+            "split is 'test', but the TFDS set toy has no such split; it has train, "
+            "and parts such as train[:90%]."
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             open_tfds("toy", root, split="test")
         with pytest.raises(
-            ValueError, match=re.escape("TFDS toy (train[1:]): --config.data.split")
+            ValueError,
+            match=re.escape("split is 'train[1:]', but the TFDS set toy has no such split"),
         ):
             open_tfds("toy", root, split="train[1:]")
 
@@ -176,13 +177,13 @@ class TestRefused:
             open_tfds("cifar10", tmp_path)
 
     def test_unknown_set(self, tmp_path):
-        text = "TFDS knows no set 'cifar1' (--config.data.tfds_name): did you mean 'cifar10'?"
+        text = "tfds_name is 'cifar1', but TFDS (https://www.tensorflow.org/datasets) has no such set: set tfds_"
         with pytest.raises(ValueError, match=re.escape(text)):
             open_tfds("cifar1", tmp_path)
 
     def test_unknown_version(self, tmp_path):
         text = (
-            "TFDS cannot make the set 'cifar10:9.9.9' (--config.data.tfds_name): "
+            "tfds_name is 'cifar10:9.9.9', but TFDS cannot make that set: "
             "Dataset cifar10 cannot be loaded at version 9.9.9, only: 3.0.2."
         )
         with pytest.raises(ValueError, match=re.escape(text)):
@@ -279,9 +280,9 @@ class TestCifar10:
     def test_training_does_not_import_tensorflow(self, prepared_cifar10):
         code = f"""
 import sys
-from jaxgan.data import DataOptions, Pipeline, open_source
-options = DataOptions(name="tfds", tfds_name="cifar10", data_dir={str(prepared_cifar10)!r})
-batches = Pipeline(open_source(options), seed=0, flip=True).iterate(0, 16)
+from jaxgan.data import Pipeline, open_source
+source = open_source("tfds", tfds_name="cifar10", data_dir={str(prepared_cifar10)!r})
+batches = Pipeline(source, seed=0, flip=True).iterate(0, 16)
 assert next(batches)["image"].shape == (16, 32, 32, 3)
 batches.close()
 assert "tensorflow" not in sys.modules

@@ -120,9 +120,13 @@ def test_is_repeated_by_its_seed_and_states_what_it_is():
     [
         ((9, 9), {"level": 95}, "level = 95 must lie between 0 and 1; 0.95 is usual"),
         ((9, 9), {"resamples": 1}, "resamples = 1 must be at least 2"),
-        ((9, 9), {"resampled": "fakes"}, "resampled is 'fakes'; it may be both, fake, real"),
-        ((9, 9), {"draw": "thirds"}, "draw is 'thirds'; it may be halves, replacement"),
-        ((9, 9), {"target": "mean"}, "target is 'mean'; it may be same_size, limit"),
+        (
+            (9, 9),
+            {"resampled": "fakes"},
+            "resampled is 'fakes'; it must be one of both, fake, real",
+        ),
+        ((9, 9), {"draw": "thirds"}, "draw is 'thirds'; it must be one of halves, replacement"),
+        ((9, 9), {"target": "mean"}, "target is 'mean'; it must be one of same_size, limit"),
         ((9, 3), {}, "9 reals and 3 fakes are too few to resample; give 4 or more of each"),
     ],
 )

@@ -69,7 +69,7 @@ def test_a_poor_classifier_is_said():
     found = class_shares(guess, fake, 2, real_labels=labels, fake_labels=labels)
     assert found.verdict == "green"
     assert found.numbers["classifier_accuracy"] == (guess == labels).mean()
-    assert "tell only" in found.sentence
+    assert "classify only" in found.sentence
 
 
 def test_false_alarms_are_rarer_than_alpha():
@@ -87,7 +87,7 @@ def test_false_alarms_are_rarer_than_alpha():
     [
         (
             {"fake_labels": np.zeros(9, int)},
-            "fake_labels are those asked for; give real_labels too",
+            "fake_labels are compared with real_labels; give real_labels too",
         ),
         ({"names": ("one",)}, "there are 2 classes, but 1 names"),
     ],

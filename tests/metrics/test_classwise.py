@@ -64,7 +64,11 @@ def test_few_of_a_class_are_noted(data):
     ("keep", "least", "message"),
     [
         (lambda labels: labels != 5, 2, "class 5 has 0 fake examples; each class needs at least 2"),
-        (lambda labels: labels > 0, 61, "class 2 has 60 real examples; .* at least 61 of both"),
+        (
+            lambda labels: labels > 0,
+            61,
+            "class 2 has 60 real examples; .* at least 61 of each kind",
+        ),
         (lambda labels: labels > 0, 1, "least = 1 must be 2 or more"),
     ],
 )

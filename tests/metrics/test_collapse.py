@@ -80,7 +80,7 @@ def test_a_little_less_variety_is_amber():
     found = collapse(rng.normal(size=(900, 20)), 0.9 * rng.normal(size=(900, 20)))
     assert found.verdict == "amber"
     assert found.numbers["narrower"] == ["all examples"]
-    assert "a little less variety than in the data" in found.sentence.lower()
+    assert "slightly but significantly less diversity than in the data" in found.sentence.lower()
 
 
 def test_many_pictures_shown_again_and_again_are_found_by_repetition():
@@ -91,7 +91,7 @@ def test_many_pictures_shown_again_and_again_are_found_by_repetition():
     assert found.numbers["collapsed"] == []
     assert found.verdict == "red"
     assert found.numbers["repeats"] > 0.99
-    assert "100% of the fakes are nearer to another one" in found.sentence
+    assert "100% of the fakes are nearer to another fake" in found.sentence
 
 
 def test_copies_of_training_examples_are_left_to_memorisation():
@@ -108,7 +108,7 @@ def test_one_picture_only():
     rng = np.random.default_rng(6)
     found = collapse(rng.normal(size=(100, 6)), np.ones((60, 6)))
     assert found.verdict == "red"
-    assert found.sentence.startswith("Far less variety than in the data; 100% of the fakes")
+    assert found.sentence.startswith("Far less diversity than in the data; 100% of the fakes")
     assert found.numbers["spread_median"] < 1e-3
     assert found.numbers["repeats_at_least"] == 1
     assert np.isfinite([v for v in found.numbers.values() if isinstance(v, float)]).all()
@@ -134,9 +134,12 @@ def test_too_few_altogether_is_said():
 @pytest.mark.parametrize(
     ("classes", "message"),
     [
-        (np.zeros(5, int), r"real_classes must be 30 whole numbers from 0, .* not int64 \[5\]"),
+        (
+            np.zeros(5, int),
+            r"real_classes must be 30 whole numbers of at least 0, .* not int64 \[5\]",
+        ),
         (np.zeros(30), r"not float64 \[30\]"),
-        (np.full(30, -1), "whole numbers from 0"),
+        (np.full(30, -1), "whole numbers of at least 0"),
     ],
 )
 def test_refuses(classes, message):

@@ -24,8 +24,8 @@ def test_the_version_alone_is_no_difference():
             "the protocols differ, .*: num_fake is 50000 in A and 10000 in B; resize is 'tf1' in A and 'cl",
         ),
         (_RESULT | {"protocol": _PROTOCOL | {"ema": True}}, "ema is None in A and True in B"),
-        ({"fid": 3.0}, "B is no result of jaxgan evaluate: it states no protocol"),
-        ([1, 2], "B is no result of jaxgan evaluate"),
+        ({"fid": 3.0}, "B is not a result of jaxgan evaluate: it has no protocol"),
+        ([1, 2], "B is not a result of jaxgan evaluate"),
         ({"kid": 0.1, "protocol": _PROTOCOL}, "A and B have no score in common"),
     ],
 )

@@ -51,7 +51,7 @@ def test_a_small_drift_that_is_sure_is_amber():
 def test_a_network_without_batch_statistics_is_told_so():
     found = statistics_drift({}, [])
     assert found.verdict == "green"
-    assert "keeps no running batch statistics" in found.sentence
+    assert "has no running batch statistics" in found.sentence
 
 
 def test_refuses():

@@ -165,7 +165,7 @@ def test_devices_share_the_batch_and_agree(digits, devices):
     one = evaluate(*streams, extractor, _protocol(150, 150), batch_size=64)
     many = evaluate(*streams, extractor, _protocol(150, 150), batch_size=64, sharding=sharding)
     _same_scores(many, one)
-    with pytest.raises(ValueError, match=r"batch_size = 63 cannot be split over the devices"):
+    with pytest.raises(ValueError, match=r"batch_size = 63 cannot be sharded over the devices"):
         evaluate(*streams, extractor, _protocol(150, 150), batch_size=63, sharding=sharding)
 
 
@@ -280,7 +280,7 @@ def test_notes_a_constant_set(digits):
     constant = np.full((300, 8, 8, 1), 90, np.uint8)
     result = evaluate([digits], [constant], _Plain(), _protocol(300, 300))
     assert result["fd_corner"] > 1
-    assert result["notes"][-1].startswith("3 of 3 fake features are constant: the pictures are all")
+    assert result["notes"][-1].startswith("3 of 3 fake features are constant: all examples agree")
 
 
 def test_a_plain_object_is_an_extractor(digits):
@@ -312,7 +312,7 @@ _X = np.zeros((10, 8, 8, 1), np.uint8)
             [_X],
             [_X],
             {"num_real": 1, "scores": ("fd",)},
-            "1 is too few: .* by --protocol single_image",
+            "1 is too few: .* use --protocol single_image",
         ),
         ([_X[:3]], [_X], {"num_real": None}, "3 real examples are too few: the scores fd, pr need"),
         (
@@ -321,7 +321,7 @@ _X = np.zeros((10, 8, 8, 1), np.uint8)
             {"scores": ("fid",)},
             "no score is called 'fid'; there are fd, sfd, fd_infinity, kd",
         ),
-        ([_X], [_X], {"scores": ("class",)}, "'class' looks at the logits of a network, but 'corn"),
+        ([_X], [_X], {"scores": ("class",)}, "'class' needs the logits of a network, but 'corn"),
         (
             [_X[:5], _X[:5, 1:]],
             [_X],
@@ -339,7 +339,7 @@ def test_refuses(real, fake, options, message):
 
 
 def test_refuses_statements_that_clash():
-    with pytest.raises(ValueError, match="the protocol states resize by itself"):
+    with pytest.raises(ValueError, match="the protocol already states resize"):
         evaluate([_X], [_X], _Plain(), _protocol(10, 10), stated={"resize": "clean"})
 
 
@@ -347,7 +347,9 @@ def test_refuses_an_extractor_that_breaks_its_word():
     class Wide(_Plain):
         outputs = {"features": 4}  # noqa: RUF012
 
-    with pytest.raises(ValueError, match=r"'features' has 4 numbers, but gave an array \[10, 3\]"):
+    with pytest.raises(
+        ValueError, match=r"'features' with 4 numbers per example, but returned an array \[10, 3\]"
+    ):
         evaluate([_X], [_X], Wide(), _protocol(10, 10))
 
 

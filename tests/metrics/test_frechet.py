@@ -86,7 +86,7 @@ def test_of_moments_as_of_gaussians(counts):
 
 def test_moments_must_fit():
     one = Moments.of(np.random.default_rng(0).normal(size=(9, 3)))
-    with pytest.raises(ValueError, match="as many features, not 3 and 2"):
+    with pytest.raises(ValueError, match="equally many features, not 3 and 2"):
         frechet_distance_to(one)(Moments.of(np.zeros((9, 2))))
     with pytest.raises(ValueError, match="at least 2 examples, not 1"):
         frechet_distance_to(Moments.of(np.zeros((1, 2))))
@@ -131,7 +131,7 @@ _EYE, _ZERO = np.eye(2), np.zeros(2)
     ("gaussians", "message"),
     [
         ((_ZERO, np.eye(3), _ZERO, _EYE), r"mu1 and sigma1 must have shapes .* not \[2\] and \[3"),
-        ((_ZERO, _EYE, np.zeros(3), np.eye(3)), "as many dimensions, not 2 and 3"),
+        ((_ZERO, _EYE, np.zeros(3), np.eye(3)), "equal dimensions, not 2 and 3"),
         ((_ZERO, _EYE, _ZERO + np.nan, _EYE), "mu2 or sigma2 contains NaN or Inf"),
         ((_ZERO, [[1, 0.5], [0, 1]], _ZERO, _EYE), "sigma1 is not symmetric"),
         ((_ZERO, np.diag([1, -0.1]), _ZERO, _EYE), "sigma1 has a negative eigenvalue"),

@@ -40,5 +40,5 @@ def test_nan_is_zero_while_traced():
 
 
 def test_refuses_bytes():
-    with pytest.raises(ValueError, match="not uint8; bytes need no quantising"):
+    with pytest.raises(ValueError, match="not uint8; uint8 needs no quantising"):
         to_uint8(np.zeros(3, np.uint8))

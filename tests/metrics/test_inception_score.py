@@ -55,12 +55,12 @@ def test_order_is_only_within_splits():
         (
             np.full((5, 3), 0.5),
             {"splits": 1, "kind": "probabilities"},
-            "sums lie between 1.5 and 1.5; give kind='logits'",
+            "sums lie between 1.5 and 1.5; use kind='logits'",
         ),
         (
             np.array([[1.5, -0.5]]),
             {"splits": 1, "kind": "probabilities"},
-            "not negative and sum to 1, but the least is -0.5",
+            "at least 0 and each row must sum to 1, but the least is -0.5",
         ),
     ],
 )

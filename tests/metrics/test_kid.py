@@ -65,13 +65,13 @@ _X = np.zeros((9, 2))
     [
         (
             lambda: kernel_distance(_X, _X),
-            r"subset_size = 1000 is more than there are \(9 reals, 9 fakes\)",
+            r"subset_size = 1000 exceeds the number of pictures \(9 reals, 9 fakes\)",
         ),
         (lambda: kernel_distance(_X, _X, 0, 5), "subsets = 0 must be at least 1"),
         (lambda: kernel_distance(_X, _X, 5, 1), "subset_size = 1 must be at least 2"),
         (lambda: kernel_distance(_X, _X, 5, 5, degree=0), "degree = 0 must be at least 1"),
         (lambda: kernel_distance(_X, _X + np.inf, 5, 5), "9 of 9 rows of fake contain NaN or Inf"),
-        (lambda: kernel_distance_of_all(_X, _X[:1]), "9 reals and 1 fakes; give 2 or more of both"),
+        (lambda: kernel_distance_of_all(_X, _X[:1]), "9 reals and 1 fakes; give 2 or more of each"),
         (lambda: kernel_distance_of_all(_X, np.zeros((9, 3))), r"not real \[9, 2\], fake \[9, 3\]"),
     ],
 )

@@ -98,7 +98,7 @@ def test_unequal_modes_are_amber():
     found = mode_coverage(np.repeat(np.arange(10), np.arange(100, 200, 10)), 10)
     assert found.verdict == "amber"
     assert found.sentence.startswith(
-        "10 of 10 modes are met by 1,450 samples, but surely not equally"
+        "10 of 10 modes are covered by 1,450 samples, but with significantly unequal"
     )
 
 

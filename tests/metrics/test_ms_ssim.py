@@ -112,10 +112,10 @@ _X = np.zeros((2, 32, 32, 3), np.uint8)
         (lambda: ms_ssim(_X, _X), r"32 x 32 hold windows of 11 at 2 of 5 scales; .*WEIGHTS\[:n\]"),
         (lambda: ms_ssim(_X[:, :16], _X[:, :16], shrink_window=True), "windows of 2 at 4 of 5"),
         (lambda: ssim(_X, _X[:1]), r"of one shape, not \[2, 32, 32, 3\] and \[1, 32, 32, 3\]"),
-        (lambda: ssim(_X, _X.astype(np.float32)), "must have one type, not uint8 and float32"),
+        (lambda: ssim(_X, _X.astype(np.float32)), "must have one dtype, not uint8 and float32"),
         (
             lambda: ssim(*[_X.astype(np.float32)] * 2),
-            "data_range is needed for float32 .* is 2 for",
+            "data_range is required for float32 .* is 2 for",
         ),
         (lambda: ssim(_X, _X, data_range=0), "data_range = 0 must be positive"),
         (lambda: ms_ssim(_X, _X, weights=()), r"weights = \(\) must be positive"),

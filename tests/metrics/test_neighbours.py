@@ -34,11 +34,11 @@ def test_a_copy_is_at_distance_0_and_a_near_copy_is_not(offset):
 @pytest.mark.parametrize(
     ("queries", "points", "k", "themselves", "message"),
     [
-        ((9, 2), (9, 3), 1, False, r"one D for all and at least one of each, not queries \[9, 2\], points \[9, 3\]"),
+        ((9, 2), (9, 3), 1, False, r"at least 1 in each set, not queries \[9, 2\], points \[9, 3\]"),
         ((9,), (9, 3), 1, False, r"not queries \[9\]"),
         ((9, 2), (0, 2), 1, False, r"points \[0, 2\]"),
-        ((9, 2), (4, 2), 5, False, "k = 5 .* there are 4 points"),
-        ((4, 2), (4, 2), 4, True, "k = 4 .* there are 3 points"),
+        ((9, 2), (4, 2), 5, False, "k = 5 .* to the 4 points"),
+        ((4, 2), (4, 2), 4, True, "k = 4 .* to the 3 points"),
         ((4, 2), (4, 2), 0, False, "k = 0 "),
         ((5, 2), (4, 2), 1, True, "there are 5 queries and 4 points"),
     ],

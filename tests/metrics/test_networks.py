@@ -85,13 +85,13 @@ def test_what_defines_fid_must_be_the_published_file(nets):
     file = nets / "cifar10_resnet56.npz"
     with pytest.raises(
         ValueError,
-        match=r"resnet56.npz is an npz archive, in which nobody publishes inception; .*: pt_incep",
+        match=r"resnet56.npz is an npz archive, which is not a published file of inception; .*: pt_incep",
     ):
         network_extractor("inception", file)
 
 
 def test_a_network_that_is_published_nowhere_needs_its_file():
-    with pytest.raises(ValueError, match="weights of mobilenet_v2 are published at no address"):
+    with pytest.raises(ValueError, match="no download address for the weights of mobilenet_v2"):
         network_extractor("mobilenet_v2")
     assert by_name("mobilenet_v2").files == ()
 
@@ -101,9 +101,9 @@ def test_a_network_that_is_published_nowhere_needs_its_file():
     [
         (("vgg61", (8, 8, 3)), "no features are called 'vgg61'; did you mean 'vgg16'"),
         (("xyzzy", (8, 8, 3)), "'xyzzy'; there are pixels, points, random_conv, cifar10_resnet20"),
-        (("vgg16", (2,)), r"vgg16 looks at pictures \[H, W, C\], not at points \[2\]"),
-        (("pixels", (8, 8, 3), "a.npz"), "pixels has no weights, so no file of weights can be"),
-        (("pixels", (8, 8, 3), None, "tf1"), "pixels takes pictures as they are: leave out the"),
+        (("vgg16", (2,)), r"vgg16 takes pictures \[H, W, C\], not points \[2\]"),
+        (("pixels", (8, 8, 3), "a.npz"), "pixels has no weights; leave out the weight file"),
+        (("pixels", (8, 8, 3), None, "tf1"), "pixels does not resize pictures; leave out the"),
     ],
 )
 def test_refuses_what_does_not_fit(arguments, message):

@@ -68,7 +68,7 @@ def test_lpips_without_its_weights_says_where_to_put_them(monkeypatch, tmp_path)
     monkeypatch.setattr(
         "jaxgan.weights.store._body", lambda *_: (_ for _ in ()).throw(OSError("no network"))
     )
-    with pytest.raises(OSError, match=r"cannot be fetched from .* put it at .*alexnet"):
+    with pytest.raises(OSError, match=r"cannot be downloaded from .* put it at .*alexnet"):
         MEASURES["lpips_alex"].load()
 
 
@@ -93,7 +93,9 @@ def test_scores_of_pairs_are_means_over_pairs_and_say_of_what():
 
 
 def test_pairs_are_of_transforms_only_and_rfid_is_not_fid():
-    with pytest.raises(ValueError, match=r"'ssim' compares what is made of .* \(--of transforms\)"):
+    with pytest.raises(
+        ValueError, match=r"'ssim' compares the transform of .* \(--of transforms\)"
+    ):
         check_counts(adapted("quick", scores=("fd", "ssim")))
     with pytest.raises(ValueError, match="of is 'fakes'; it must be samples or transforms"):
         check_counts(adapted("quick", of="fakes"))

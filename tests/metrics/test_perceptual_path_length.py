@@ -117,11 +117,11 @@ def test_large_pictures_are_brought_down_by_means():
 @pytest.mark.parametrize(
     ("how", "message"),
     [
-        ({"space": "x"}, "space is 'x'; it may be 'w' or 'z'"),
-        ({"sampling": "half"}, "sampling is 'half'; it may be 'full' or 'end'"),
+        ({"space": "x"}, "space is 'x'; it must be 'w' or 'z'"),
+        ({"sampling": "half"}, "sampling is 'half'; it must be 'full' or 'end'"),
         (
             {"mapping": None},
-            "space 'w' needs a mapping; a generator without one has only space='z'",
+            "space 'w' needs a mapping; use space='z' for a generator without one",
         ),
         ({"trim": (99, 1)}, r"trim = \(99, 1\) must be two percentiles, the lower first"),
         ({"epsilon": 0}, "epsilon = 0 must be positive"),
@@ -129,7 +129,7 @@ def test_large_pictures_are_brought_down_by_means():
         ({"synthesis": lambda w: _pictures(w) * jnp.nan}, "rows of path lengths contain NaN"),
         (
             {"synthesis": lambda w: jnp.zeros((len(w), 513, 512, 1))},
-            "513 x 512 cannot be brought to about 256 by squares of 2",
+            "513 x 512 cannot be reduced to about 256 by blocks of 2",
         ),
     ],
 )

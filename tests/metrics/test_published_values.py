@@ -2,7 +2,7 @@
 
 import pytest
 
-from jaxgan.data import DataOptions, open_source
+from jaxgan.data import open_source
 from jaxgan.metrics.evaluate import evaluate
 from jaxgan.metrics.networks import network_extractor
 from jaxgan.metrics.protocols import adapted
@@ -22,7 +22,7 @@ def inception():
 def cifar10():
     try:
         return {
-            split: open_source(DataOptions(name="tfds", tfds_name="cifar10", split=split))
+            split: open_source("tfds", tfds_name="cifar10", split=split)
             for split in ("train", "test")
         }
     except (FileNotFoundError, ValueError) as error:

@@ -137,7 +137,7 @@ def test_many_pictures_need_no_memory_but_their_own(mode):
 def test_refuses(function):
     good = np.zeros((2, 4, 4, 3) if function is resize else (4, 4, 3), np.uint8)
     name = function.__name__
-    with pytest.raises(ValueError, match=rf"{name} knows the modes clean, tf1, torch, not 'pil'"):
+    with pytest.raises(ValueError, match=rf"{name} takes the modes clean, tf1, torch, not 'pil'"):
         function(good, NEW, "pil")
     with pytest.raises(ValueError, match=rf"{name} takes .* with pixels, not \[4, 4\]"):
         function(np.zeros((4, 4), np.uint8), NEW, "tf1")

@@ -70,7 +70,7 @@ def test_is_sifid_in_inceptions_features_only(inception):
     assert list(found) == ["sifid"]
     assert found["sifid"] > 0
     with pytest.raises(
-        ValueError, match="SIFID is of Inception's features, not of cifar10_resnet20"
+        ValueError, match="SIFID needs the features of Inception, not of cifar10_resnet20"
     ):
         metrics.inception_maps(NetworkExtractor(by_name("cifar10_resnet20"), {}, ""))
 
@@ -109,7 +109,7 @@ def test_inceptions_maps_are_those_in_front_of_its_second_pooling(inception):
 @pytest.mark.parametrize(
     ("real", "fakes", "text"),
     [
-        ((4, 9, 3), (2, 9, 9, 3), r"8 x 8 pixels or more, and real has the shape \[4, 9, 3\]"),
+        ((4, 9, 3), (2, 9, 9, 3), r"8 x 8 pixels or more, but real has the shape \[4, 9, 3\]"),
         ((9, 9, 3), (9, 9, 3), r"fakes has the shape \[9, 9, 3\]"),
     ],
 )
@@ -122,9 +122,9 @@ def test_wrong_pictures_are_named(real, fakes, text):
 
 def test_wrong_arrays_are_named():
     real, fakes = np.zeros((9, 9, 3)), np.zeros((2, 9, 9, 3), np.uint8)
-    with pytest.raises(ValueError, match="takes uint8 pictures, and real is float64; quantise"):
+    with pytest.raises(ValueError, match="takes uint8 pictures, but real is float64; quantise"):
         metrics.single_image_distance(real, fakes, metrics.random_maps())
-    with pytest.raises(ValueError, match=r"as many features, not \[9, 9, 3\] and \[9, 9, 2\]"):
+    with pytest.raises(ValueError, match=r"with equal D, not \[9, 9, 3\] and \[9, 9, 2\]"):
         metrics.single_image_frechet(real, real[..., :2])
     bad = real.copy()
     bad[3, 3, 0] = np.nan
@@ -141,9 +141,9 @@ def test_is_a_score_of_samples_of_one_picture():
     name = "single_image_fd_random_conv"
     expected = metrics.single_image_distance(real[0], fakes, metrics.random_maps())[name]
     assert result[name] == pytest.approx(expected, rel=1e-9)
-    with pytest.raises(ValueError, match="to one picture, and there are 3 real ones"):
+    with pytest.raises(ValueError, match="exactly one real picture, but there are 3"):
         evaluate([fakes], [fakes], extractor, protocol)
     pixels = metrics.extractor_for((16, 16, 3), "pixels")
     protocol = dataclasses.replace(protocol, features="pixels")
-    with pytest.raises(ValueError, match="through 'inception' or 'random_conv', not 'pixels'"):
+    with pytest.raises(ValueError, match="features 'inception' or 'random_conv', not 'pixels'"):
         evaluate([real], [fakes], pixels, protocol)

@@ -128,14 +128,14 @@ _X = np.zeros((4, 32, 32, 3), np.uint8)
             _X,
             _X[:3],
             {},
-            r"equally many pictures of one shape and type, not uint8 \[4, 32, 32, 3\]",
+            r"the same number, shape and dtype, not uint8 \[4, 32, 32, 3\]",
         ),
         (_X, _X.astype(np.float32), {}, r"and float32 \[4, 32, 32, 3\]"),
         (
             _X[:, :6],
             _X[:, :6],
             {},
-            "pictures 6 x 32 are too small; .* at least 7, those of a patch",
+            "pictures 6 x 32 are too small; .* at least 7, the side of a patch",
         ),
         (_X[:, :15], _X[:, :15], {}, None),
         (_X[:, :, 1:], _X[:, :, 1:], {}, None),  # one level: nothing is halved

@@ -85,13 +85,13 @@ def test_a_damaged_entry_is_made_again_with_a_warning(tmp_path):
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
 def test_a_folder_that_cannot_be_written_does_no_harm(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.warns(UserWarning, match="cannot be kept in"):
+    with pytest.warns(UserWarning, match="cannot be cached in"):
         assert cached(tmp_path / "x", _FACTS, _MOMENTS, _Maker()).count == 40
 
 
 def test_a_file_in_the_folders_place_does_no_harm(tmp_path):
     (tmp_path / "x").write_text("")
-    with pytest.warns(UserWarning, match="cannot be kept in"):
+    with pytest.warns(UserWarning, match="cannot be cached in"):
         assert cached(tmp_path / "x", _FACTS, _MOMENTS, _Maker()).count == 40
 
 

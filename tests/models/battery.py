@@ -3,8 +3,10 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
-from jaxgan.game import Engine
+from jaxgan.engine import Engine
+from jaxgan.options import OptionError, override
 from jaxgan.train import Options as TrainOptions
 from jaxgan.train import make_engine
 
@@ -116,15 +118,16 @@ def check_remat(kept, again, spec, stage=0, turns=None):
       stage: of the game.
       turns: names of those to check; all if None.
     """
-    state = Engine(kept).init()
+    engine = Engine(kept)
+    state = engine.init()
     recomputed = jax.eval_shape(Engine(again)._init, jax.random.key(0))
     assert jax.tree.structure(state) == jax.tree.structure(recomputed)
     data = batch(spec, stage, kept.stages[stage], 0)
 
-    def found(turn):
+    def found(engine, turn):
         def loss(moving):
             params = {**state.params, **moving}
-            return turn.loss(params, state.variables, data, jax.random.key(9)).value
+            return turn.loss(engine.play(state, data, jax.random.key(9), params)).value
 
         movers = {name: state.params[name] for name in turn.players}
         lowered = jax.jit(jax.value_and_grad(loss)).lower(movers)
@@ -135,8 +138,8 @@ def check_remat(kept, again, spec, stage=0, turns=None):
     assert pairs
     for turn, other in pairs:
         (barriers, (value, gradient)), (more, (value_again, gradient_again)) = (
-            found(turn),
-            found(other),
+            found(engine, turn),
+            found(Engine(again), other),
         )
         assert more > barriers, turn.name  # what keeps XLA from reading kept activations
         np.testing.assert_allclose(value_again, value, rtol=1e-5, err_msg=turn.name)
@@ -146,3 +149,37 @@ def check_remat(kept, again, spec, stage=0, turns=None):
             gradient_again,
         )
         assert max(jax.tree.leaves(far)) < 1e-4, turn.name
+
+
+def refused(game, options, spec, text):
+    """Follows each way out of the error that a game cannot be made with; it may lead to another error's first one."""
+    with pytest.raises(ValueError, match=text) as raised:
+        game(options, spec)
+    error = raised.value
+    assert "\n" not in str(error)
+    for fix in error.fixes if isinstance(error, OptionError) else ():
+        seen, mended, data = {error.option}, options, spec
+        while fix is not None:
+            for name, value in fix.items():
+                if name == "data.resolution":
+                    data = resized(data, value)
+                elif not name.startswith("data."):  # another set is not at hand
+                    mended = override(mended, {name: value})
+            if any(name.startswith("data.") and name != "data.resolution" for name in fix):
+                break
+            try:
+                fix = game(mended, data) and None
+            except OptionError as other:
+                if other.option in seen:
+                    raise
+                seen.add(other.option)
+                fix = other.fixes[0]
+
+
+def resized(spec, side):
+    square = {
+        name: (side, side, shape[2])
+        for name in ("shape", "condition")
+        if (shape := getattr(spec, name)) is not None
+    }
+    return spec._replace(**square)

@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from models import battery
+from models.written_out import adam, check_turn, decoded, moves, purpose, softplus
 
 from jaxgan import config, train
-from jaxgan.game import DataSpec
+from jaxgan.engine import Engine
+from jaxgan.game import Play
 from jaxgan.models import pix2pix
 from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
+from jaxgan.spec import DataSpec
 
 
 def pairs(height, width=None, image=3, condition=3):
@@ -55,7 +58,7 @@ def played():
     return battery.check_trains(tiny(), SPEC, rounds=3)
 
 
-def born(module, *shape, seed=0):
+def initialised(module, *shape, seed=0):
     rngs = dict(zip(("params", "dropout"), jax.random.split(jax.random.key(seed)), strict=True))
     return jax.jit(module.init)(rngs, jnp.zeros(shape))
 
@@ -74,7 +77,7 @@ def parameters(module, prefix, *shape):
             return drawn / np.float32(np.sqrt(np.prod(leaf.shape[:-1])))
         return np.float32(name.endswith("scale")) + np.float32(0.1) * drawn
 
-    variables = jax.eval_shape(lambda: born(module, *shape))
+    variables = jax.eval_shape(lambda: initialised(module, *shape))
     params = jax.tree_util.tree_map_with_path(by_name, variables["params"])
     return params, {"batch_stats": jax.tree.map(jnp.zeros_like, variables.get("batch_stats", {}))}
 
@@ -142,13 +145,17 @@ def test_losses_and_gradients_of_a_step_are_the_references(golden):
     params = {name: params for name, (params, _) in made.items()}
     variables = {name: state for name, (_, state) in made.items()}
 
+    def playing(params):
+        networks = game.bind(params, variables)
+        return Play(networks, batch, jax.random.key(0), game.clock(0), num=2)
+
     def step(params):
         grads, found = {}, {}
         for turn in game.stages[0].turns:
             (player,) = turn.players
 
             def loss(mover, turn=turn, player=player):
-                out = turn.loss({**params, player: mover}, variables, batch, jax.random.key(0))
+                out = turn.loss(playing({**params, player: mover}))
                 return out.value, {"loss": out.value, **out.metrics}
 
             grads[player], found[player] = jax.grad(loss, has_aux=True)(params[player])
@@ -168,6 +175,122 @@ def test_losses_and_gradients_of_a_step_are_the_references(golden):
     assert not [name for name in golden if name.startswith("norm:")]  # all were compared
 
 
+# Its turns, written out ---------------------------------------------------------------------------------------
+
+
+CRITIC, GENERATOR = (
+    {
+        "non_saturating": lambda real, fake: softplus(-real) + softplus(fake),
+        "least_squares": lambda real, fake: (jnp.mean((real - 1) ** 2) + jnp.mean(fake**2)) / 2,
+        "relativistic_average": lambda real, fake: (
+            softplus(jnp.mean(fake) - real) + softplus(fake - jnp.mean(real))
+        ),
+    },
+    {
+        "non_saturating": lambda real, fake: softplus(-fake),
+        "least_squares": lambda real, fake: jnp.mean((fake - 1) ** 2) / 2,
+        "relativistic_average": lambda real, fake: (
+            softplus(real - jnp.mean(fake)) + softplus(jnp.mean(real) - fake)
+        ),
+    },
+)
+
+
+def turns_by_hand(options, batch, key):
+    """{player: (its parameters, the other's, all other collections) -> (loss, (new collections, metrics))}."""
+    x, y = decoded(batch["condition"]), decoded(batch["image"])
+    norm = "instance" if options.norm == "instance" else "batch"
+    unet = UNet(1, 4, 3, norm, options.dropout)
+    patch = PatchCritic(4, 1, norm)
+
+    def logits(params, state, picture):
+        seen = jnp.concatenate([x, picture], -1) if options.conditional_critic else picture
+        return patch.apply({"params": params, **state}, seen, mutable=["batch_stats"])
+
+    def translated(params, state):
+        draw = {"dropout": purpose(key, "dropout")}
+        return unet.apply({"params": params, **state}, x, mutable=["batch_stats"], rngs=draw)
+
+    def critic(mover, other, state):
+        fake, _ = translated(other, state["generator"])
+        real, first = logits(mover, state["critic"], y)
+        fake, second = logits(mover, first, fake)
+        value = CRITIC[options.objective](real, fake) / 2
+        return value, (second, {"real": jnp.mean(real), "fake": jnp.mean(fake)})
+
+    def generator(mover, other, state):
+        fake, new = translated(mover, state["generator"])
+        judged, _ = logits(other, state["critic"], fake)
+        real, _ = logits(other, state["critic"], y)
+        adversarial = GENERATOR[options.objective](real, judged)
+        l1 = jnp.mean(jnp.abs(fake - y))
+        value = options.adversarial_weight * adversarial + options.l1_weight * l1
+        return value, (new, {"adversarial": adversarial, "l1": l1})
+
+    return {"critic": critic, "generator": generator}
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"norm": "batch_running", "adversarial_weight": 0.5, "l1_weight": 7.0, "dropout": 0.3},
+        {"objective": "least_squares", "conditional_critic": False},
+        {"objective": "relativistic_average", "norm": "instance", "adversarial_weight": 2.0},
+    ],
+    ids=str,
+)
+def test_a_turns_loss_gradient_and_state_are_those_written_out(changes):
+    game = tiny(**changes)
+    engine, key = Engine(game), jax.random.key(7)
+    state, batch = engine.init(), battery.batch(SPEC, 0, game.stages[0], 5)
+    by_hand = turns_by_hand(dataclasses.replace(TINY, **changes), batch, key)
+    assert [turn.players for turn in game.stages[0].turns] == [("critic",), ("generator",)]
+    assert [turn.fresh_batch for turn in game.stages[0].turns] == [True, False]
+    for turn, other in zip(game.stages[0].turns, ("generator", "critic"), strict=True):
+        (player,) = turn.players
+
+        def loss(mover, player=player, other=other):
+            return by_hand[player](mover, state.params[other], state.variables)
+
+        check_turn(engine, turn, state, batch, key, loss)
+
+
+def test_the_defaults_are_the_papers():
+    """Section 3.3 and the appendix; the learning rate's linear decay is the PyTorch code's, with 0 here for none."""
+    options = pix2pix.Options()
+    stated = {
+        "generator_width": 64,
+        "critic_width": 64,
+        "skips": True,
+        "dropout": 0.5,
+        "patch": 70,
+        "conditional_critic": True,
+        "norm": "batch",
+        "objective": "non_saturating",
+        "adversarial_weight": 1.0,
+        "l1_weight": 100.0,
+        "batch_size": 1,
+        "learning_rate": 2e-4,
+        "beta1": 0.5,
+        "beta2": 0.999,
+    }
+    assert stated == {name: getattr(options, name) for name in stated}
+    game = pix2pix.game(options, pairs(256))
+    unet, critic = (game.players[name].module for name in ("generator", "critic"))
+    assert (unet.features, unet.width, unet.downs, unet.norm, unet.dropout) == (
+        3,
+        64,
+        8,
+        "batch",
+        0.5,
+    )
+    assert (critic.features, critic.layers, critic.norm) == (64, 3, "batch")
+    for player in game.players.values():
+        assert player.average is None
+        found = moves(player.optimizer, game.clock(0))
+        np.testing.assert_allclose(found, adam(2e-4, 0.5, 0.999), rtol=1e-5)
+
+
 # What defines it ----------------------------------------------------------------------------------------------
 
 
@@ -176,7 +299,7 @@ def test_one_logit_sees_a_patch_of_so_many_pixels(patch):
     layers = pix2pix.PATCHES[patch]
     critic = PatchCritic(1, layers, norm="none")
     shape = (1, 384, 384, 2) if patch == 286 else (1, 160, 160, 2)
-    network = born(critic, *shape)
+    network = initialised(critic, *shape)
     middle = critic.apply(network, jnp.zeros(shape)).shape[1] // 2
     x = jax.random.normal(jax.random.key(1), shape)
     seen = jax.jit(jax.grad(lambda x: critic.apply(network, x)[0, middle, middle]))(x)
@@ -192,7 +315,7 @@ def test_a_shortcut_joins_each_two_layers_of_one_resolution():
     x = jax.random.normal(jax.random.key(1), (1, 16, 16, 3))
     for skips in (False, True):
         net = UNet(1, width=2, downs=4, dropout=0.0, skips=skips)
-        params = jax.tree.map(np.array, born(net, *x.shape)["params"])
+        params = jax.tree.map(np.array, initialised(net, *x.shape)["params"])
         apply = jax.jit(lambda params, net=net: net.apply({"params": params}, x, mutable=True)[0])
         params["up3"] = {"kernel": 0 * params["up3"]["kernel"]}
         assert (jnp.std(apply(params)) > 0) == skips
@@ -206,34 +329,55 @@ def test_a_shortcut_joins_each_two_layers_of_one_resolution():
         assert jnp.std(apply(only)) > 0, alone
 
 
-def elsewhere(networks):
-    """Networks whose running statistics are of other data."""
-    statistics = jax.tree.map(lambda leaf: leaf + 3.0, networks["generator"]["batch_stats"])
-    return {**networks, "generator": {**networks["generator"], "batch_stats": statistics}}
+def shifted(state):
+    """A state whose running statistics are those of other data."""
+    generator = state.variables["generator"]
+    statistics = jax.tree.map(lambda leaf: leaf + 3.0, generator["batch_stats"])
+    other = {**generator, "batch_stats": statistics}
+    return state.replace(variables={**state.variables, "generator": other})
 
 
 def test_at_test_time_a_picture_is_normalised_by_itself_or_by_the_running_statistics(played):
     engine, state = played
-    networks = state.networks()
     batch = battery.batch(SPEC, 0, engine.game.stages[0], 5)
     key = jax.random.key(0)
-    made = engine.transform(state, key, batch)
+    made = train.transform(engine, state, batch, key)
     assert made.shape == (2, 8, 8, 1)
     assert made.dtype == jnp.float32
-    # By itself: whatever is beside it.
-    other = {
-        **batch,
-        "condition": np.concatenate(
-            [batch["condition"][:1], 255 * np.ones_like(batch["condition"][1:])]
-        ),
-    }
-    np.testing.assert_array_equal(engine.transform(state, key, other)[0], made[0])
-    # So running statistics are of no account, unless they are asked for.
+    # By itself: the pictures beside it make no difference.
+    white = np.full_like(batch["condition"][1:], 255)
+    other = {**batch, "condition": np.concatenate([batch["condition"][:1], white])}
+    np.testing.assert_array_equal(train.transform(engine, state, other, key)[0], made[0])
+    # Running statistics make a difference only if they are asked for.
     for norm in ("batch", "batch_running"):
-        transform = jax.jit(tiny(norm=norm).transform)
-        one, another = transform(networks, key, batch), transform(elsewhere(networks), key, batch)
+        engine = Engine(tiny(norm=norm))
+        one, another = (train.transform(engine, s, batch, key) for s in (state, shifted(state)))
         assert (norm == "batch") == bool((one == another).all())
-        assert (norm == "batch") == bool(jnp.abs(one - made).max() < 1e-6)
+        assert (norm == "batch") == bool(np.abs(one - made).max() < 1e-6)
+
+
+@pytest.mark.parametrize("norm", pix2pix.NORMS)
+def test_a_translation_at_test_time_is_the_unets_with_the_rows_own_dropout(norm, played):
+    state = shifted(played[1])
+    if norm == "instance":
+        state = Engine(tiny(norm=norm)).init()
+    batch, key = battery.batch(SPEC, 0, played[0].game.stages[0], 5), jax.random.key(0)
+    made = train.transform(Engine(tiny(norm=norm)), state, batch, key)
+    net = UNet(1, 4, 3, "instance" if norm == "instance" else "batch")
+    network = {"params": state.params["generator"], **state.variables["generator"]}
+    drawn = purpose(jax.random.fold_in(key, 0), "dropout")  # of the first chunk of rows
+    apply = jax.jit(
+        lambda condition, draw: net.apply(
+            network,
+            condition,
+            train=norm != "batch_running",
+            rngs={"dropout": draw},
+            mutable=["batch_stats"],
+        )[0]
+    )
+    for row in range(2):
+        one = apply(decoded(batch["condition"][row : row + 1]), jax.random.fold_in(drawn, row))
+        np.testing.assert_allclose(made[row], one[0], rtol=1e-4, atol=1e-5)
 
 
 def test_instance_and_batch_normalisation_of_one_picture_are_the_same():
@@ -241,7 +385,7 @@ def test_instance_and_batch_normalisation_of_one_picture_are_the_same():
     batch, instance = (
         UNet(1, width=2, downs=3, norm=norm, dropout=0.0) for norm in ("batch", "instance")
     )
-    network = jax.tree.map(lambda leaf: leaf + 0.1, born(batch, *x.shape))
+    network = jax.tree.map(lambda leaf: leaf + 0.1, initialised(batch, *x.shape))
     params = {
         name: leaf["statistics"] if name.endswith("norm") else leaf
         for name, leaf in network["params"].items()
@@ -257,15 +401,17 @@ def test_instance_and_batch_normalisation_of_one_picture_are_the_same():
 def test_dropout_is_the_noise_and_a_key_draws_it(played):
     engine, state = played
     batch = battery.batch(SPEC, 0, engine.game.stages[0], 5)
-    one, again, another = (engine.transform(state, jax.random.key(k), batch) for k in (0, 0, 1))
+    one, again, another = (
+        train.transform(engine, state, batch, jax.random.key(k)) for k in (0, 0, 1)
+    )
     np.testing.assert_array_equal(one, again)
     assert (one != another).mean() > 0.9
     # Two copies of one picture get draws of their own.
     twins = {**batch, "condition": np.repeat(batch["condition"][:1], 2, 0)}
-    first, second = engine.transform(state, jax.random.key(0), twins)
+    first, second = train.transform(engine, state, twins, jax.random.key(0))
     assert (first != second).mean() > 0.9
-    silent = jax.jit(tiny(dropout=0.0).transform)
-    one, another = (silent(state.networks(), jax.random.key(k), batch) for k in (0, 1))
+    silent = Engine(tiny(dropout=0.0))
+    one, another = (train.transform(silent, state, batch, jax.random.key(k)) for k in (0, 1))
     np.testing.assert_array_equal(one, another)
 
 
@@ -275,7 +421,7 @@ def test_the_learning_rate_stays_and_then_falls_to_zero():
     for step in (0, 9, 15, 20, 25):
         with jax.numpy_dtype_promotion("standard"):  # as the engine calls it
             updates, _ = optimizer.update(
-                jnp.ones(1), optimizer.init(params), params, step=jnp.int32(step)
+                jnp.ones(1), optimizer.init(params), params, clock=tiny().clock(step)
             )
         moves.append(-float(updates[0]))
     np.testing.assert_allclose(moves, [2e-4, 2e-4, 1e-4, 0.0, 0.0], rtol=1e-5, atol=1e-12)
@@ -311,18 +457,22 @@ def test_a_run_is_opened_again_with_its_pairs(tmp_path):
 
 def test_translate_shows_a_picture_of_any_size_beside_its_translations(played):
     engine, state = played
-    tool, networks = engine.game.tools["translate"], state.networks()
+    tool, networks = engine.game.tools["translate"], engine.game.networks(state)
+
+    def play(key):
+        return Play(networks, {}, key, engine.game.clock(3), num=1)
+
     wide = unit("wide", 8, 24, 3)
-    made = tool(networks, jax.random.key(0), {"condition": wide}, samples=3)
+    made = tool(play(jax.random.key(0)), {"condition": wide}, samples=3)
     assert made.pictures.shape == (4, 8, 24, 3)
     assert made.columns == 4
     np.testing.assert_array_equal(made.pictures[0], wide)
     assert (made.pictures[1] != made.pictures[2]).mean() > 0.9
-    # What becomes of a picture of the data is what `transform` makes of it.
-    batch = battery.batch(SPEC, 0, engine.game.stages[0], 5)
-    condition = batch["condition"][0] / np.float32(127.5) - np.float32(1)
-    made = tool(networks, jax.random.key(3), {"condition": condition})
-    transformed = engine.transform(state, jax.random.key(3), batch)[0]
+    # A picture of the data becomes what the output "transforms" makes of it, whose chunks have keys of their own.
+    batch, key = battery.batch(SPEC, 0, engine.game.stages[0], 5), jax.random.key(3)
+    condition = np.asarray(decoded(batch["condition"][0]))
+    made = tool(play(jax.random.fold_in(key, 0)), {"condition": condition})
+    transformed = train.transform(engine, state, batch, key)[0]
     np.testing.assert_allclose(made.pictures[1], np.repeat(transformed, 3, -1), atol=1e-5)
 
 
@@ -342,8 +492,8 @@ def test_channels_are_brought_to_the_games():
         (
             DataSpec((32, 32, 3), 10, 9),
             {},
-            "pix2pix translates pictures in pairs, but the data (one example has shape (32, 32, 3)) has none; set "
-            "--config.data.name=pairs.",
+            "pix2pix translates pictures in pairs, but the data (one example has shape (32, 32, 3)) has none: set "
+            "data.name=pairs.",
         ),
         (
             DataSpec((64, 64, 3), None, 9, (32, 32, 3)),
@@ -353,38 +503,36 @@ def test_channels_are_brought_to_the_games():
         (
             pairs(100),
             {},
-            "pictures of 100x100 can be halved 2 times, which makes no U-Net; set --config.data.resolution=128, or "
-            "--config.model.downs if that is meant.",
+            "pictures of 100x100 can be halved 2 times, which makes a shallow U-Net: set "
+            "data.resolution=128 or downs=2.",
         ),
         (
             pairs(96, 128),
             {"generator_width": 0},
-            "--config.model.generator_width is 0, but it must be at least 1.",
+            "generator_width is 0, but it must be at least 1: set generator_width=1.",
         ),
         (
             pairs(96, 128),
             {"downs": 6},
-            "config.model.downs is 6, but pictures of 96x128 can be halved 5 times; set --config.model.downs=5 or "
-            "another --config.data.resolution=128.",
+            "downs is 6, but pictures of 96x128 can be halved 5 times: set downs=5 or downs=0 and data.resolution=128.",
         ),
         (
             pairs(64),
             {"patch": 286},
-            "a PatchGAN of 286 pixels has no logits for pictures of 64x64; set --config.model.patch=142.",
+            "patch is 286, but such a critic has no logits for pictures of 64x64: set patch=142.",
         ),
-        (pairs(64), {"patch": 71}, "config.model.patch is 71; a PatchGAN sees 1, 16, 34, 70, 142"),
-        (pairs(64), {"norm": "layer"}, "config.model.norm is 'layer'; it is one of batch, batch_r"),
+        (pairs(64), {"patch": 71}, "patch is 71, but it must be one of 1, 16, 34, 70, 142"),
+        (pairs(64), {"norm": "layer"}, "norm is 'layer', but it must be one of batch, batch_r"),
         (
             pairs(64),
             {"dropout": 1.0},
-            "config.model.dropout is 1.0; it must be at least 0 and less",
+            "dropout is 1.0, but it must be at least 0, below 1",
         ),
-        (pairs(64), {"dtype": "float16"}, "'float32' or 'bfloat16'"),
+        (pairs(64), {"dtype": "float16"}, "one of float32, bfloat16"),
     ],
 )
 def test_what_it_cannot_play_is_refused_by_a_sentence(spec, changes, text):
-    with pytest.raises(ValueError, match=re.escape(text)):
-        pix2pix.game(pix2pix.Options(**changes), spec)
+    battery.refused(pix2pix.game, pix2pix.Options(**changes), spec, re.escape(text))
 
 
 @pytest.mark.parametrize(
@@ -399,23 +547,24 @@ def test_what_it_cannot_play_is_refused_by_a_sentence(spec, changes, text):
         (
             np.zeros((16, 16, 3), np.float32),
             {"samples": 0},
-            "--options.samples is 0; it must be at least 1.",
+            "samples is 0, but it must be at least 1: set samples=1.",
         ),
         (
             np.zeros((16, 16, 3), np.float32),
             {"columns": -1},
-            "--options.columns is -1; it must be at least 0.",
+            "columns is -1, but it must be at least 0: set columns=0.",
         ),
     ],
 )
 def test_what_cannot_be_translated_is_refused_by_a_sentence(picture, options, text):
+    play = Play({}, {}, jax.random.key(0), tiny().clock(0), num=1)
     with pytest.raises(ValueError, match=re.escape(text)):
-        tiny().tools["translate"]({}, jax.random.key(0), {"condition": picture}, **options)
+        tiny().tools["translate"](play, {"condition": picture}, **options)
 
 
 def test_a_batch_of_one_on_eight_devices_is_told_what_fits():
     with pytest.raises(
-        ValueError, match=r"a batch of 1 cannot be split evenly over 8 devices; set"
+        ValueError, match=r"the batch of 1 cannot be split evenly over 8 devices: set"
     ):
         train.make_engine(
             pix2pix.game(pix2pix.Options(), pairs(64)), train.Options(), seed=0
@@ -424,7 +573,7 @@ def test_a_batch_of_one_on_eight_devices_is_told_what_fits():
 
 def test_a_unet_of_unknown_normalisation_or_odd_pictures():
     with pytest.raises(ValueError, match="a U-Net's norm is one of batch, instance, not 'layer'"):
-        born(UNet(3, norm="layer"), 1, 256, 256, 3)
+        initialised(UNet(3, norm="layer"), 1, 256, 256, 3)
     text = "a U-Net that halves 3 times needs pictures whose sides are multiples of 8 pixels, not 12x16."
     with pytest.raises(ValueError, match=re.escape(text)):
-        born(UNet(3, downs=3), 1, 12, 16, 3)
+        initialised(UNet(3, downs=3), 1, 12, 16, 3)

@@ -1,4 +1,4 @@
-"""The codebook: what is nearest, where gradients go, moving averages in closed form, and codes brought back."""
+"""The codebook: nearest codes, gradients, moving averages in closed form, replaced codes, micro-batches."""
 
 import jax
 import jax.numpy as jnp
@@ -6,10 +6,21 @@ import numpy as np
 import pytest
 
 from jaxgan.nets import codebook
+from jaxgan.nets.codebook import Codebook
+from jaxgan.network import Network
 
 
 def latents(seed, *shape):
     return jnp.asarray(np.random.default_rng(seed).normal(size=shape), jnp.float32)
+
+
+def fresh(num, dim, averaged=False):
+    module = Codebook(num, dim, averaged)
+    return Network(module, module.init(jax.random.key(0), jnp.zeros((1, dim))))
+
+
+def vectors(network):
+    return np.asarray(network(method="vectors"))
 
 
 def test_nearest_is_the_argmin_of_distances():
@@ -23,6 +34,29 @@ def test_nearest_is_the_argmin_of_distances():
     np.testing.assert_array_equal(codebook.nearest(twice, codes), np.arange(7))
 
 
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_codebook_starts_uniform_and_gives_the_nearest_codes(averaged):
+    network, z = fresh(50, 3, averaged), latents(1, 4, 2, 3)
+    codes = vectors(network)
+    np.testing.assert_allclose(codes, network.params["embedding"], rtol=1e-6)
+    assert np.abs(codes).max() <= 1 / 50
+    assert np.std(codes) == pytest.approx(1 / 50 / np.sqrt(3), rel=0.2)
+    indices, e = network(z)
+    np.testing.assert_array_equal(indices, codebook.nearest(jnp.asarray(codes), z))
+    np.testing.assert_array_equal(e, codes[indices])
+    np.testing.assert_array_equal(network(indices, method="lookup"), e)
+
+
+def test_gradients_reach_the_embedding_unless_codes_are_averages():
+    for averaged in (False, True):
+        network = fresh(5, 3, averaged)
+
+        def loss(params, network=network):
+            return jnp.sum(network.replace(params=params)(latents(1, 4, 3))[1])
+
+        assert np.any(jax.grad(loss)(network.params)["embedding"]) != averaged
+
+
 def test_the_straight_through_gradient_is_the_identity():
     z, e, weights = latents(0, 6, 3), latents(1, 6, 3), latents(2, 6, 3)
     np.testing.assert_array_equal(codebook.straight_through(z, e), e)
@@ -34,17 +68,17 @@ def test_the_straight_through_gradient_is_the_identity():
 
 
 def test_moving_averages_are_their_closed_form():
-    """N_t = d^t + (1 - d) sum_s d^(t - s) n_s, and m likewise; codes that never were chosen stay where they were."""
+    """N_t = d^t + (1 - d) sum_s d^(t - s) n_s, and m likewise; a code that is never chosen does not change."""
     decay, rounds, num = 0.9, 6, 5
-    network = codebook.init(jax.random.key(0), num, 3, averaged=True)
-    first = np.float64(network["params"]["embedding"])
+    network = fresh(num, 3, averaged=True)
+    first = np.float64(network.params["embedding"])
     z = np.stack([latents(t, 8, 3) for t in range(rounds)])
     chosen = np.random.default_rng(9).integers(0, num - 1, (rounds, 8)).astype(np.int32)
     advance = jax.jit(
         lambda network, z, indices: codebook.advance(network, z, indices, jax.random.key(1), decay)
     )
     for t in range(rounds):
-        network = {**network, "codes": advance(network, z[t], chosen[t])}
+        network = network.replace(codes=advance(network, z[t], chosen[t]))
 
     one_hot = np.eye(num)[chosen]  # [rounds, 8, num]
     fading = (1 - decay) * decay ** np.arange(rounds)[::-1]
@@ -52,57 +86,90 @@ def test_moving_averages_are_their_closed_form():
     total = decay**rounds * first + np.einsum("t,tbk,tbd->kd", fading, one_hot, np.float64(z))
     smoothed = (count + 1e-5) / (count.sum() + num * 1e-5) * count.sum()
     np.testing.assert_allclose(network["codes"]["count"], count, rtol=1e-5)
-    np.testing.assert_allclose(
-        codebook.vectors(network), total / smoothed[:, None], rtol=1e-4, atol=1e-6
-    )
-    np.testing.assert_allclose(codebook.vectors(network)[-1], first[-1], rtol=1e-3)
-    np.testing.assert_array_equal(network["params"]["embedding"], np.float32(first))
+    np.testing.assert_allclose(vectors(network), total / smoothed[:, None], rtol=1e-4, atol=1e-6)
+    np.testing.assert_allclose(vectors(network)[-1], first[-1], rtol=1e-3)
+    np.testing.assert_array_equal(network.params["embedding"], np.float32(first))
 
 
 @pytest.mark.parametrize("averaged", [False, True])
-def test_dead_codes_become_latents_of_the_batch_and_no_others_move(averaged):
-    network = codebook.init(jax.random.key(0), 6, 3, averaged)
-    before, z = np.asarray(codebook.vectors(network)), latents(1, 50, 3)
+def test_unused_codes_become_latents_of_the_batch_and_no_others_move(averaged):
+    network = fresh(6, 3, averaged)
+    before, z = vectors(network), latents(1, 50, 3)
     used = jnp.asarray([0, 2, 3] * 16 + [0, 2], jnp.int32)
-    for batch in range(3):
-        # Decay 1: what is chosen stays where it is, so that only revival moves anything.
-        codes = codebook.advance(network, z, used, jax.random.key(batch), 1.0, revive_after=3)
-        network = {**network, "codes": codes}
-        after = np.asarray(codebook.vectors(network))
-        if batch < 2:
+    for batch in range(4):
+        # Decay 1: chosen codes do not change, so that only replaced ones do.
+        key = jax.random.key(batch)
+        codes = codebook.advance(network, z, used, key, 1.0, revive_after=3)
+        network = network.replace(codes=codes)
+        after = vectors(network)
+        if batch < 3:
             np.testing.assert_allclose(after, before, atol=1e-6)
             assert codes["idle"].tolist() == [0, batch + 1, 0, 0, batch + 1, batch + 1]
     np.testing.assert_allclose(after[[0, 2, 3]], before[[0, 2, 3]], atol=1e-6)
     for code in after[[1, 4, 5]]:
-        assert np.abs(np.asarray(z) - code).max(1).min() < 1e-6
+        # Smoothed averages differ from a latent by a share of about 1e-5.
+        assert np.abs(np.asarray(z) - code).max(1).min() < (1e-4 if averaged else 1e-6)
     assert network["codes"]["idle"].tolist() == [0] * 6
-    assert float(codebook.usage(network["codes"])) == 0.5  # nobody has chosen them yet
-    # They stand for what they have become.
-    assert set(codebook.nearest(codebook.vectors(network), z).tolist()) >= {1, 4, 5}
+    assert float(codebook.usage(network["codes"])) == 0.5  # no batch has chosen them yet
+    assert set(codebook.nearest(jnp.asarray(after), z).tolist()) >= {1, 4, 5}
 
 
-def test_a_batch_over_eight_devices_moves_the_codes_alike():
-    network = codebook.init(jax.random.key(0), 6, 3, averaged=True)
+@pytest.mark.parametrize("averaged", [False, True])
+def test_micro_batches_advance_the_codes_as_the_whole_batch(averaged):
+    """Their mean, or the smallest of whole numbers; a replaced code is the mean of a latent of each."""
+    network = fresh(6, 3, averaged)
+    idle = jnp.asarray([0, 4, 0, 3, 9, 9], jnp.int32)
+    network = network.replace(codes={**network["codes"], "idle": idle})
+    z, used = latents(1, 8, 3), jnp.asarray([0, 0, 0, 0, 1, 1, 2, 5], jnp.int32)
+
+    def advance(rows, revive_after):
+        key = jax.random.fold_in(jax.random.key(1), rows.start)
+        parts = 8 // (rows.stop - rows.start)
+        return codebook.advance(network, z[rows], used[rows], key, 0.9, revive_after, parts)
+
+    def mean_or_least(a, b):
+        return (a + b) / 2 if jnp.issubdtype(a.dtype, jnp.floating) else jnp.minimum(a, b)
+
+    halves = slice(0, 4), slice(4, 8)
+    for revive_after, dead in ((0, []), (4, [1, 4, 5])):
+        whole = jax.tree.map(np.asarray, advance(slice(0, 8), revive_after))
+        parts = [advance(rows, revive_after) for rows in halves]
+        both = jax.tree.map(lambda a, b: np.asarray(mean_or_least(a, b)), *parts)
+        alive = [code for code in range(6) if code not in dead]
+        for name in whole:
+            np.testing.assert_allclose(both[name][alive], whole[name][alive], rtol=1e-5, atol=1e-6)
+        np.testing.assert_array_equal(both["idle"], whole["idle"])
+        np.testing.assert_array_equal(both["unused"], whole["unused"])
+        means = np.asarray((z[:4, None] + z[None, 4:]) / 2).reshape(-1, 3)
+        for code in vectors(network.replace(codes=both))[dead]:
+            assert np.abs(means - code).max(1).min() < (1e-3 if averaged else 1e-6)
+
+
+def test_a_batch_over_eight_devices_advances_the_codes_alike():
+    network = fresh(6, 3, averaged=True)
+    network = network.replace(
+        codes={**network["codes"], "idle": jnp.asarray([0, 1] * 3, jnp.int32)}
+    )
     z = latents(1, 16, 4, 3)
 
-    def moved(z):
-        indices = codebook.nearest(codebook.vectors(network), z)
+    def advanced(z):
+        indices, _ = network(z)
         return codebook.advance(network, z, indices, jax.random.key(2), revive_after=1)
 
     mesh = jax.make_mesh((8,), ("data",), axis_types=(jax.sharding.AxisType.Auto,))
     split = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("data"))
-    one, many = jax.jit(moved)(z), jax.jit(moved, in_shardings=split)(z)
+    one, many = jax.jit(advanced)(z), jax.jit(advanced, in_shardings=split)(z)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), one, many)
 
 
 def test_usage_is_the_share_of_codes_that_were_chosen_lately():
-    network, z = codebook.init(jax.random.key(0), 4, 3), latents(1, 8, 3)
+    network, z = fresh(4, 3), latents(1, 8, 3)
     assert float(codebook.usage(network["codes"])) == 0.0
 
     @jax.jit
     def see(codes, index):
         indices = jnp.full(8, index, jnp.int32)
-        return codebook.advance({**network, "codes": codes}, z, indices, jax.random.key(0))
+        return codebook.advance(network.replace(codes=codes), z, indices, jax.random.key(0))
 
     codes = see(network["codes"], 0)
     assert float(codebook.usage(codes)) == 0.25
@@ -112,14 +179,15 @@ def test_usage_is_the_share_of_codes_that_were_chosen_lately():
     assert float(codebook.usage(see(codes, 1))) == 0.25
 
 
-def test_codes_start_as_different_latents():
-    network, z = codebook.init(jax.random.key(0), 8, 3), latents(3, 2, 2, 2, 3)
-    born = codebook.init_from(jax.random.key(1), z, network)
-    assert jax.tree.structure(born) == jax.tree.structure(network)
-    rows = codebook.nearest(z.reshape(-1, 3), codebook.vectors(born))
+@pytest.mark.parametrize("averaged", [False, True])
+def test_codes_start_as_different_latents(averaged):
+    network, z = fresh(8, 3, averaged), latents(3, 2, 2, 2, 3)
+    made = codebook.init_from(jax.random.key(1), z, network)
+    assert jax.tree.structure(made.variables) == jax.tree.structure(network.variables)
+    rows = codebook.nearest(z.reshape(-1, 3), jnp.asarray(vectors(made)))
     assert sorted(rows.tolist()) == list(range(8))
 
 
-def test_perplexity_is_the_number_of_codes_where_all_are_chosen_alike():
+def test_perplexity_is_the_number_of_codes_if_all_are_chosen_equally_often():
     assert float(codebook.perplexity(codebook.counts(jnp.arange(12) % 4, 4))) == pytest.approx(4)
     assert float(codebook.perplexity(codebook.counts(jnp.zeros(5, jnp.int32), 4))) == 1.0

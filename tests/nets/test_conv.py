@@ -113,7 +113,7 @@ def test_spectral_normalisation_is_of_the_plain_kernel(layer, x, key):
     ],
 )
 def test_other_convolutions_are_refused(layer, x, key, field, value):
-    message = f"{layer.__name__} is exact for plain convolutions only, so it has no {field}; got"
+    message = f"{layer.__name__} supports plain convolutions only, so it has no {field}; got"
     with pytest.raises(ValueError, match=re.escape(f"{message} {field}={value}.")):
         layer(5, **{field: value}).init(key, x)
 
@@ -158,7 +158,7 @@ def test_doubling_conv_under_spectral_norm(x, key):
         ({"kernel_size": (3, 3)}, "takes a kernel [kh, kw, 3, O] of even size"),
         (
             {"strides": (1, 2)},
-            "DoublingConv is exact for plain convolutions only, so it has no strides",
+            "DoublingConv supports plain convolutions only, so it has no strides",
         ),
         ({"transpose_kernel": True}, "so it has no transpose_kernel"),
     ],

@@ -79,11 +79,9 @@ def test_outputs_are_as_declared_at_full_precision(name):
 @pytest.mark.parametrize("name", SMALL)
 def test_pictures_of_another_kind_are_refused(name):
     net = by_name(name)
-    with pytest.raises(ValueError, match=rf"{name} looks at float32 pictures .*not uint8"):
+    with pytest.raises(ValueError, match=rf"{name} takes float32 pictures .*not uint8"):
         net.apply({}, np.zeros((2, *net.size, 3), np.uint8))
-    with pytest.raises(
-        ValueError, match=rf"{name} looks at .*not float32 \[2, 64, 64, 1\]; resize"
-    ):
+    with pytest.raises(ValueError, match=rf"{name} takes .*not float32 \[2, 64, 64, 1\]; resize"):
         net.apply({}, np.zeros((2, 64, 64, 1), np.float32))
 
 

@@ -132,7 +132,7 @@ def test_what_does_not_fit_is_refused(random_variables):
         ValueError, match=r"equal shape, not \[2, 64, 64, 3\] with \[1, 64, 64, 3\]"
     ):
         lpips(random_variables, images, images[:1])
-    with pytest.raises(ValueError, match=r"lpips's y looks at float32 pictures.*uint8"):
+    with pytest.raises(ValueError, match=r"lpips's y takes float32 pictures.*uint8"):
         lpips(random_variables, images, images.astype(np.uint8))
     small = np.zeros((2, 16, 16, 3), np.float32)
     with pytest.raises(ValueError, match=r"\[2, 16, 16, 3\] are too small for the poolings of 'al"):

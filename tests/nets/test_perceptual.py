@@ -1,4 +1,4 @@
-"""Perceptual losses: distances of pictures, weights that are read when a program runs, and what is refused."""
+"""Perceptual losses: distances of pictures, weights that are read when a program runs, errors."""
 
 import functools
 
@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from jaxgan import losses
+from jaxgan.game import Player
 from jaxgan.nets import perceptual
 from jaxgan.nets.features import lpips, vgg
+from jaxgan.network import Network
 
 
 def random_like(shapes, scale):
@@ -84,14 +86,22 @@ def test_lpips_and_vgg_are_the_functions_of_their_files(pairs):
 
 
 def test_weights_are_read_when_a_program_runs_and_not_before(file):
-    seen = perceptual.by_name("squeezenet1_1_notop", str(file))
-    born = jax.jit(seen.init)(jax.random.key(0))["params"]
-    jax.tree.map(np.testing.assert_array_equal, born, seen.load())
-    absent = perceptual.by_name("squeezenet1_1_notop", "absent.npz")
+    player = Player(perceptual.by_name("squeezenet1_1_notop", str(file)), ())
+    params = jax.jit(player.init)(jax.random.key(0))["params"]
+    jax.tree.map(np.testing.assert_array_equal, params, player.module.load())
+    absent = Player(perceptual.by_name("squeezenet1_1_notop", "absent.npz"), ())
     shapes = jax.eval_shape(absent.init, jax.random.key(0))["params"]
-    assert shapes == absent.shapes
+    assert shapes == absent.module.shapes
     with pytest.raises(Exception, match=r"absent\.npz"):
         jax.block_until_ready(jax.jit(absent.init)(jax.random.key(0)))
+
+
+def test_a_network_of_it_is_the_distance(pairs):
+    """As an argument of a jitted function too, which hashes the module."""
+    seen = perceptual.Perceptual(lambda params, x, y: params["a"] * jnp.mean(x - y), {}, dict)
+    network = Network(seen, {"params": {"a": jnp.float32(2.0)}})
+    found = jax.jit(lambda network, x, y: network(x, y))(network, *pairs)
+    np.testing.assert_allclose(found, 2 * np.mean(pairs[0] - pairs[1]), rtol=1e-5)
 
 
 @pytest.mark.parametrize("name", sorted(perceptual.NAMES))
@@ -121,6 +131,6 @@ def test_shapes_are_known_without_files(name):
         (("mobilenet_v2",), "mobilenet_v2 are published at no address .*; give their file"),
     ],
 )
-def test_what_there_is_not_is_refused_by_a_sentence(arguments, text):
+def test_unknown_names_and_missing_files_are_refused_by_a_sentence(arguments, text):
     with pytest.raises(ValueError, match=text):
         perceptual.by_name(*arguments)

@@ -415,11 +415,11 @@ def test_the_class_is_cached_named_and_configurable(key):
             lambda: spectral_norm(partial(nn.Dense, 3)),
             r"not a partial object; wrap the class first",
         ),
-        (lambda: spectral_norm(nn.LayerNorm), r"does not know where LayerNorm keeps its kernel"),
-        (lambda: spectral_norm(nn.ConvLocal), r"does not know where ConvLocal keeps its kernel"),
+        (lambda: spectral_norm(nn.LayerNorm), r"spectral_norm does not support LayerNorm; give"),
+        (lambda: spectral_norm(nn.ConvLocal), r"spectral_norm does not support ConvLocal; give"),
         (
             lambda: spectral_norm(spectral_norm(nn.Conv)),
-            r"Conv is spectrally normalised already; wrap it once",
+            r"Conv is spectrally normalised already; wrap it only once",
         ),
         (lambda: spectral_norm(nn.Conv, n_steps=0), r"n_steps is 0; give 1 or more, or None"),
         (lambda: spectral_norm(nn.Conv, init_steps=-1), r"init_steps is -1; give 0 or more"),
@@ -427,7 +427,7 @@ def test_the_class_is_cached_named_and_configurable(key):
             lambda: spectral_norm(nn.DenseGeneral)(3, batch_dims=(0,)).init(
                 jax.random.key(0), jnp.ones((2, 5))
             ),
-            r"batch_dims=\(0,\) holds one matrix per batch index",
+            r"batch_dims=\(0,\) has one matrix per batch index",
         ),
     ],
 )

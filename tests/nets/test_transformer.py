@@ -1,4 +1,4 @@
-"""The transformer over codes: causal, the same with its cache and without, and drawn from as is asked."""
+"""The transformer of codes: causality, the cache, the distributions that are sampled, the sliding window."""
 
 import jax
 import jax.numpy as jnp
@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from jaxgan.nets.transformer import (
+    SAMPLING,
     Transformer,
     filter_logits,
     sample,
     sample_sliding,
 )
+from jaxgan.network import Network
+from jaxgan.options import complete
 
 NET = Transformer(codes=7, prefixes=3, context=12, layers=2, heads=2, width=8)
 PREFIX = jnp.asarray([0, 2], jnp.int32)
@@ -19,13 +22,18 @@ GREEDY = {"top_k": 1}
 
 @pytest.fixture(scope="module")
 def variables():
-    """Weights that make a difference: as they are born, all codes are about equally probable."""
-    born = NET.init(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
-    leaves, tree = jax.tree.flatten(born)
+    """Larger weights than the initial ones, with which all codes are about equally probable."""
+    initial = NET.init(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+    leaves, tree = jax.tree.flatten(initial)
     rng = np.random.default_rng(0)
     return jax.tree.unflatten(
         tree, [jnp.asarray(x + rng.normal(size=x.shape), jnp.float32) for x in leaves]
     )
+
+
+@pytest.fixture(scope="module")
+def network(variables):
+    return Network(NET, variables)
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +49,7 @@ def logits(variables, tokens):
 
 
 def test_causality(variables, tokens):
-    """No logit depends on what comes after it: the gradient by later places is exactly zero."""
+    """No logit depends on later tokens: its gradient with respect to later positions is exactly zero."""
 
     def at_five(positions):
         params = {**variables["params"], "positions": positions}
@@ -53,7 +61,7 @@ def test_causality(variables, tokens):
 
 
 def test_cached_logits_are_the_uncached_ones(variables, tokens, logits):
-    """Given one by one, and in pieces."""
+    """Tokens one at a time, and in two pieces."""
     apply = jax.jit(NET.apply)
     for pieces in ([1] * 12, [5, 7]):
         cache, found, place = NET.empty_cache(2, 12), [], 0
@@ -73,26 +81,26 @@ def test_a_sequence_longer_than_the_context_is_refused(variables):
         NET.apply(variables, jnp.zeros((1, 13), jnp.int32))
 
 
-def test_greedy_samples_are_the_argmax_of_the_uncached_network(variables):
-    codes = jax.jit(lambda v: sample(NET, v, PREFIX, 12, jax.random.key(0), **GREEDY))(variables)
+def test_greedy_samples_are_the_argmax_of_the_uncached_network(network, variables):
+    codes = jax.jit(lambda n: sample(n, PREFIX, 12, jax.random.key(0), **GREEDY))(network)
     tokens = jnp.concatenate([7 + PREFIX[:, None], codes[:, :-1]], axis=1)
     np.testing.assert_array_equal(codes, NET.apply(variables, tokens).argmax(-1))
     assert len(set(map(tuple, codes.tolist()))) == 2  # the prefix matters
 
 
-def test_given_codes_are_kept_and_continued(variables):
+def test_given_codes_are_kept_and_continued(network, variables):
     given = jnp.asarray([[1, 6, 2], [0, 0, 5]], jnp.int32)
-    codes = sample(NET, variables, PREFIX, 12, jax.random.key(0), given, **GREEDY)
+    codes = sample(network, PREFIX, 12, jax.random.key(0), given, **GREEDY)
     np.testing.assert_array_equal(codes[:, :3], given)
     tokens = jnp.concatenate([7 + PREFIX[:, None], codes[:, :-1]], axis=1)
     np.testing.assert_array_equal(codes[:, 3:], NET.apply(variables, tokens).argmax(-1)[:, 3:])
 
 
-def test_samples_have_the_probabilities_of_the_network(variables):
+def test_samples_have_the_probabilities_of_the_network(network, variables):
     """Pairs of codes, against the product of the two conditional probabilities."""
     num = 20_000
-    draw = jax.jit(lambda v, key: sample(NET, v, jnp.zeros(num, jnp.int32), 2, key))
-    codes = np.asarray(draw(variables, jax.random.key(3)))
+    draw = jax.jit(lambda n, key: sample(n, jnp.zeros(num, jnp.int32), 2, key))
+    codes = np.asarray(draw(network, jax.random.key(3)))
     seen = np.zeros((7, 7))
     np.add.at(seen, (codes[:, 0], codes[:, 1]), 1 / num)
     tokens = jnp.stack([jnp.full(7, 7), jnp.arange(7)], axis=1)
@@ -117,12 +125,18 @@ def test_samples_have_the_probabilities_of_the_network(variables):
     ],
 )
 def test_filtered_logits_are_the_distribution_cut_and_scaled(options, kept):
-    """Against what it means, by drawing; probabilities are 0.3, 0.1, 0.05, 0.4 and 0.15."""
+    """Probabilities are 0.3, 0.1, 0.05, 0.4 and 0.15; draws have the frequencies of the filtered ones."""
     p = np.array([0.3, 0.1, 0.05, 0.4, 0.15])
     expected = np.zeros(5)
     expected[kept] = p[kept] ** (1 / options.get("temperature", 1.0))
     expected /= expected.sum()
-    filtered = filter_logits(jnp.log(jnp.asarray(p, jnp.float32)), **options)
+    logits = jnp.log(jnp.asarray(p, jnp.float32))
+    filtered = filter_logits(logits, **options)
+    # Numbers that are traced give the same.
+    floats = {k: np.float32(v) for k, v in options.items() if isinstance(v, float)}
+    static = {k: v for k, v in options.items() if k not in floats}
+    traced = jax.jit(lambda floats: filter_logits(logits, **floats, **static))(floats)
+    np.testing.assert_allclose(traced, filtered, rtol=1e-6)
     np.testing.assert_allclose(jax.nn.softmax(filtered), expected, atol=1e-5)
     drawn = jax.random.categorical(jax.random.key(0), filtered, shape=(20_000,))
     np.testing.assert_allclose(np.bincount(drawn, minlength=5) / 20_000, expected, atol=0.02)
@@ -131,33 +145,31 @@ def test_filtered_logits_are_the_distribution_cut_and_scaled(options, kept):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"temperature": 0.0}, r"--options.temperature is 0.0; it must be above 0 .*top_k=1"),
-        ({"top_k": -1}, "--options.top_k is -1; give the number of codes to draw from, or 0"),
-        ({"top_p": 0.0}, "--options.top_p is 0.0; it must be above 0 and at most 1"),
-        ({"top_p": 1.5}, "--options.top_p is 1.5"),
+        ({"temperature": 0.0}, "temperature is 0.0, but it must be above 0"),
+        ({"top_k": -1}, "top_k is -1, but it must be at least 0"),
+        ({"top_p": 0.0}, "top_p is 0.0, but it must be above 0, at most 1"),
+        ({"top_p": 1.5}, "top_p is 1.5, but it must be above 0, at most 1"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused_by_a_sentence(options, text):
+def test_sampling_options_beyond_their_limits_raise(options, text):
     with pytest.raises(ValueError, match=text):
-        filter_logits(jnp.zeros(3), **options)
+        complete(options, SAMPLING)
 
 
-def test_a_window_as_large_as_the_grid_samples_what_the_cache_does(variables):
+def test_a_window_of_the_size_of_the_grid_gives_the_same_samples_as_the_cache(network):
     key = jax.random.key(5)
-    one_by_one = jax.jit(lambda v: sample(NET, v, PREFIX, 12, key))(variables)
-    sliding = jax.jit(lambda v: sample_sliding(NET, v, PREFIX, (3, 4), (3, 4), key))(variables)
+    one_by_one = jax.jit(lambda n: sample(n, PREFIX, 12, key))(network)
+    sliding = jax.jit(lambda n: sample_sliding(n, PREFIX, (3, 4), (3, 4), key))(network)
     np.testing.assert_array_equal(sliding.reshape(2, 12), one_by_one)
 
 
-def test_each_code_of_a_larger_grid_is_drawn_from_the_window_around_it(variables):
+def test_each_code_of_a_larger_grid_is_drawn_from_the_window_around_it(network, variables):
     rows, columns, high, wide = 5, 6, 3, 4
     grid = (rows, columns)
     codes = np.asarray(
         jax.jit(
-            lambda v: sample_sliding(
-                NET, v, PREFIX, grid, (high, wide), jax.random.key(0), **GREEDY
-            )
-        )(variables)
+            lambda n: sample_sliding(n, PREFIX, grid, (high, wide), jax.random.key(0), **GREEDY)
+        )(network)
     )
     apply = jax.jit(NET.apply)
     for i in range(rows):
@@ -171,6 +183,6 @@ def test_each_code_of_a_larger_grid_is_drawn_from_the_window_around_it(variables
             np.testing.assert_array_equal(codes[:, i, j], expected)
 
 
-def test_a_grid_smaller_than_the_window_is_refused(variables):
+def test_a_grid_smaller_than_the_window_is_refused(network):
     with pytest.raises(ValueError, match="a grid of 2x4 codes is smaller than the window of 3x4"):
-        sample_sliding(NET, variables, PREFIX, (2, 4), (3, 4), jax.random.key(0))
+        sample_sliding(network, PREFIX, (2, 4), (3, 4), jax.random.key(0))

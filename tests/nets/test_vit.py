@@ -179,5 +179,7 @@ def test_another_files_tensors_are_refused():
         "cls_token": np.zeros((1, 1, 384)),
         "register_tokens": np.zeros((1, 4, 384)),
     }
-    with pytest.raises(ValueError, match="'register_tokens', and this network no registers: ask f"):
+    with pytest.raises(
+        ValueError, match="'register_tokens', but this network has no registers: use"
+    ):
         net.convert(registers)

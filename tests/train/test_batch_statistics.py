@@ -7,12 +7,15 @@ import numpy as np
 import optax
 import pytest
 
-from jaxgan.game import Engine, Game, Loss, Player, Stage, Turn
+from jaxgan.engine import Engine
+from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
 from jaxgan.metrics.drift import statistics_drift
+from jaxgan.schedules import Ema
+from jaxgan.spec import DataSpec
 from jaxgan.train.batch_statistics import fresh_statistics, running_statistics
 
 
-class Network(nn.Module):
+class Normalised(nn.Module):
     """Two normalised layers of different momentum, the second of what the first gives."""
 
     @nn.compact
@@ -23,26 +26,21 @@ class Network(nn.Module):
 
 
 def _game(network=None, **player):
-    network = network or Network()
+    def loss(play):
+        out = play.moving("generator")(play.batch["image"], train=True)
+        return Loss(jnp.square(out - 1).mean())
 
-    def loss(params, variables, batch, key):
-        given = {"params": params["generator"], **variables["generator"]}
-        out, state = network.apply(given, batch["image"], train=True, mutable=["batch_stats"])
-        return Loss(jnp.square(out - 1).mean(), {"generator": state}, {})
+    def samples(play):
+        return play.networks["generator"](jax.random.normal(play.key, (play.num, 3)), train=False)
 
+    example = (jnp.zeros((2, 3)), True)
     return Game(
         players={
-            "generator": Player(
-                lambda key: network.init(key, jnp.zeros((2, 3)), train=True),
-                optax.sgd(0.1),
-                **player,
-            )
+            "generator": Player(network or Normalised(), example, optax.sgd(0.1), **player),
         },
         stages=(Stage(turns=(Turn(("generator",), loss),), batch_size=8),),
-        generate=lambda networks, key, num, labels: network.apply(
-            networks["generator"], jax.random.normal(key, (num, 3)), train=False
-        ),
-        sample_shape=(5,),
+        outputs={"samples": Output(samples, (5,))},
+        spec=DataSpec((3,), None, 100),
     )
 
 
@@ -55,7 +53,7 @@ def batches():
 @pytest.fixture(scope="module")
 def played(batches):
     """An engine and its state after a few rounds, with an average kept."""
-    engine = Engine(_game(ema_half_life_kimg=0.1))
+    engine = Engine(_game(average=Ema(0.1)))
     state = engine.init()
     for step in range(5):
         state, _ = engine.round(state, step, iter([batches[step]]))
@@ -67,8 +65,8 @@ def test_they_are_those_of_each_batch(played, batches, ema):
     engine, state = played
     found = fresh_statistics(engine, state, 5, "generator", batches, ema)
     assert len(found) == len(batches)
-    network = state.networks(ema)["generator"]
-    dense = jax.tree.map(np.asarray, network["params"])
+    network = engine.game.networks(state, ema)["generator"]
+    dense = jax.tree.map(np.asarray, network.params)
     for batch, layers in zip(batches, found, strict=True):
         x = batch["image"]
         np.testing.assert_allclose(layers["first"], (x.mean(0), x.var(0)), rtol=1e-4)
@@ -79,9 +77,9 @@ def test_they_are_those_of_each_batch(played, batches, ema):
 
 
 def test_running_ones_are_the_averaged_ones_where_sampling_takes_those(played):
-    _, state = played
+    engine, state = played
     for ema, tree in ((False, state.variables), (True, state.ema)):
-        found = running_statistics(state, "generator", ema)
+        found = running_statistics(engine.game.networks(state, ema)["generator"])
         assert sorted(found) == ["first", "second"]
         mean, variance = found["second"]
         np.testing.assert_array_equal(mean, tree["generator"]["batch_stats"]["second"]["mean"])
@@ -92,7 +90,8 @@ def test_drift_of_a_slow_momentum_is_found_and_named(played, batches):
     """Five rounds leave 0.99^5 of where the second layer's averages began; the first layer has forgotten it."""
     engine, state = played
     fresh = fresh_statistics(engine, state, 5, "generator", batches, ema=False)
-    found = statistics_drift(running_statistics(state, "generator", ema=False), fresh)
+    running = running_statistics(engine.game.networks(state, ema=False)["generator"])
+    found = statistics_drift(running, fresh)
     assert found.verdict == "red"
     assert "second" in found.numbers["drifted"]
     settled = {n: tuple(np.mean([f[n] for f in fresh], axis=0)) for n in fresh[0]}
@@ -108,4 +107,4 @@ def test_a_network_without_batch_statistics_has_none():
     engine = Engine(_game(Plain()))
     state = engine.init()
     assert fresh_statistics(engine, state, 0, "generator", []) == []
-    assert running_statistics(state, "generator") == {}
+    assert running_statistics(engine.game.networks(state)["generator"]) == {}

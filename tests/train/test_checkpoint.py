@@ -1,5 +1,6 @@
 """Checkpoints: whole or not at all, and a damaged one costs only itself."""
 
+import dataclasses
 import gc
 import re
 import warnings
@@ -9,26 +10,32 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from numbers_only import Numbers
 
-from jaxgan.game import Engine, Game, Loss, Player, Stage, Turn
+from jaxgan.engine import Engine
+from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.schedules import Ema
+from jaxgan.spec import DataSpec
 from jaxgan.train import Checkpoints
 
 
-def game():
-    def init(key):
-        return {
-            "params": {"w": jnp.zeros((64, 64)), "b": jnp.zeros(3)},
-            "spectral": {"u": jnp.ones(4)},
-        }
+def game(columns=64):
+    def loss(play):
+        params = play.networks["critic"].params
+        return Loss(sum(jnp.sum(x) for x in jax.tree.leaves(params)))
 
-    def loss(params, variables, batch, key):
-        return Loss(sum(jnp.sum(x) for x in jax.tree.leaves(params)), {}, {})
-
+    critic = Player(
+        Numbers(w=jnp.zeros((64, columns)), b=jnp.zeros(3)),
+        (),
+        optax.adam(1e-3),
+        Ema(1.0),
+        {"spectral": {"u": jnp.ones(4)}},
+    )
     return Game(
-        {"critic": Player(init, optax.adam(1e-3), ema_half_life_kimg=1.0)},
+        {"critic": critic},
         (Stage((Turn(("critic",), loss),), batch_size=2),),
-        lambda networks, key, num, labels: jnp.zeros((num, 1)),
-        (1,),
+        {"samples": Output(lambda play: jnp.zeros((play.num, 1)), (1,))},
+        DataSpec((1,), None, 4),
     )
 
 
@@ -169,16 +176,20 @@ def test_if_none_can_be_read_the_run_does_not_silently_start_again(saved, engine
 
 @late_reads
 def test_a_state_of_another_shape_is_not_restored_into_this_one(saved):
-    def init(key):
-        return {
-            "params": {"w": jnp.zeros((64, 65)), "b": jnp.zeros(3)},
-            "spectral": {"u": jnp.ones(4)},
-        }
-
-    other = game()
-    other.players["critic"] = Player(init, optax.adam(1e-3), ema_half_life_kimg=1.0)
     with (
         pytest.warns(UserWarning, match="cannot be read"),
+        pytest.raises(OSError, match="none of the checkpoints"),
+    ):
+        Checkpoints(saved).restore(Engine(game(columns=65)).state_shape)
+
+
+@late_reads
+def test_a_state_of_other_parts_is_named_as_such(saved):
+    other = game()
+    critic = dataclasses.replace(other.players["critic"], collections={})
+    other = dataclasses.replace(other, players={"critic": critic})
+    with (
+        pytest.warns(UserWarning, match="its state has another structure: it is of another model,"),
         pytest.raises(OSError, match="none of the checkpoints"),
     ):
         Checkpoints(saved).restore(Engine(other).state_shape)

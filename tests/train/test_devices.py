@@ -235,8 +235,8 @@ def test_fsdp_on_convolutions(single, monkeypatch):
 @pytest.mark.parametrize(
     ("devices", "fsdp", "sentence"),
     [
-        (9, 1, "devices asks for 9 devices, but JAX sees 8"),
-        (0, 3, "fsdp=3 does not divide the 8 devices; set it to a divisor of 8"),
+        (9, 1, "train.devices is 9, but JAX has 8: set train.devices=8"),
+        (0, 3, "train.fsdp is 3, but it must divide the 8 devices: set train.fsdp=1"),
     ],
 )
 def test_impossible_meshes_are_refused(devices, fsdp, sentence):

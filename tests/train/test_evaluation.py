@@ -9,12 +9,12 @@ import pytest
 from processes import run_processes
 
 from jaxgan import config, train
+from jaxgan.game import SAMPLES
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.summary import Wanted, summarise
-from jaxgan.train.evaluation import summarise_samples
-from jaxgan.train.sample import iterate_samples
+from jaxgan.train.outputs import balanced, iterate_samples, summarise_output
 
 SMALL = [
     "model.batch_size=8",
@@ -43,6 +43,11 @@ def digits():
         engine = train.make_engine(run.game, train.Options(devices=devices), seed=3)
         engines[devices] = (engine, engine.init())
     return run, source, engines
+
+
+def summarise_samples(engine, state, num, extractor, wanted, **how):
+    given = balanced(engine.game)
+    return summarise_output(engine, state, SAMPLES, num, given, extractor, wanted, **how)
 
 
 def test_one_program_sees_the_samples_that_are_drawn(digits):
@@ -159,11 +164,10 @@ def test_training_measures_keeps_the_best_and_goes_on_after_a_stop(tmp_path, cac
 
 
 def test_the_protocol_of_a_run_is_checked_before_anything_compiles(tmp_path, monkeypatch, cache):
-    monkeypatch.setattr("jaxgan.game.Engine.init", lambda self: pytest.fail("compiled"))
+    monkeypatch.setattr("jaxgan.engine.Engine.init", lambda self: pytest.fail("compiled"))
     for changes, message in (
-        (["train.protocol=fid50k"], "no protocol is called 'fid50k'; did you mean"),
         (["train.evaluate_num=1"], "num_real = 1 is too few: the score 'fd' needs at least 2"),
-        (["train.weights=x.pth"], "random_conv has no weights, so no file of weights"),
+        (["train.weights=x.pth"], "random_conv has no weights; leave out the weight file"),
     ):
         run, source = prepared("train.evaluate_every=2", *changes)
         with pytest.raises(ValueError, match=message):
@@ -174,7 +178,7 @@ def test_a_run_without_measurements_has_no_best(tmp_path):
     run, source = prepared("train.steps=1")
     run.train(source, tmp_path / "run", quiet)
     assert not (tmp_path / "run" / "best").exists()
-    with pytest.raises(FileNotFoundError, match="keeps no best checkpoint, since it was not meas"):
+    with pytest.raises(FileNotFoundError, match="has no best checkpoint, since it was not evalua"):
         config.restore(tmp_path / "run", best=True)
 
 
@@ -200,9 +204,10 @@ caches = [None, f"{out}/cache0", f"{out}/cache{index}"]  # the last time only on
 state = engine.init()
 results = [train.Evaluator(protocol, extractor, source, c)(engine, state, 0) for c in caches]
 assert results[0] == results[1] == results[2]
-def darker(networks, key, batch):
-    return 0.3 * (batch["image"] / np.float32(127.5) - 1)
-engine = train.make_engine(dataclasses.replace(run.game, transform=darker), train.Options(), seed=3)
+from jaxgan.game import Output
+darker = Output(lambda play: 0.3 * play.batch["image"], (8, 8, 1), ("image",))
+game = dataclasses.replace(run.game, outputs={**run.game.outputs, "transforms": darker})
+engine = train.make_engine(game, train.Options(), seed=3)
 protocol = Protocol("custom", ("l1",), "random_conv", num_fake=230, num_real=230, of="transforms")
 results.append(train.Evaluator(protocol, extractor, source)(engine, state, 0))
 open(f"{out}/{index}.json", "w").write(json.dumps([results[0], results[-1]]))

@@ -80,16 +80,16 @@ def test_an_mp4_has_the_frames_the_rate_and_even_sides(tmp_path, height, width, 
 def test_what_is_no_film_is_refused_before_it_is_made(tmp_path, monkeypatch):
     frames = blocks((2, 8, 8, 1))
     with pytest.raises(
-        ValueError, match=r"a\.avi is no film; it must end in \.gif, \.webp, \.mp4\."
+        ValueError, match=r"a\.avi is not the name of a film; it must end in \.gif, \.webp, \.mp4\."
     ):
         save_film(tmp_path / "a.avi", frames)
     for fps in (0, 101):
-        with pytest.raises(ValueError, match=f"--fps is {fps}; it must be from 1 to 100 frames"):
+        with pytest.raises(ValueError, match=f"fps is {fps}; it must be from 1 to 100 frames"):
             save_film(tmp_path / "a.gif", frames, fps)
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         ImportError,
-        match=r'a\.mp4 needs PyAV: pip install "jaxgan\[video\]"; or let the film end in',
+        match=r'a\.mp4 needs PyAV: pip install "jaxgan\[video\]"; or save the film as',
     ):
         film.check_film(tmp_path / "a.mp4")
     assert not list(tmp_path.iterdir())

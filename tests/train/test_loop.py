@@ -10,12 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from numbers_only import Numbers
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 
 from jaxgan import config
 from jaxgan.data import ArraySource
-from jaxgan.game import Engine, Game, Loss, Player, Stage, Turn
+from jaxgan.engine import Engine
+from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.spec import DataSpec
 from jaxgan.train import Checkpoints, Diverged, Options, loop, read_metrics, sample, train
 
 OPTIONS = Options(steps=6, log_every=2, sample_every=3, checkpoint_every=3, grid=4, devices=1)
@@ -122,8 +125,7 @@ def test_grids_show_the_same_latents_as_training_goes_on(straight):
     grids = sorted((straight.workdir / loop.SAMPLES).iterdir())
     assert [path.name for path in grids] == ["00000000.png", "00000003.png", "00000006.png"]
     assert (pixels(straight.workdir / "samples.png") == pixels(grids[-1])).all()
-    key = loop.purpose_key(straight.engine.run_key, "grid", 0)
-    shown = np.asarray(loop.sample_grid(straight.engine, straight.state, key, 4))
+    shown = loop.sample_grid(straight.engine, straight.state, 4)
     loop.report.save_grid(straight.workdir / "again.png", shown)
     assert (pixels(straight.workdir / "again.png") == pixels(grids[-1])).all()
     assert (pixels(grids[0]) != pixels(grids[1])).any()
@@ -178,26 +180,29 @@ def test_the_first_samples_of_many_are_those_of_few_and_averaged_weights_are_use
 def counting_game(loss=lambda w, clock: -w, optimizer=None, samples=None):
     """`loss(w, rounds played)`; its samples are points, or what `samples(w, num, labels)` makes."""
 
-    def turn(params, variables, batch, key):
-        clock = variables["critic"]["clock"]["n"]
-        value = loss(params["critic"]["w"], clock) + 0.0 * jnp.mean(batch["image"])
-        return Loss(
-            value, {"critic": {"clock": {"n": clock + 1}}}, {"clock": clock.astype(jnp.float32)}
-        )
+    def turn(play):
+        critic = play.moving("critic")
+        clock = critic["clock"]["n"]
+        value = loss(critic.params["w"], clock) + 0.0 * jnp.mean(play.batch["image"])
+        critic.set(clock={"n": clock + 1})
+        return Loss(value, {"clock": clock.astype(jnp.float32)})
 
-    def generate(networks, key, num, labels):
-        w = networks["critic"]["params"]["w"]
-        return jnp.full((num, 2), w) if samples is None else samples(w, num, labels)
+    def make(play):
+        w = play.networks["critic"].params["w"]
+        if samples is None:
+            return jnp.full((play.num, 2), w)
+        return samples(w, play.num, play.batch["label"])
 
-    def init(key):
-        return {"params": {"w": jnp.float32(0)}, "clock": {"n": jnp.int32(0)}}
-
+    collections = {"clock": {"n": jnp.int32(0)}}
+    critic = Player(
+        Numbers(w=jnp.float32(0)), (), optimizer or optax.sgd(1.0), collections=collections
+    )
+    output = Output(make, (2,)) if samples is None else Output(make, (8, 8, 1), ("label",))
     return Game(
-        {"critic": Player(init, optimizer or optax.sgd(1.0))},
+        {"critic": critic},
         (Stage((Turn(("critic",), turn),), batch_size=4),),
-        generate,
-        (2,) if samples is None else (8, 8, 1),
-        num_classes=None if samples is None else 5,
+        {"samples": output},
+        DataSpec((2,), 5, 16),
     )
 
 
@@ -333,8 +338,8 @@ def test_nan_is_told_before_pictures_of_it_are_drawn(tmp_path):
 
 
 def test_nan_that_no_metric_shows_is_never_saved(tmp_path):
-    def update(updates, state, params=None, *, step, **unused):
-        return jax.tree.map(lambda u: jnp.where(step == 9, jnp.nan, -u), updates), state
+    def update(updates, state, params=None, *, clock, **unused):
+        return jax.tree.map(lambda u: jnp.where(clock.step == 9, jnp.nan, -u), updates), state
 
     optimizer = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
     with pytest.raises(
@@ -367,23 +372,27 @@ def test_labels_of_samples_are_balanced_and_are_what_the_generator_gets():
     assert shown.astype(int).tolist() == drawn["label"].tolist()
 
 
-def test_options_below_their_least_value_are_refused():
-    loop.check_options(Options())
+def test_options_below_their_least_value_are_refused(tmp_path):
     for name, value, least in (
         ("steps", 0, 1),
         ("log_every", 0, 1),
         ("keep", 0, 1),
         ("devices", -1, 0),
     ):
-        with pytest.raises(
-            ValueError, match=f"config.train.{name} is {value}; it must be at least {least}."
-        ):
-            loop.check_options(dataclasses.replace(Options(), **{name: value}))
+        options = dataclasses.replace(QUICK, **{name: value})
+        text = (
+            f"train.{name} is {value}, but it must be at least {least}: set train.{name}={least}."
+        )
+        with pytest.raises(ValueError, match=text):
+            train(counting_game(), SOURCE, tmp_path, options, say=quietly)
 
 
 @pytest.mark.parametrize(
     ("augment", "text"),
-    [({"flip": True}, "flip mirrors pictures"), ({"jitter": 3}, "jitter crops pictures")],
+    [
+        ({"flip": True}, "flip is true, but it mirrors pictures"),
+        ({"jitter": 3}, "jitter is 3, but it crops pictures"),
+    ],
 )
 def test_data_that_cannot_be_augmented_are_refused_before_anything_is_written(
     tmp_path, augment, text

@@ -125,6 +125,13 @@ def test_the_plot_of_a_run_without_logits_is_of_losses_alone():
     assert [line.get_label() for line in losses.lines] == ["autoencoder/loss"]
 
 
+def test_metrics_that_a_game_names_have_panels_of_their_own():
+    rows = [{"kimg": float(i), "critic/loss": 1.0, "critic/k": i / 10} for i in range(3)]
+    losses, k = plot_metrics("nowhere", rows, ("critic/k", "critic/missing")).axes
+    assert (losses.get_title(), k.get_title()) == ("loss", "critic/k")
+    assert k.lines[0].get_ydata().tolist() == [0.0, 0.1, 0.2]
+
+
 def test_a_run_without_rows_can_be_plotted(tmp_path):
     report.save_plot(tmp_path)
     assert pixels(tmp_path / "losses.png").shape[:2] == (320, 900)

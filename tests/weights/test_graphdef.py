@@ -195,7 +195,7 @@ class TestDamage:
     def test_sizes_beyond_the_file(self, graph):
         constant(graph, "x", 1, [2**40, 2**40], float_val=[1])
         with pytest.raises(
-            ValueError, match=r"its constant x \[.*\] is larger than its file can stand for"
+            ValueError, match=r"its constant x \[.*\] is too large for the size of the file"
         ):
             graphdef.read(graph.SerializeToString())
 
@@ -203,13 +203,13 @@ class TestDamage:
         for index in range(5):
             constant(graph, f"x{index}", 1, [2**20], float_val=[1])
         with pytest.raises(
-            ValueError, match=r"its constant x4 \[1048576\] is larger than its file"
+            ValueError, match=r"its constant x4 \[1048576\] is too large for the size of the file"
         ):
             graphdef.read(graph.SerializeToString())
 
     def test_a_negative_size(self, graph):
         constant(graph, "x", 1, [-1], float_val=[1])
-        with pytest.raises(ValueError, match="is larger than its file can stand for"):
+        with pytest.raises(ValueError, match="is too large for the size of the file"):
             graphdef.read(graph.SerializeToString())
 
     def test_an_unknown_rank(self, graph):
@@ -227,11 +227,11 @@ class TestDamage:
     @pytest.mark.parametrize(
         ("data", "text"),
         [
-            (b"\x0b", "no field is of wire type 3"),
+            (b"\x0b", "there is no wire type 3"),
             (b"\x02\x00", "truncated or damaged"),
             (b"\x0a" + b"\xff" * 11, "an integer of over ten bytes"),
-            (b"\x08\x05", "an integer stands where bytes belong"),
-            (b"\x0a\x02\x08\x05", "an integer stands where bytes belong"),
+            (b"\x08\x05", "a field of bytes holds an integer"),
+            (b"\x0a\x02\x08\x05", "a field of bytes holds an integer"),
         ],
     )
     def test_a_wrong_byte(self, data, text):

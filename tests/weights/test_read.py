@@ -77,7 +77,9 @@ class TestTar:
         np.testing.assert_array_equal(read(data, "it", "graph.pb")["x"], np.float32([1, 2]))
 
     def test_a_member_must_be_named(self):
-        with pytest.raises(ValueError, match="it is an archive; unpack it and give the file in it"):
+        with pytest.raises(
+            ValueError, match="it is an archive; unpack it and give the file inside"
+        ):
             read(tar(*self.members), "it")
 
     def test_no_such_member(self):

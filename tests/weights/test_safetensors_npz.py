@@ -7,6 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from jaxgan.weights.read import NPZ, SAFETENSORS, kind_of, read
 
@@ -33,8 +34,7 @@ def safetensors(header, numbers=b""):
 
 class TestSafetensors:
     def test_a_file_of_the_library(self):
-        library = pytest.importorskip("safetensors.numpy")
-        data = library.save({k: np.asarray(v) for k, v in arrays().items()}, {"format": "np"})
+        data = save({k: np.asarray(v) for k, v in arrays().items()}, {"format": "np"})
         assert kind_of(data) == SAFETENSORS
         assert_same(read(data, "it"), arrays())
 
@@ -54,36 +54,38 @@ class TestSafetensors:
         assert_same(read(safetensors(header, numbers), "it"), expected)
 
     @pytest.mark.parametrize(
-        ("entry", "text"),
+        "entry",
         [
-            ({"data_offsets": [0, 12]}, "it is truncated: its tensor x ends behind the end"),
-            ({"shape": [3]}, r"its tensor x \[3\] has 8 bytes, not 12"),
-            ({"shape": [2**40, 2**40]}, r"its tensor x \[.*\] has 8 bytes, not"),
-            ({"shape": [-1, -2]}, r"a tensor of it has the shape \[-1, -2\]"),
-            ({"shape": [True, 2]}, r"a tensor of it has the shape \[True, 2\]"),
-            ({"data_offsets": [8, 0]}, "its tensor x .* has 0 bytes, not 8"),
-            ({"dtype": "F8_E4M3"}, "its tensor x is of F8_E4M3, which is not read here"),
-            ({"dtype": None}, "its tensor x is of None"),
+            {"data_offsets": [0, 12]},
+            {"data_offsets": [8, 0]},
+            {"shape": [3]},
+            {"shape": [2**40, 2**40]},
+            {"shape": [-1, -2]},
+            {"shape": [True, 2]},
+            {"dtype": "F9"},
+            {"dtype": None},
         ],
     )
-    def test_a_wrong_entry(self, entry, text):
+    def test_a_wrong_entry(self, entry):
         right = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
-        with pytest.raises(ValueError, match=f"it cannot be read: {text}"):
+        with pytest.raises(ValueError, match=r"it cannot be read: it is damaged \(.+\)"):
             read(safetensors({"x": right | entry}, bytes(8)), "it")
 
-    def test_a_missing_entry(self):
-        with pytest.raises(ValueError, match=r"it is damaged \(KeyError: 'shape'\)"):
-            read(safetensors({"x": {"dtype": "F32"}}), "it")
+    def test_a_dtype_that_numpy_lacks(self):
+        entry = {"dtype": "F8_E4M3", "shape": [8], "data_offsets": [0, 8]}
+        with pytest.raises(ValueError, match="its tensor x has the unsupported dtype F8_E4M3"):
+            read(safetensors({"x": entry}, bytes(8)), "it")
 
-    @pytest.mark.parametrize("header", [b"{}}", b'{"x": ' + b"[" * 10**5])
-    def test_a_header_that_is_not_json(self, header):
-        with pytest.raises(ValueError, match="its header is not JSON"):
+    @pytest.mark.parametrize("header", [{"x": {"dtype": "F32"}}, b"{}}", b'{"x": ' + b"[" * 10**5])
+    def test_a_wrong_header(self, header):
+        with pytest.raises(ValueError, match=r"it is damaged .*header"):
             read(safetensors(header), "it")
 
-    def test_a_truncated_header(self):
-        data = safetensors({"x": {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}})
-        with pytest.raises(ValueError, match="it is truncated: it ends inside its header"):
-            read(data[:-10], "it")
+    @pytest.mark.parametrize("missing", [1, 10])
+    def test_a_truncated_file(self, missing):
+        entry = {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}
+        with pytest.raises(ValueError, match="it is damaged"):
+            read(safetensors({"x": entry}, bytes(8))[:-missing], "it")
 
 
 def npz(**members):
@@ -126,7 +128,7 @@ class TestNpz:
         file = io.BytesIO()
         np.savez(file, x=np.array([Trap()], object), allow_pickle=True)
         with pytest.raises(
-            ValueError, match=r"its array x\.npy holds Python objects, .* nothing of it"
+            ValueError, match=r"its array x\.npy holds Python objects, .* no code in it"
         ):
             read(file.getvalue(), "it")
         assert not (tmp_path / "trapped").exists()
@@ -138,7 +140,7 @@ class TestNpz:
 
     def test_a_version_to_come(self):
         data = npy(np.zeros(3)).replace(b"NUMPY\x01", b"NUMPY\x09")
-        with pytest.raises(ValueError, match=r"its array x.npy is of the unknown version \(9, 0\)"):
+        with pytest.raises(ValueError, match=r"its array x.npy has the unknown version \(9, 0\)"):
             read(npz(x=data), "it")
 
     def test_numbers_that_swell_when_unpacked(self):

@@ -178,8 +178,8 @@ class TestRefusals:
         entry = publish(NAME, tampered, sha256(data)[:digits])
         text = self.refused()
         assert text.startswith(
-            f"what {entry.url} sent is not {entry.file} as facebookresearch/dinov2 publishes it, but "
-            f"truncated or changed: its SHA-256 is {sha256(tampered)}, the published one "
+            f"the file from {entry.url} is not the published {entry.file} of facebookresearch/dinov2; "
+            f"it is truncated or changed: its SHA-256 is {sha256(tampered)}, the published one "
         )
         assert text.endswith(f"{'is' if digits == 64 else 'begins with'} {sha256(data)[:digits]}")
         assert files(cache) == []
@@ -195,8 +195,8 @@ class TestRefusals:
         publish(NAME, file.getvalue())
         record = cache / f"{entry.file}.json"
         assert self.refused() == (
-            f"what {entry.url} sent is not the {entry.file} that was first fetched here: its SHA-256 "
-            f"is {sha256(file.getvalue())}, not {sha256(data)} as {record} remembers (delete that "
+            f"the file from {entry.url} differs from the {entry.file} of the first download: its SHA-256 "
+            f"is {sha256(file.getvalue())}, not {sha256(data)} as recorded in {record} (delete that "
             "record to accept another file)"
         )
         assert files(cache) == [record.name]
@@ -210,9 +210,9 @@ class TestRefusals:
         (cache / entry.file).write_bytes(changed)
         text = self.refused()
         assert text.startswith(
-            f"{cache / entry.file} is not the {entry.file} that was first fetched"
+            f"{cache / entry.file} differs from the {entry.file} of the first download"
         )
-        assert text.endswith(f". Delete {cache / entry.file} to have it fetched anew")
+        assert text.endswith(f". Delete {cache / entry.file} to download it again")
         (cache / entry.file).unlink()
         assert_loaded(load(NAME), data)
 
@@ -222,7 +222,7 @@ class TestRefusals:
         record = cache / f"{entry.file}.json"
         for content in (b"{}", b"[]", b"\xff", b""):
             record.write_bytes(content)
-            assert self.refused() == f"{record} does not name a SHA-256; delete it"
+            assert self.refused() == f"{record} does not contain a SHA-256; delete it"
 
     def test_a_truncated_file(self, publish, cache, data):
         def answer(handler):  # without a length, by which it would be noticed sooner
@@ -232,14 +232,14 @@ class TestRefusals:
 
         entry = publish(NAME, answer)
         assert self.refused() == (
-            f"what {entry.url} sent is not {entry.file}: its zip archive is truncated or damaged"
+            f"the file from {entry.url} is not {entry.file}: its zip archive is truncated or damaged"
         )
         assert files(cache) == []
 
     def test_a_web_page(self, publish, server, cache):
         entry = publish(NAME, b"<!DOCTYPE html><title>Please log in</title>")
         assert self.refused() == (
-            f"what {entry.url} sent is not {entry.file}: it is a web page, not a PyTorch file"
+            f"the file from {entry.url} is not {entry.file}: it is a web page, not a PyTorch file"
         )
         assert files(cache) == []
 
@@ -263,8 +263,8 @@ class TestRefusals:
         torch.save({"weight": torch.ones(1), "trap": Trap()}, file)
         entry = publish(NAME, file.getvalue())
         assert self.refused() == (
-            f"what {entry.url} sent cannot be read: its pickle asks for {open.__module__}.open, "
-            "which no weights need and which may hide code; nothing of it was run"
+            f"the file from {entry.url} cannot be read: its pickle refers to {open.__module__}.open, "
+            "which state dicts do not need and which may run code; no code in it was run"
         )
         assert not (tmp_path / "trapped").exists()
         assert files(cache) == []
@@ -285,7 +285,7 @@ class TestNoNetwork:
     @pytest.mark.parametrize(
         ("checksum", "published"),
         [
-            ("", "its publisher gives no checksum"),
+            ("", "no checksum is published"),
             ("0123abcd", "the published one begins with 0123abcd"),
             ("ab" * 32, f"the published one is {'ab' * 32}"),
         ],
@@ -293,8 +293,8 @@ class TestNoNetwork:
     def test_it_says_which_file_from_where_and_where_to(self, publish, cache, checksum, published):
         entry = publish(NAME, None, checksum)
         assert self.failed() == (
-            f"{entry.file} cannot be fetched from {entry.url} (the server answers 404 Not Found). "
-            f"Fetch it where there is a network ({published}), then put it at "
+            f"{entry.file} cannot be downloaded from {entry.url} (the server returned 404 Not Found). "
+            f"Download it on a machine with internet access ({published}), then put it at "
             f"{cache / entry.file} or give it with --weights FILE"
         )
         assert files(cache) == []
@@ -307,13 +307,13 @@ class TestNoNetwork:
         monkeypatch.setattr(store, "_PAUSE", 5)
         monkeypatch.setattr(store.time, "sleep", pauses.append)
         publish(NAME, None)
-        assert "refused). Fetch it where" in self.failed()
+        assert "refused). Download it on" in self.failed()
         assert pauses == [0, 5, 10]
 
     def test_a_connection_that_breaks(self, publish, server, cache, data):
         entry = publish(NAME, lambda handler: server.send(handler, data[:-9], len(data)))
         had = f"the connection ended after {len(data) - 9:,} of {len(data):,} bytes"
-        assert f"cannot be fetched from {entry.url} ({had}). Fetch" in self.failed()
+        assert f"cannot be downloaded from {entry.url} ({had}). Download" in self.failed()
         assert files(cache) == []
         assert len(server.requests) == 3
 
@@ -331,7 +331,7 @@ class TestNoNetwork:
     def test_a_server_that_never_answers(self, publish, server, cache):
         done = threading.Event()
         publish(NAME, lambda handler: done.wait(60))
-        assert "(timed out). Fetch it where" in self.failed(timeout=0.05)
+        assert "(timed out). Download it on" in self.failed(timeout=0.05)
         done.set()
         assert len(server.requests) == 3
 
@@ -368,7 +368,7 @@ class TestGivenFiles:
         path = tmp_path / "mine.pth"
         path.write_bytes(data + b"\0")
         with pytest.raises(
-            ValueError, match=f"mine.pth is not the {entry.file} that was first fetched"
+            ValueError, match=f"mine.pth differs from the {entry.file} of the first download"
         ):
             load(NAME, path)
         publish(NAME, data, "0123abcd")

@@ -1,9 +1,8 @@
-"""Feature networks: what scores look through, and perceptual losses too.
+"""Feature networks of scores and perceptual losses.
 
-A network here is a `FeatureNet`: how pictures are made ready for it, its Linen forward pass, and
-how the tensors of its published file become its variables. Where the file comes from is the
-business of `jaxgan.weights`, resizing and batching that of `jaxgan.metrics`. A module of this
-package lists its networks in `NETWORKS`; a name is looked up through `by_name`.
+A network here is a `FeatureNet`: its input size and resize mode, its Linen forward pass, and the conversion of the
+tensors of its published file to variables. `jaxgan.weights` fetches the file; `jaxgan.metrics` resizes and batches the
+pictures. Each module of this package lists its networks in `NETWORKS`; `by_name` returns the network of a name.
 """
 
 import dataclasses
@@ -16,8 +15,8 @@ from typing import Any
 import jax
 import numpy as np
 
-Tensors = Mapping[str, np.ndarray]  # as the published file names them
-Variables = Mapping[str, Any]  # as `flax.linen.Module.apply` takes them
+Tensors = Mapping[str, np.ndarray]  # by their names in the published file
+Variables = Mapping[str, Any]  # the argument of `flax.linen.Module.apply`
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,15 +24,15 @@ class FeatureNet:
     """One published feature network.
 
     Attributes:
-      name: also part of every score's name (`fd_cifar10_resnet56`).
-      outputs: what `apply` returns, each with its size per picture: "features" always, "logits" for
-        a classifier, others where a score asks for them.
-      size: (height, width) that pictures are resized to; None where they are taken as they are.
-      resize: the mode the network's users agreed on, "tf1", "clean" or "torch".
+      name: also part of the names of its scores (`fd_cifar10_resnet56`).
+      outputs: outputs of `apply` and their size per picture: "features" always, "logits" for a
+        classifier, others if a score needs them.
+      size: (height, width) that pictures are resized to; None for no resizing.
+      resize: the resize mode of the published scores, "tf1", "clean" or "torch".
       apply: (variables, float32 pictures [B, H, W, 3] of values 0 to 255) -> {output: float32 [B, size]}.
-        Normalising belongs to it. At full float32 precision on every device.
-      convert: (tensors of the published file) -> variables; names what is missing or misshapen.
-      files: the files of `jaxgan.weights` that it can be loaded from, the first by default.
+        It includes the normalisation of pictures, and uses full float32 precision on every device.
+      convert: (tensors of the published file) -> variables; raises if a tensor is missing or has another shape.
+      files: the files of `jaxgan.weights` that it can be loaded from; the first is the default.
     """
 
     name: str

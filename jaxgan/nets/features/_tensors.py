@@ -1,4 +1,4 @@
-"""Taking tensors out of a published file into a Linen module, with a sentence for what does not fit."""
+"""Converts the tensors of a published file to variables of a Linen module, and raises for tensors that do not fit."""
 
 import functools
 from collections.abc import Callable, Mapping, Sequence
@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Of the fields of Linen's layers, those that PyTorch has under a name of its own.
+# Parameters of Linen's layers that have another name in PyTorch.
 _TORCH_FIELDS = {
     "kernel": "weight",
     "scale": "weight",
@@ -17,12 +17,12 @@ _TORCH_FIELDS = {
     "mean": "running_mean",
     "var": "running_var",
 }
-# Kernels here have their axes as (..., in, out): of PyTorch's, by rank.
+# The axes of PyTorch's kernels in the order of Flax, (..., in, out), by rank.
 _TORCH_AXES = {2: (1, 0), 4: (2, 3, 1, 0)}
 
 
 def take(tensors: Mapping[str, np.ndarray], name: str, shape: Sequence[int]) -> np.ndarray:
-    """The tensor called `name` as float32, if it is there and has that shape."""
+    """The tensor called `name` as float32; raises if it is missing or has another shape."""
     if name not in tensors:
         raise ValueError(
             f"the weights have no tensor {name!r}: this is a file of another network (it starts "
@@ -45,12 +45,12 @@ def fill(
     """The variables of a module, each `tensor(path, shape)`; nothing is initialised.
 
     Args:
-      module: any Linen module of float32 inputs.
-      inputs: their shapes.
-      tensor: is given the path within its collection, "block0/conv1/kernel", and the shape.
+      module: any Linen module with float32 inputs.
+      inputs: the shapes of the inputs.
+      tensor: (path within the collection, such as "block0/conv1/kernel", shape) -> array.
 
     Returns:
-      {collection: tree of NumPy arrays}, as `module.apply` takes them.
+      {collection: tree of NumPy arrays}, the variables of `module.apply`.
     """
     shapes = jax.eval_shape(
         module.init, jax.random.key(0), *(jax.ShapeDtypeStruct(s, jnp.float32) for s in inputs)
@@ -66,16 +66,15 @@ def from_torch(
     tensors: Mapping[str, np.ndarray],
     rename: Callable[[str], str],
 ) -> dict[str, Any]:
-    """The variables of a module out of a PyTorch state dict, kernels with their axes turned.
+    """The variables of a module from a PyTorch state dict, with the axes of kernels transposed.
 
     OIHW becomes HWIO, [out, in] becomes [in, out]; batch statistics are running_mean and running_var.
 
     Args:
-      module, inputs: as `fill` takes them.
-      tensors: the state dict; what the module does not have is left.
-      rename: path of a layer, "block0/conv1", to what stands before "weight" and "bias" in the
-        state dict, "layer1.0.conv1."; and path of any other parameter, "block0/gain", to its whole
-        name.
+      module, inputs: as for `fill`.
+      tensors: the state dict; tensors that the module does not have are ignored.
+      rename: path of a layer, "block0/conv1", to the prefix of its "weight" and "bias" in the state
+        dict, "layer1.0.conv1."; and path of any other parameter, "block0/gain", to its full name.
     """
 
     def tensor(path: str, shape: tuple[int, ...]) -> np.ndarray:
@@ -95,9 +94,9 @@ def from_torch(
 
 
 def full_precision(function: Callable) -> Callable:
-    """`function` with float32 products that are float32 on every device.
+    """`function` with full float32 precision in matrix products on every device.
 
-    By default a TPU multiplies in bfloat16 and a GPU in TF32, and each would have features of its own.
+    By default a TPU multiplies in bfloat16 and a GPU in TF32, so features would depend on the device.
     """
 
     @functools.wraps(function)
@@ -108,14 +107,17 @@ def full_precision(function: Callable) -> Callable:
     return wrapped
 
 
-def standardise(images: jax.Array, mean: Sequence[float], deviation: Sequence[float]) -> jax.Array:
+def standardise(
+    images: jax.Array, mean: Sequence[float] | np.ndarray, deviation: Sequence[float] | np.ndarray
+) -> jax.Array:
     """(images - mean) / deviation of each channel: float32 [B, H, W, C]."""
     shape = (1, 1, 1, len(mean))
-    return (images - np.float32(mean).reshape(shape)) / np.float32(deviation).reshape(shape)
+    mean, deviation = (np.asarray(x, np.float32).reshape(shape) for x in (mean, deviation))
+    return (images - mean) / deviation
 
 
 def check_pictures(name: str, images: jax.Array, size: tuple[int, int] | None = None) -> None:
-    """Raises unless they are float32 [B, H, W, 3], of (height, width) = `size` where one is given."""
+    """Raises unless `images` are float32 [B, H, W, 3], with (height, width) = `size` if it is given."""
     wanted = ["B", *(size or ("H", "W")), 3]
     if (
         images.ndim != 4
@@ -124,6 +126,6 @@ def check_pictures(name: str, images: jax.Array, size: tuple[int, int] | None = 
         or images.dtype != jnp.float32
     ):
         raise ValueError(
-            f"{name} looks at float32 pictures [{', '.join(map(str, wanted))}], not "
+            f"{name} takes float32 pictures [{', '.join(map(str, wanted))}], not "
             f"{images.dtype} {list(images.shape)}; resize and convert them first"
         )

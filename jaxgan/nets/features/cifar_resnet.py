@@ -1,7 +1,7 @@
-"""ResNets for CIFAR-10: the classifier of one's own domain, as a feature network.
+"""ResNets trained on CIFAR-10, as feature networks.
 
 He et al., "Deep Residual Learning for Image Recognition", 2016, Section 4.2, shortcut option A, in
-the form of akamaster/pytorch_resnet_cifar10, whose weights these take.
+the form of akamaster/pytorch_resnet_cifar10, whose weights these networks use.
 """
 
 import functools
@@ -22,7 +22,7 @@ _norm = functools.partial(nn.BatchNorm, use_running_average=True, epsilon=1e-5)
 
 
 class CifarResNet(nn.Module):
-    """Normalised pictures [B, 32, 32, 3] to (features [B, 64], logits [B, 10]); 6 `blocks` + 2 layers."""
+    """Normalised pictures [B, 32, 32, 3] to (features [B, 64], logits [B, 10]); it has 6 `blocks` + 2 layers."""
 
     blocks: int
 
@@ -38,7 +38,7 @@ class CifarResNet(nn.Module):
 
 
 class BasicBlock(nn.Module):
-    """conv-BN-ReLU-conv-BN, plus the input (every second pixel, channels of zeros around it), ReLU."""
+    """conv-BN-ReLU-conv-BN plus the input (if shapes differ, subsampled, with channels of zeros added), then ReLU."""
 
     channels: int
     stride: int
@@ -65,7 +65,7 @@ def _resnet(depth: int) -> FeatureNet:
         return {"features": features, "logits": logits}
 
     def convert(tensors: Tensors) -> Variables:
-        # As published, the state dict is of a parallel wrapper, beside the accuracy in one dict.
+        # The published dict holds the accuracy and a state dict, whose names have the prefix of a parallel wrapper.
         plain = {re.sub(r"^(state_dict\.)?(module\.)?", "", k): v for k, v in tensors.items()}
         if f"layer1.{module.blocks}.conv1.weight" in plain:
             raise ValueError(f"the weights are of a deeper network than {name}")

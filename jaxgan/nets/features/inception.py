@@ -1,37 +1,38 @@
-"""The Inception of 2015-12-05, which the Inception score, FID and sFID are defined through.
+"""The Inception network of 2015-12-05, on which the Inception score, FID and sFID are defined.
 
 It is the network of Szegedy et al., "Rethinking the Inception architecture for computer vision"
-(2015), as TensorFlow's graph `classify_image_graph_def.pb` has it. The Inception score (Salimans et
-al., "Improved techniques for training GANs", 2016) reads its logits; FID (Heusel et al., "GANs trained
+(2015), in the form of TensorFlow's graph `classify_image_graph_def.pb`. The Inception score (Salimans et
+al., "Improved techniques for training GANs", 2016) uses its logits; FID (Heusel et al., "GANs trained
 by a two time-scale update rule converge to a local Nash equilibrium", 2017) its last pooling,
 "pool_3"; sFID (Nash et al., "Generating images with sparse representations", 2021) the first seven
 channels of "mixed_6/conv", the choice of openai/guided-diffusion's evaluator.
 
 torchvision's `inception_v3` is another network: other weights, 1000 classes and, in its layers,
 
-- average poolings that count the padding, where these divide by the pixels they see;
-- in the last block an average pooling, where this takes the maximum;
-- pixels normalised by ImageNet's means and deviations, where this takes (x - 128) / 128. (The
-  package pytorch-fid, with this network's weights, takes x / 127.5 - 1.)
+- average poolings that count the padding; here the sum is divided by the number of pixels inside;
+- an average pooling in the last block; here it is the maximum;
+- pixels normalised by ImageNet's means and deviations; here by (x - 128) / 128. (The package
+  pytorch-fid, which has the weights of this network, uses x / 127.5 - 1.)
 
-Epsilon is 0.001 in both. The graph adds a bias to its 1008 logits, which the Inception score leaves
-out, as its authors' code did: so do these.
+Epsilon is 0.001 in both. The graph adds a bias to its 1008 logits. The Inception score omits it, as in
+its authors' code, and so does this module.
 
 Layers have the names of the PyTorch port, toshas/torch-fidelity and mseitzer/pytorch-fid. On one
-CPU core this is 1.6 to 1.8 times as fast as the port (`benchmarks/features_speed.py`), by rewriting
-that changes rounding only:
+CPU core this is 1.6 to 1.8 times as fast as the port (`benchmarks/features_speed.py`). The optimisations
+change rounding only:
 
 - batch normalisations are folded into the kernels before them;
 - 1x1 convolutions are matrix products, a quarter faster than XLA's convolutions on a CPU;
-- unpadded convolutions are padded ones cut to size, two to four times as fast there;
-- poolings are sums and maxima of shifted maps, five to ten times as fast there;
-- averaging commutes with the 1x1 convolution after it, and so runs on its few outputs (a bias stays
-  as it is, since padding does not count).
+- unpadded convolutions are computed as padded ones and cropped, two to four times as fast on a CPU;
+- poolings are sums and maxima of shifted maps, five to ten times as fast on a CPU;
+- averaging commutes with the 1x1 convolution after it, and so is applied to its few outputs (the bias
+  does not change, since padding does not count).
 """
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -64,7 +65,9 @@ class Inception(nn.Module):
         x = Block17(128, name="Mixed_6b")(x)
         x = Block17(160, name="Mixed_6c")(x)
         x = Block17(160, name="Mixed_6d")(x)
-        spatial = x[..., :_SPATIAL_CHANNELS]  # the graph's "mixed_6/conv" comes first in the block
+        spatial = x[
+            ..., :_SPATIAL_CHANNELS
+        ]  # "mixed_6/conv" of the graph is the first part of the block's output
         x = Block17(192, name="Mixed_6e")(x)
         x = Reduce17(name="Mixed_7a")(x)
         x = Block8(maximum=False, name="Mixed_7b")(x)
@@ -80,8 +83,8 @@ class Inception(nn.Module):
 class Stem(nn.Module):
     """The first layers of `Inception`, under the same names, for pictures of any size.
 
-    Takes float32 pictures [B, H, W, 3] of values 0 to 255; returns what goes into the second pooling, [B, h, w, 192],
-    about a quarter as high and wide. SIFID looks at it (Shaham et al., "SinGAN", 2019, Section 3).
+    Takes float32 pictures [B, H, W, 3] of values 0 to 255; returns the input of the second pooling, [B, h, w, 192],
+    about a quarter as high and wide, which are the features of SIFID (Shaham et al., "SinGAN", 2019, Section 3).
     """
 
     @nn.compact
@@ -188,7 +191,7 @@ class Block8(nn.Module):
 
 
 class Conv(nn.Module):
-    """A convolution, the bias that its batch normalisation has become, and ReLU."""
+    """A convolution into which its batch normalisation is folded, with a bias and ReLU."""
 
     features: int
     kernel_size: tuple[int, int]
@@ -206,16 +209,16 @@ class Conv(nn.Module):
 
 
 def _average_then_conv(x: jax.Array, features: int) -> jax.Array:
-    """The pooled tower of a block, averaging its few outputs in place of its many inputs."""
+    """The pooled tower of a block; averages its few outputs instead of its many inputs."""
     return nn.relu(_average(Conv(features, (1, 1), activate=False, name="branch_pool")(x)))
 
 
 def _convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: str) -> jax.Array:
-    """The convolution at full float32, or a TPU in bfloat16 and a GPU in TF32 would each have its own features."""
+    """The convolution at full float32 precision, so that features do not depend on the device."""
     if kernel.shape[:2] == (1, 1):
         return jnp.dot(x, kernel[0, 0], precision="highest")
-    # Four pictures take 27 ms unpadded and 7 padded on a CPU core in Conv2d_2a_3x3, 55 and 23 in Conv2d_4a_3x3. So one
-    # row and one column are added after the last, and what they make is cut off.
+    # On a CPU core, four pictures take 27 ms unpadded and 7 padded in Conv2d_2a_3x3, 55 and 23 in Conv2d_4a_3x3. So
+    # one row and one column are added at the end, and the outputs that depend on them are cropped.
     unpadded = padding == "VALID"
     y = jax.lax.conv_general_dilated(
         x,
@@ -243,12 +246,12 @@ def _max_pool(x: jax.Array, stride: int, padding: str) -> jax.Array:
 
 
 def _average(x: jax.Array) -> jax.Array:
-    """The mean of those of 3x3 pixels that lie inside."""
+    """The mean over 3x3 pixels, without those outside the image."""
     _, h, w, _ = x.shape
     counts = np.outer(*(np.convolve(np.ones(n), np.ones(3), "same") for n in (h, w)))
     x = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     for axis in (1, 2):
-        x = sum(_thirds(x, axis, 1))
+        x = jnp.asarray(sum(_thirds(x, axis, 1)))
     return x * (1 / counts).astype(np.float32)[None, :, :, None]
 
 
@@ -265,15 +268,16 @@ def apply(variables: Variables, pictures: jax.Array) -> dict[str, jax.Array]:
             f"inception takes float32 pictures [B, 299, 299, 3] of values 0 to 255, not "
             f"{pictures.dtype} {list(pictures.shape)}; resize them with jaxgan.metrics.resize first"
         )
-    return Inception().apply(variables, pictures)
+    outputs: Any = Inception().apply(variables, pictures)
+    return outputs
 
 
 def convert(tensors: Tensors) -> Variables:
     """The tensors of TensorFlow's graph, or of the PyTorch port's file, as variables of `Inception`.
 
     The batch normalisations gamma (x - mean) / sqrt(variance + 0.001) + beta are folded into the
-    kernels in float64. Tensors that the features do not need are left alone: the logits' bias,
-    the port's counts of batches, the graph's constants.
+    kernels in float64. Tensors that the features do not need are ignored: the logits' bias, the port's
+    counts of batches, the graph's constants.
 
     Args:
       tensors: by their published names: "conv/conv2d_params" [3, 3, 3, 32], ... "softmax/weights"
@@ -328,7 +332,7 @@ _TOWERS = {
     "branch_pool": "tower_2/",
 }
 _TOWERS_6A = {"branch3x3": "", "branch3x3dbl": "tower/"}
-# A tower's convolutions by what the port puts after the tower's name; "a" and "b" are where it forks.
+# The convolutions of a tower, by the suffix of their names in the port; "a" and "b" are branches of the tower.
 _CONVOLUTIONS = {
     **{"": "conv", "_1": "conv", "_2": "conv_1", "_3": "conv_2", "_4": "conv_3", "_5": "conv_4"},
     **dict.fromkeys(("_2a", "_3a"), "mixed/conv"),
@@ -367,7 +371,7 @@ NETWORKS = (
         apply=apply,
         convert=convert,
         files=(
-            # The port first: TensorFlow publishes no checksum of its graph.
+            # The port is the default because TensorFlow publishes no checksum of its graph.
             "inception_2015_12_05_pytorch_fid",
             "inception_2015_12_05_torch_fidelity",
             "inception_2015_12_05",

@@ -1,12 +1,13 @@
-"""LPIPS: how different two pictures look, as a distance of a classifier's feature maps.
+"""LPIPS: the perceptual distance of two pictures, computed from the feature maps of a classifier.
 
 Zhang et al., "The Unreasonable Effectiveness of Deep Features as a Perceptual Metric", 2018, Eq. 1,
-version 0.1 of its package: torchvision's VGG-16, AlexNet or SqueezeNet below, heads (one weight per
-channel) learned from human judgements. "alex" is the one that its authors score with, "vgg" the one
-that perceptual path length (StyleGAN) uses.
+version 0.1 of its package: torchvision's VGG-16, AlexNet or SqueezeNet as the backbone, and heads (one
+weight per channel) learned from human judgements. Its authors recommend "alex" for scores; perceptual
+path length (StyleGAN) uses "vgg".
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -24,10 +25,10 @@ from jaxgan.nets.features._tensors import (
 )
 from jaxgan.nets.features.squeezenet import SqueezeNet
 
-# Of pictures in [-1, 1]: ImageNet's statistics to three digits, which are part of the definition.
+# For pictures in [-1, 1]: ImageNet's statistics to three digits, which are part of the definition.
 _MEAN, _DEVIATION = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 _EPS = 1e-10
-_SIZE = (1, 64, 64, 3)  # any that all poolings can halve
+_SIZE = (1, 64, 64, 3)  # any size that all poolings can halve
 
 
 class AlexNet(nn.Module):
@@ -48,7 +49,7 @@ class AlexNet(nn.Module):
         return maps
 
 
-# The maps that are compared, in the order of the heads, with their channels.
+# The maps that are compared and their channels, in the order of the heads.
 MAPS: Mapping[str, dict[str, int]] = {
     "vgg": {"relu1_2": 64, "relu2_2": 128, "relu3_3": 256, "relu4_3": 512, "relu5_3": 512},
     "alex": {"relu1": 64, "relu2": 192, "relu3": 384, "relu4": 256, "relu5": 256},
@@ -68,14 +69,14 @@ FILES = {
 def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "alex") -> jax.Array:
     """The perceptual distance of each pair: sum_l mean_hw sum_c w_lc (f_lc(x) / |f_l(x)| - f_lc(y) / |f_l(y)|)^2.
 
-    |f_l| is the norm over channels at one place. 0 for equal pictures; its gradient is finite
-    everywhere, also where all channels of a place are 0.
+    |f_l| is the norm over the channels of one pixel of the map. The distance of equal pictures is 0. The
+    gradient is finite everywhere, also where all channels of a pixel are 0.
 
     Args:
-      variables: from `convert`, of the same backbone.
-      x, y: float32 [B, H, W, 3] in [-1, 1], of equal shape; any size that the poolings leave a pixel
-        of. The distance depends on it: the judgements were of 64 pixels, path length takes 256.
-      backbone: of `BACKBONES`.
+      variables: result of `convert` for this backbone.
+      x, y: float32 [B, H, W, 3] in [-1, 1], of equal shape, not too small for the poolings. The distance
+        depends on the size: the human judgements used 64 pixels, path length uses 256.
+      backbone: one of `BACKBONES`.
 
     Returns:
       float32 [B], never negative with the published heads.
@@ -87,11 +88,11 @@ def lpips(variables: Variables, x: jax.Array, y: jax.Array, backbone: str = "ale
         raise ValueError(
             f"lpips compares pictures of equal shape, not {list(x.shape)} with {list(y.shape)}"
         )
-    # Each pair side by side, x0, y0, x1, ...: halves of a batch lie on different devices, and the maps of one would
-    # move to the other's.
+    # Interleaved, x0, y0, x1, ...: after concatenation, the two pictures of a pair would be on different devices, and
+    # feature maps would be moved between them.
     both = jnp.stack([x, y], axis=1).reshape(-1, *x.shape[1:])
     both = standardise(both, _MEAN, _DEVIATION)
-    found = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
+    found: Any = _NETWORKS[backbone].apply({"params": variables["backbone"]}, both)
     if not all(found[name].size for name in maps):
         raise ValueError(
             f"pictures {list(x.shape)} are too small for the poolings of {backbone!r}; enlarge them "
@@ -113,7 +114,7 @@ def convert(tensors: Tensors, heads: Tensors, backbone: str = "alex") -> Variabl
     Args:
       tensors: torchvision's state dict of the backbone: VGG-16, AlexNet or SqueezeNet 1.1.
       heads: the package's file of the same backbone, "lin0.model.1.weight" [1, C, 1, 1] and so on.
-      backbone: of `BACKBONES`.
+      backbone: one of `BACKBONES`.
     """
     maps = _maps(backbone)
     network, names = _NETWORKS[backbone], _TORCH_NAMES[backbone]
@@ -126,7 +127,7 @@ def convert(tensors: Tensors, heads: Tensors, backbone: str = "alex") -> Variabl
 
 
 def shapes(backbone: str = "alex") -> Variables:
-    """What `convert` returns, as `jax.ShapeDtypeStruct`s: known without the files."""
+    """The shapes of the result of `convert`, as `jax.ShapeDtypeStruct`s; needs no files."""
     maps, network = _maps(backbone), _NETWORKS[backbone]
     picture = jax.ShapeDtypeStruct(_SIZE, jnp.float32)
     params = jax.eval_shape(network.init, jax.random.key(0), picture)["params"]
@@ -135,7 +136,7 @@ def shapes(backbone: str = "alex") -> Variables:
 
 
 def unit_vectors(maps: jax.Array) -> jax.Array:
-    """f / (|f| + eps) over channels; the root's gradient is infinite at 0, so there it is cut."""
+    """f / (|f| + eps), with the norm over channels; the gradient is 0 where f is 0, not infinite."""
     square = jnp.sum(jnp.square(maps), axis=3, keepdims=True)
     norm = jnp.where(square > 0, jnp.sqrt(jnp.where(square > 0, square, 1.0)), 0.0)
     return maps / (norm + np.float32(_EPS))
@@ -148,7 +149,7 @@ def _maps(backbone: str) -> dict[str, int]:
 
 
 def _squeeze_names():
-    """Places in torchvision's Sequential, where poolings are counted too."""
+    """Indices in torchvision's Sequential, which also counts poolings."""
     yield "conv1", "features.0."
     for fire, place in zip(range(2, 10), (3, 4, 6, 7, 9, 10, 11, 12), strict=True):
         yield f"fire{fire}/squeeze1x1", f"features.{place}.squeeze."

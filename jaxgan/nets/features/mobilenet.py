@@ -1,8 +1,8 @@
-"""MobileNetV2 (1.0, 224) of 1,001 ImageNet classes, 0 being the background.
+"""MobileNetV2 (1.0, 224) for 1,001 ImageNet classes; class 0 is the background.
 
-Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018, Table 2, as TensorFlow
-trained it with quantisation in mind: kernels are integers times a scale, batch normalisation is
-folded into kernels and biases.
+Sandler et al., "MobileNetV2: Inverted Residuals and Linear Bottlenecks", 2018, Table 2, with
+TensorFlow's weights of quantisation-aware training: kernels are integers times a scale, and batch
+normalisation is folded into kernels and biases.
 """
 
 import flax.linen as nn
@@ -13,7 +13,7 @@ import numpy as np
 from jaxgan.nets.features import FeatureNet, Tensors, Variables
 from jaxgan.nets.features._tensors import check_pictures, fill, full_precision, standardise, take
 
-# Table 2: expansion t, channels c, repetitions n, stride s of the first.
+# Table 2: expansion t, channels c, repetitions n, stride s of the first repetition.
 STAGES = ((1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2),
           (6, 320, 1, 1))  # fmt: skip
 _SIZE = (224, 224)
@@ -36,7 +36,7 @@ class MobileNetV2(nn.Module):
 
 
 class InvertedResidual(nn.Module):
-    """1x1 to `expansion` times the channels, 3x3 within each, 1x1 to `channels`; added where shapes agree."""
+    """1x1 to `expansion` times the channels, depthwise 3x3, 1x1 to `channels`; a residual sum if shapes agree."""
 
     expansion: int
     channels: int
@@ -53,10 +53,10 @@ class InvertedResidual(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """`nn.Conv` of 3x3 on each channel by itself, as the sum of nine products.
+    """Depthwise 3x3 `nn.Conv`, computed as the sum of nine products.
 
-    XLA's convolution of as many groups as channels is 30 to 80 times slower on a CPU, 2.5 times at
-    the stride of 2.
+    XLA's convolution with one group per channel is 30 to 80 times slower on a CPU (2.5 times with
+    stride 2).
     """
 
     stride: int

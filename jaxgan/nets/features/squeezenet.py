@@ -1,13 +1,14 @@
-"""SqueezeNet v1.1: a small ImageNet network, and the smallest of LPIPS's backbones.
+"""SqueezeNet v1.1: a small ImageNet network, and the smallest backbone of LPIPS.
 
 Iandola et al., "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and < 0.5MB model size",
 2016; v1.1 of the authors' repository, which pools earlier.
 
-Two trainings are in use and differ in one rule: torchvision's pools with the last window reaching
-beyond the edge, Keras's leaves a last odd row or column out.
+Two sets of weights are in use, with different poolings: torchvision's last window may extend beyond
+the edge (ceil mode), Keras's network ignores an odd last row or column.
 """
 
 import functools
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -16,7 +17,7 @@ import jax.numpy as jnp
 from jaxgan.nets.features import FeatureNet, Tensors, Variables
 from jaxgan.nets.features._tensors import check_pictures, fill, full_precision, standardise, take
 
-# Channels of each fire module: squeeze, and either of the two that expand.
+# Channels of each fire module: of squeeze, and of each of the two expanding convolutions.
 FIRES = {2: (16, 64), 3: (16, 64), 4: (32, 128), 5: (32, 128), 6: (48, 192), 7: (48, 192),
          8: (64, 256), 9: (64, 256)}  # fmt: skip
 _POOLED_BEFORE = (2, 4, 6)
@@ -27,7 +28,7 @@ class SqueezeNet(nn.Module):
     """Normalised pictures [B, H, W, 3] to {"conv1": ..., "fire2": ..., ... "fire9": ...}, the maps after ReLU.
 
     Attributes:
-      ceil: whether poolings take the odd last row and column along, as torchvision's do.
+      ceil: whether poolings include an odd last row and column, as torchvision's do.
     """
 
     ceil: bool = False
@@ -48,7 +49,7 @@ class SqueezeNet(nn.Module):
 
 
 class Fire(nn.Module):
-    """A 1x1 convolution to few channels, and from there 1x1 and 3x3 ones side by side."""
+    """A 1x1 convolution to few channels, then 1x1 and 3x3 convolutions in parallel, concatenated."""
 
     squeeze: int
     expand: int
@@ -68,7 +69,8 @@ def _convert(tensors: Tensors) -> Variables:
 def _apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
     check_pictures("squeezenet1_1_notop", images)
     bgr = standardise(images[..., ::-1], (103.939, 116.779, 123.68), (1, 1, 1))
-    return {"features": SqueezeNet().apply(variables, bgr)["fire9"].mean((1, 2))}
+    maps: Any = SqueezeNet().apply(variables, bgr)
+    return {"features": maps["fire9"].mean((1, 2))}
 
 
 NETWORKS = (

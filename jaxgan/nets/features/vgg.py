@@ -1,17 +1,17 @@
-"""VGG-16: precision and recall look through it, and so do perceptual losses.
+"""VGG-16, for precision and recall and for perceptual losses.
 
 Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
 configuration D, with torchvision's weights. Layers have the paper's and Caffe's names: conv1_1 to
 conv5_3, fc6 to fc8.
 
-Improved precision and recall (Kynkäänniemi et al., 2019) are measured in the activations of the
-second fully connected layer, relu7. Which weights, resize and normalisation move the scores: here
-they are those of torch-fidelity, and scores made with the TensorFlow weights of the paper's own code
-are others.
+Improved precision and recall (Kynkäänniemi et al., 2019) use the activations of the second fully
+connected layer, relu7. The scores depend on the weights, the resize mode and the normalisation. These
+are torch-fidelity's here; scores with the TensorFlow weights of the paper's own code differ.
 """
 
 import functools
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -34,20 +34,20 @@ MAPS = tuple(
     for kind in ("conv", "relu")
 )
 VECTORS = ("fc6", "relu6", "fc7", "relu7", "fc8")
-# ImageNet's, of pictures from 0 to 1.
+# Statistics of ImageNet, for pictures in [0, 1].
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _SIZE = (224, 224)
 
 
 class VGG16(nn.Module):
-    """Normalised pictures [B, H, W, 3] to {output: array}, computed no further than asked for.
+    """Normalised pictures [B, H, W, 3] to {output: array}; layers after the last output are not computed.
 
-    Variables of the whole network serve for any `outputs`.
+    The variables of the whole network can be used with any `outputs`.
 
     Attributes:
-      outputs: of `MAPS`, [B, H / 2^s, W / 2^s, C] at any size, and of `VECTORS`, [B, size], which
-        need pictures of 224 x 224 (of 7 x 7 times 32).
-      widths, hidden, classes: channels of the stages, of fc6 and fc7, and of fc8.
+      outputs: names from `MAPS`, [B, H / 2^s, W / 2^s, C], for pictures of any size; and from `VECTORS`,
+        [B, size], which need pictures of 224 x 224.
+      widths, hidden, classes: channels of the stages; features of fc6 and fc7; features of fc8.
     """
 
     outputs: Sequence[str]
@@ -105,38 +105,37 @@ def convert(module: VGG16, tensors: Tensors) -> Variables:
 def perceptual_features(
     variables: Variables, outputs: Sequence[str] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
 ) -> Callable[[jax.Array], list[jax.Array]]:
-    """What `losses.perceptual` asks for: pictures [B, H, W, 3] in [-1, 1] to a list of maps.
+    """The feature function of `losses.perceptual`: pictures [B, H, W, 3] in [-1, 1] to a list of maps.
 
-    For a loss at the precision of the rest of the training: products are those of
-    `jax.default_matmul_precision`.
+    The precision of products is `jax.default_matmul_precision`, as in the rest of training.
 
     Args:
-      variables: from `convert`, of a module with at least these outputs; let them be arguments of a
-        jitted step, as constants they would be compiled into it.
-      outputs: of `MAPS`. The default are the style layers of Johnson et al., 2016.
+      variables: result of `convert` for a module with at least these outputs. Pass them to a jitted
+        step as arguments; as constants they would be compiled into it.
+      outputs: names from `MAPS`. The default is the style layers of Johnson et al., 2016.
 
     Returns:
-      A function that may be differentiated; the maps in the order of `outputs`.
+      A differentiable function, which returns the maps in the order of `outputs`.
     """
     network = VGG16(outputs)
 
     def features(images: jax.Array) -> list[jax.Array]:
         check_pictures("VGG16", images)
-        maps = network.apply(variables, _normalise((images + 1) * 127.5))
+        maps: Any = network.apply(variables, _normalise((images + 1) * 127.5))
         return [maps[name] for name in outputs]
 
     return features
 
 
 def _normalise(images: jax.Array) -> jax.Array:
-    """Pictures of values 0 to 255 as the network takes them."""
+    """Normalises pictures of values 0 to 255."""
     return standardise(images, np.multiply(255, MEAN), np.multiply(255, DEVIATION))
 
 
 @full_precision
 def _apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
     check_pictures("vgg16", images, _SIZE)
-    found = _NETWORK.apply(variables, _normalise(images))
+    found: Any = _NETWORK.apply(variables, _normalise(images))
     return {"features": found["relu7"], "logits": found["fc8"]}
 
 

@@ -1,21 +1,22 @@
 """Vision Transformers: DINOv2 for Fréchet distances, and the image tower of CLIP.
 
 Dosovitskiy et al., "An Image is Worth 16x16 Words", 2021; Oquab et al., "DINOv2: Learning Robust
-Visual Features without Supervision", 2023 (facebookresearch/dinov2, whose state dicts these take);
+Visual Features without Supervision", 2023 (facebookresearch/dinov2, whose state dicts are read here);
 Darcet et al., "Vision Transformers Need Registers", 2024; Radford et al., "Learning Transferable
 Visual Models From Natural Language Supervision", 2021 (openai/CLIP).
 
 Stein et al., "Exposing flaws of generative model evaluation metrics and their unfair treatment of
-diffusion models", 2023, measure Fréchet distances (FD-DINOv2) in the class token of DINOv2's ViT-L/14
-at 224 pixels, resized with Pillow's bicubic filter (layer6ai-labs/dgm-eval): "clean" here, but that
-dgm-eval rounds the pixels to bytes unless asked for `--clean_resize`. torch-fidelity resizes like
-TensorFlow 1 for the same features, which gives other numbers.
+diffusion models", 2023, compute Fréchet distances (FD-DINOv2) on the class token of DINOv2's ViT-L/14
+at 224 pixels, resized with Pillow's bicubic filter (layer6ai-labs/dgm-eval). This is the mode "clean"
+here, except that dgm-eval rounds the pixels to bytes without `--clean_resize`. torch-fidelity resizes
+like TensorFlow 1 for the same features, which gives different scores.
 """
 
 import functools
 import math
 import re
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -35,16 +36,16 @@ from jaxgan.nets.features.vgg import DEVIATION, MEAN
 
 CLIP_MEAN = (0.48145466, 0.4578275, 0.40821073)
 CLIP_DEVIATION = (0.26862954, 0.26130258, 0.27577711)
-_CLIP_VISUAL = "visual."  # what the image tower's tensors begin with
+_CLIP_VISUAL = "visual."  # prefix of the image tower's tensors
 
 
 def gelu(x: jax.Array) -> jax.Array:
-    """x Phi(x), as PyTorch's default and not Flax's, which is the approximation by tanh."""
+    """x Phi(x), the default of PyTorch; the default of Flax is the approximation by tanh."""
     return nn.gelu(x, approximate=False)
 
 
 def quick_gelu(x: jax.Array) -> jax.Array:
-    """x sigmoid(1.702 x), CLIP's."""
+    """x sigmoid(1.702 x), the activation of CLIP."""
     return x * nn.sigmoid(1.702 * x)
 
 
@@ -52,12 +53,13 @@ class ViT(nn.Module):
     """Normalised pictures [B, size, size, 3] to the class token after the last norm, [B, width] or [B, projection].
 
     Attributes:
-      size: of the pictures' sides; patch: of a patch's, which divides it.
-      width, depth, heads: of the transformer; its MLPs have 4 `width` hidden units.
-      registers: further tokens beside the class token, without positions.
+      size: side of the pictures in pixels.
+      patch: side of a patch in pixels, a divisor of `size`.
+      width, depth, heads: features, blocks and heads of the transformer; its MLPs have 4 `width` hidden units.
+      registers: number of additional tokens without position embeddings.
       projection: size of a last linear map without bias; None for none.
-      activation: of the MLPs.
-      epsilon: of the layer norms.
+      activation: activation of the MLPs.
+      epsilon: epsilon of the layer norms.
       patch_bias: whether the patch embedding has a bias.
       pre_norm: whether tokens are normalised before the first block.
       layer_scale: whether each branch has a gain per channel before it is added.
@@ -81,7 +83,7 @@ class ViT(nn.Module):
         def tokens(name, *shape):
             return self.param(name, nn.initializers.normal(0.02), (*shape, self.width))
 
-        # The fast variance, E x^2 - (E x)^2, loses digits that the reference keeps.
+        # The fast variance, E x^2 - (E x)^2, is less accurate than the reference.
         norm = functools.partial(nn.LayerNorm, self.epsilon, use_fast_variance=False)
         window = (self.patch, self.patch)
         x = nn.Conv(
@@ -124,7 +126,7 @@ class Block(nn.Module):
 
         y = nn.Dense(3 * width, name="qkv")(self.norm(name="norm1")(x))
         q, k, v = jnp.moveaxis(y.reshape(*y.shape[:2], 3, self.heads, -1), 2, 0)
-        # Of the implementations, the one that keeps float32.
+        # The implementation that computes in float32.
         y = jax.nn.dot_product_attention(q, k, v, implementation="xla").reshape(x.shape)
         x = x + scaled("gain1", nn.Dense(width, name="attention")(y))
         y = nn.Dense(4 * width, name="hidden")(self.norm(name="norm2")(x))
@@ -148,7 +150,7 @@ def convert_dinov2(module: ViT, tensors: Tensors) -> Variables:
     }
     if "register_tokens" in tensors and not module.registers:
         raise ValueError(
-            "the weights have a tensor 'register_tokens', and this network no registers: ask for "
+            "the weights have a tensor 'register_tokens', but this network has no registers: use "
             "the DINOv2 whose name ends in _reg4"
         )
     if module.registers:
@@ -159,7 +161,8 @@ def convert_dinov2(module: ViT, tensors: Tensors) -> Variables:
 
 
 def convert_clip(module: ViT, tensors: Tensors) -> Variables:
-    """The image tower in a state dict of openai/CLIP; those of the text tower are left."""
+    """The image tower in a state dict of openai/CLIP; tensors of the text tower are ignored."""
+    assert module.projection is not None, "CLIP's image tower ends in a projection"
     projection = take(tensors, f"{_CLIP_VISUAL}proj", (module.width, module.projection))
     adapted = {**tensors, f"{_CLIP_VISUAL}proj.weight": projection.T}
     names = functools.partial(_torch_name, _CLIP_NAMES, f"{_CLIP_VISUAL}transformer.resblocks")
@@ -169,17 +172,17 @@ def convert_clip(module: ViT, tensors: Tensors) -> Variables:
 def resize_positions(positions: np.ndarray, grid: int, antialias: bool) -> np.ndarray:
     """DINOv2's position embedding for another number of patches, as its authors' code resizes it.
 
-    Models with registers resize with the filter widened (Keys's cubic, a = -1/2). Those without do
-    not widen it (a = -3/4), and take the scale as (grid + 0.1) / M, a workaround for a rounding
-    error that their published numbers contain.
+    Models with registers widen the filter when they shrink (Keys's cubic, a = -1/2). Models without
+    registers do not (a = -3/4), and use the scale (grid + 0.1) / M, a workaround for a rounding error
+    that affects their published scores.
 
     Args:
-      positions: float32 [1 + M M, D], the class token's first.
+      positions: float32 [1 + M^2, D]; the first is that of the class token.
       grid: the new M.
       antialias: whether the filter is widened.
 
     Returns:
-      float32 [1 + grid grid, D]; `positions` themselves if grid = M.
+      float32 [1 + grid^2, D]; `positions` unchanged if grid = M.
 
     >>> resize_positions(np.ones((1 + 5 * 5, 3), np.float32), 2, antialias=False).shape
     (5, 3)
@@ -199,7 +202,7 @@ def resize_positions(positions: np.ndarray, grid: int, antialias: bool) -> np.nd
 def _bicubic(size: int, new: int, scale: float) -> np.ndarray:
     """[new, size]: Keys's cubic (a = -3/4) at (i + 1/2) / scale - 1/2, edges repeated.
 
-    In float32 as PyTorch computes it, which shows in the fifth digit.
+    In float32 like PyTorch; float64 would differ in the fifth digit.
     """
     step, half, a = np.float32(1 / scale), np.float32(0.5), np.float32(-0.75)
     centres = step * (np.arange(new, dtype=np.float32) + half) - half
@@ -215,7 +218,7 @@ def _bicubic(size: int, new: int, scale: float) -> np.ndarray:
 
 
 def _torch_name(names: dict[str, str], blocks: str, path: str) -> str:
-    """The published name, or its beginning, of a layer or parameter of `ViT`."""
+    """The published name of a parameter of `ViT`, or the prefix of the names of a layer."""
     block = re.fullmatch(r"block(\d+)/(\w+)", path)
     if block is None:
         return names[path]
@@ -267,7 +270,8 @@ def _feature_net(
     def apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
         check_pictures(name, images, size)
         x = standardise(images, np.multiply(255, mean), np.multiply(255, deviation))
-        return {"features": module.apply(variables, x)}
+        features: Any = module.apply(variables, x)
+        return {"features": features}
 
     return FeatureNet(
         name=name,
@@ -287,7 +291,7 @@ def _dinov2(letter: str, width: int, depth: int, registers: int = 0) -> FeatureN
 
 
 def _clip(letter: str, patch: int, width: int, depth: int, projection: int) -> FeatureNet:
-    """Resized as torch-fidelity does; CLIP's own preprocessing is bicubic, and crops."""
+    """CLIP's image tower, with torch-fidelity's resizing; CLIP's own preprocessing is bicubic and crops."""
     module = CLIP(224, patch, width, depth, width // 64, projection=projection)
     name = f"clip_vit_{letter}_{patch}"
     return _feature_net(name, module, convert_clip, "tf1", CLIP_MEAN, CLIP_DEVIATION)

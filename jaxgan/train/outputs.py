@@ -1,0 +1,169 @@
+"""The outputs of trained networks, as arrays and as features.
+
+`jaxgan.engine.Engine` computes the rows of an output on all devices. This module supplies the fields that outputs need,
+such as labels, and returns the rows as arrays or as summaries of their features.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxgan.data import Source
+from jaxgan.engine import Chunk, Engine
+from jaxgan.game import SAMPLES, TRANSFORMS, Game, State
+from jaxgan.metrics.features import Extractor
+from jaxgan.metrics.images import to_uint8
+from jaxgan.metrics.paired import MEASURES
+from jaxgan.metrics.paired import load as load_measure
+from jaxgan.metrics.summary import IMAGE, Features, Summary, Wanted, collect, summarise
+from jaxgan.spec import Batch
+from jaxgan.tools import Value
+
+Given = Callable[[np.ndarray], Batch]  # row numbers -> the fields of these rows
+
+
+def balanced(game: Game) -> Given:
+    """For samples: labels 0, 1, ... in turn, or nothing for an unconditional game."""
+    classes = game.num_classes
+    return lambda rows: {} if classes is None else {"label": (rows % classes).astype(np.int32)}
+
+
+def examples(source: Source, num: int) -> Given:
+    """For transforms: `num` examples spread over a source."""
+    indices = source.spread_indices(num)
+    return lambda rows: source.gather(indices[rows])
+
+
+def iterate_samples(
+    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
+) -> Iterator[dict[str, np.ndarray]]:
+    """Batches {"image", "label" if conditional}, `num` samples in all, with balanced labels.
+
+    The first n of m samples are the same as n samples. Pictures are quantised to uint8 [B, H, W, C], points are float32
+    [B, D]. `options` are those of the output "samples".
+    """
+    given, start = balanced(engine.game), 0
+    made = engine.make(state, SAMPLES, engine.key(seed), num, given, ema=ema, **options)
+    for samples in made:
+        rows = np.arange(start, start + len(samples))
+        yield {"image": stored(samples), **given(rows)}
+        start += len(samples)
+
+
+def sample(
+    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
+) -> dict[str, np.ndarray]:
+    """{"image": [num, ...], "label": [num] if conditional}: the batches of `iterate_samples`, concatenated."""
+    batches = list(iterate_samples(engine, state, num, seed, ema, **options))
+    return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
+
+
+def transform(
+    engine: Engine, state: State, batch: Batch, key: jax.Array, ema: bool = True, **options: Value
+) -> np.ndarray:
+    """The game's transforms of a batch of examples: float32 [N, ...], pictures in [-1, 1]."""
+    return make_output(
+        engine,
+        state,
+        TRANSFORMS,
+        key,
+        len(batch["image"]),
+        lambda rows: {name: x[rows] for name, x in batch.items()},
+        ema=ema,
+        **options,
+    )
+
+
+def make_output(engine: Engine, state: State, *args: Any, **kwargs: Any) -> np.ndarray:
+    """The batches of `Engine.make`, concatenated."""
+    return np.concatenate(list(engine.make(state, *args, **kwargs)))
+
+
+def stored(made):
+    """Rows in the format of a data source: pictures as uint8, points unchanged."""
+    return to_uint8(made) if made.ndim == 4 else made
+
+
+@dataclasses.dataclass(frozen=True)
+class Seen:
+    """For `Engine.chunks`: computes the features of rows, and measures of each pair of a row and its example.
+
+    Attributes:
+      extractor: has a method `apply(variables, batch)`.
+      images: also return the rows themselves.
+      measures: names in `metrics.paired.MEASURES`.
+    """
+
+    extractor: Any
+    images: bool
+    measures: tuple[str, ...] = ()
+
+    @property
+    def weights(self) -> dict[str, Any]:
+        """The argument `weights` of `Engine.chunks`."""
+        measures = {name: load_measure(name) for name in self.measures}
+        return {"features": self.extractor.variables, **measures}
+
+    def __call__(self, made, given: Batch, weights) -> dict[str, jax.Array]:
+        rows = stored(made)
+        outputs = dict(self.extractor.apply(weights["features"], rows))
+        for name in self.measures:
+            outputs[name] = MEASURES[name].of(weights[name], rows, given["image"])[:, None]
+        # Quantisation would turn NaN into a valid number.
+        finite = jnp.isfinite(made).all()
+        outputs = {name: jnp.where(finite, x, jnp.float32(np.nan)) for name, x in outputs.items()}
+        return {**outputs, IMAGE: rows} if self.images else outputs
+
+
+def summarise_output(
+    engine: Engine,
+    state: State,
+    output: str,
+    num: int,
+    given: Given,
+    extractor: Extractor,
+    wanted: Wanted,
+    seed: int = 0,
+    ema: bool = True,
+    **options: Value,
+) -> Summary:
+    """The requested statistics of the first `num` rows of an output.
+
+    The output, its features and the measures of each row are one program, on all devices of the engine. Features
+    without `apply` are computed batch by batch outside this program, for samples in a single process only.
+    """
+    if hasattr(extractor, "apply"):
+        measures = tuple(sorted(wanted.arrays & MEASURES.keys()))
+        seen = Seen(extractor, IMAGE in wanted.arrays, measures)
+        chunks = engine.chunks(
+            state,
+            output,
+            engine.key(seed),
+            num,
+            given,
+            ema=ema,
+            then=seen,
+            weights=seen.weights,
+            **options,
+        )
+        shape = engine.game.outputs[output].shape
+        dtype = np.dtype(np.uint8 if len(shape) == 3 else np.float32)
+        return collect((_features(chunk, dtype) for chunk in chunks), extractor, "fake", wanted)
+    if output != SAMPLES or jax.process_count() > 1:
+        raise ValueError(
+            f"{extractor.name!r} has no `apply(variables, batch)`, which is needed to evaluate {output} in"
+            f" {jax.process_count()} process(es)"
+        )
+    samples = iterate_samples(engine, state, num, seed, ema, **options)
+    size = engine.chunk_rows(output)
+    return summarise(samples, extractor, num, "fake", wanted, batch_size=size)
+
+
+def _features(chunk: Chunk, dtype: np.dtype) -> Features:
+    return Features(chunk.made, chunk.known, chunk.given.get("label"), dtype, chunk.rows)

@@ -1,0 +1,454 @@
+"""Turns shared by the models: losses of critics and generators as sums of named terms, and lazy regularisers.
+
+    real: Play -> Examples                          the real examples
+    fake: (Play, generator, Examples) -> Examples   generated examples for these real examples
+    Term: Scene -> scalar                           a term of the loss, logged under its name
+
+A model defines `real`, `fake` and terms. A loss of another form is written as a function Play -> Loss.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import cached_property
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+
+from jaxgan import draws, losses, penalties
+from jaxgan.game import Loss, LossFn, Play, Player, Stage, State, Turn
+from jaxgan.network import Network, PyTree
+from jaxgan.schedules import Clock, Schedule, at
+
+
+class Examples(NamedTuple):
+    """Real or generated examples.
+
+    Attributes:
+      pictures: [B, H, W, C], or a list with one such array per scale.
+      given: keyword arguments of the critic, such as {"label": int32 [B]}.
+      notes: intermediate results that terms use, such as {"mean": ..., "log_variance": ...} of an encoder.
+    """
+
+    pictures: PyTree
+    given: Mapping[str, jax.Array] = {}
+    notes: Mapping[str, Any] = {}
+
+
+class CriticOutput(NamedTuple):
+    """The output of a critic.
+
+    Attributes:
+      logits: [B, ...], or a list with one such array per scale.
+      heads: outputs of additional heads by name.
+      features: features of its layers: a list, or one list per scale.
+    """
+
+    logits: PyTree
+    heads: Mapping[str, Any] = {}
+    features: Any = ()
+
+
+# (play, critic, pictures, given, purpose) -> logits or CriticOutput. `purpose` is "real", "fake" or "both" and can be
+# part of the argument of `play.rng`.
+Judge = Callable[[Play, Network, PyTree, Mapping[str, jax.Array], str], Any]
+
+
+def judge(
+    play: Play, critic: Network, pictures: PyTree, given: Mapping[str, jax.Array], purpose: str
+):
+    """Applies the critic to unchanged pictures."""
+    return critic(pictures, **given)
+
+
+class Scene:
+    """The argument of a term: one play with its examples.
+
+    Attributes:
+      play: see `Play`.
+      real, fake: see `Examples`.
+      judge: (pictures, given, purpose) -> CriticOutput, with no change of state.
+      real_output, fake_output: the critic's output for `real` and `fake`, computed when a term first uses it.
+    """
+
+    def __init__(self, play: Play, judge: Callable, real: Examples, fake: Examples):
+        self.play, self.judge, self.real, self.fake = play, judge, real, fake
+
+    @cached_property
+    def real_output(self) -> CriticOutput:
+        return self.judge(self.real.pictures, self.real.given, "real")
+
+    @cached_property
+    def fake_output(self) -> CriticOutput:
+        return self.judge(self.fake.pictures, self.fake.given, "fake")
+
+
+Real = Callable[[Play], Examples]
+Fake = Callable[[Play, Network, Examples], Examples]
+Term = Callable[[Scene], jax.Array]
+
+
+def critic_loss(
+    real: Real,
+    fake: Fake,
+    terms: Mapping[str, Term],
+    *,
+    passes: int = 1,
+    judge: Judge = judge,
+    after: Callable[[Scene], Mapping[str, jax.Array] | None] | None = None,
+) -> LossFn:
+    """The critic's loss: the sum of the terms.
+
+    Metrics are the means of the logits ("real", "fake"), their difference "gap", and each term except "adversarial".
+
+    Args:
+      real, fake, terms: see the module's docstring. The generator gets no gradient.
+      passes: 1 applies the critic once, to real and generated examples in one batch; 2 applies it to each separately,
+        so that batch normalisation uses separate statistics.
+      judge: function that applies the critic.
+      after: called with the scene at the end, to set state (`play.moving("critic").set(...)`); may return metrics.
+    """
+
+    def loss(play: Play) -> Loss:
+        critic, reals = play.moving("critic"), real(play)
+        fakes = jax.lax.stop_gradient(fake(play, play.networks["generator"], reals))
+        scene = Scene(play, _bound(judge, play, critic), reals, fakes)
+        if passes == 1:
+            pictures = concatenate(reals.pictures, fakes.pictures)
+            both = scene.judge(pictures, concatenate(dict(reals.given), dict(fakes.given)), "both")
+            scene.real_output, scene.fake_output = split(both, _rows(reals.pictures))
+        means = {"real": mean_logit(scene.real_output), "fake": mean_logit(scene.fake_output)}
+        means["gap"] = means["real"] - means["fake"]
+        scene.judge = _bound(judge, play, critic.frozen)
+        return _total(scene, terms, means, after)
+
+    return loss
+
+
+def generator_loss(
+    real: Real,
+    fake: Fake,
+    terms: Mapping[str, Term],
+    *,
+    judge: Judge = judge,
+    after: Callable[[Scene], Mapping[str, jax.Array] | None] | None = None,
+) -> LossFn:
+    """The generator's loss: the sum of the terms. The critic is applied to real examples only if a term needs it.
+
+    Args: as for `critic_loss`.
+    """
+
+    def loss(play: Play) -> Loss:
+        reals = real(play)
+        fakes = fake(play, play.moving("generator"), reals)
+        scene = Scene(play, _bound(judge, play, play.networks["critic"]), reals, fakes)
+        return _total(scene, terms, {}, after)
+
+    return loss
+
+
+def lazy(
+    name: str, player: str, term: Term, every: int, real: Real, *, judge: Judge = judge
+) -> Turn:
+    """A turn with a regulariser on real examples, played every `every` rounds with its weight multiplied by `every`.
+
+    Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 3.1.
+    """
+
+    def loss(play: Play) -> Loss:
+        scene = Scene(play, _bound(judge, play, play.networks[player]), real(play), Examples(None))
+        value = term(scene)
+        return Loss(every * value, {"penalty": value})
+
+    return Turn((player,), loss, name, every=every, fresh_batch=False)
+
+
+def alternate(
+    critic: LossFn, generator: LossFn, batch_size: int, critic_steps: int = 1
+) -> tuple[Stage, ...]:
+    """One stage: `critic_steps` turns of the critic, each on a fresh batch, then one turn of the generator."""
+    turns = (
+        Turn(("critic",), critic, repeat=critic_steps),
+        Turn(("generator",), generator, fresh_batch=False),
+    )
+    return (Stage(turns, batch_size),)
+
+
+def _bound(judge: Judge, play: Play, critic: Network) -> Callable[..., CriticOutput]:
+    def bound(pictures, given, purpose="real") -> CriticOutput:
+        output = judge(play, critic, pictures, given, purpose)
+        return output if isinstance(output, CriticOutput) else CriticOutput(output)
+
+    return bound
+
+
+def _total(scene: Scene, terms: Mapping[str, Term], metrics, after) -> Loss:
+    values = {name: term(scene) for name, term in terms.items()}
+    value = jnp.asarray(sum(values.values()))
+    logged = {name: x for name, x in values.items() if name != "adversarial"}
+    more = None if after is None else after(scene)
+    return Loss(value, {**metrics, **logged, **(more or {})})
+
+
+# Terms ----------------------------------------------------------------------------------------------------
+
+
+def weighted(weight: Schedule, term: Term) -> Term:
+    """weight * term; the weight is a number or a schedule."""
+    return lambda scene: at(weight, scene.play.clock) * term(scene)
+
+
+def critic_objective(objective) -> Term:
+    """The critic's loss of an objective in `jaxgan.losses`."""
+    return lambda scene: objective.critic(scene.real_output.logits, scene.fake_output.logits)
+
+
+def generator_objective(objective) -> Term:
+    """The generator's loss of an objective in `jaxgan.losses`.
+
+    With a relativistic objective and several generated examples per real one, each real example is compared with all of
+    its generated examples.
+    """
+
+    def term(scene: Scene) -> jax.Array:
+        fake = scene.fake_output.logits
+        if not objective.compares:
+            return objective.generator(fake)
+        real = jax.tree.map(
+            lambda r, f: jnp.tile(r, (f.shape[0] // r.shape[0], *[1] * (r.ndim - 1))),
+            scene.real_output.logits,
+            fake,
+        )
+        return objective.generator(fake, real)
+
+    return term
+
+
+def r1(scene: Scene) -> jax.Array:
+    """`penalties.r1` at the real examples, with their labels; for a list of scales, of all scales together."""
+    return penalties.r1(_score(scene, scene.real), scene.real.pictures)
+
+
+def r2(scene: Scene) -> jax.Array:
+    """`penalties.r2` at the generated examples; otherwise like `r1`."""
+    return penalties.r2(_score(scene, scene.fake), scene.fake.pictures)
+
+
+def _score(scene: Scene, examples: Examples) -> Callable[[PyTree], jax.Array]:
+    """pictures -> one number for each example: the sum of its logits."""
+
+    def score(pictures):
+        logits = jax.tree.leaves(scene.judge(pictures, examples.given).logits)
+        return sum(jnp.sum(x.reshape(x.shape[0], -1), axis=1, dtype=jnp.float32) for x in logits)
+
+    return score
+
+
+def gradient_penalty(target: float = 1.0, one_sided: bool = False) -> Term:
+    """`penalties.gradient_penalty` between real and generated examples, with the labels of the real ones."""
+    return lambda scene: penalties.gradient_penalty(
+        lambda x: scene.judge(x, scene.real.given).logits,
+        scene.real.pictures,
+        scene.fake.pictures,
+        scene.play.rng("penalty"),
+        target,
+        one_sided,
+    )
+
+
+class Conditioning(NamedTuple):
+    """The terms of each player's loss that depend on labels.
+
+    Attributes:
+      critic, generator: terms by name.
+      replaces: whether they replace the adversarial terms.
+    """
+
+    critic: Mapping[str, Term]
+    generator: Mapping[str, Term]
+    replaces: bool = False
+
+
+def conditioning(name: str, weight: Schedule = 1.0, classes: int = 0) -> Conditioning:
+    """The terms for a way of conditioning the critic on labels; the critic has a head called `name`.
+
+    Args:
+      name: projection (part of the network, without terms), acgan, contrastive (2C) or multi_hinge.
+      weight: weight of the terms of acgan and contrastive.
+      classes: number of classes for multi_hinge; class `classes` means "generated".
+    """
+    if name == "projection":
+        return Conditioning({}, {})
+    if name == "multi_hinge":
+
+        def hinge(scene: Scene) -> jax.Array:
+            real, fake = (output.heads[name] for output in (scene.real_output, scene.fake_output))
+            label = scene.real.given["label"]
+            generated = jnp.full_like(scene.fake.given["label"], classes)
+            return losses.multiclass_hinge(real, label) + losses.multiclass_hinge(fake, generated)
+
+        generator = on_head(name, losses.multiclass_hinge, "fake")
+        return Conditioning({name: hinge}, {name: generator}, replaces=True)
+    known = {
+        "acgan": (losses.auxiliary_classifier, ("real", "fake")),
+        "contrastive": (
+            lambda head, label: losses.contrastive_2c(head[0], head[1], label),
+            ("real",),
+        ),
+    }
+    if name not in known:
+        raise ValueError(
+            f"there is no conditioning '{name}'; it is one of projection, {', '.join(known)}, multi_hinge."
+        )
+    function, sides = known[name]
+    critic = weighted(weight, on_head(name, function, *sides))
+    generator = weighted(weight, on_head(name, function, "fake"))
+    return Conditioning({name: critic}, {name: generator})
+
+
+def on_head(name: str, function: Callable[..., jax.Array], *sides: str) -> Term:
+    """The sum of function(head, label) over the sides "real" and "fake"."""
+
+    def term(scene: Scene) -> jax.Array:
+        found = {
+            "real": lambda: (scene.real_output, scene.real),
+            "fake": lambda: (scene.fake_output, scene.fake),
+        }
+        total = jnp.zeros(())
+        for side in sides:
+            output, examples = found[side]()
+            total = total + function(output.heads[name], examples.given["label"])
+        return total
+
+    return term
+
+
+def feature_matching(scene: Scene) -> jax.Array:
+    """The mean absolute difference of the critic's features of real and generated examples, over scales and layers.
+
+    Source: Wang et al., High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs (2018), Eq. 4.
+    """
+    real = jax.tree.leaves(jax.lax.stop_gradient(scene.real_output.features))
+    fake = jax.tree.leaves(scene.fake_output.features)
+    distances = [jnp.mean(jnp.abs(r - f)) for r, f in zip(real, fake, strict=True)]
+    return _mean(distances)
+
+
+def kl(scene: Scene) -> jax.Array:
+    """KL(N(mean, exp(log_variance)) || N(0, I)) of the encoder in the notes of the generated examples.
+
+    It is summed over dimensions and averaged over examples.
+    """
+    mean, log_variance = (scene.fake.notes[name] for name in ("mean", "log_variance"))
+    each = jnp.square(mean) + jnp.exp(log_variance) - 1.0 - log_variance
+    return 0.5 * jnp.mean(jnp.sum(each, axis=1))
+
+
+def orthogonal(player: str) -> Term:
+    """BigGAN's orthogonal regularisation of a player's kernels: `penalties.orthogonal`."""
+    return lambda scene: penalties.orthogonal(scene.play.networks[player].params)
+
+
+# Optimisers -----------------------------------------------------------------------------------------------
+
+
+def scheduled(make: Callable[..., optax.GradientTransformation], **numbers: Schedule):
+    """An optimiser with hyper-parameters that depend on the clock: `scheduled(optax.adam, learning_rate=Ramp(...))`.
+
+    Args:
+      make: (**numbers) -> an Optax transformation, the structure of whose state must not depend on them.
+      **numbers: hyper-parameters as numbers or schedules.
+    """
+    moving = {name for name, value in numbers.items() if callable(value)}
+    start = make(**{name: 0.0 if name in moving else value for name, value in numbers.items()})
+
+    def update(updates, state, params=None, *, clock: Clock, **unused):
+        now = {name: at(x, clock) if name in moving else x for name, x in numbers.items()}
+        return make(**now).update(updates, state, params)
+
+    return optax.GradientTransformationExtraArgs(start.init, update)
+
+
+def scale_by_clock(schedule: optax.Schedule, unit: str = "step"):
+    """Scales updates by -schedule(step), where `step` is the round and not the number of this player's updates.
+
+    A critic with five updates per round then has the same schedule as its generator.
+    """
+
+    def update(updates, state, params=None, *, clock: Clock, **unused):
+        del params, unused
+        rate = -schedule(getattr(clock, unit))
+        return jax.tree.map(lambda u: u * jnp.asarray(rate, u.dtype), updates), state
+
+    return optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+
+
+def lazy_adam(
+    learning_rate: float, b1: float, b2: float, every: int = 0
+) -> optax.GradientTransformation:
+    """Adam for a player with a regulariser every k = `every` rounds, and so with k + 1 steps in k rounds.
+
+    Uses c lr, beta1^c and beta2^c with c = k / (k + 1), to keep the learning rate and decays per round. `every=0` is
+    for a player without a regulariser.
+
+    Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Appendix B.
+    """
+    c = every / (every + 1) if every else 1.0
+    return optax.adam(c * learning_rate, b1**c, b2**c)
+
+
+def reset_optimizers(players: Mapping[str, Player]) -> Callable[[State, Play], State]:
+    """A function for `Stage.enter` that reinitialises the state of every optimiser."""
+
+    def enter(state: State, play: Play) -> State:
+        del play
+        fresh = {
+            name: player.optimizer.init(state.params[name])
+            for name, player in players.items()
+            if player.optimizer is not None
+        }
+        return state.replace(opt_state=fresh)
+
+    return enter
+
+
+# Trees ----------------------------------------------------------------------------------------------------
+
+
+def concatenate(a: PyTree, b: PyTree) -> PyTree:
+    """Concatenates the leaves along the batch axis."""
+    return jax.tree.map(lambda x, y: jnp.concatenate([x, y]), a, b)
+
+
+def split(tree: PyTree, rows: int) -> tuple[PyTree, PyTree]:
+    """Splits the leaves into the first `rows` examples of the batch and the others."""
+    return jax.tree.map(lambda x: x[:rows], tree), jax.tree.map(lambda x: x[rows:], tree)
+
+
+def _rows(tree: PyTree) -> int:
+    return len(jax.tree.leaves(tree)[0])
+
+
+def mean_logit(output: CriticOutput) -> jax.Array:
+    """The mean of the logits in float32, over scales too."""
+    means = [jnp.mean(x, dtype=jnp.float32) for x in jax.tree.leaves(output.logits)]
+    return _mean(means)
+
+
+def _mean(values: list[jax.Array]) -> jax.Array:
+    return sum(values[1:], start=values[0]) / len(values)
+
+
+# Draws ----------------------------------------------------------------------------------------------------
+
+
+def latents(play: Play, num: int, dim: int) -> jax.Array:
+    """Standard normal latents, float32 [num, dim]."""
+    return draws.normal(play.rng("latent"), (num, dim))
+
+
+def labels(play: Play, num: int, classes: int) -> jax.Array:
+    """Uniform labels, int32 [num]."""
+    return draws.randint(play.rng("label"), (num,), 0, classes)

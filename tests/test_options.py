@@ -1,0 +1,164 @@
+"""Options: declared once, checked, changed by name, described; a group of options inside another."""
+
+import dataclasses
+
+import pytest
+
+from jaxgan import options
+from jaxgan.cli import errors
+from jaxgan.options import Option, OptionError, UnknownOption, option
+
+
+@dataclasses.dataclass(frozen=True)
+class Augmentation:
+    p: float = option(0.5, "probability", least=0, most=1)
+    kinds: tuple[str, ...] = option(("flip",), "what is done", choices=("flip", "crop"))
+
+
+@dataclasses.dataclass(frozen=True)
+class Base:
+    batch_size: int | tuple[tuple[int, int], ...] = option(((4, 16), (256, 14)), "images", least=1)
+    width: int = option(8, "channels", least=2, most=64)
+    rate: float = option(0.1, "learning rate", above=0, below=1)
+    optimizer: str = option("adam", "optimiser", choices=("adam", "rmsprop"))
+    sizes: tuple[int, ...] = option((1, 2), "sides in pixels", least=1)
+    none: tuple[int, ...] = option((), "may be empty", empty=True)
+    scale: float | None = option(None, "factor, if there is one", above=0)
+    fast: bool = option(False, "quicker")
+    augmentation: Augmentation = Augmentation()
+
+
+@dataclasses.dataclass(frozen=True)
+class Options(Base):
+    width: int = 16
+    augmentation: Augmentation = Augmentation(p=0.2)
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "value"),
+    [
+        ("batch_size", "32", 32),
+        ("batch_size", "(4,8),(16,4)", ((4, 8), (16, 4))),
+        ("batch_size", "((4, 8), (16, 4))", ((4, 8), (16, 4))),
+        ("batch_size", "(4,8)", ((4, 8),)),
+        ("batch_size", [[4, 8]], ((4, 8),)),
+        ("width", "1e1", 10),
+        ("width", 10.0, 10),
+        ("rate", "3e-4", 3e-4),
+        ("sizes", "1,2,2", (1, 2, 2)),
+        ("sizes", "(1, 2)", (1, 2)),
+        ("sizes", "3", (3,)),
+        ("none", "", ()),
+        ("scale", "2", 2.0),
+        ("scale", "none", None),
+        ("fast", "True", True),
+        ("augmentation.p", "1", 1.0),
+        ("augmentation.kinds", "crop,flip", ("crop", "flip")),
+    ],
+)
+def test_values_are_read_by_the_annotation_and_back(name, given, value):
+    made = options.override(Options(), {name: given})
+    flat = {row.name: row.value for row in options.describe(made)}
+    assert flat[name] == value
+    assert type(flat[name]) is type(value)
+    options.check(made)
+    assert options.override(Options(), {name: options.text(value)}) == made
+    assert options.override(Options(), options.flatten(options.to_dict(made))) == made
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "sentence"),
+    [
+        ("batch_size", "x", "batch_size is 'x', but it must be a whole number or a tuple of (whole number, wh"),
+        ("batch_size", ((4, 0),), "batch_size is ((4, 0),), but it must be at least 1: set batch_size=((4, 1),)."),
+        ("width", "1.5", "width is '1.5', but it must be a whole number: set width=16."),
+        ("width", True, "width is true, but it must be a whole number: set width=16."),
+        ("width", "100", "width is 100, but it must be from 2 to 64: set width=64."),
+        ("rate", "0", "rate is 0.0, but it must be above 0, below 1: set rate=0.1."),
+        ("rate", "inf", "rate is inf, but it must be finite: set rate=0.1."),
+        ("optimizer", "adan", "optimizer is 'adan', but it must be one of adam, rmsprop: set optimizer=adam."),
+        ("sizes", "1,x", "sizes is '1,x', but it must be a tuple of whole numbers: set sizes=(1, 2)."),
+        ("sizes", (), "sizes is (), but it needs at least one number: set sizes=(1, 2)."),
+        ("scale", "-1", "scale is -1.0, but it must be above 0: set scale=none."),
+        ("fast", "yes", "fast is 'yes', but it must be true or false: set fast=false."),
+        ("augmentation.p", 2, "augmentation.p is 2.0, but it must be from 0 to 1: set augmentation.p=1.0."),
+        ("augmentation.kinds", "flop", "augmentation.kinds is ('flop',), but it must be one of flip, crop: set"),
+    ],
+)  # fmt: skip
+def test_what_an_option_cannot_be_is_refused_with_a_value_that_it_can(name, given, sentence):
+    with pytest.raises(OptionError) as raised:
+        options.override(Options(), {name: given})
+    assert str(raised.value).startswith(sentence)
+    for fix in raised.value.fixes:
+        options.check(options.override(Options(), fix))
+
+
+@pytest.mark.parametrize("value", ["8", [1, 2], (1, "2"), (0,)])
+def test_python_values_are_held_to_their_type(value):
+    with pytest.raises(OptionError, match=r"^sizes is "):
+        options.check(dataclasses.replace(Options(), sizes=value))
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("batchsize", "did you mean batch_size?"),
+        ("augmentation.xyzzy", "there are augmentation.p, augmentation.kinds."),
+        ("xyzzy", "there are batch_size, width, "),
+        ("p", "did you mean augmentation.p?"),
+        ("augmentation", "there are batch_size, width, "),
+        ("width.x", "did you mean width?"),
+    ],
+)
+def test_names_that_there_are_not(name, hint):
+    with pytest.raises(UnknownOption) as raised:
+        options.override(Options(), {name: 1})
+    assert str(raised.value).startswith(f"there is no option {name}; {hint}")
+
+
+def test_a_subclass_keeps_the_meaning_and_the_limits_of_a_default_that_it_changes():
+    rows = {row.name: row for row in options.describe(Options(rate=0.5))}
+    assert rows["width"] == ("width", "whole number", 16, 16, "from 2 to 64", "channels")
+    assert (rows["rate"].value, rows["rate"].default) == (0.5, 0.1)
+    assert rows["augmentation.p"].default == 0.2
+    assert list(rows)[-2:] == ["augmentation.p", "augmentation.kinds"]
+
+
+def test_a_command_says_which_flag_to_set_and_leaves_out_what_it_cannot():
+    error = OptionError(
+        "batch_size",
+        7,
+        "it must divide",
+        {"batch_size": ((4, 8), (8, 4))},
+        {"train.devices": 1, "data.path": "a b"},
+        {"other.x": 1},
+    )
+    with pytest.raises(OptionError) as raised, options.section("model"):
+        raise error
+    assert raised.value is error
+    assert str(error) == (
+        "model.batch_size is 7, but it must divide: set model.batch_size=((4, 8), (8, 4)) or train.devices=1 and"
+        " data.path=a b or model.other.x=1."
+    )
+    assert errors.sentence(error, "train") == (
+        "--config.model.batch_size is 7, but it must divide: set '--config.model.batch_size=(4,8),(8,4)' or"
+        " --config.train.devices=1 and '--config.data.path=a b' or --config.model.other.x=1."
+    )
+    assert errors.sentence(error, "lipschitz") == "model.batch_size is 7, but it must divide."
+    moved = OptionError("data.path", "x", "there is no such file", {"data.path": "FILE"})
+    assert errors.sentence(moved, "evaluate") == (
+        "--data is 'x', but there is no such file: set --data=FILE."
+    )
+
+
+def test_values_of_files_are_named_with_their_file():
+    with pytest.raises(OptionError) as raised, options.section("model", "mine.py"):
+        options.override(Options(), {"width": 1})
+    assert errors.sentence(raised.value, "train") == (
+        "model.width in mine.py is 1, but it must be from 2 to 64: set --config.model.width=2."
+    )
+
+
+def test_options_of_tools_are_described_alike():
+    (row,) = options.describe({"num": Option(8, "pictures", least=1)})
+    assert row == ("num", "whole number", 8, 8, "at least 1", "pictures")
