@@ -242,7 +242,9 @@ def test_conditioning_is_a_choice_of_head_and_terms(conditioning):
 
 def test_an_output_names_what_it_needs():
     engine = engine_of("stargan_v2")
-    with pytest.raises(ValueError, match="the output 'reference_guided' needs 'target': give one row"):
+    with pytest.raises(
+        ValueError, match="the output 'reference_guided' needs 'target': give one row"
+    ):
         make_output(
             engine,
             engine.init(),
