@@ -78,7 +78,9 @@ def test_large_pictures_go_in_small_parts_and_the_numbers_are_those_of_all(monke
     engine, state = engine_and_state(noise=0.0)
     parts = summarise_transforms(engine, state, 23, random_conv((8, 8, 1)))
     assert read == [5] * 5
-    for name in WANTED.arrays:
+    np.testing.assert_array_equal(parts.arrays[IMAGE], whole.arrays[IMAGE])
+    # XLA sums the pixels of a picture in another order where a program has another number of rows.
+    for name in WANTED.arrays - {IMAGE}:
         np.testing.assert_allclose(parts.arrays[name], whole.arrays[name], rtol=1e-6, err_msg=name)
     np.testing.assert_allclose(
         parts.moments["features"].mean, whole.moments["features"].mean, rtol=1e-5, atol=1e-5
