@@ -4,7 +4,8 @@
     fake: (Play, generator, Examples) -> Examples   generated examples for these real examples
     Term: Scene -> scalar                           a term of the loss, logged under its name
 
-A model defines `real`, `fake` and terms. A loss of another form is written as a function Play -> Loss.
+A model defines `real`, `fake` and terms; its players are called "critic" and "generator". A loss of another form is
+written as a function Play -> Loss.
 """
 
 from __future__ import annotations
