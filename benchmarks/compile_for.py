@@ -180,7 +180,7 @@ def measure(program) -> Row:
         seconds = time.perf_counter() - started
         return nothing._replace(seconds=seconds, error=f"{type(error).__name__}: {error}")
     seconds = time.perf_counter() - started
-    whole = program.shards * _flops(lowered)
+    whole = program.shards * hlo.flops(lowered)
     cost, text = compiled.cost_analysis() or {}, compiled.as_text()
     moved = defaultdict(lambda: (0, 0))
     for found in hlo.collectives(text):
@@ -203,16 +203,6 @@ def _counted(cost: dict[str, float], name: str) -> float:
     """A number of a compiled program; what XLA does not know is missing or negative."""
     value = cost.get(name, math.nan)
     return value if value >= 0 else math.nan
-
-
-def _flops(lowered) -> float:
-    """Operations of a program before it is split and optimised, by XLA's own count."""
-    import jax
-    from jax._src.lib import xla_client
-
-    # `lowered.cost_analysis()` asks the target's backend, and that of an absent GPU counts nothing.
-    module = lowered.compiler_ir("hlo").as_hlo_module()
-    return xla_client._xla.hlo_module_cost_analysis(jax.devices()[0].client, module)["flops"]
 
 
 def least_seconds(row: Row, chip: chips.Chip, devices: int) -> float:

@@ -49,6 +49,17 @@ def memory(compiled) -> float:
     return held - analysis.alias_size_in_bytes + analysis.temp_size_in_bytes
 
 
+def flops(lowered) -> float:
+    """Operations of a program as it was traced, before XLA splits and optimises it."""
+    import jax
+    from jax._src.lib import xla_client
+
+    # `lowered.cost_analysis()` asks the program's own backend, and only that of a CPU knows.
+    module = lowered.compiler_ir("hlo").as_hlo_module()
+    client = jax.devices("cpu")[0].client
+    return xla_client._xla.hlo_module_cost_analysis(client, module)["flops"]
+
+
 def collectives(text: str) -> list[Collective]:
     """All of an optimised program, those of asynchronous pairs once."""
     found = []

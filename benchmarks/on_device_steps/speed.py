@@ -108,11 +108,10 @@ def _rates(times: dict[str, float], batch: int) -> dict[str, float]:
 
 
 def _costs(costs: dict, ms: float, device: str, dtype: str) -> dict:
-    """Operations of a round as the model has them and as XLA left them, and the share of the peak rate that is used."""
+    """Operations of a round, and the share of the peak rate that is used."""
     gflop = sum(of["gflop"] for of in costs.values())
     return {
         "gflop": gflop,
-        "gflop_compiled": sum(of["gflop_compiled"] for of in costs.values()),
         "utilisation": chips.utilisation(1e9 * gflop, ms / 1e3, device, dtype),
         "compile_s": {turn: of["compile_s"] for turn, of in costs.items()},
     }
