@@ -1,4 +1,4 @@
-"""Games as the steps play them: compiled in parallel, for a few rounds, with random pictures."""
+"""Games as the steps play them: for a few rounds, with random pictures."""
 
 from __future__ import annotations
 
@@ -18,7 +18,10 @@ from jaxgan.game import SAMPLES, TRANSFORMS, State
 from jaxgan.spec import Batch
 from jaxgan.train.outputs import balanced, make_output, transform
 
-THREADS = max(2, min(8, (os.cpu_count() or 2) // 2))
+
+def threads() -> int:
+    """In how many threads to compile: one on a GPU, see `runner`."""
+    return 1 if jax.default_backend() == "gpu" else max(2, min(8, (os.cpu_count() or 2) // 2))
 
 
 def lower(engine: Engine, index: int, batch: Batch) -> dict[str, tuple[Any, float]]:
@@ -36,8 +39,8 @@ def lower(engine: Engine, index: int, batch: Batch) -> dict[str, tuple[Any, floa
 
 
 def compile_all(lowered: Mapping[Any, tuple[Any, float]]) -> dict[Any, dict[str, float]]:
-    """Compiles programs in several threads, and what that took and found of each; playing uses what was compiled."""
-    with ThreadPoolExecutor(THREADS) as pool:
+    """Compiles programs, and what that took and found of each; playing uses what was compiled."""
+    with ThreadPoolExecutor(threads()) as pool:
         return dict(zip(lowered, pool.map(_compile, lowered.values()), strict=True))
 
 

@@ -1,4 +1,8 @@
-"""Runs steps one after the other, each in child processes and within its bound, whatever happens in them."""
+"""Runs steps one after the other, each in a child process and within its bound, whatever happens in it.
+
+One process at a time, which compiles one program at a time: XLA for GPUs chooses kernels by measuring, and where
+several programs are compiled at once, measurements wait until they time out after 0.1 s (openxla/xla, #42415).
+"""
 
 from __future__ import annotations
 
@@ -22,9 +26,8 @@ from on_device_steps.task import Task
 
 FOLDER = Path(__file__).resolve().parents[1]  # of the benchmarks
 STDERR = "stderr.txt"
-STDERR_BYTES = 20_000  # kept of each worker
+STDERR_BYTES = 20_000  # kept of each process
 PROBE_SECONDS = 120
-CORES_OF_A_WORKER = 4  # at least, where several share a step
 SLOWER = 4  # how many times its bounds a step may take in a rehearsal, whose machine may be slow and busy
 
 PROBE = """
@@ -43,7 +46,6 @@ class Step:
       module: of `on_device_steps`, or any that can be imported; see there.
       seconds: that it may take at most.
       part_seconds: that one of its parts may take at most.
-      workers: processes that share its parts; 1 where times are measured.
       options: for the module.
       least: seconds below which it is not started.
     """
@@ -52,7 +54,6 @@ class Step:
     module: str
     seconds: float
     part_seconds: float = math.inf
-    workers: int = 1
     options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     least: float = 10.0
 
@@ -146,29 +147,24 @@ class Run:
             done=done,
             options=dict(step.options),
         )
-        self.processes: dict[int, subprocess.Popen] = {}
-        self.started = 0
+        self.process: subprocess.Popen | None = None
+        self.started = 0  # processes; the last one's number is one less
         self.cut = False
-        self.died: dict[str, str] | None = None  # of a worker that died before it took a part
+        self.died: dict[str, str] | None = None  # of a process that died before it took a part
 
     def play(self) -> str:
         print(f"{self.step.name}: at most {self.seconds:.0f} s", flush=True)
-        workers = max(1, min(self.step.workers, (os.cpu_count() or 1) // CORES_OF_A_WORKER))
-        if self.settings.facts["platform"] == "tpu":  # only one process may hold it
-            workers = 1
         try:
-            for _ in range(workers):
-                self._start()
-            while self.processes and self.task.left() > 0:
+            self._start()
+            while self.process is not None and self.task.left() > 0:
                 time.sleep(0.05)
-                for number in list(self.processes):
-                    self._look(number)
-            self.cut = bool(self.processes)
-            for number in list(self.processes):
-                self._stop(number, f"the step's {self.seconds:.0f} s were over")
+                self._poll()
+            self.cut = self.process is not None
+            if self.cut:
+                self._stop(f"the step's {self.seconds:.0f} s were over")
         finally:
-            for number in list(self.processes):
-                self._kill(number)
+            if self.process is not None:
+                self._kill()
         status = self._close()
         shutil.rmtree(self.folder, ignore_errors=True)
         return status
@@ -177,11 +173,11 @@ class Run:
         number = self.started
         self.started += 1
         path = self.folder / f"task-{number}.json"
-        dataclasses.replace(self.task, worker=number).save(path)
+        dataclasses.replace(self.task, process=number).save(path)
         script = str(FOLDER / "on_device.py")
         command = [sys.executable, script, "--step", self.step.name, "--task", str(path)]
         with self._stderr(number).open("wb") as stderr, unbroken():
-            self.processes[number] = subprocess.Popen(
+            self.process = subprocess.Popen(
                 command,
                 env=environment(self.settings.cache),
                 stdin=subprocess.DEVNULL,
@@ -190,45 +186,42 @@ class Run:
                 start_new_session=True,
             )
 
-    def _look(self, number: int) -> None:
-        """Takes note of a worker that has ended, and ends one that is too long at a part."""
-        code = self.processes[number].poll()
+    def _poll(self) -> None:
+        """Takes note of a process that has ended, and ends one that is too long at a part."""
+        code = self.process.poll()
         if code is None:
-            taken = worker.claimed(self.folder, number)
+            taken = worker.claimed(self.folder)
             if any(time.time() - when > self.step.part_seconds for when in taken.values()):
-                self._stop(number, f"the part's {self.step.part_seconds:g} s were over")
+                self._stop(f"the part's {self.step.part_seconds:g} s were over")
                 self._start()
             return
-        self._kill(number)  # what it has left running
+        self._kill()  # what it has left running
         if code == 0:
             return
         died = {
             "type": "Died",
             "message": _signal_or_status(code),
-            "traceback": self._last_words(number),
+            "traceback": self._last_words(),
         }
-        if self._record(number, "error", error=died):
+        if self._record("error", error=died):
             self._start()
         else:
             self.died = died
 
-    def _stop(self, number: int, reason: str) -> None:
-        self._kill(number)
-        error = {"type": "Timeout", "message": reason, "traceback": self._last_words(number)}
-        self._record(number, "timeout", error=error)
+    def _stop(self, reason: str) -> None:
+        self._kill()
+        error = {"type": "Timeout", "message": reason, "traceback": self._last_words()}
+        self._record("timeout", error=error)
 
-    def _kill(self, number: int) -> None:
-        process = self.processes[number]
+    def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):  # nothing of it is left
-            os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        del self.processes[
-            number
-        ]  # last, so that `play` still knows of it where a signal interrupts
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+        self.process = None  # last, so that `play` still knows of it where a signal interrupts
 
-    def _record(self, number: int, status: str, **told: Any) -> bool:
-        """Writes the line of what a worker was at, if it was at anything."""
-        taken = worker.claimed(self.folder, number)
+    def _record(self, status: str, **told: Any) -> bool:
+        """Writes the line of what the process was at, if it was at anything."""
+        taken = worker.claimed(self.folder)
         for part, when in taken.items():
             seconds = time.time() - when
             made = results.line(self.settings.facts, self.step.name, part, status, seconds, **told)
@@ -278,16 +271,16 @@ class Run:
     def _stderr(self, number: int) -> Path:
         return self.folder / f"stderr-{number}"
 
-    def _last_words(self, number: int) -> str:
-        return results.last_lines(self._stderr(number).read_text(errors="replace"))
+    def _last_words(self) -> str:
+        return results.last_lines(self._stderr(self.started - 1).read_text(errors="replace"))
 
     def _keep_stderr(self) -> None:
-        """Adds the end of what each worker wrote to one file beside the results."""
+        """Adds the end of what each process wrote to one file beside the results."""
         with (self.settings.out / STDERR).open("ab") as kept:
             for number in range(self.started):
                 text = self._stderr(number).read_bytes()[-STDERR_BYTES:]
                 if text:
-                    kept.write(f"== {self.step.name}, worker {number}\n".encode() + text + b"\n")
+                    kept.write(f"== {self.step.name}, process {number}\n".encode() + text + b"\n")
 
 
 @contextlib.contextmanager

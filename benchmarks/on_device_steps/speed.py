@@ -33,7 +33,7 @@ def run(part: str, task) -> dict:
 
     dtype, batch, *compiled = part.split()
     batch, model = int(batch), task.options["model"]
-    engine, costs = engines(model, batch, task.tiny)[dtype]
+    engine, costs = engine_of(model, batch, dtype, task.tiny)
     before = timing.jax_memory()
     play, parameters = round_speed.jaxgan_player(engine)
     players = {"jaxgan": play}
@@ -64,24 +64,16 @@ def run(part: str, task) -> dict:
 
 
 @functools.cache
-def engines(model: str, batch: int, tiny: bool) -> dict[str, tuple]:
-    """{dtype: (engine, {turn: see `playing.compile_all`})}, compiled together, which is faster."""
+def engine_of(model: str, batch: int, dtype: str, tiny: bool) -> tuple:
+    """(engine, {turn: see `playing.compile_all`}), its programs compiled."""
     import round_speed
 
     from on_device_steps import playing
 
     width = dict.fromkeys(("generator_width", "critic_width"), TINY_WIDTH) if tiny else {}
+    engine = round_speed.jaxgan_engine(model, batch, dtype=dtype, **width)
     example = next(round_speed.batches(batch))
-    made, lowered = {}, {}
-    for dtype in (TINY_CASE[0],) if tiny else DTYPES:
-        made[dtype] = round_speed.jaxgan_engine(model, batch, dtype=dtype, **width)
-        for turn, given in playing.lower(made[dtype], 0, example).items():
-            lowered[dtype, turn] = given
-    found = playing.compile_all(lowered)
-    return {
-        dtype: (engine, {turn: of for (key, turn), of in found.items() if key == dtype})
-        for dtype, engine in made.items()
-    }
+    return engine, playing.compile_all(playing.lower(engine, 0, example))
 
 
 def torch_player(model: str, batch: int, dtype: str, compiled: bool, task):

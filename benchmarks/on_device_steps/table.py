@@ -6,13 +6,13 @@ from on_device_steps.runner import Step
 
 STEPS = (
     Step("device", "on_device_steps.device", 30),
-    Step("configs", "on_device_steps.configs", 210, part_seconds=150, workers=4),
+    Step("configs", "on_device_steps.configs", 400, part_seconds=120),
     Step("trajectory", "on_device_steps.trajectory", 45),
-    Step("resume", "on_device_steps.resume", 60, workers=2),
-    Step("speed_sngan", "on_device_steps.speed", 100, options={"model": "sngan"}),
-    Step("speed_wgan_gp", "on_device_steps.speed", 100, options={"model": "wgan_gp"}),
-    Step("rewrites", "on_device_steps.rewrites", 110),
-    Step("stylegan2", "on_device_steps.stylegan2", 110),
+    Step("resume", "on_device_steps.resume", 90),
+    Step("speed_sngan", "on_device_steps.speed", 150, options={"model": "sngan"}),
+    Step("speed_wgan_gp", "on_device_steps.speed", 150, options={"model": "wgan_gp"}),
+    Step("rewrites", "on_device_steps.rewrites", 150),
+    Step("stylegan2", "on_device_steps.stylegan2", 150),
     Step("features", "on_device_steps.features", 45),
     # For the minutes left.
     Step("training", "on_device_steps.training", 3600, least=75),

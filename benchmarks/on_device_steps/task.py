@@ -1,4 +1,4 @@
-"""What a worker is told: the step, its bound, and the facts that every line of results states."""
+"""What the process of a step is told: the step, its bound, and the facts that every line of results states."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """One step, as the worker that runs it sees it.
+    """One step, as the process that runs it sees it.
 
     Attributes:
       step: name of the step.
@@ -23,7 +23,7 @@ class Task:
       tiny: sizes for a rehearsal on a CPU.
       done: parts that need no second run.
       options: of the step.
-      worker: number of the worker.
+      process: number of the process; more than 0 after one that died or was ended.
     """
 
     step: str
@@ -35,7 +35,7 @@ class Task:
     tiny: bool = False
     done: tuple[str, ...] = ()
     options: dict[str, Any] = dataclasses.field(default_factory=dict)
-    worker: int = 0
+    process: int = 0
 
     def left(self) -> float:
         """Seconds that the step still has."""

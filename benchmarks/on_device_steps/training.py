@@ -28,10 +28,13 @@ FILES = {
 FEATURES = "cifar10_resnet56"
 END = 25.0  # seconds kept for the last evaluation and the files
 EVERY = 1000  # rounds between evaluations
-OPTIONS = ("train.log_every=100", f"train.sample_every={EVERY}", f"train.checkpoint_every={EVERY}")
+OPTIONS = (
+    "train.log_every=100", f"train.sample_every={EVERY}", f"train.checkpoint_every={EVERY}",
+    f"train.evaluate_every={EVERY}",
+)  # fmt: skip
 TINY = (
     "train.steps=4", "train.log_every=2", "train.sample_every=4", "train.checkpoint_every=4",
-    "train.grid=4", "model.batch_size=2", "model.generator_width=4", "model.critic_width=4",
+    "train.evaluate_every=2", "train.grid=4", "model.batch_size=2", "model.generator_width=4", "model.critic_width=4",
     "model.critic_steps=1",
 )  # fmt: skip
 

@@ -1,7 +1,7 @@
 """The child process of a step: takes its parts one by one and writes a line after each.
 
-Workers of one step share its folder. To take a part, a worker creates the file of that part's name, which succeeds
-once; when the part's line is written, it creates another. So the part of a process that died is known.
+To take a part, it creates a file of that part's name in the step's folder; when the part's line is written, another.
+So the part of a process that died is known, and the next process leaves it out.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from on_device_steps import Skipped, results
 from on_device_steps.task import Task
 
 PARTS = "parts.json"  # the step's parts
-FAILED = "failed.json"  # why a worker could not even list them
+FAILED = "failed.json"  # why it could not even list them
 GRACE = 10  # seconds after the step's time
 CLAIM, DONE = ".part", ".done"
 OWN = ("jaxgan", "on_device_steps")  # what is missing of these is an error
@@ -38,7 +38,7 @@ def work(task: Task) -> int:
         return 0
     _write(task.folder / PARTS, json.dumps(parts))
     for part in parts:
-        if part not in task.done and task.left() > 0 and claim(task.folder, part, task.worker):
+        if part not in task.done and task.left() > 0 and claim(task.folder, part):
             _measure(module, part, task)
     return 0
 
@@ -78,17 +78,12 @@ def _outcome(exception: Exception) -> tuple[str, dict]:
     return "error", {"error": results.error_of(exception)}
 
 
-def claim(folder: Path, part: str, worker: int) -> bool:
-    """Whether this worker is the first to take the part."""
-    temporary = folder / f"claim-{worker}"
-    temporary.write_text(json.dumps({"part": part, "worker": worker}))
+def claim(folder: Path, part: str) -> bool:
+    """Takes a part, unless a process before this one has."""
     try:
-        # Unlike opening with O_EXCL, a link appears together with what is in the file.
-        os.link(temporary, _file(folder, part, CLAIM))
+        _file(folder, part, CLAIM).touch(exist_ok=False)
     except FileExistsError:
         return False
-    finally:
-        temporary.unlink()
     return True
 
 
@@ -97,14 +92,13 @@ def release(folder: Path, part: str) -> None:
     _file(folder, part, DONE).touch()
 
 
-def claimed(folder: Path, worker: int) -> dict[str, float]:
-    """{part: when it was taken, in seconds since the epoch} of what a worker has taken and not finished."""
-    found = {}
-    for path in folder.glob(f"*{CLAIM}"):
-        taken = json.loads(path.read_text())
-        if taken["worker"] == worker and not path.with_suffix(DONE).exists():
-            found[taken["part"]] = path.stat().st_mtime
-    return found
+def claimed(folder: Path) -> dict[str, float]:
+    """{part: when it was taken, in seconds since the epoch} of what was taken and has no line yet."""
+    return {
+        urllib.parse.unquote(path.name.removesuffix(CLAIM)): path.stat().st_mtime
+        for path in folder.glob(f"*{CLAIM}")
+        if not path.with_suffix(DONE).exists()
+    }
 
 
 def _file(folder: Path, part: str, ending: str) -> Path:
@@ -112,7 +106,7 @@ def _file(folder: Path, part: str, ending: str) -> Path:
 
 
 def _write(path: Path, text: str) -> None:
-    """All at once, whatever other workers do."""
+    """All at once: whoever reads it finds the whole."""
     temporary = path.with_name(f"{path.name}-{os.getpid()}")
     temporary.write_text(text)
     os.replace(temporary, path)
