@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxgan import __version__
 from jaxgan.weights.published import Published, by_name
-from jaxgan.weights.read import bytes_of_file, kind_of, read
+from jaxgan.weights.read import TORCH, bytes_of_file, kind_of, read
 
 Tensors = dict[str, np.ndarray]
 Progress = Callable[[Published, int, int | None], None]
@@ -104,7 +104,8 @@ def _given(entries: list[Published], path: str | Path) -> tuple[Tensors, str]:
             return _checked(entry, _remembered(entry), data, str(path))
         except ValueError as error:
             complaints.append(str(error))
-    raise ValueError("; ".join(dict.fromkeys(complaints)))
+    found = "; ".join(dict.fromkeys(complaints))
+    raise ValueError(f"{found}; get {entries[0].file} from {entries[0].url}")
 
 
 def _cached(entry: Published) -> tuple[Tensors, str]:
@@ -171,8 +172,8 @@ def _checked(
         kind = kind_of(data)
     except ValueError as error:
         raise ValueError(f"{where} is not {entry.file}: {error}") from error
-    if kind != entry.kind:
-        raise ValueError(f"{where} is not {entry.file}: it is {kind}, not {entry.kind}")
+    if kind != TORCH:
+        raise ValueError(f"{where} is {kind}, not {TORCH}")
     sha256 = hashlib.sha256(data).hexdigest()
     if not sha256.startswith(entry.checksum):
         raise ValueError(
@@ -185,7 +186,7 @@ def _checked(
             f"{sha256}, not {remembered} as recorded in {_record(entry)} (delete that record to accept "
             "another file)"
         )
-    return read(data, where, entry.member), sha256
+    return read(data, where), sha256
 
 
 def _published(entry: Published) -> str:
