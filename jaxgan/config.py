@@ -96,7 +96,7 @@ class Run:
         self,
         source: data.Source,
         workdir: str | Path,
-        say: Callable[[str], None] = print,
+        log: Callable[[str], None] = print,
         evaluator: training.Evaluator | None = None,
     ) -> training.Result:
         """Trains in `workdir`, which must be new or hold this run; see `jaxgan.train.train`.
@@ -113,7 +113,7 @@ class Run:
             workdir,
             self.train_options,
             seed=self.config.seed,
-            say=say,
+            log=log,
             evaluator=evaluator,
             **self.augmentation,
         )

@@ -26,7 +26,7 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import tools
-from jaxgan.network import BATCH_STATS, Collections, Moving, Network, PyTree
+from jaxgan.network import BATCH_STATS, Collections, Moving, Network, PyTree, Signature
 from jaxgan.options import Option
 from jaxgan.schedules import Clock
 from jaxgan.spec import Batch, DataSpec
@@ -65,7 +65,7 @@ class Play:
             )
         if player not in self.moved:
             network = self.networks[player]
-            self.moved[player] = Moving(network.module, network.variables)
+            self.moved[player] = Moving(network.module, network.variables, network.signature)
         return self.moved[player]
 
     def rng(self, purpose: str) -> jax.Array:
@@ -322,6 +322,11 @@ class Game:
             name: Network(
                 player.module,
                 {"params": params[name], **variables[name], **averages.get(name, {})},
+                Signature.of(
+                    f"player '{name}' ({type(player.module).__name__})",
+                    player.module,
+                    player.example,
+                ),
             )
             for name, player in self.players.items()
         }

@@ -6,10 +6,14 @@ critic = play.moving("critic")                each call updates its state
 
 from __future__ import annotations
 
-from typing import Any
+import inspect
+from typing import Any, NamedTuple
 
+import chex
 import flax.linen as nn
 import jax
+import jax.numpy as jnp
+from flax.errors import ScopeParamNotFoundError, ScopeParamShapeError
 
 PyTree = Any
 Collections = dict[str, PyTree]
@@ -18,9 +22,79 @@ Collections = dict[str, PyTree]
 BATCH_STATS, SPECTRAL = "batch_stats", "spectral"
 
 
+class Signature(NamedTuple):
+    """The shapes that a network accepts, from the arguments of its initialisation.
+
+    Without this check, labels [B, 1] broadcast to logits [B, B] in a critic, and latents [L] or [B, K, L] pass as other
+    batches. Other wrong shapes fail inside Flax or XLA.
+
+    Attributes:
+      network: the network's name in errors.
+      names: its positional arguments.
+      examples: {argument: array of its initialisation} as pairs, for arguments with a batch axis.
+    """
+
+    network: str = ""
+    names: tuple[str, ...] = ()
+    examples: tuple[tuple[str, jax.core.ShapedArray], ...] = ()
+
+    @classmethod
+    def of(cls, network: str, module: Any, example: tuple) -> Signature:
+        """The signature of a module; empty if it has no `__call__`, and so no argument that could be checked."""
+        names = tuple(inspect.signature(module).parameters) if callable(module) else ()
+        pairs = zip(names, example, strict=False)
+        examples = ((name, jax.typeof(x)) for name, x in pairs if getattr(x, "ndim", 0))
+        return cls(network, names, tuple(examples))
+
+    def given(self, args, kwargs) -> dict[str, Any]:
+        """The arguments of a call that have an example, by their names."""
+        named = {**dict(zip(self.names, args, strict=False)), **kwargs}
+        return {name: named.get(name) for name, _ in self.examples}
+
+    def check(self, args, kwargs) -> None:
+        """Raises unless each argument has the rank of its example, its channels or features, and the same batch axis.
+
+        The sides of pictures may differ, since some networks are convolutional throughout or have several levels.
+        """
+        arrays = self.given(args, kwargs)
+        for name, example in self.examples:
+            if arrays[name] is None:
+                raise ValueError(
+                    f"{self.network} is called without '{name}'; give one for each row."
+                )
+            features = example.ndim > 1 and jnp.issubdtype(example.dtype, jnp.floating)
+            last = example.shape[-1] if features else None
+            chex.assert_shape(
+                arrays[name],
+                (*[None] * (example.ndim - 1), last),
+                custom_message=f"{self.network} is given this as '{name}'; None stands for any size",
+                include_default_message=False,
+                exception_type=ValueError,
+            )
+        if any(jnp.issubdtype(x.dtype, jnp.integer) for x in arrays.values()):
+            chex.assert_equal_shape_prefix(
+                list(arrays.values()),
+                1,
+                custom_message=f"{self.network} is given these as {', '.join(arrays)}: one label for each row",
+                include_default_message=False,
+                exception_type=ValueError,
+            )
+
+    def sentence(self, args, kwargs) -> str:
+        """The difference between the initialisation and a call."""
+        was = ", ".join(f"{name} {list(x.shape)}" for name, x in self.examples)
+        now = ", ".join(f"{name} {list(x.shape)}" for name, x in self.given(args, kwargs).items())
+        return f"{self.network} was initialised with {was} and cannot be called with {now}."
+
+
+UNCHECKED = Signature()
+
+
 @jax.tree_util.register_pytree_node_class
 class Network:
     """A Linen module bound to its variables; calls have the module's arguments and do not change state.
+
+    A call raises unless its arguments fit the `signature`.
 
     In training, batch normalisation uses the statistics of the batch and does not update the running statistics; `u`
     vectors of spectral normalisation are not updated either. `network["noise"]` is the collection of that name,
@@ -28,8 +102,8 @@ class Network:
     function.
     """
 
-    def __init__(self, module: nn.Module, variables: Collections):
-        self.module, self.variables = module, variables
+    def __init__(self, module: nn.Module, variables: Collections, signature: Signature = UNCHECKED):
+        self.module, self.variables, self.signature = module, variables, signature
 
     def __call__(self, *args, **kwargs):
         return self._apply((BATCH_STATS,), args, kwargs)[0]
@@ -48,18 +122,27 @@ class Network:
 
     def replace(self, **collections: PyTree) -> Network:
         """The same network with other collections."""
-        return Network(self.module, {**self.variables, **collections})
+        return Network(self.module, {**self.variables, **collections}, self.signature)
 
     def _apply(self, mutable: tuple[str, ...], args, kwargs):
         known = [name for name in mutable if name in self.variables]
-        return self.module.apply(self.variables, *args, mutable=known, **kwargs)
+        checked = "method" not in kwargs
+        if checked:
+            self.signature.check(args, kwargs)
+        try:
+            return self.module.apply(self.variables, *args, mutable=known, **kwargs)
+        except (ScopeParamNotFoundError, ScopeParamShapeError) as error:
+            if not checked or not self.signature.examples:
+                raise
+            raise ValueError(self.signature.sentence(args, kwargs)) from error
 
     def tree_flatten(self):
-        return (self.variables,), self.module
+        return (self.variables,), (self.module, self.signature)
 
     @classmethod
-    def tree_unflatten(cls, module, children):
-        return cls(module, *children)
+    def tree_unflatten(cls, static, children):
+        (variables,), (module, signature) = children, static
+        return cls(module, variables, signature)
 
 
 class Moving(Network):
@@ -69,8 +152,8 @@ class Moving(Network):
     tracer. Use `frozen` inside those.
     """
 
-    def __init__(self, module: nn.Module, variables: Collections):
-        super().__init__(module, variables)
+    def __init__(self, module: nn.Module, variables: Collections, signature: Signature = UNCHECKED):
+        super().__init__(module, variables, signature)
         self.assigned: Collections = {}  # collections that `set` gave a new value
         self._called = False
 
@@ -83,7 +166,7 @@ class Moving(Network):
     @property
     def frozen(self) -> Network:
         """The network with its current state, without updates; for penalties, inside `jax.grad`."""
-        return Network(self.module, self.variables)
+        return Network(self.module, self.variables, self.signature)
 
     def set(self, **collections: PyTree) -> None:
         """Assigns new values to collections of the player, such as running means; no gradient flows into them.

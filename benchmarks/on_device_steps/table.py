@@ -22,7 +22,7 @@ NAMES = tuple(step.name for step in STEPS)
 
 def chosen(names: str) -> tuple[Step, ...]:
     """The steps of a list such as "configs,resume", in their own order; all of them if it is empty."""
-    wanted = [name for name in names.split(",") if name]
-    if unknown := [name for name in wanted if name not in NAMES]:
+    chosen = [name for name in names.split(",") if name]
+    if unknown := [name for name in chosen if name not in NAMES]:
         raise SystemExit(f"there is no step '{unknown[0]}'; there are {', '.join(NAMES)}.")
-    return tuple(step for step in STEPS if not wanted or step.name in wanted)
+    return tuple(step for step in STEPS if not chosen or step.name in chosen)

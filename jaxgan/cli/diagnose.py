@@ -71,10 +71,12 @@ def run(args) -> int:
     ema = not args.no_ema and bool(state.ema)
     samples = train.sample(engine, state, args.num, args.seed, ema)
     num_train = min(args.num_train, len(source))
-    real, labels = look_at(source, num_train, extractor, "real")
+    real, labels = features_and_labels(source, num_train, extractor, "real")
     unseen = None
     if held_out is not None:
-        unseen, _ = look_at(held_out, min(args.num_train, len(held_out)), extractor, "held-out")
+        unseen, _ = features_and_labels(
+            held_out, min(args.num_train, len(held_out)), extractor, "held-out"
+        )
     with user_errors("diagnose"):
         found = diagnose(
             real,
@@ -229,13 +231,13 @@ def open_splits(trained, path: str | None, held_out: str | None):
 
 def features_of(batches, num: int, extractor, kind: str):
     """The features of the first `num` examples: float32 [num, D]."""
-    from jaxgan.metrics.summary import Wanted, summarise
+    from jaxgan.metrics.summary import Needs, summarise
 
-    wanted = Wanted(arrays=frozenset(["features"]))
-    return summarise(batches, extractor, num, kind, wanted).arrays["features"]
+    needs = Needs(arrays=frozenset(["features"]))
+    return summarise(batches, extractor, num, kind, needs).arrays["features"]
 
 
-def look_at(source, num: int, extractor, kind: str):
+def features_and_labels(source, num: int, extractor, kind: str):
     """(features, labels or None) of `source.spread(num)`, read once."""
     import numpy as np
 

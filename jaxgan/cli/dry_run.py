@@ -10,6 +10,7 @@ import yaml
 from rich.console import Console
 from rich.table import Table
 
+from jaxgan.cli.overview import parameter_table
 from jaxgan.config import Run
 from jaxgan.data import Source
 from jaxgan.engine import Engine, Program
@@ -37,7 +38,7 @@ def as_yaml(config: dict) -> str:
 
 
 def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
-    """Prints config, data, players, stages, turns, floating-point operations of a round, and memory.
+    """Prints config, data, players, parameters by layer, stages, turns, operations of a round, and memory.
 
     `elsewhere` is the command that prints the cost of the config on other devices.
     """
@@ -47,6 +48,9 @@ def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
     count, kind = engine.mesh.size, engine.mesh.devices.flat[0].device_kind
     console.print(f"devices: {count} x {kind}\n")
     console.print(_players(engine))
+    for table, names in _parameters(engine).items():
+        print(f"\nparameters of {', '.join(names)}\n{table}")
+    print()
     measured = _measured(len(engine.game.stages))
     console.print(_stages(engine, source, measured))
     if len(measured) < len(engine.game.stages):
@@ -78,6 +82,15 @@ def _players(engine: Engine) -> Table:
             "-" if player.average is None else str(player.average),
         )
     return players
+
+
+def _parameters(engine: Engine) -> dict[str, list[str]]:
+    """{table of parameters: the players it applies to}; SinGAN has many players of the same shapes."""
+    tables: dict[str, list[str]] = {}
+    for name, params in engine.state_shape.params.items():
+        if _count(params):
+            tables.setdefault(parameter_table(params), []).append(name)
+    return tables
 
 
 def _stages(engine: Engine, source: Source, measured: set[int]) -> Table:

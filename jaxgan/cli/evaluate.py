@@ -131,7 +131,7 @@ def measure_set(args):
     from jaxgan import train
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics import protocols
-    from jaxgan.metrics.evaluate import check, evaluate, wanted
+    from jaxgan.metrics.evaluate import check, evaluate, needs_of
     from jaxgan.metrics.summary import summarise
 
     if not args.fake or not args.real:
@@ -166,14 +166,14 @@ def measure_set(args):
             f"the protocol {protocol.name!r} takes {protocol.num_fake:,} generated examples, but {fake.summary} has"
             f" only {len(fake):,}; generate more, or give a smaller --num, which makes it another protocol"
         )
-    needed = wanted(check(protocol, extractor), "fake")
-    assert needed is not None, "every score uses the generated examples"
+    needs = needs_of(check(protocol, extractor), "fake")
+    assert needs is not None, "every score uses the generated examples"
     summary = summarise(
         fake.spread(protocol.num_fake),
         extractor,
         protocol.num_fake,
         "fake",
-        needed,
+        needs,
     )
     result = evaluate(
         evaluator.real(),

@@ -37,7 +37,7 @@ def run(args) -> int:
     from jaxgan.spectral.certificate import COLUMNS, lipschitz_certificate
 
     with user_errors("lipschitz"):
-        trained, step, critic, samples, kernels = look(args)
+        trained, step, critic, samples, kernels = open_critic(args)
         found = lipschitz_certificate(critic, samples, jax.random.key(args.seed), kernels=kernels)
     label = "" if trained.game.num_classes is None else f", label {args.label}"
     table = Table(title=f"{trained.config.model_name}, step {step:,}, {args.player}{label}")
@@ -74,7 +74,7 @@ def run(args) -> int:
     return 0
 
 
-def look(args):
+def open_critic(args):
     """(run, step, critic as a closure of samples, real samples, the kernels of its layers) of a workdir."""
     import jax
     import jax.numpy as jnp

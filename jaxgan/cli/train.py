@@ -91,29 +91,29 @@ def run(args) -> int:
         evaluator = prepared.evaluator(source) if measures else None
         train.workdir.claim(workdir, prepared.record)
     del engine
-    say(f"{cfg.model_name} on {source.summary}")
-    say(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
+    log(f"{cfg.model_name} on {source.summary}")
+    log(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
     stages, steps = prepared.game.stages, prepared.train_options.steps
     reached = prepared.game.stage_at(steps - 1)[0] + 1
     if reached < len(stages):
-        say(
+        log(
             f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}: set"
             " --config.train.steps above that to reach it"
         )
     try:
-        result = prepared.train(source, workdir, say, evaluator)
+        result = prepared.train(source, workdir, log, evaluator)
     except train.Diverged as error:
-        say(f"stopped: {error}")
+        log(f"stopped: {error}")
         return 1
     except (OSError, data.BadData) as error:
-        say(sentence(error, "train"))
+        log(sentence(error, "train"))
         return 2
     if result.stopped_by is not None:
-        say(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")
+        log(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")
         return 128 + result.stopped_by
     for line in scored(result, prepared.train_options.protocol):
-        say(line)
-    say(ending(prepared.game, source.spec.size, result.step, workdir))
+        log(line)
+    log(ending(prepared.game, source.spec.size, result.step, workdir))
     return 0
 
 
@@ -157,5 +157,5 @@ def scored(result, protocol: str) -> list[str]:
     ]
 
 
-def say(sentence: str) -> None:
+def log(sentence: str) -> None:
     print(f"jaxgan: {sentence}", file=sys.stderr, flush=True)

@@ -49,7 +49,7 @@ class Encoded:
 
 
 @dataclasses.dataclass(frozen=True)
-class _Seen:
+class _Reading:
     """The result of reading a picture: its size and whether it is grey, or why it is broken."""
 
     size: tuple[int, int] = (0, 0)
@@ -71,23 +71,23 @@ def open_encoded(files: Encoded, options: FileOptions, progress: Progress) -> So
     if len(files.names) * int(np.prod(shape)) <= CACHE_BYTES:
         store = np.empty((len(files.names), *shape), np.uint8)
 
-    def see(i: int) -> _Seen:
+    def read(i: int) -> _Reading:
         try:
             with files.read(i) as file:
                 if store is None:
                     height_width, grey = pictures.header(file)
-                    return _Seen(size if options.resolution else height_width, grey)
+                    return _Reading(size if options.resolution else height_width, grey)
                 pixels = pictures.decode(file, options.resolution)
         except Exception as error:  # Decoders of dozens of formats raise anything.
-            return _Seen(reason=reason_of(error))
+            return _Reading(reason=reason_of(error))
         if pixels.shape[:2] == size:
             store[i] = pictures.to_channels(pixels, shape[2])
-        return _Seen(pixels.shape[:2], pixels.shape[2] == 1)
+        return _Reading(pixels.shape[:2], pixels.shape[2] == 1)
 
-    seen = _in_threads(see, len(files.names), progress)
-    good, broken = _sort_out(files, seen, options.strict)
-    _check_sizes(files, seen, good, size)
-    channels = options.channels or (1 if all(seen[i].grey for i in good) else 3)
+    readings = _in_threads(read, len(files.names), progress)
+    good, broken = _sort_out(files, readings, options.strict)
+    _check_sizes(files, readings, good, size)
+    channels = options.channels or (1 if all(readings[i].grey for i in good) else 3)
     if store is None:
         return DecodingSource(files, good, broken, (*size, channels), options)
     store = store if len(good) == len(store) else store[good]
@@ -200,7 +200,7 @@ class DecodingSource(Source):
     def _report(self, index: int, error: Exception) -> None:
         name = self._files.names[int(self._good[index])]
         if self._options.strict:
-            raise _refusal(self._files.where, name, reason_of(error)) from error
+            raise _broken(self._files.where, name, reason_of(error)) from error
         if index not in self._warned:
             self._warned.add(index)
             text = "%s: picture %s is broken (%s); the next good one replaces it"
@@ -218,54 +218,54 @@ def _first_size(files: Encoded) -> tuple[int, int]:
     return (1, 1)
 
 
-def _in_threads(see: Callable[[int], _Seen], count: int, progress: Progress) -> list[_Seen]:
-    """[see(0), ..., see(count - 1)], computed by all cores (Pillow decodes without the GIL)."""
+def _in_threads(read: Callable[[int], _Reading], count: int, progress: Progress) -> list[_Reading]:
+    """[read(0), ..., read(count - 1)], computed by all cores (Pillow decodes without the GIL)."""
     chunk = max(1, min(64, count // 64))
-    seen: list[_Seen] = []
+    readings: list[_Reading] = []
     pool = ThreadPoolExecutor(os.cpu_count())
     try:
         starts = range(0, count, chunk)
         work = [
             pool.submit(
-                lambda start: [see(i) for i in range(start, min(start + chunk, count))], start
+                lambda start: [read(i) for i in range(start, min(start + chunk, count))], start
             )
             for start in starts
         ]
         for future in work:
-            seen += future.result()
-            progress(len(seen), count)
+            readings += future.result()
+            progress(len(readings), count)
     finally:
         # Stops at once on Ctrl-C, without reading the rest of a large set.
         pool.shutdown(cancel_futures=True)
-    return seen
+    return readings
 
 
-def _sort_out(files: Encoded, seen: list[_Seen], strict: bool) -> tuple[np.ndarray, Broken]:
+def _sort_out(files: Encoded, readings: list[_Reading], strict: bool) -> tuple[np.ndarray, Broken]:
     """(indices of the good pictures, names and reasons of the broken ones); raises if these are not allowed."""
-    bad = [i for i, one in enumerate(seen) if one.reason]
-    if bad and (strict or len(bad) == len(seen)):
-        name, reason = files.names[bad[0]], seen[bad[0]].reason
-        if len(bad) == len(seen):
+    bad = [i for i, one in enumerate(readings) if one.reason]
+    if bad and (strict or len(bad) == len(readings)):
+        name, reason = files.names[bad[0]], readings[bad[0]].reason
+        if len(bad) == len(readings):
             raise ValueError(
                 f"{files.where}: all of its {len(bad):,} pictures are broken, "
                 f"the first is {name} ({reason})"
             )
-        raise _refusal(files.where, name, reason, len(bad) - 1)
-    broken = tuple((files.names[i], seen[i].reason) for i in bad)
+        raise _broken(files.where, name, reason, len(bad) - 1)
+    broken = tuple((files.names[i], readings[i].reason) for i in bad)
     for name, reason in broken[:MAX_NAMED]:
         log.warning("%s: skipped broken picture %s (%s)", files.where, name, reason)
     if len(broken) > MAX_NAMED:
         log.warning("%s: skipped %d more broken pictures", files.where, len(broken) - MAX_NAMED)
-    return np.array([i for i, one in enumerate(seen) if not one.reason], np.int64), broken
+    return np.array([i for i, one in enumerate(readings) if not one.reason], np.int64), broken
 
 
 def _check_sizes(
-    files: Encoded, seen: list[_Seen], good: np.ndarray, size: tuple[int, int]
+    files: Encoded, readings: list[_Reading], good: np.ndarray, size: tuple[int, int]
 ) -> None:
     for i in good:
-        if seen[i].size != size:
-            first = next(files.names[k] for k in good if seen[k].size == size)
-            (height, width), (other_height, other_width) = size, seen[i].size
+        if readings[i].size != size:
+            first = next(files.names[k] for k in good if readings[k].size == size)
+            (height, width), (other_height, other_width) = size, readings[i].size
             raise SizesDiffer(
                 f"{files.where}: its pictures differ in size ({first} is {height}x{width}, "
                 f"{files.names[i]} is {other_height}x{other_width}), and no resolution is set",
@@ -273,7 +273,7 @@ def _check_sizes(
             )
 
 
-def _refusal(where: str, name: str, reason: str, others: int = 0) -> BadData:
+def _broken(where: str, name: str, reason: str, others: int = 0) -> BadData:
     more = f" and {others:,} more" if others else ""
     return BadData(
         f"{where}: picture {name} is broken ({reason}){more}; repair or remove it, or skip broken ones",

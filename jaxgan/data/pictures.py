@@ -102,8 +102,8 @@ def jittered(picture: np.ndarray, enlarged: tuple[int, int], corner: tuple[int, 
         (corner[0] + height) * rows,
     )
     image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
-    seen = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
-    return np.asarray(seen).reshape(picture.shape)
+    resized = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
+    return np.asarray(resized).reshape(picture.shape)
 
 
 def to_channels(images: np.ndarray, channels: int) -> np.ndarray:

@@ -56,11 +56,11 @@ def diversity(real, fake, rng: np.random.Generator, permutations: int = PERMUTAT
     found = {}
     for name, ratio in (("spread", fake_spread / real_spread), ("rank", fake_rank / real_rank)):
         logs = np.log(ratio)
-        seen, shuffled = logs[0], logs[1:]
+        observed, shuffled = logs[0], logs[1:]
         deviation = max(shuffled.std(ddof=1) * np.sqrt(1 + 1 / permutations), 1e-12)
-        found[name] = float(np.exp(seen - (shuffled.mean() if name == "rank" else 0)))
+        found[name] = float(np.exp(observed - (shuffled.mean() if name == "rank" else 0)))
         found[f"{name}_p"] = float(
-            stats.t.cdf((seen - shuffled.mean()) / deviation, permutations - 1)
+            stats.t.cdf((observed - shuffled.mean()) / deviation, permutations - 1)
         )
     return found
 

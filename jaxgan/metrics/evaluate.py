@@ -14,7 +14,7 @@ from jaxgan.metrics.frechet import frechet_notes
 from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import OF_PAIRS, SCORES, Score, score_name
-from jaxgan.metrics.summary import IMAGE, Summary, Wanted, summarise
+from jaxgan.metrics.summary import IMAGE, Needs, Summary, summarise
 
 
 def evaluate(
@@ -59,14 +59,14 @@ def evaluate(
     how: dict[str, Any] = {"batch_size": batch_size, "sharding": sharding}
     summaries: dict[str, Any] = {"real": None, "fake": None}
     for kind, examples in (("real", real), ("fake", fake)):
-        needed = wanted(scores, kind)
-        if needed is None:
+        needs = needs_of(scores, kind)
+        if needs is None:
             continue
         if examples is None:
             raise ValueError(f"{kind} is None, but {', '.join(protocol.scores)} need examples")
         if not isinstance(examples, Summary):
             num = getattr(protocol, f"num_{kind}")
-            examples = summarise(examples, extractor, num, kind, needed, **how)
+            examples = summarise(examples, extractor, num, kind, needs, **how)
         summaries[kind] = _checked(examples, kind, protocol, scores)
     return report(
         **summaries, extractor=extractor, protocol=protocol, stated=stated, measured=measured
@@ -87,7 +87,7 @@ def check_counts(protocol: Protocol) -> dict[str, Score]:
         )
     for name, score in scores.items():
         for kind in ("real", "fake"):
-            if score.wanted(kind) is None:
+            if score.needs(kind) is None:
                 continue
             num, least = getattr(protocol, f"num_{kind}"), score.least(protocol)
             if num is not None and num < least:
@@ -103,8 +103,8 @@ def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
     """As `check_counts`; also raises an error if the extractor lacks an output that a score needs."""
     scores = check_counts(protocol)
     for name, score in scores.items():
-        looked_at = score.fake.moments | score.fake.arrays
-        if missing := sorted(looked_at - set(extractor.outputs) - {IMAGE, *OF_PAIRS}):
+        outputs = score.fake.moments | score.fake.arrays
+        if missing := sorted(outputs - set(extractor.outputs) - {IMAGE, *OF_PAIRS}):
             raise ValueError(
                 f"the score {name!r} needs the {', '.join(missing)} of a network, but"
                 f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features"
@@ -112,10 +112,10 @@ def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
     return scores
 
 
-def wanted(scores: Mapping[str, Score], kind: str) -> Wanted | None:
+def needs_of(scores: Mapping[str, Score], kind: str) -> Needs | None:
     """The statistics that the scores need of examples of one kind ("real" or "fake"); None if they need none."""
-    needed = [w for score in scores.values() if (w := score.wanted(kind)) is not None]
-    return functools.reduce(Wanted.union, needed) if needed else None
+    needs = [n for score in scores.values() if (n := score.needs(kind)) is not None]
+    return functools.reduce(Needs.union, needs) if needs else None
 
 
 def report(
@@ -139,8 +139,8 @@ def report(
     result: dict[str, Any] = {}
     for name in protocol.scores:
         score = SCORES[name]
-        looks = (extractor,) if score.through else ()
-        for key, value in score.compute(real, fake, protocol, *looks).items():
+        arguments = (extractor,) if score.through else ()
+        for key, value in score.compute(real, fake, protocol, *arguments).items():
             called = score_name(key, extractor.name, statement["resize"], protocol.of)
             result[called] = value
     return result | {
@@ -159,7 +159,7 @@ def _checked(
             f"the protocol {protocol.name!r} takes {num} {kind} examples, but {summary.count} were"
             " summarised"
         )
-    least = max(s.least(protocol) for s in scores.values() if s.wanted(kind) is not None)
+    least = max(s.least(protocol) for s in scores.values() if s.needs(kind) is not None)
     if summary.count < least:
         raise ValueError(
             f"{summary.count} {kind} examples are too few: the scores {', '.join(scores)} need at"

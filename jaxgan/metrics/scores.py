@@ -21,7 +21,7 @@ from jaxgan.metrics.precision_recall import density_coverage, precision_recall
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.single_image import inception_maps, random_maps, single_image_distance
 from jaxgan.metrics.sliced import patch_sliced_wasserstein
-from jaxgan.metrics.summary import IMAGE, Summary, Wanted
+from jaxgan.metrics.summary import IMAGE, Needs, Summary
 
 # The published names of scores with the features of the original Inception.
 PUBLISHED = {
@@ -56,14 +56,14 @@ class Score:
     """
 
     compute: Callable[..., dict[str, float]]
-    fake: Wanted
-    real: Wanted | None
+    fake: Needs
+    real: Needs | None
     lower_is_better: bool = True
     options: tuple[str, ...] = ()
     least: Callable[[Protocol], int] = lambda protocol: 2
     through: bool = False
 
-    def wanted(self, kind: str) -> Wanted | None:
+    def needs(self, kind: str) -> Needs | None:
         """The statistics that the score needs of examples of one kind ("real" or "fake"); None if it needs none."""
         return self.fake if kind == "fake" else self.real
 
@@ -90,8 +90,8 @@ def _frechet(output: str, name: str) -> Score:
     def compute(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
         return {name: frechet_distance_to(real.moments[output])(fake.moments[output])}
 
-    wanted = Wanted(moments=frozenset([output]))
-    return Score(compute, wanted, wanted)
+    needs = Needs(moments=frozenset([output]))
+    return Score(compute, needs, needs)
 
 
 def _extrapolated(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
@@ -171,14 +171,14 @@ def _mean_of_pairs(measure: str, lower_is_better: bool) -> Score:
     def compute(real: Summary | None, fake: Summary, protocol: Protocol) -> dict[str, float]:
         return {measure: float(fake.arrays[measure].mean(dtype="float64"))}
 
-    wanted = Wanted(arrays=frozenset([measure]))
-    return Score(compute, wanted, None, lower_is_better, least=lambda protocol: 1)
+    needs = Needs(arrays=frozenset([measure]))
+    return Score(compute, needs, None, lower_is_better, least=lambda protocol: 1)
 
 
-_MOMENTS = Wanted(moments=frozenset(["features"]))
-_FEATURES = Wanted(arrays=frozenset(["features"]))
-_LOGITS = Wanted(arrays=frozenset(["logits"]))
-_PICTURES = Wanted(arrays=frozenset([IMAGE]))
+_MOMENTS = Needs(moments=frozenset(["features"]))
+_FEATURES = Needs(arrays=frozenset(["features"]))
+_LOGITS = Needs(arrays=frozenset(["logits"]))
+_PICTURES = Needs(arrays=frozenset([IMAGE]))
 
 SCORES: dict[str, Score] = {
     "fd": _frechet("features", "fd"),

@@ -20,45 +20,45 @@ import jax
 import numpy as np
 
 from jaxgan.metrics.moments import Moments
-from jaxgan.metrics.summary import Summary, Wanted, everywhere
+from jaxgan.metrics.summary import Needs, Summary, everywhere
 
 
 def cached(
     folder: str | Path,
     facts: Mapping[str, Any],
-    wanted: Wanted,
-    make: Callable[[Wanted], Summary],
+    needs: Needs,
+    make: Callable[[Needs], Summary],
 ) -> Summary:
-    """Returns the summary of `make(wanted)`, from `folder` if it is cached there under the same facts.
+    """Returns the summary of `make(needs)`, from `folder` if it is cached there under the same facts.
 
     Args:
       folder: the cache folder, created if needed. If it cannot be written, a warning is issued and nothing is
         cached.
       facts: everything that the statistics depend on, as JSON values.
-      wanted: the statistics that the caller needs. Other cached statistics under the same facts are kept.
-      make: computes a summary if any statistic is missing; its argument is the union of `wanted` and the
+      needs: the statistics that the caller needs. Other cached statistics under the same facts are kept.
+      make: computes a summary if any statistic is missing; its argument is the union of `needs` and the
         cached ones.
 
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     summary = Summary(1, np.dtype(np.uint8), {}, {"features": np.ones((1, 2), np.float32)})
-    ...     wanted = Wanted(arrays=frozenset(["features"]))
-    ...     made = [cached(folder, {"of": "a"}, wanted, lambda _: summary) for _ in range(2)]
+    ...     needs = Needs(arrays=frozenset(["features"]))
+    ...     made = [cached(folder, {"of": "a"}, needs, lambda _: summary) for _ in range(2)]
     >>> made[0] is summary, made[1] is summary, (made[1].arrays["features"] == 1).all()
     (True, False, np.True_)
     """
     path = Path(folder) / f"{key(facts)}.npz"
     there = _load(path)
-    has = Wanted()
+    has = Needs()
     if there is not None:
-        has = Wanted(frozenset(there.moments), frozenset(there.arrays))
+        has = Needs(frozenset(there.moments), frozenset(there.arrays))
     # `make` is a collective operation, so the cache is used only if every process has all statistics.
-    known = wanted.moments <= has.moments and wanted.arrays <= has.arrays
+    known = needs.moments <= has.moments and needs.arrays <= has.arrays
     if everywhere(there is not None and known):
         assert there is not None
         return there
     if jax.process_count() == 1:
-        wanted = wanted.union(has)
-    summary = make(wanted)
+        needs = needs.union(has)
+    summary = make(needs)
     try:
         _save(path, facts, summary)
     except OSError as error:

@@ -18,7 +18,7 @@ BATCH_SIZE = 256
 IMAGE = "image"
 
 
-class Wanted(NamedTuple):
+class Needs(NamedTuple):
     """The statistics to keep: outputs of an extractor, as moments or as arrays.
 
     Attributes:
@@ -77,7 +77,7 @@ def summarise(
     extractor: Extractor,
     num: int | None,
     kind: str,
-    wanted: Wanted,
+    needs: Needs,
     *,
     batch_size: int | None = None,
     sharding: jax.sharding.NamedSharding | None = None,
@@ -91,7 +91,7 @@ def summarise(
       extractor: the feature extractor.
       num: number of examples; fewer in the stream is an error. None uses all.
       kind: the name of the examples in errors ("real", "fake").
-      wanted: the statistics to keep. Without arrays, nothing of size N x D is stored.
+      needs: the statistics to keep. Without arrays, nothing of size N x D is stored.
       batch_size: batch size of the extractor's one compiled program, at most `num`; a last partial
         batch is padded and masked, never dropped. If None, the extractor's own `batch_size`.
       sharding: the sharding of batches; its first axis must divide `batch_size`.
@@ -109,24 +109,22 @@ def summarise(
         for images, labels, mask in _rebatch(batches, num, kind, rows):
             positions = np.arange(start, start + len(mask))
             outputs: Mapping[str, Any] = extractor(_place(images, sharding))
-            if IMAGE in wanted.arrays:
+            if IMAGE in needs.arrays:
                 outputs = {**outputs, IMAGE: images}
             dtype = getattr(extractor, "dtype", images.dtype)
             yield Features(outputs, mask, labels, dtype, positions)
             start += len(mask)
 
-    return collect(features(), extractor, kind, wanted)
+    return collect(features(), extractor, kind, needs)
 
 
-def collect(
-    features: Iterable[Features], extractor: Extractor, kind: str, wanted: Wanted
-) -> Summary:
+def collect(features: Iterable[Features], extractor: Extractor, kind: str, needs: Needs) -> Summary:
     """As `summarise`, from outputs of the extractor.
 
     If JAX runs in several processes, all of them must call this function, each with its part of the
     examples (and their `positions`), and each returns the summary of all.
     """
-    kept = _Kept(extractor, kind, wanted)
+    kept = _Kept(extractor, kind, needs)
     waiting = None  # the device computes one batch while the host sums the previous one
     for batch in features:
         if waiting is not None:
@@ -140,18 +138,18 @@ def collect(
 class _Kept:
     """Accumulates a summary batch by batch."""
 
-    def __init__(self, extractor: Extractor, kind: str, wanted: Wanted):
-        self.extractor, self.kind, self.wanted = extractor, kind, wanted
+    def __init__(self, extractor: Extractor, kind: str, needs: Needs):
+        self.extractor, self.kind, self.needs = extractor, kind, needs
         sizes = extractor.outputs
         self.count, self.dtype = 0, np.dtype(np.uint8)
-        self.moments = {name: Moments.empty(sizes[name]) for name in wanted.moments}
-        self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in wanted.arrays}
+        self.moments = {name: Moments.empty(sizes[name]) for name in needs.moments}
+        self.arrays: dict[str, list[np.ndarray]] = {name: [] for name in needs.arrays}
         self.labels: list[np.ndarray] | None = []
         self.positions: list[np.ndarray] = []
 
     def add(self, batch: Features) -> None:
         rows = int(batch.mask.sum())
-        for name in self.wanted.moments | self.wanted.arrays:
+        for name in self.needs.moments | self.needs.arrays:
             values = self.check(name, batch.outputs, batch.mask)
             if name in self.moments:
                 self.moments[name] = self.moments[name].merge(Moments.of(values))
@@ -193,7 +191,7 @@ class _Kept:
         if not self.count and jax.process_count() == 1:
             raise ValueError(f"there are no {self.kind} examples")
         arrays = {name: np.concatenate(held) for name, held in self.arrays.items()}
-        labels = np.concatenate(self.labels) if self.wanted.arrays and self.labels else None
+        labels = np.concatenate(self.labels) if self.needs.arrays and self.labels else None
         moments = self.moments
         positions = np.concatenate(self.positions) if self.positions else np.zeros(0, np.int64)
         if jax.process_count() > 1:

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 
 from jaxgan.nets.conv import DoublingConv
 from jaxgan.nets.init import normal_002
+from jaxgan.nets.labels import check_labels
 from jaxgan.nets.norm import BatchNorm
 from jaxgan.options import OptionError
 
@@ -115,6 +116,7 @@ class ConvCritic(nn.Module):
         )
         if self.num_classes is None:
             return dense(x.reshape(x.shape[0], -1))[:, 0].astype(jnp.float32)
+        check_labels(label, x.shape[0])
         x = jnp.sum(x, axis=(1, 2))
         table = self.kernel_norm(nn.Embed)(
             self.num_classes,

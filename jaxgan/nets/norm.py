@@ -6,6 +6,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.nets.labels import check_labels
+
 
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last; one gain and bias per class if `num_classes` is given.
@@ -44,6 +46,8 @@ class BatchNorm(nn.Module):
             x = norm(x)
         if classes is None:
             return x
+
+        check_labels(label, x.shape[0])
 
         def per_class(name, init):
             table = nn.Embed(classes, x.shape[-1], embedding_init=init, dtype=x.dtype, name=name)

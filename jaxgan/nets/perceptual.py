@@ -92,9 +92,9 @@ def by_name(name: str, file: str = "") -> Perceptual:
         hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(NAMES)}."
         raise ValueError(f"there is no perceptual network '{name}'; {hint}")
     files = tuple(file.split(",")) if file else ()
-    wanted = 2 if name.startswith("lpips_") else 1
-    if len(files) not in (0, wanted):
-        what = "two files, backbone,heads" if wanted == 2 else "one file"
+    expected = 2 if name.startswith("lpips_") else 1
+    if len(files) not in (0, expected):
+        what = "two files, backbone,heads" if expected == 2 else "one file"
         raise ValueError(f"the weights of {name} are {what}, but {len(files)} are given: '{file}'.")
     if name.startswith("lpips_"):
         return _lpips(name.removeprefix("lpips_"), files or (None, None))
@@ -135,8 +135,8 @@ def _maps(name: str, file: str | None) -> Perceptual:
         )
 
     def distance(params, x, y):
-        look = partial(_last_maps, partial(net.apply, params))
-        ours, theirs = (look((_colour(images) + 1.0) * 127.5) for images in (x, y))
+        maps_of = partial(_last_maps, partial(net.apply, params))
+        ours, theirs = (maps_of((_colour(images) + 1.0) * 127.5) for images in (x, y))
         total = jnp.float32(0.0)
         for a, b in zip(ours, theirs, strict=True):
             difference = lpips.unit_vectors(a) - lpips.unit_vectors(b)
@@ -152,14 +152,14 @@ def _last_maps(apply: Callable, images: jax.Array) -> list[jax.Array]:
     """The last map [B, h, w, C] of each size h, w that a module returns while `apply` runs."""
     found = {}
 
-    def note(call, args, kwargs, context):
+    def record(call, args, kwargs, context):
         out = call(*args, **kwargs)
         is_map = isinstance(out, jax.Array) and out.ndim == 4 and max(out.shape[1:3]) > 1
         if context.method_name == "__call__" and is_map:
             found[out.shape[1:3]] = out
         return out
 
-    with nn.intercept_methods(note):
+    with nn.intercept_methods(record):
         apply(images)
     return list(found.values())
 

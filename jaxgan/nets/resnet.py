@@ -19,6 +19,7 @@ import jax.numpy as jnp
 from jaxgan import resample
 from jaxgan.nets.conv import Conv, DownConv, UpConv
 from jaxgan.nets.init import glorot, glorot_relu
+from jaxgan.nets.labels import check_labels
 from jaxgan.nets.norm import BatchNorm
 
 
@@ -145,6 +146,7 @@ class ResNetCritic(nn.Module):
             1, use_bias=self.output_bias, kernel_init=glorot, dtype=self.dtype, name="output"
         )(x)[:, 0]
         if self.num_classes is not None:
+            check_labels(label, x.shape[0])
             table = self.kernel_norm(nn.Embed)(
                 self.num_classes,
                 x.shape[-1],

@@ -138,8 +138,8 @@ class Pyramid(NamedTuple):
         ratio = min_size / min(size)
         if ratio >= 1:
             return cls(1, factor)
-        wanted = math.log(ratio) / math.log(factor)
-        numbers = {max(1, math.floor(wanted)), math.ceil(wanted)}
+        exact_steps = math.log(ratio) / math.log(factor)
+        numbers = {max(1, math.floor(exact_steps)), math.ceil(exact_steps)}
         steps = min(sorted(numbers), key=lambda steps: abs(ratio ** (1 / steps) - factor))
         return cls(steps + 1, ratio ** (1 / steps))
 

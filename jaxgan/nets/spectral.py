@@ -188,7 +188,7 @@ def kernels(call: Callable[[], Any]) -> dict[str, tuple[jax.Array, str, int]]:
     """
     found: dict[str, tuple[jax.Array, str, int]] = {}
 
-    def look(call_layer, args, kwargs, context):
+    def record_kernel(call_layer, args, kwargs, context):
         output = call_layer(*args, **kwargs)
         layer = context.module
         if context.method_name == "__call__" and isinstance(layer, _LAYERS):
@@ -203,7 +203,7 @@ def kernels(call: Callable[[], Any]) -> dict[str, tuple[jax.Array, str, int]]:
             found["/".join(layer.path)] = (kernel, kind, n_in)
         return output
 
-    with nn.intercept_methods(look):
+    with nn.intercept_methods(record_kernel):
         call()
     return found
 

@@ -19,6 +19,7 @@ import numpy as np
 
 from jaxgan import resample
 from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, leaky_relu
+from jaxgan.nets.labels import check_labels
 from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.modulated import FIR, StyledConv, ToPicture
 from jaxgan.nets.norm import pixel_norm
@@ -174,6 +175,7 @@ class Critic(nn.Module):
         if self.num_classes is None:
             return EqualisedDense(1, name="output")(x)[:, 0]
         x = EqualisedDense(width, name="output")(x)
+        check_labels(label, x.shape[0])
         mapping = Mapping(width, self.mapping_layers, num_classes=self.num_classes, name="mapping")
         return jnp.sum(x * mapping(None, label), axis=-1) / np.float32(np.sqrt(width))
 

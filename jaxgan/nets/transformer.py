@@ -140,11 +140,13 @@ class CausalAttention(nn.Module):
             )
         scores = jnp.einsum("bqhd,bkhd->bhqk", query, key, preferred_element_type=jnp.float32)
         scores = scores * (width // self.heads) ** -0.5
-        seen = (
+        visible = (
             jnp.arange(key.shape[1])[None]
             <= (position if cache is not None else 0) + jnp.arange(t)[:, None]
         )
-        weights = jax.nn.softmax(jnp.where(seen[None, None], scores, -jnp.inf)).astype(value.dtype)
+        weights = jax.nn.softmax(jnp.where(visible[None, None], scores, -jnp.inf)).astype(
+            value.dtype
+        )
         weights = nn.Dropout(self.dropout, deterministic=not train)(weights)
         x = jnp.einsum("bhqk,bkhd->bqhd", weights, value).reshape(b, t, width)
         return _dense(width, "project", self.dtype)(x), (key, value)
@@ -250,8 +252,8 @@ def sample_sliding(
         i, j = n // columns, n % columns
         top = jnp.clip(i - high // 2, 0, rows - high)
         left = jnp.clip(j - wide // 2, 0, columns - wide)
-        seen = jax.lax.dynamic_slice(codes, (0, top, left), (codes.shape[0], high, wide))
-        given = seen.reshape(-1, high * wide)[:, :-1]
+        window = jax.lax.dynamic_slice(codes, (0, top, left), (codes.shape[0], high, wide))
+        given = window.reshape(-1, high * wide)[:, :-1]
         logits = network(jnp.concatenate([network.module.codes + prefix[:, None], given], axis=1))
         place = (i - top) * wide + j - left
         logits = jax.lax.dynamic_index_in_dim(logits, place, axis=1, keepdims=False)

@@ -17,14 +17,14 @@ from jaxgan.engine import Engine
 from jaxgan.game import SAMPLES, TRANSFORMS, Game, State
 from jaxgan.metrics import protocols, statistics
 from jaxgan.metrics.compare import scores
-from jaxgan.metrics.evaluate import check, check_counts, evaluate, wanted
+from jaxgan.metrics.evaluate import check, check_counts, evaluate, needs_of
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import OF_PAIRS, SCORES
-from jaxgan.metrics.summary import BATCH_SIZE, Summary, Wanted, summarise
+from jaxgan.metrics.summary import BATCH_SIZE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 from jaxgan.train.outputs import balanced, examples, summarise_output
 from jaxgan.train.report import read_json_lines, replace_atomically
@@ -162,8 +162,8 @@ class Evaluator:
     def __call__(self, engine: Engine, state: State, step: int) -> dict[str, Any]:
         """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
         ema = self.ema and bool(state.ema)
-        num, needed = self.protocol.num_fake, wanted(self._scores, "fake")
-        assert needed is not None, "every score uses the generated examples"
+        num, needs = self.protocol.num_fake, needs_of(self._scores, "fake")
+        assert needs is not None, "every score uses the generated examples"
         given, labels, statistics = balanced(engine.game), "balanced", BATCH_STATISTICS
         if self.protocol.of == TRANSFORMS:
             # pix2pix normalises by the statistics of each single picture, other models by running averages.
@@ -178,7 +178,7 @@ class Evaluator:
             num,
             given,
             self.extractor,
-            needed,
+            needs,
             self.seed,
             ema,
             **self.options,
@@ -211,13 +211,13 @@ class Evaluator:
 
     def real(self) -> Summary | None:
         """The statistics of the reals that the scores need; None if no score uses reals. Computed once."""
-        needed = wanted(self._scores, "real")
-        if needed is not None and self._real is None:
+        needs = needs_of(self._scores, "real")
+        if needs is not None and self._real is None:
             if self.cache is None:
-                self._real = self._summarise_reals(needed)
+                self._real = self._summarise_reals(needs)
             else:
                 facts = self._facts()
-                self._real = statistics.cached(self.cache, facts, needed, self._summarise_reals)
+                self._real = statistics.cached(self.cache, facts, needs, self._summarise_reals)
         return self._real
 
     def _facts(self) -> dict[str, Any]:
@@ -233,7 +233,7 @@ class Evaluator:
             "numbers": protocols.NUMBERS,
         }
 
-    def _summarise_reals(self, needed: Wanted) -> Summary:
+    def _summarise_reals(self, needs: Needs) -> Summary:
         """Summarises the reals; each process computes its own part, on its own devices."""
         num = self.protocol.num_real or len(self.source)
         index, count = jax.process_index(), jax.process_count()
@@ -246,7 +246,7 @@ class Evaluator:
             self.extractor,
             sizes[index],
             "real",
-            needed,
+            needs,
             batch_size=batch_size,
             sharding=NamedSharding(mesh, PartitionSpec("data")),
             offset=sum(sizes[:index]),

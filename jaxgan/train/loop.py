@@ -124,7 +124,7 @@ def train(
     seed: int = 0,
     flip: bool = False,
     jitter: int = 0,
-    say: Callable[[str], None] = print,
+    log: Callable[[str], None] = print,
     evaluator: Evaluator | None = None,
 ) -> Result:
     """Trains until `options.steps`, from the latest checkpoint in `workdir` if there is one.
@@ -144,7 +144,7 @@ def train(
       seed: of parameters, latents and the order of the data.
       flip: mirror each picture with probability 1/2.
       jitter: enlarge pictures by this many pixels, then crop them back at random.
-      say: called with each message for the user.
+      log: called with each message for the user.
       evaluator: evaluates every `options.evaluate_every` steps and at the end; if None, one for `options.protocol` and
         `source`. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state with the best first
         score is kept as a checkpoint in `best/`.
@@ -165,12 +165,12 @@ def train(
     restored = checkpoints.restore(engine.state_shape)
     step, state = restored or (0, engine.init())
     if restored:
-        say(f"resuming {workdir} at step {step:,}")
+        log(f"resuming {workdir} at step {step:,}")
     if step >= options.steps:
-        say(f"{workdir} has already trained {step:,} of {options.steps:,} steps")
+        log(f"{workdir} has already trained {step:,} of {options.steps:,} steps")
         return Result(state, step, engine, workdir)
     try:
-        with _Signals(say) as signals:
+        with _Signals(log) as signals:
             return run.play(state, step, signals, saved=step if restored else None)
     finally:
         run.close()
@@ -464,8 +464,8 @@ def _merge(before: dict[str, Running], values: Metrics, step: jax.Array) -> dict
 class _Signals:
     """Context in which the first SIGTERM or Ctrl-C is recorded; a second one has its usual effect."""
 
-    def __init__(self, say):
-        self.say = say
+    def __init__(self, log):
+        self.log = log
         self.received: signal.Signals | None = None
         self.handlers = {}
 
@@ -480,7 +480,7 @@ class _Signals:
     def handle(self, number, frame):
         self.received = signal.Signals(number)
         self.restore()
-        self.say(f"{self.received.name}: ending the round and saving a checkpoint")
+        self.log(f"{self.received.name}: ending the round and saving a checkpoint")
 
     def restore(self):
         for number, handler in self.handlers.items():

@@ -21,7 +21,7 @@ from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.paired import MEASURES
 from jaxgan.metrics.paired import load as load_measure
-from jaxgan.metrics.summary import IMAGE, Features, Summary, Wanted, collect, summarise
+from jaxgan.metrics.summary import IMAGE, Features, Needs, Summary, collect, summarise
 from jaxgan.spec import Batch
 from jaxgan.tools import Value
 
@@ -91,7 +91,7 @@ def stored(made):
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class RowFeatures:
     """For `Engine.chunks`: computes the features of rows, and measures of each pair of a row and its example.
 
     Attributes:
@@ -128,7 +128,7 @@ def summarise_output(
     num: int,
     given: Given,
     extractor: Extractor,
-    wanted: Wanted,
+    needs: Needs,
     seed: int = 0,
     ema: bool = True,
     **options: Value,
@@ -139,8 +139,8 @@ def summarise_output(
     without `apply` are computed batch by batch outside this program, for samples in a single process only.
     """
     if hasattr(extractor, "apply"):
-        measures = tuple(sorted(wanted.arrays & MEASURES.keys()))
-        seen = Seen(extractor, IMAGE in wanted.arrays, measures)
+        measures = tuple(sorted(needs.arrays & MEASURES.keys()))
+        features = RowFeatures(extractor, IMAGE in needs.arrays, measures)
         chunks = engine.chunks(
             state,
             output,
@@ -148,13 +148,13 @@ def summarise_output(
             num,
             given,
             ema=ema,
-            then=seen,
-            weights=seen.weights,
+            then=features,
+            weights=features.weights,
             **options,
         )
         shape = engine.game.outputs[output].shape
         dtype = np.dtype(np.uint8 if len(shape) == 3 else np.float32)
-        return collect((_features(chunk, dtype) for chunk in chunks), extractor, "fake", wanted)
+        return collect((_features(chunk, dtype) for chunk in chunks), extractor, "fake", needs)
     if output != SAMPLES or jax.process_count() > 1:
         raise ValueError(
             f"{extractor.name!r} has no `apply(variables, batch)`, which is needed to evaluate {output} in"
@@ -162,7 +162,7 @@ def summarise_output(
         )
     samples = iterate_samples(engine, state, num, seed, ema, **options)
     size = engine.chunk_rows(output)
-    return summarise(samples, extractor, num, "fake", wanted, batch_size=size)
+    return summarise(samples, extractor, num, "fake", needs, batch_size=size)
 
 
 def _features(chunk: Chunk, dtype: np.dtype) -> Features:

@@ -3,9 +3,9 @@
     tensors, sha256 = weights.load("vgg16")
 
 downloads the file from its publisher on first use, and reads it from the user's cache afterwards. No
-code in a file is ever executed. Parsers in this package read PyTorch's pickles, TorchScript archives,
-frozen TensorFlow graphs and npz files, without PyTorch or TensorFlow. The `safetensors` package reads
-safetensors files. Other files raise an error.
+code in a file is ever executed. Parsers in this package read PyTorch's pickles, TorchScript archives
+and npz files, without PyTorch. The `safetensors` package reads safetensors files. Other files raise
+an error.
 """
 
 from jaxgan.weights.published import (

@@ -1,15 +1,12 @@
-"""In-memory zip and gzipped tar archives, with a limit on the unpacked size.
+"""In-memory zip archives, with a limit on the unpacked size.
 
 The limit is proportional to the size of the archive, whatever sizes the archive itself states.
 """
 
-import gzip
 import io
 import struct
-import tarfile
 import zipfile
 import zlib
-from typing import BinaryIO, cast
 
 
 def most_unpacked(size: int) -> int:
@@ -69,45 +66,3 @@ class Zip:
         if len(content) < member.file_size or zlib.crc32(content) != member.CRC:
             raise zipfile.BadZipFile
         return content
-
-
-def member_of_tar(data: bytes, member: str) -> bytes:
-    """Returns the file called `member` in any folder of a gzipped tar archive."""
-    bounded = _Bounded(gzip.GzipFile(fileobj=io.BytesIO(data)), most_unpacked(len(data)))
-    try:
-        # From a stream, tarfile calls nothing but `read`.
-        with tarfile.open(fileobj=cast(BinaryIO, bounded), mode="r|") as archive:
-            for entry in archive:
-                # A sparse file may state any size without storing that many bytes.
-                if entry.isreg() and not entry.issparse() and entry.name.split("/")[-1] == member:
-                    file = archive.extractfile(entry)
-                    assert file is not None, "a regular file has content"
-                    found = file.read()
-                    if len(found) < entry.size:
-                        raise ValueError(f"its tar archive ends inside {member}")
-                    return found
-    except _TooMuch as error:
-        raise ValueError(
-            f"its {len(data):,} bytes would unpack to over {bounded.most:,}"
-        ) from error
-    except (EOFError, OSError, tarfile.TarError, zlib.error) as error:
-        raise ValueError("its gzipped tar archive is truncated or damaged") from error
-    raise ValueError(f"its tar archive has no {member}")
-
-
-class _TooMuch(Exception):
-    """Raised when the unpacked size exceeds the limit."""
-
-
-class _Bounded:
-    """A stream that raises `_TooMuch` after more than `most` bytes."""
-
-    def __init__(self, stream, most: int):
-        self.stream, self.most, self.left = stream, most, most
-
-    def read(self, size: int) -> bytes:
-        chunk = self.stream.read(size)
-        self.left -= len(chunk)
-        if self.left < 0:
-            raise _TooMuch
-        return chunk

@@ -117,13 +117,13 @@ def load(file: BinaryIO, records: bool = False, storages: dict[str, Storage] | N
     """
     try:
         return _run(file, records, {} if storages is None else storages)
-    except _Refused as refused:
-        raise ValueError(str(refused)) from None
+    except _Unsupported as error:
+        raise ValueError(str(error)) from None
     except Exception as error:  # an empty stack, a missing memo, an unhashable key, ...
         raise ValueError(f"its pickle is truncated or damaged ({error})") from error
 
 
-class _Refused(Exception):
+class _Unsupported(Exception):
     """Raised when a pickle contains an instruction or a name that is not supported."""
 
 
@@ -169,7 +169,7 @@ def _run(file: BinaryIO, records: bool, storages: dict[str, Storage]):
         elif name == "STOP":
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):
-            raise _Refused(
+            raise _Unsupported(
                 f"its pickle has the instruction {name}, which state dicts do not need; no code in it was run"
             )
 
@@ -201,7 +201,7 @@ def _named(path: list[str], records: bool) -> _Name:
         return _Name(dtype=STORAGES[name])
     if records and module.split(".")[0] == "__torch__":
         return _Name(is_record=True)
-    raise _Refused(
+    raise _Unsupported(
         f"its pickle refers to {module}.{name}, which state dicts do not need and which may run code; "
         "no code in it was run"
     )
@@ -213,7 +213,7 @@ def _storage(reference: tuple) -> Storage:
     if kind != "storage" or not name.dtype or type(size) is not int:
         raise TypeError(f"a reference to a {kind}")
     if any(view):
-        raise _Refused("its storages are views of each other, which is not supported")
+        raise _Unsupported("its storages are views of each other, which is not supported")
     return Storage(str(key), name.dtype, size)
 
 

@@ -7,34 +7,28 @@ published. The cache records the full SHA-256 of the first download.
 
 import dataclasses
 
-from jaxgan.weights.read import TAR, TORCH
-
 _RAW = "https://raw.githubusercontent.com"  # serves the files of a repository at a given commit
 
 
 @dataclasses.dataclass(frozen=True)
 class Published:
-    """One published file.
+    """One published file, which PyTorch wrote.
 
     Attributes:
       name: the name for `weights.load`.
       file: the file name in the cache; the publisher's name, unless that is ambiguous.
       url: the download address.
       checksum: the published SHA-256, or its first eight digits, or "".
-      kind: the required kind of file, as returned by `read.kind_of`.
       licence: the licence of the weights.
       source: the repository of the program that uses the file.
-      member: for an archive, the member that is read.
     """
 
     name: str
     file: str
     url: str
     checksum: str
-    kind: str
     licence: str
     source: str
-    member: str = ""
 
 
 def by_name(name: str) -> Published:
@@ -47,28 +41,14 @@ def by_name(name: str) -> Published:
 
 
 def _inception() -> list[Published]:
-    """Inception of 2015-12-05, which defines FID and IS, and two ports of it.
-
-    TensorFlow publishes no checksum. The two ports are identical files with different names.
-    """
+    """Inception of 2015-12-05, which defines FID and IS, in two ports: identical files with different names."""
     github, port = "https://github.com", "inception-2015-12-05-6726825d.pth"
     return [
-        Published(
-            name="inception_2015_12_05",
-            file="inception-2015-12-05.tgz",
-            url="https://download.tensorflow.org/models/image/imagenet/inception-2015-12-05.tgz",
-            checksum="",
-            kind=TAR,
-            licence="Apache-2.0",
-            source="bioinf-jku/TTUR",
-            member="classify_image_graph_def.pb",
-        ),
         Published(
             name="inception_2015_12_05_pytorch_fid",
             file=f"pt_{port}",
             url=f"{github}/mseitzer/pytorch-fid/releases/download/fid_weights/pt_{port}",
             checksum="6726825d",
-            kind=TORCH,
             licence="Apache-2.0",
             source="mseitzer/pytorch-fid",
         ),
@@ -77,7 +57,6 @@ def _inception() -> list[Published]:
             file=f"weights-{port}",
             url=f"{github}/toshas/torch-fidelity/releases/download/v0.2.0/weights-{port}",
             checksum="6726825d",
-            kind=TORCH,
             licence="Apache-2.0",
             source="toshas/torch-fidelity",
         ),
@@ -97,7 +76,6 @@ def _torchvision() -> list[Published]:
             file=f"{stem}.pth",
             url=f"https://download.pytorch.org/models/{stem}.pth",
             checksum=stem.rsplit("-", 1)[1],
-            kind=TORCH,
             licence="BSD-3-Clause",
             source="pytorch/vision",
         )
@@ -120,7 +98,6 @@ def _lpips() -> list[Published]:
             file=f"lpips_v0.1_{net}.pth",
             url=f"{_RAW}/{repository}/{commit}/lpips/weights/v0.1/{net}.pth",
             checksum=checksum,
-            kind=TORCH,
             licence="BSD-2-Clause",
             source=repository,
         )
@@ -142,7 +119,6 @@ def _cifar10() -> list[Published]:
             file=f"{net}-{checksum[:8]}.th",
             url=f"{_RAW}/{repository}/{commit}/pretrained_models/{net}-{checksum[:8]}.th",
             checksum=checksum,
-            kind=TORCH,
             licence="BSD-2-Clause",
             source=repository,
         )
@@ -159,7 +135,6 @@ def _dinov2() -> list[Published]:
             url="https://dl.fbaipublicfiles.com/dinov2/"
             f"dinov2_vit{size}14/dinov2_vit{size}14{registers}_pretrain.pth",
             checksum="",
-            kind=TORCH,
             licence="Apache-2.0",
             source="facebookresearch/dinov2",
         )
@@ -182,7 +157,6 @@ def _clip() -> list[Published]:
             file=f"{stem}.pt",
             url=f"https://openaipublic.azureedge.net/clip/models/{checksum}/{stem}.pt",
             checksum=checksum,
-            kind=TORCH,
             licence="MIT",
             source="openai/CLIP",
         )

@@ -7,13 +7,11 @@ from pathlib import Path
 import numpy as np
 from safetensors import SafetensorError, deserialize
 
-from jaxgan.weights import graphdef, npz, torch_stream, torch_zip
-from jaxgan.weights.archive import Zip, member_of_tar
+from jaxgan.weights import npz, torch_stream, torch_zip
+from jaxgan.weights.archive import Zip
 from jaxgan.weights.numbers import BFLOAT16, shaped
 
-TAR, TORCH, NPZ = "a gzipped tar archive", "a PyTorch file", "an npz archive"
-SAFETENSORS, GRAPH = "a safetensors file", "a frozen TensorFlow graph"
-
+TORCH, NPZ, SAFETENSORS = "a PyTorch file", "an npz archive", "a safetensors file"
 
 # Kinds that no file in `PUBLISHED` has: such a file is a user's own conversion.
 UNPUBLISHED = (NPZ, SAFETENSORS)
@@ -31,8 +29,7 @@ def load_file(path: str | Path) -> tuple[dict[str, np.ndarray], str]:
     """Loads the tensors of a file that is not in `PUBLISHED`, and computes its SHA-256.
 
     Args:
-      path: a PyTorch, TorchScript, safetensors or npz file or a frozen TensorFlow graph. No code in
-        it is executed.
+      path: a PyTorch, TorchScript, safetensors or npz file. No code in it is executed.
 
     Returns:
       ({tensor name: read-only array}, 64 hexadecimal digits).
@@ -49,21 +46,16 @@ def bytes_of_file(path: str | Path) -> bytes:
     return path.read_bytes()
 
 
-def read(data: bytes, where: str, member: str = "") -> dict[str, np.ndarray]:
+def read(data: bytes, where: str) -> dict[str, np.ndarray]:
     """Parses the bytes of a weight file into read-only arrays by tensor name.
 
-    bfloat16 is converted to float32. `member` is the name of the frozen graph in a tar archive.
+    bfloat16 is converted to float32.
 
     Raises:
       ValueError: the bytes cannot be read, for whatever reason; the message names `where` and the reason.
     """
     try:
         kind = kind_of(data)
-        if kind == TAR:
-            if not member:
-                raise ValueError("it is an archive; unpack it and give the file inside")
-            data = member_of_tar(data, member)
-            kind = GRAPH
         tensors = _READERS[kind](data) if kind in _READERS else None
     except ValueError as error:
         raise ValueError(f"{where} cannot be read: {error}") from error
@@ -71,7 +63,9 @@ def read(data: bytes, where: str, member: str = "") -> dict[str, np.ndarray]:
         text = f"{where} cannot be read: it is damaged ({type(error).__name__}: {error})"
         raise ValueError(text) from error
     if tensors is None:
-        raise ValueError(f"{where} holds no weights: it is {kind}")
+        raise ValueError(
+            f"{where} holds no weights: it is {kind}, not {TORCH}, {SAFETENSORS} or {NPZ}"
+        )
     if not tensors:
         raise ValueError(f"{where} holds no tensors")
     for tensor in tensors.values():  # Some share memory with each other or with the file.
@@ -88,7 +82,7 @@ def kind_of(data: bytes) -> str:
     if not data:
         return "empty"
     if data.startswith(b"\x1f\x8b"):
-        return TAR
+        return "a gzipped file"
     if data.startswith(b"PK\x03\x04"):
         names = Zip(data).names()
         if any(torch_zip.is_data(name) for name in names):
@@ -103,7 +97,7 @@ def kind_of(data: bytes) -> str:
     if data.startswith(b"\x80"):
         return "a pickle that PyTorch did not write"
     if data.startswith(b"\n"):  # field 1, of bytes: a graph's first node
-        return GRAPH
+        return "a TensorFlow graph"
     return "of no known kind"
 
 
@@ -156,5 +150,4 @@ _READERS = {
     TORCH: _torch,
     NPZ: npz.read,
     SAFETENSORS: _safetensors,
-    GRAPH: graphdef.read,
 }

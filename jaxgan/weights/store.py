@@ -24,7 +24,7 @@ import numpy as np
 
 from jaxgan import __version__
 from jaxgan.weights.published import Published, by_name
-from jaxgan.weights.read import bytes_of_file, kind_of, read
+from jaxgan.weights.read import TORCH, bytes_of_file, kind_of, read
 
 Tensors = dict[str, np.ndarray]
 Progress = Callable[[Published, int, int | None], None]
@@ -98,25 +98,26 @@ def _record(entry: Published) -> Path:
 
 def _given(entries: list[Published], path: str | Path) -> tuple[Tensors, str]:
     data = bytes_of_file(path)
-    complaints = []
+    problems = []
     for entry in entries:
         try:
-            return _checked(entry, _remembered(entry), data, str(path))
+            return _checked(entry, _recorded(entry), data, str(path))
         except ValueError as error:
-            complaints.append(str(error))
-    raise ValueError("; ".join(dict.fromkeys(complaints)))
+            problems.append(str(error))
+    found = "; ".join(dict.fromkeys(problems))
+    raise ValueError(f"{found}; get {entries[0].file} from {entries[0].url}")
 
 
 def _cached(entry: Published) -> tuple[Tensors, str]:
-    place, remembered = _place(entry), _remembered(entry)
+    place, recorded = _place(entry), _recorded(entry)
     data = bytes_of_file(place)
     try:
-        tensors, sha256 = _checked(entry, remembered, data, str(place))
+        tensors, sha256 = _checked(entry, recorded, data, str(place))
     except ValueError as error:
         raise ValueError(f"{error}. Delete {place} to download it again") from error
-    if remembered is None:  # The file was put there by hand.
+    if recorded is None:  # The file was put there by hand.
         with contextlib.suppress(OSError):  # The folder may be read-only.
-            _remember(entry, sha256, len(data))
+            _write_record(entry, sha256, len(data))
     return tensors, sha256
 
 
@@ -128,13 +129,13 @@ def _fetched(entry: Published, progress: Progress | None, timeout: float) -> tup
             file = stack.enter_context(_replacing(place))
         data = _download(entry, progress, timeout)
         # After the download, as another process may have downloaded the file in the meantime.
-        remembered = _remembered(entry)
-        tensors, sha256 = _checked(entry, remembered, data, f"the file from {entry.url}")
+        recorded = _recorded(entry)
+        tensors, sha256 = _checked(entry, recorded, data, f"the file from {entry.url}")
         with _writing(entry):
             file.write(data)
             file.flush()
             # The hash is written first, so that no file is in the cache without one.
-            _remember(entry, sha256, len(data))
+            _write_record(entry, sha256, len(data))
     return tensors, sha256
 
 
@@ -164,28 +165,28 @@ def _replacing(place: Path) -> Iterator[BinaryIO]:
 
 
 def _checked(
-    entry: Published, remembered: str | None, data: bytes, where: str
+    entry: Published, recorded: str | None, data: bytes, where: str
 ) -> tuple[Tensors, str]:
     """Returns tensors and SHA-256 of the bytes, after checking them against `entry` and the recorded SHA-256."""
     try:
         kind = kind_of(data)
     except ValueError as error:
         raise ValueError(f"{where} is not {entry.file}: {error}") from error
-    if kind != entry.kind:
-        raise ValueError(f"{where} is not {entry.file}: it is {kind}, not {entry.kind}")
+    if kind != TORCH:
+        raise ValueError(f"{where} is {kind}, not {TORCH}")
     sha256 = hashlib.sha256(data).hexdigest()
     if not sha256.startswith(entry.checksum):
         raise ValueError(
             f"{where} is not the published {entry.file} of {entry.source}; it is truncated or "
             f"changed: its SHA-256 is {sha256}, {_published(entry)}"
         )
-    if remembered not in (None, sha256):
+    if recorded not in (None, sha256):
         raise ValueError(
             f"{where} differs from the {entry.file} of the first download: its SHA-256 is "
-            f"{sha256}, not {remembered} as recorded in {_record(entry)} (delete that record to accept "
+            f"{sha256}, not {recorded} as recorded in {_record(entry)} (delete that record to accept "
             "another file)"
         )
-    return read(data, where, entry.member), sha256
+    return read(data, where), sha256
 
 
 def _published(entry: Published) -> str:
@@ -195,7 +196,7 @@ def _published(entry: Published) -> str:
     return f"the published one {verb} {entry.checksum}"
 
 
-def _remembered(entry: Published) -> str | None:
+def _recorded(entry: Published) -> str | None:
     """Returns the SHA-256 of the first download, or None."""
     record = _record(entry)
     try:
@@ -206,7 +207,7 @@ def _remembered(entry: Published) -> str | None:
         raise ValueError(f"{record} does not contain a SHA-256; delete it") from error
 
 
-def _remember(entry: Published, sha256: str, size: int) -> None:
+def _write_record(entry: Published, sha256: str, size: int) -> None:
     text = json.dumps({"sha256": sha256, "bytes": size, "url": entry.url}, indent=2)
     with _replacing(_record(entry)) as file:
         file.write(text.encode() + b"\n")

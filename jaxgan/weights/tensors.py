@@ -45,10 +45,10 @@ def flatten(tree) -> dict[str, Tensor]:
     ['model.conv.bias', 'model.list.0', 'model.list.1']
     """
     found: dict[str, Tensor] = {}
-    below, seen = [("", tree, 0)], 0
+    below, visited = [("", tree, 0)], 0
     while below:
         path, node, depth = below.pop()
-        seen += 1
+        visited += 1
         if isinstance(node, Tensor):
             if path in found:
                 raise ValueError(f"two of its tensors are called {path}")
@@ -56,7 +56,7 @@ def flatten(tree) -> dict[str, Tensor]:
         elif isinstance(node, dict | list | tuple) and not isinstance(node, Storage):
             if depth == _DEEPEST:
                 raise ValueError(f"its dicts are nested deeper than {_DEEPEST}")
-            if seen + len(below) + len(node) > _MOST_NODES:
+            if visited + len(below) + len(node) > _MOST_NODES:
                 raise ValueError(f"its dicts hold more than {_MOST_NODES:,} objects")
             items = node.items() if isinstance(node, dict) else enumerate(node)
             children = [(f"{path}.{key}" if path else str(key), at, depth + 1) for key, at in items]

@@ -152,6 +152,9 @@ def test_dry_run_shows_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
         "temporary memory",
         "batch of real images",
         "8 x 2",
+        "parameters of critic\n",
+        "parameters of generator\n",
+        f"| hidden0 | {latent} x 8 ",
         "state (parameters, optimisers, averages):",
         "python benchmarks/compile_for.py gan_mixture2d --platform tpu",
     ):

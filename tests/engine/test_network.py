@@ -8,7 +8,7 @@ import pytest
 from engine.small import far, same
 
 from jaxgan.nets.spectral import spectral_norm
-from jaxgan.network import Moving, Network, batch_statistics, separate_momentum
+from jaxgan.network import Moving, Network, Signature, batch_statistics, separate_momentum
 
 
 class Both(nn.Module):
@@ -162,3 +162,54 @@ def test_the_statistics_of_a_batch_do_not_depend_on_momentum_and_move_nothing(mo
 def test_statistics_follow_from_those_of_two_starts():
     low, high = ({"mean": jnp.float32(x)} for x in (0.1 * 4.0, 0.9 + 0.1 * 4.0))
     np.testing.assert_allclose(separate_momentum(low, high)["mean"], 4.0, rtol=1e-6)
+
+
+class Conditional(nn.Module):
+    """Pictures and labels to logits; the features are averaged over space, as in a ResNet, if `mean`."""
+
+    mean: bool = True
+
+    @nn.compact
+    def __call__(self, x, label=None, train=True):
+        x = nn.Conv(4, (3, 3))(x)
+        x = x.mean((1, 2)) if self.mean else x.reshape(len(x), -1)
+        return nn.Dense(1)(x)[:, 0] + (0 if label is None else nn.Embed(3, 1)(label)[:, 0])
+
+
+def player(label=True, mean=True):
+    example = (jnp.zeros((2, 8, 8, 3)), jnp.zeros(2, jnp.int32) if label else None, True)
+    module = Conditional(mean)
+    signature = Signature.of("player 'critic' (Conditional)", module, example)
+    return Network(module, module.init(jax.random.key(0), *example), signature)
+
+
+def picture(*shape):
+    return jnp.zeros(shape)
+
+
+@pytest.mark.parametrize(
+    ("x", "label", "message"),
+    [
+        (picture(4, 8, 8, 1), jnp.zeros(4, int), r"has shape \(4, 8, 8, 1\) but expected .* 3\)"),
+        (picture(8, 8, 3), jnp.zeros(8, int), r"\(8, 8, 3\) but .*player 'critic' \(Cond.*'x'"),
+        (picture(4, 8, 8, 3), jnp.zeros((4, 1), int), r"\(4, 1\) but expected \(None\).*'label'"),
+        (picture(4, 8, 8, 3), jnp.zeros(1, int), r"\[\(4,\), \(1,\)\].*as x, label: one label for"),
+        (picture(4, 8, 8, 3), None, r"player 'critic' \(Conditional\) is called without 'label'"),
+    ],
+)
+def test_arguments_of_other_shapes(x, label, message):
+    network = player()
+    assert network(picture(4, 8, 8, 3), jnp.zeros(4, int)).shape == (4,)
+    moving = Moving(network.module, network.variables, network.signature)
+    for called in (network, network.replace(), moving, moving.frozen):
+        with pytest.raises(ValueError, match=message):
+            called(x, label=label, train=False)
+
+
+def test_pictures_of_another_size_are_accepted_where_the_network_accepts_them():
+    assert player(label=False)(picture(4, 16, 16, 3), None).shape == (4,)
+    with pytest.raises(
+        ValueError,
+        match=r"was initialised with x \[2, 8, 8, 3\] and cannot be.* x \[4, 16, 16, 3\]\.",
+    ):
+        player(label=False, mean=False)(picture(4, 16, 16, 3))

@@ -21,7 +21,7 @@ from jaxgan.metrics.frechet import frechet_distance
 from jaxgan.metrics.moments import Moments
 from jaxgan.metrics.precision_recall import precision_recall
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.summary import Wanted, summarise
+from jaxgan.metrics.summary import Needs, summarise
 
 _needs_data = pytest.mark.skipif(
     "JAXGAN_TEST_DATA" not in os.environ, reason="JAXGAN_TEST_DATA names no folder of real data"
@@ -60,7 +60,7 @@ def _protocol(num_real, num_fake, **fields):
     return Protocol("custom", num_real=num_real, num_fake=num_fake, **fields)
 
 
-_MOMENTS, _ARRAYS = Wanted(frozenset(["features"])), Wanted(arrays=frozenset(["features"]))
+_MOMENTS, _ARRAYS = Needs(frozenset(["features"])), Needs(arrays=frozenset(["features"]))
 
 
 def _same_scores(one, two, rel=1e-6):

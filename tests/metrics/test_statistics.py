@@ -6,29 +6,29 @@ import pytest
 
 from jaxgan.metrics.moments import Moments
 from jaxgan.metrics.statistics import cached, key
-from jaxgan.metrics.summary import Summary, Wanted
+from jaxgan.metrics.summary import Needs, Summary
 
-_MOMENTS = Wanted(frozenset(["features"]))
-_BOTH = Wanted(frozenset(["features"]), frozenset(["features"]))
+_MOMENTS = Needs(frozenset(["features"]))
+_BOTH = Needs(frozenset(["features"]), frozenset(["features"]))
 _FACTS = {"data": "abc", "split": "train", "num": 40}
 
 
 class _Maker:
-    """Makes what is wanted of fixed features, and counts how often."""
+    """Makes what is needed of fixed features, and counts how often."""
 
     def __init__(self):
         self.calls = []
         self.features = np.random.default_rng(0).normal(size=(40, 3)).astype(np.float32)
         self.labels = np.arange(40, dtype=np.int32) % 4
 
-    def __call__(self, wanted):
-        self.calls.append(wanted)
+    def __call__(self, needs):
+        self.calls.append(needs)
         return Summary(
             40,
             np.dtype(np.uint8),
-            {name: Moments.of(self.features) for name in wanted.moments},
-            {name: self.features for name in wanted.arrays},
-            self.labels if wanted.arrays else None,
+            {name: Moments.of(self.features) for name in needs.moments},
+            {name: self.features for name in needs.arrays},
+            self.labels if needs.arrays else None,
         )
 
 
@@ -61,7 +61,7 @@ def test_any_other_fact_is_another_entry(tmp_path, change):
 def test_what_is_missing_is_made_and_what_was_there_stays(tmp_path):
     make = _Maker()
     cached(tmp_path, _FACTS, _MOMENTS, make)
-    arrays = Wanted(arrays=frozenset(["features"]))
+    arrays = Needs(arrays=frozenset(["features"]))
     cached(tmp_path, _FACTS, arrays, make)
     assert make.calls == [_MOMENTS, _BOTH]
     cached(tmp_path, _FACTS, _MOMENTS, make)

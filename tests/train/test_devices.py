@@ -278,7 +278,7 @@ def test_two_processes_of_two_devices_train_as_one_of_four(tmp_path):
     source = config.open_data(cfg)
     game = config.make_run(cfg, source.spec).game
     options = Options(steps=6, log_every=1, sample_every=3, checkpoint_every=3, grid=4, devices=4)
-    together = train(game, source, tmp_path / "together", options, say=lambda sentence: None)
+    together = train(game, source, tmp_path / "together", options, log=lambda sentence: None)
     expected = {
         jax.tree_util.keystr(path): np.asarray(leaf)
         for path, leaf in jax.tree_util.tree_leaves_with_path(together.state)

@@ -13,7 +13,7 @@ from jaxgan.game import SAMPLES
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.summary import Wanted, summarise
+from jaxgan.metrics.summary import Needs, summarise
 from jaxgan.train.outputs import balanced, iterate_samples, summarise_output
 
 SMALL = [
@@ -24,7 +24,7 @@ SMALL = [
     "model.depth=1",
     "train.grid=4",
 ]
-BOTH = Wanted(frozenset(["features"]), frozenset(["features"]))
+BOTH = Needs(frozenset(["features"]), frozenset(["features"]))
 PROTOCOL = Protocol("custom", ("fd", "pr"), "random_conv", num_fake=330, num_real=330)
 
 
@@ -45,9 +45,9 @@ def digits():
     return run, source, engines
 
 
-def summarise_samples(engine, state, num, extractor, wanted, **how):
+def summarise_samples(engine, state, num, extractor, needs, **how):
     given = balanced(engine.game)
-    return summarise_output(engine, state, SAMPLES, num, given, extractor, wanted, **how)
+    return summarise_output(engine, state, SAMPLES, num, given, extractor, needs, **how)
 
 
 def test_one_program_sees_the_samples_that_are_drawn(digits):

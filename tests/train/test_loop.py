@@ -48,13 +48,13 @@ def checkpoints(workdir):
 # A real game: SN-GAN on digits has spectral vectors, batch statistics and averaged weights --------------------
 
 
-def play_sngan(workdir, say=quietly, **changes):
+def play_sngan(workdir, log=quietly, **changes):
     small = ["batch_size=8", "critic_steps=2", "generator_width=8", "critic_width=8"]
     more = ["ema_half_life_kimg=0.1", "generator_batch_multiple=2"]
     cfg = config.load("sngan_digits", [f"model.{change}" for change in (*small, *more)])
     source = config.open_data(cfg)
     game = config.make_run(cfg, source.spec).game
-    return train(game, source, workdir, dataclasses.replace(OPTIONS, **changes), seed=3, say=say)
+    return train(game, source, workdir, dataclasses.replace(OPTIONS, **changes), seed=3, log=log)
 
 
 @pytest.fixture(scope="module")
@@ -142,9 +142,9 @@ def test_training_2n_is_training_n_and_then_n_bit_for_bit(straight, tmp_path):
         ".opt_state",
     ):  # that these are among what is compared
         assert any(part in name for name in state), part
-    said = []
-    second = play_sngan(tmp_path, say=said.append)
-    assert said == [f"resuming {tmp_path} at step 3"]
+    messages = []
+    second = play_sngan(tmp_path, log=messages.append)
+    assert messages == [f"resuming {tmp_path} at step 3"]
     assert_same_bits(second.state, straight.state)
     once, twice = read_metrics(straight.workdir), read_metrics(tmp_path)
     rates = ("images_per_second", "rounds_per_second")
@@ -211,11 +211,11 @@ QUICK = Options(steps=20, log_every=4, sample_every=50, checkpoint_every=5, grid
 
 
 def test_a_finished_run_says_so_and_plays_nothing(tmp_path):
-    game, said = counting_game(), []
-    train(game, SOURCE, tmp_path, QUICK, say=quietly)
+    game, messages = counting_game(), []
+    train(game, SOURCE, tmp_path, QUICK, log=quietly)
     before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
-    result = train(game, SOURCE, tmp_path, QUICK, say=said.append)
-    assert said == [
+    result = train(game, SOURCE, tmp_path, QUICK, log=messages.append)
+    assert messages == [
         f"resuming {tmp_path} at step 20",
         f"{tmp_path} has already trained 20 of 20 steps",
     ]
@@ -233,17 +233,17 @@ def test_keep_policy(tmp_path, keep, keep_every, kept):
     options = dataclasses.replace(
         QUICK, steps=14, checkpoint_every=2, keep=keep, keep_every=keep_every
     )
-    train(counting_game(), SOURCE, tmp_path, options, say=quietly)
+    train(counting_game(), SOURCE, tmp_path, options, log=quietly)
     assert checkpoints(tmp_path).steps() == kept
 
 
 def test_rows_after_the_checkpoint_a_run_resumes_from_are_written_once(tmp_path):
     options = dataclasses.replace(QUICK, log_every=1)
-    train(counting_game(), SOURCE, tmp_path, options, say=quietly)
+    train(counting_game(), SOURCE, tmp_path, options, log=quietly)
     shutil.rmtree(
         tmp_path / loop.CHECKPOINTS / "20"
     )  # as if killed before the last save was finished
-    train(counting_game(), SOURCE, tmp_path, options, say=quietly)
+    train(counting_game(), SOURCE, tmp_path, options, log=quietly)
     rows = read_metrics(tmp_path)
     assert [row["step"] for row in rows] == list(range(1, 21))
     assert [row["critic/clock"] for row in rows] == list(range(20))
@@ -270,17 +270,17 @@ def send(monkeypatch):
 def test_a_signal_ends_the_round_with_a_checkpoint_and_the_next_run_continues(
     tmp_path, send, number, at
 ):
-    handler, said = signal.getsignal(number), []
+    handler, messages = signal.getsignal(number), []
     send(number, at)
-    result = train(counting_game(), SOURCE, tmp_path, QUICK, say=said.append)
+    result = train(counting_game(), SOURCE, tmp_path, QUICK, log=messages.append)
     assert (result.step, result.stopped_by) == (at, number)
-    assert said == [f"{number.name}: ending the round and saving a checkpoint"]
+    assert messages == [f"{number.name}: ending the round and saving a checkpoint"]
     assert checkpoints(tmp_path).steps() == [5, at]
     assert [row["step"] for row in read_metrics(tmp_path)][-1] == at
     assert signal.getsignal(number) == handler
 
     send(number, -1)
-    result = train(counting_game(), SOURCE, tmp_path, QUICK, say=quietly)
+    result = train(counting_game(), SOURCE, tmp_path, QUICK, log=quietly)
     assert (result.step, result.stopped_by) == (20, None)
     assert float(result.state.params["critic"]["w"]) == 20
     assert int(result.state.variables["critic"]["clock"]["n"]) == 20
@@ -294,7 +294,7 @@ def test_the_second_signal_acts_at_once(tmp_path, send, monkeypatch):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):
-            train(counting_game(), SOURCE, tmp_path, options, say=quietly)
+            train(counting_game(), SOURCE, tmp_path, options, log=quietly)
     finally:
         signal.signal(signal.SIGINT, before)
 
@@ -313,7 +313,7 @@ def test_nan_stops_the_run_names_quantity_and_step_and_keeps_the_last_good_check
         f"the last good checkpoint is of step {kept[-1]}" if kept else "no checkpoint was saved yet"
     )
     with pytest.raises(Diverged) as raised:
-        train(counting_game(nan_at(step, value)), SOURCE, tmp_path, QUICK, say=quietly)
+        train(counting_game(nan_at(step, value)), SOURCE, tmp_path, QUICK, log=quietly)
     assert str(raised.value).startswith(
         f"critic/loss became NaN or infinite at step {step}; {good}. Lower"
     )
@@ -333,7 +333,7 @@ def test_nan_is_told_before_pictures_of_it_are_drawn(tmp_path):
     with pytest.raises(
         Diverged, match="critic/loss became NaN or infinite at step 3; no checkpoint"
     ):
-        train(counting_game(nan_at(3), samples=pictures), SOURCE, tmp_path, options, say=quietly)
+        train(counting_game(nan_at(3), samples=pictures), SOURCE, tmp_path, options, log=quietly)
     assert [path.name for path in (tmp_path / loop.SAMPLES).iterdir()] == ["00000000.png"]
 
 
@@ -345,15 +345,15 @@ def test_nan_that_no_metric_shows_is_never_saved(tmp_path):
     with pytest.raises(
         Diverged, match="params/critic/w became NaN or infinite before step 10; the last good"
     ) as e:
-        train(counting_game(optimizer=optimizer), SOURCE, tmp_path, QUICK, say=quietly)
+        train(counting_game(optimizer=optimizer), SOURCE, tmp_path, QUICK, log=quietly)
     assert "checkpoint is of step 5." in str(e.value)
     assert checkpoints(tmp_path).steps() == [5]
 
 
 def test_after_nan_the_same_command_continues_from_the_last_good_checkpoint(tmp_path):
     with pytest.raises(Diverged):
-        train(counting_game(nan_at(13)), SOURCE, tmp_path, QUICK, say=quietly)
-    result = train(counting_game(), SOURCE, tmp_path, QUICK, say=quietly)
+        train(counting_game(nan_at(13)), SOURCE, tmp_path, QUICK, log=quietly)
+    result = train(counting_game(), SOURCE, tmp_path, QUICK, log=quietly)
     assert result.step == 20
     assert [row["step"] for row in read_metrics(tmp_path)] == [4, 5, 8, 10, 12, 15, 16, 20]
 
@@ -384,7 +384,7 @@ def test_options_below_their_least_value_are_refused(tmp_path):
             f"train.{name} is {value}, but it must be at least {least}: set train.{name}={least}."
         )
         with pytest.raises(ValueError, match=text):
-            train(counting_game(), SOURCE, tmp_path, options, say=quietly)
+            train(counting_game(), SOURCE, tmp_path, options, log=quietly)
 
 
 @pytest.mark.parametrize(
@@ -398,5 +398,5 @@ def test_data_that_cannot_be_augmented_are_refused_before_anything_is_written(
     tmp_path, augment, text
 ):
     with pytest.raises(ValueError, match=text):
-        train(counting_game(), SOURCE, tmp_path / "run", QUICK, say=quietly, **augment)
+        train(counting_game(), SOURCE, tmp_path / "run", QUICK, log=quietly, **augment)
     assert not (tmp_path / "run").exists()

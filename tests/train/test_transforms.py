@@ -14,7 +14,7 @@ from jaxgan.metrics.compare import scores
 from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.paired import finite_psnr, l1
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.summary import IMAGE, Wanted
+from jaxgan.metrics.summary import IMAGE, Needs
 from jaxgan.spec import DataSpec
 from jaxgan.train import loop, report
 from jaxgan.train.outputs import examples, summarise_output
@@ -23,12 +23,12 @@ DIGITS = data.open_source("digits")
 PROTOCOL = Protocol(
     "custom", ("psnr", "l1", "fd"), "random_conv", num_fake=230, num_real=230, of="transforms"
 )
-WANTED = Wanted(frozenset(["features"]), frozenset(["psnr", "l1", IMAGE]))
+NEEDS = Needs(frozenset(["features"]), frozenset(["psnr", "l1", IMAGE]))
 
 
 def summarise_transforms(engine, state, num, extractor):
     given = examples(DIGITS, num)
-    return summarise_output(engine, state, "transforms", num, given, extractor, WANTED)
+    return summarise_output(engine, state, "transforms", num, given, extractor, NEEDS)
 
 
 def engine_and_state(devices=1, **options):
@@ -80,7 +80,7 @@ def test_large_pictures_go_in_small_parts_and_the_numbers_are_those_of_all(monke
     assert read == [5] * 5
     np.testing.assert_array_equal(parts.arrays[IMAGE], whole.arrays[IMAGE])
     # XLA sums the pixels of a picture in another order where a program has another number of rows.
-    for name in WANTED.arrays - {IMAGE}:
+    for name in NEEDS.arrays - {IMAGE}:
         np.testing.assert_allclose(parts.arrays[name], whole.arrays[name], rtol=1e-6, err_msg=name)
     np.testing.assert_allclose(
         parts.moments["features"].mean, whole.moments["features"].mean, rtol=1e-5, atol=1e-5
@@ -144,7 +144,7 @@ def test_the_grid_of_a_run_always_shows_the_same_examples(tmp_path):
         transforming.Options(noise=0.0, generates=False, learning_rate=0.0), source.spec
     )
     options = train.Options(steps=2, sample_every=1, log_every=1, devices=1)
-    result = train.train(game, source, tmp_path, options, say=lambda sentence: None)
+    result = train.train(game, source, tmp_path, options, log=lambda sentence: None)
     grids = sorted((tmp_path / "transforms").iterdir())
     assert [path.name for path in grids] == [f"{step:08d}.png" for step in range(3)]
     assert len({path.read_bytes() for path in (*grids, tmp_path / "transforms.png")}) == 1

@@ -1,11 +1,8 @@
 """From a published file on a server to a score: Inception's formats and names, with random values."""
 
 import hashlib
-import importlib.util
 import io
 import json
-import subprocess
-import sys
 
 import jax
 import jax.numpy as jnp
@@ -19,9 +16,9 @@ from jaxgan.metrics import frechet_distance
 from jaxgan.metrics.networks import NetworkExtractor, network_extractor
 from jaxgan.metrics.resize import resize_on_host
 from jaxgan.nets.features import by_name
-from jaxgan.nets.features.inception import SIZE, Inception, convert, tensorflow_name
+from jaxgan.nets.features.inception import SIZE, Inception, convert
 
-PORT, GRAPH = "inception_2015_12_05_pytorch_fid", "inception_2015_12_05"
+PORT = "inception_2015_12_05_pytorch_fid"
 SIZES = ((32, 32), (20, 50), (64, 64), (300, 299))
 
 
@@ -117,52 +114,12 @@ def test_from_the_ports_file_to_a_score(
     code, sentence = evaluate(pictures, capsys, "--weights", elsewhere)
     assert code == 2
     assert sentence.startswith(f"jaxgan: {elsewhere} is not pt_inception-2015-12-05-6726825d.pth")
+    for start, kind in ((b"\n", "a TensorFlow graph"), (b"\x1f\x8b", "a gzipped file")):
+        elsewhere.write_bytes(start)
+        code, sentence = evaluate(pictures, capsys, "--weights", elsewhere)
+        told = f"{elsewhere} is {kind}, not a PyTorch file; get {entry.file} from {entry.url}"
+        assert (code, sentence.strip()) == (2, f"jaxgan: {told}")
     code, sentence = evaluate(pictures, capsys)  # neither a network nor a file
     assert code == 2
     for part in (entry.file, entry.url, digest[:8], "--weights FILE"):
         assert part in sentence
-
-
-WRITE = """
-import io, sys, tarfile
-import numpy as np
-import tensorflow as tf
-
-with np.load(sys.argv[1]) as tensors, tf.Graph().as_default() as graph:
-    for name in tensors.files:
-        tf.constant(tensors[name], name=name)
-    data = graph.as_graph_def().SerializeToString()
-with tarfile.open(sys.argv[2], "w:gz", compresslevel=1) as archive:
-    for name, content in (("LICENSE", b"text"), ("classify_image_graph_def.pb", data)):
-        member = tarfile.TarInfo(name)
-        member.size = len(content)
-        archive.addfile(member, io.BytesIO(content))
-"""
-
-
-@pytest.mark.skipif(
-    not importlib.util.find_spec("tensorflow"), reason="needs TensorFlow (extra tfds)"
-)
-def test_from_tensorflows_graph_to_the_same_network(port, publish, cache, tmp_path):
-    graph = {"softmax/weights": port["fc.weight"].T, "softmax/biases": port["fc.bias"]}
-    for name, tensor in port.items():
-        layer, _, field = name.rpartition(".")
-        if field == "num_batches_tracked" or layer == "fc":
-            continue
-        layer, _, kind = layer.rpartition(".")
-        if kind == "conv":
-            graph[f"{tensorflow_name(layer)}/conv2d_params"] = tensor.transpose(2, 3, 1, 0)
-        else:
-            fields = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean"}
-            field = fields.get(field, "moving_variance")
-            graph[f"{tensorflow_name(layer)}/batchnorm/{field}"] = tensor
-    np.savez(tmp_path / "tensors.npz", **graph)
-    archive = tmp_path / "inception-2015-12-05.tgz"
-    arguments = [sys.executable, "-c", WRITE, tmp_path / "tensors.npz", archive]
-    subprocess.run(arguments, check=True, capture_output=True)
-    data = archive.read_bytes()
-    publish(PORT, b"", checksum="0" * 64)  # the first file asked for; the graph serves as well
-    publish(GRAPH, data)
-    extractor = network_extractor("inception", archive)
-    assert extractor.checksum == hashlib.sha256(data).hexdigest()
-    jax.tree.map(np.testing.assert_array_equal, extractor.variables, convert(port))

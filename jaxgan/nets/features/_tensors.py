@@ -118,7 +118,7 @@ def standardise(
 
 def check_pictures(name: str, images: jax.Array, size: tuple[int, int] | None = None) -> None:
     """Raises unless `images` are float32 [B, H, W, 3], with (height, width) = `size` if it is given."""
-    wanted = ["B", *(size or ("H", "W")), 3]
+    expected = ["B", *(size or ("H", "W")), 3]
     if (
         images.ndim != 4
         or images.shape[3] != 3
@@ -126,6 +126,6 @@ def check_pictures(name: str, images: jax.Array, size: tuple[int, int] | None = 
         or images.dtype != jnp.float32
     ):
         raise ValueError(
-            f"{name} takes float32 pictures [{', '.join(map(str, wanted))}], not "
+            f"{name} takes float32 pictures [{', '.join(map(str, expected))}], not "
             f"{images.dtype} {list(images.shape)}; resize and convert them first"
         )

@@ -17,7 +17,9 @@ torchvision's `inception_v3` is another network: other weights, 1000 classes and
 Epsilon is 0.001 in both. The graph adds a bias to its 1008 logits. The Inception score omits it, as in
 its authors' code, and so does this module.
 
-Layers have the names of the PyTorch port, toshas/torch-fidelity and mseitzer/pytorch-fid. On one
+Layers have the names of the PyTorch ports, toshas/torch-fidelity and mseitzer/pytorch-fid, whose weights were
+converted from the graph, those of the logits included. jaxgan reads the ports' files, not the graph: they have
+every weight that the outputs depend on, and a published checksum, which the graph lacks. On one
 CPU core this is 1.6 to 1.8 times as fast as the port (`benchmarks/features_speed.py`). The optimisations
 change rounding only:
 
@@ -273,93 +275,37 @@ def apply(variables: Variables, pictures: jax.Array) -> dict[str, jax.Array]:
 
 
 def convert(tensors: Tensors) -> Variables:
-    """The tensors of TensorFlow's graph, or of the PyTorch port's file, as variables of `Inception`.
+    """The tensors of the PyTorch port's file as variables of `Inception`.
 
     The batch normalisations gamma (x - mean) / sqrt(variance + 0.001) + beta are folded into the
-    kernels in float64. Tensors that the features do not need are ignored: the logits' bias, the port's
-    counts of batches, the graph's constants.
+    kernels in float64. Tensors that the features do not need are ignored: the logits' bias and the
+    counts of batches.
 
     Args:
-      tensors: by their published names: "conv/conv2d_params" [3, 3, 3, 32], ... "softmax/weights"
-        [2048, 1008] of the graph, or "Conv2d_1a_3x3.conv.weight" [32, 3, 3, 3], ... "fc.weight"
-        [1008, 2048] of the port.
+      tensors: by their published names: "Conv2d_1a_3x3.conv.weight" [32, 3, 3, 3], ... "fc.weight"
+        [1008, 2048].
     """
-    graph = "conv/conv2d_params" in tensors
     pictures = jax.ShapeDtypeStruct((1, *SIZE, 3), jnp.float32)
     params = jax.eval_shape(Inception().init, jax.random.key(0), pictures)["params"]
     converted = {}
     for path, parameter in flatten_dict(params).items():
         layer, kind = path[:-1], path[-1]
         if kind == "kernel" and layer != ("fc",):
-            read = _read_graph if graph else _read_port
-            kernel, gamma, beta, mean, variance = read(tensors, ".".join(layer), parameter.shape)
+            kernel, gamma, beta, mean, variance = _layer(tensors, ".".join(layer), parameter.shape)
             scale = gamma / np.sqrt(variance + _EPSILON)
             converted[*layer, "kernel"] = (kernel * scale).astype(np.float32)
             converted[*layer, "bias"] = (beta - mean * scale).astype(np.float32)
     inputs, classes = params["fc"]["kernel"].shape
-    if graph:
-        converted["fc", "kernel"] = take(tensors, "softmax/weights", (inputs, classes))
-    else:
-        converted["fc", "kernel"] = take(tensors, "fc.weight", (classes, inputs)).T
+    converted["fc", "kernel"] = take(tensors, "fc.weight", (classes, inputs)).T
     return {"params": unflatten_dict(converted)}
 
 
-def _read_graph(tensors: Tensors, layer: str, shape: tuple[int, ...]) -> list[np.ndarray]:
-    name = tensorflow_name(layer)
-    kernel = take(tensors, f"{name}/conv2d_params", shape)
-    statistics = ("gamma", "beta", "moving_mean", "moving_variance")
-    vectors = [take(tensors, f"{name}/batchnorm/{part}", shape[-1:]) for part in statistics]
-    return [tensor.astype(np.float64) for tensor in (kernel, *vectors)]
-
-
-def _read_port(tensors: Tensors, layer: str, shape: tuple[int, ...]) -> list[np.ndarray]:
+def _layer(tensors: Tensors, layer: str, shape: tuple[int, ...]) -> list[np.ndarray]:
     height, width, inputs, outputs = shape
     kernel = take(tensors, f"{layer}.conv.weight", (outputs, inputs, height, width))
     statistics = ("weight", "bias", "running_mean", "running_var")
     vectors = [take(tensors, f"{layer}.bn.{part}", shape[-1:]) for part in statistics]
     return [tensor.astype(np.float64) for tensor in (kernel.transpose(2, 3, 1, 0), *vectors)]
-
-
-_STEM = ("Conv2d_1a_3x3", "Conv2d_2a_3x3", "Conv2d_2b_3x3", "Conv2d_3b_1x1", "Conv2d_4a_3x3")
-_BLOCKS = (
-    *("Mixed_5b", "Mixed_5c", "Mixed_5d", "Mixed_6a", "Mixed_6b", "Mixed_6c"),
-    *("Mixed_6d", "Mixed_6e", "Mixed_7a", "Mixed_7b", "Mixed_7c"),
-)
-_TOWERS = {
-    "branch1x1": "",
-    **dict.fromkeys(("branch3x3", "branch5x5", "branch7x7"), "tower/"),
-    **dict.fromkeys(("branch3x3dbl", "branch7x7dbl", "branch7x7x3"), "tower_1/"),
-    "branch_pool": "tower_2/",
-}
-_TOWERS_6A = {"branch3x3": "", "branch3x3dbl": "tower/"}
-# The convolutions of a tower, by the suffix of their names in the port; "a" and "b" are branches of the tower.
-_CONVOLUTIONS = {
-    **{"": "conv", "_1": "conv", "_2": "conv_1", "_3": "conv_2", "_4": "conv_3", "_5": "conv_4"},
-    **dict.fromkeys(("_2a", "_3a"), "mixed/conv"),
-    **dict.fromkeys(("_2b", "_3b"), "mixed/conv_1"),
-}
-
-
-def tensorflow_name(layer: str) -> str:
-    """The graph's name of a convolution of the port.
-
-    >>> tensorflow_name("Conv2d_4a_3x3"), tensorflow_name("Mixed_7c.branch3x3dbl_3b")
-    ('conv_4', 'mixed_10/tower_1/mixed/conv_1')
-    """
-    block, _, name = layer.partition(".")
-    if not name:
-        return _numbered("conv", _STEM.index(block))
-    towers = _TOWERS_6A if block == "Mixed_6a" else _TOWERS
-    tower, convolution = next(
-        (tower, name.removeprefix(tower))
-        for tower in towers
-        if name.startswith(tower) and name.removeprefix(tower) in _CONVOLUTIONS
-    )
-    return f"{_numbered('mixed', _BLOCKS.index(block))}/{towers[tower]}{_CONVOLUTIONS[convolution]}"
-
-
-def _numbered(name: str, index: int) -> str:
-    return f"{name}_{index}" if index else name
 
 
 NETWORKS = (
@@ -371,10 +317,8 @@ NETWORKS = (
         apply=apply,
         convert=convert,
         files=(
-            # The port is the default because TensorFlow publishes no checksum of its graph.
             "inception_2015_12_05_pytorch_fid",
             "inception_2015_12_05_torch_fidelity",
-            "inception_2015_12_05",
         ),
     ),
 )
