@@ -32,6 +32,7 @@ from jaxgan.metrics import protocols
 from jaxgan.spec import DataSpec
 
 SECTIONS = ("model", "data", "train")
+DEFAULT = "sngan_digits"  # the config that is trained if none is named
 
 
 @dataclasses.dataclass(frozen=True)
@@ -282,11 +283,16 @@ def make_run(config: Config, spec: DataSpec) -> Run:
         return Run(config, spec, models.load(config.model_name).game(config.model, spec))
 
 
+def of_workdir(workdir: str | Path, overrides: Iterable[str] = ()) -> Config:
+    """The config of the run that a workdir holds; `overrides` as of `load`."""
+    record = training.workdir.read(workdir)
+    origin = f"{workdir}/{training.workdir.RECORD}"
+    return complete(record["config"], dict(map(_split, overrides)), origin)
+
+
 def reopen(workdir: str | Path) -> Run:
     """The run that a workdir holds; needs neither the config's file nor the data."""
-    record = training.workdir.read(workdir)
-    spec = record["spec"]
-    config = complete(record["config"], {}, f"{workdir}/{training.workdir.RECORD}")
+    spec, config = training.workdir.read(workdir)["spec"], of_workdir(workdir)
     shapes = {key: tuple(spec[key]) for key in ("shape", "condition") if spec.get(key) is not None}
     return make_run(config, DataSpec(**{**spec, **shapes}))
 

@@ -18,10 +18,13 @@ from jaxgan.engine import Engine, Program
 MEASURED = 3  # up to this many stages are all compiled; of more, only the first and the last
 
 
-def compile_command(name: str, overrides: list[str]) -> str:
-    """The command that compiles this config for other devices."""
+def elsewhere(name: str, overrides: list[str]) -> str:
+    """The command that prints the cost of a config on other devices, with a line before it."""
     changes = f" --set {shlex.join(overrides)}" if overrides else ""
-    return f"python benchmarks/compile_for.py {name} --platform tpu --topology v5e:2x2{changes}"
+    return (
+        "for the cost on another TPU or GPU, from a checkout of jaxgan:\n"
+        f"  python benchmarks/compile_for.py {name} --platform tpu --topology v5e:2x2{changes}"
+    )
 
 
 def as_yaml(config: dict) -> str:
@@ -37,11 +40,8 @@ def as_yaml(config: dict) -> str:
     return yaml.dump(config, Dumper=Dumper, sort_keys=False, width=math.inf, allow_unicode=True)
 
 
-def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
-    """Prints config, data, players, parameters by layer, stages, turns, operations of a round, and memory.
-
-    `elsewhere` is the command that prints the cost of the config on other devices.
-    """
+def show(run: Run, engine: Engine, source: Source) -> None:
+    """Prints config, data, players, parameters by layer, stages, turns, operations of a round, and memory."""
     console = Console()
     print(as_yaml(run.config.to_dict()))
     console.print(f"data: {source.summary}")
@@ -60,7 +60,6 @@ def show(run: Run, engine: Engine, source: Source, elsewhere: str) -> None:
     console.print(
         f"state (parameters, optimisers, averages): {_size(_bytes(engine.state_shape))} in all"
     )
-    console.print(f"for the cost on another TPU or GPU, from a checkout of jaxgan:\n  {elsewhere}")
 
 
 def _measured(stages: int) -> set[int]:

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import importlib
+import re
 import sys
 import warnings
 
+import jaxgan
+from jaxgan.cli.advice import meant
 from jaxgan.cli.errors import UserError
 
 COMMANDS = {
@@ -37,6 +41,7 @@ def parser() -> argparse.ArgumentParser:
 def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser of command lines, and those of the commands."""
     top = argparse.ArgumentParser(prog="jaxgan", description="The classic GANs in JAX and Flax.")
+    top.add_argument("--version", action="version", version=f"jaxgan {jaxgan.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
         sub = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
@@ -57,7 +62,12 @@ def parse(argv: list[str]) -> argparse.Namespace:
     if rest and rest[0] in NAMED and {"-h", "--help"} & set(rest):
         show_help(rest, {f"{kind}.{name}": value for _, kind, name, value in taken})
         raise SystemExit(0)
-    args, unknown = parser().parse_known_args(rest)
+    if rest and not rest[0].startswith("-") and rest[0] not in COMMANDS:
+        close = difflib.get_close_matches(rest[0], COMMANDS, 1)
+        hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(COMMANDS)}."
+        raise UserError(f"there is no command '{rest[0]}'; {hint}")
+    top, commands = _parsers()
+    args, unknown = top.parse_known_args(rest)
     args.named = {kind: {} for kind in NAMED.get(args.command, ())}
     for word, kind, name, value in taken:
         if kind not in args.named:
@@ -67,9 +77,9 @@ def parse(argv: list[str]) -> argparse.Namespace:
         else:
             args.named[kind][name] = value
     if unknown:
-        raise UserError(
-            f"{args.command} has no argument '{unknown[0]}'; see jaxgan {args.command} --help."
-        )
+        known = re.findall(r"--\w+", commands[args.command].format_usage())
+        hint = meant(args.command, rest[1:], unknown[0], known)
+        raise UserError(f"{args.command} has no argument '{unknown[0]}'; {hint}")
     return args
 
 

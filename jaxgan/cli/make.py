@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from jaxgan.cli.errors import flags, user_errors
 from jaxgan.cli.explain import lines
 from jaxgan.cli.sample import add_run_arguments, check_folder
@@ -101,7 +103,7 @@ def listed(trained, workdir: str) -> list[str]:
     """The tools of a run, each with a command that runs it and its options."""
     from jaxgan import options
 
-    game, found = trained.game, []
+    game, found, workdir = trained.game, [], shlex.quote(workdir)
     if not game.tools:
         return [f"{trained.config.model_name} has no tools; {advice(game, workdir)}"]
     for name, tool in game.tools.items():

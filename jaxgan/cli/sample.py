@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from jaxgan.cli.errors import flags, seed, user_errors
 from jaxgan.cli.explain import lines
 
@@ -104,5 +106,5 @@ def check_generates(trained, workdir: str) -> None:
     if "samples" not in trained.game.outputs:
         raise ValueError(
             f"{trained.config.model_name} makes no samples, only pictures from pictures; list the tools for yours:"
-            f" jaxgan make list --workdir {workdir}"
+            f" jaxgan make list --workdir {shlex.quote(workdir)}"
         )

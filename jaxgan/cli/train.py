@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 
 from jaxgan.cli.errors import flags, sentence, user_errors
 from jaxgan.cli.explain import lines
 
-DEFAULT_CONFIG = "sngan_digits"
-
 
 def add_arguments(parser) -> None:
     parser.add_argument(
         "--config",
-        default=DEFAULT_CONFIG,
-        help=f"a name from `jaxgan list` or a .py file (default {DEFAULT_CONFIG})",
+        help="a name from `jaxgan list` or a .py file; default: the config of the run in --workdir, else sngan_digits",
     )
     parser.add_argument(
         "--workdir",
-        help="folder of the run (default runs/CONFIG); give the same folder to continue a run",
+        help="folder of the run (default runs/CONFIG); an existing run is continued",
     )
     parser.add_argument(
         "--dry_run",
@@ -40,12 +38,11 @@ def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
     """The options of a config, by section."""
     from jaxgan import config, data, models, options
 
-    del workdir
-    name = name or DEFAULT_CONFIG
     flag = flags("train")
     with user_errors("train"):
         chosen = {key: named.get(f"config.{key}") for key in ("model.name", "data.name")}
-        cfg = config.load(name, [f"{key}={value}" for key, value in chosen.items() if value])
+        changes = [f"{key}={value}" for key, value in chosen.items() if value]
+        cfg, name = open_config(name, workdir, changes)
     names = {"model.name": models.name_option(), "data.name": data.NAME}
     values = {"model.name": cfg.model_name, "data.name": cfg.data_name}
     rows = [
@@ -53,11 +50,23 @@ def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
         for row in options.describe(names)
     ]
     rows += options.describe(cfg)
-    found = [f"options of the config {name}, which trains {cfg.model_name} on {cfg.data_name}:"]
+    found = [f"options of {name}, which trains {cfg.model_name} on {cfg.data_name}:"]
     for section in (*config.SECTIONS, "seed"):
         inside = [row for row in rows if row.name.partition(".")[0] == section]
         found += ["", f"{section}:", *lines(inside, flag)]
     return found
+
+
+def open_config(name: str | None, workdir: str | None, overrides: list[str]):
+    """(the config, what it is called): the one named, else that of the run in `workdir`, else the default one."""
+    from pathlib import Path
+
+    from jaxgan import config, train
+
+    if name is None and workdir is not None and (Path(workdir) / train.workdir.RECORD).exists():
+        return config.of_workdir(workdir, overrides), f"the run in {workdir}"
+    name = name or config.DEFAULT
+    return config.load(name, overrides), f"the config {name}"
 
 
 def run(args) -> int:
@@ -72,7 +81,7 @@ def run(args) -> int:
         jax.distributed.initialize()
     with user_errors("train"):
         overrides = [f"{k}={v}" for k, v in args.named["config"].items()]
-        cfg = config.load(args.config, overrides)
+        cfg, _ = open_config(args.config, args.workdir, overrides)
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
@@ -82,10 +91,11 @@ def run(args) -> int:
         if prepared.train_options.evaluate_every:
             _ = prepared.protocol  # raises if it cannot evaluate this game
         if args.dry_run:
-            elsewhere = dry_run.compile_command(args.config, overrides)
-            dry_run.show(prepared, engine, source, elsewhere)
+            dry_run.show(prepared, engine, source)
+            if args.config or not args.workdir:  # the command takes no run
+                print(dry_run.elsewhere(args.config or config.DEFAULT, overrides))
             return 0
-        workdir = Path(args.workdir or f"runs/{Path(args.config).stem}")
+        workdir = Path(args.workdir or f"runs/{Path(args.config or config.DEFAULT).stem}")
         prepared.prepare(workdir)
         measures = prepared.train_options.evaluate_every > 0
         evaluator = prepared.evaluator(source) if measures else None
@@ -121,19 +131,19 @@ def ending(game, examples: int, step: int, workdir) -> str:
     """The last message of a run: where its files are, and which commands can follow for this game and data."""
     from jaxgan import train
 
-    shown, commands = [], []
+    shown, commands, folder = [], [], shlex.quote(str(workdir))
     if "samples" in game.outputs:
         shown.append(f"Samples: {workdir}/samples.png")
-        commands.append(f"jaxgan sample --workdir {workdir} --num 64 --out samples.png")
+        commands.append(f"jaxgan sample --workdir {folder} --num 64 --out samples.png")
     if "transforms" in game.outputs:
         shown.append(f"Transforms: {workdir}/transforms.png")
     if game.tools:
-        commands.append(f"jaxgan make list --workdir {workdir}")
+        commands.append(f"jaxgan make list --workdir {folder}")
     single = " --protocol single_image" if examples == 1 else ""
-    commands.append(f"jaxgan evaluate --workdir {workdir}{single}")
+    commands.append(f"jaxgan evaluate --workdir {folder}{single}")
     if "samples" in game.outputs and examples > 1:
-        commands.append(f"jaxgan diagnose --workdir {workdir}")
-    commands.append(f"tensorboard --logdir {workdir}")
+        commands.append(f"jaxgan diagnose --workdir {folder}")
+    commands.append(f"tensorboard --logdir {folder}")
     shown += [f"losses: {workdir}/losses.png", f"numbers: {workdir}/{train.report.METRICS_FILE}"]
     next_lines = "".join(f"\n  {command}" for command in commands)
     return f"done: {step:,} steps. {', '.join(shown)}\nnext:{next_lines}"

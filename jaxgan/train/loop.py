@@ -36,6 +36,7 @@ from jaxgan.train.evaluation import (
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.outputs import balanced, make_output, transform
 from jaxgan.train.progress import Progress
+from jaxgan.train.workdir import lock
 
 CHECKPOINTS = "checkpoints"
 BEST = "best"  # the checkpoint with the best score, if the run is evaluated during training
@@ -161,19 +162,19 @@ def train(
     # Raises if the data do not support an option, before anything is written or compiled.
     augment = {"flip": flip, "jitter": jitter}
     run = _Run(engine, source, workdir, options, seed, augment, checkpoints, evaluator)
-    workdir.mkdir(parents=True, exist_ok=True)
-    restored = checkpoints.restore(engine.state_shape)
-    step, state = restored or (0, engine.init())
-    if restored:
-        log(f"resuming {workdir} at step {step:,}")
-    if step >= options.steps:
-        log(f"{workdir} has already trained {step:,} of {options.steps:,} steps")
-        return Result(state, step, engine, workdir)
-    try:
-        with _Signals(log) as signals:
-            return run.play(state, step, signals, saved=step if restored else None)
-    finally:
-        run.close()
+    with lock(workdir):
+        restored = checkpoints.restore(engine.state_shape)
+        step, state = restored or (0, engine.init())
+        if restored:
+            log(f"resuming {workdir} at step {step:,}")
+        if step >= options.steps:
+            log(f"{workdir} has already trained {step:,} of {options.steps:,} steps")
+            return Result(state, step, engine, workdir)
+        try:
+            with _Signals(log) as signals:
+                return run.play(state, step, signals, saved=step if restored else None)
+        finally:
+            run.close()
 
 
 def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
@@ -251,7 +252,9 @@ class _Run:
             # The final state is evaluated too: the best one is selected by its score, which is therefore biased.
             if options.evaluate_every and step % options.evaluate_every and step >= options.steps:
                 self.evaluate(state, step)
-        return Result(state, step, self.engine, self.workdir, signals.received, self.evaluations)
+        # A signal in the last round ends nothing that would not have ended.
+        ended = signals.received if step < options.steps else None
+        return Result(state, step, self.engine, self.workdir, ended, self.evaluations)
 
     def open_stage(self, step: int) -> None:
         index, draws = self.engine.game.position(step)

@@ -3,18 +3,29 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import json
 import os
+import socket
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+import jax
 
 import jaxgan
 from jaxgan import data
 from jaxgan.options import declared, flatten
 from jaxgan.train.report import replace_atomically
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
 RECORD = "config.json"
+LOCK = ".lock"
 
 # Options of train that may change when a run continues: how long to train and what to write. All others are fixed.
 FREE = (
@@ -35,11 +46,48 @@ FREE = (
 )
 
 
+class InUse(OSError):
+    """Another process trains in this workdir."""
+
+
+@contextlib.contextmanager
+def lock(workdir: str | Path) -> Iterator[None]:
+    """While entered, no other process can train in `workdir`, which is created if missing.
+
+    The system releases the lock when the process ends, however it ends, so none is left behind. On Windows, and on a
+    file system without locks, nothing is locked.
+
+    Raises:
+      InUse: another process holds the lock.
+    """
+    folder = Path(workdir)
+    folder.mkdir(parents=True, exist_ok=True)
+    # The processes of one run on several hosts share the folder.
+    name = LOCK if jax.process_count() == 1 else f"{LOCK}-{jax.process_index()}"
+    with (folder / name).open("a+") as file:
+        if fcntl is not None:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                file.seek(0)
+                raise InUse(
+                    f"{workdir} is in use: {file.read().strip() or 'another process'} trains in it; wait until it ends,"
+                    " or choose another workdir."
+                ) from None
+            except OSError:  # this file system has no locks
+                pass
+        file.truncate(0)
+        file.write(f"process {os.getpid()} on {socket.gethostname()}")
+        file.flush()
+        yield
+
+
 def claim(workdir: str | Path, record: dict) -> None:
     """Makes `workdir` the folder of the run that `record` describes: {"config": {section: {key: value}}, ...}.
 
     Raises:
       ValueError: it holds a run of another config.
+      InUse: another process trains in it.
       OSError: it cannot be written to.
     """
     workdir = Path(workdir)
@@ -52,6 +100,11 @@ def claim(workdir: str | Path, record: dict) -> None:
         raise OSError(
             f"cannot write to the workdir {workdir} ({reason}); choose another workdir."
         ) from None
+    with lock(workdir):
+        _claim(workdir, record)
+
+
+def _claim(workdir: Path, record: dict) -> None:
     if (workdir / RECORD).exists():
         there = flatten(read(workdir)["config"])
         here = flatten(record["config"])

@@ -18,6 +18,7 @@ import pytest
 import yaml
 from PIL import Image
 
+import jaxgan
 from jaxgan import adversarial, config, options
 from jaxgan.cli import dry_run
 from jaxgan.cli.examples import open_examples
@@ -91,8 +92,8 @@ TRAIN_CONDITIONAL = [
 
 def test_train_alone_means_sngan_digits(monkeypatch, tmp_path, capsys):
     args = parser().parse_args(["train"])
-    assert (args.config, args.workdir, args.dry_run) == ("sngan_digits", None, False)
-    assert "sngan_digits" in config.names()
+    assert (args.config, args.workdir, args.dry_run) == (None, None, False)
+    assert config.DEFAULT == "sngan_digits" in config.names()
     seen = []
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("jaxgan.train.train", lambda *args, **kwargs: seen.append(args) or stop())
@@ -242,6 +243,76 @@ def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
     assert read_metrics(tmp_path)[-1]["step"] == step
 
 
+def test_a_run_is_continued_by_its_folder_alone(tmp_path, capsys):
+    folder = tmp_path / "my run"
+    base = ["train", "--workdir", folder]
+    given = ["--config", "gan_mixture2d", *TINY, "--config.train.steps=2"]
+    assert run(*base, *given, capsys=capsys)[0] == 0
+    code, _, err = run(*base, "--config.train.steps=4", capsys=capsys)
+    assert code == 0
+    assert f"jaxgan: resuming {folder} at step 2" in err
+    assert Checkpoints(folder / "checkpoints").steps() == [2, 4]
+    (command,) = [shlex.split(line) for line in err if "jaxgan sample" in line]
+    assert command[:4] == ["jaxgan", "sample", "--workdir", str(folder)]  # quoted for a shell
+    assert run(*command[1:-1], tmp_path / "samples.png", capsys=capsys)[0] == 0
+    # What a run cannot change is refused as it is with --config.
+    code, _, err = run(*base, "--config.model.latent_dim=9", capsys=capsys)
+    assert code == 2
+    assert "model.latent_dim is" in err[-1]
+    with pytest.raises(SystemExit):
+        main([*map(str, base), "--help"])
+    assert (
+        f"options of the run in {folder}, which trains gan on mixture2d:" in capsys.readouterr().out
+    )
+    # Without a run in it, it is the folder of a new one.
+    code, out, _ = run("train", "--workdir", tmp_path / "new", "--dry_run", *TINY, capsys=capsys)
+    assert code == 0
+    assert yaml.safe_load(out.partition("data: ")[0])["model"]["name"] == "sngan"
+
+
+HOLD = """
+import sys, time
+from jaxgan.train.workdir import lock
+with lock(sys.argv[1]):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_workdir_has_one_run_at_a_time(tmp_path, capsys):
+    train = ["train", "--config", "gan_mixture2d", *TINY, "--config.train.steps=1"]
+    command = [sys.executable, "-c", HOLD, str(tmp_path)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as child:
+        try:
+            assert child.stdout.readline() == "held\n"
+            code, _, err = run(*train, "--workdir", tmp_path, capsys=capsys)
+            assert code == 2
+            assert err[-1].startswith(f"jaxgan: {tmp_path} is in use: process {child.pid} on ")
+            assert err[-1].endswith(" trains in it; wait until it ends, or choose another workdir.")
+            assert not (tmp_path / "config.json").exists()
+            assert run(*train, "--workdir", tmp_path / "another", capsys=capsys)[0] == 0
+        finally:
+            child.kill()
+    # The lock of a process that was killed holds nobody up.
+    assert run(*train, "--workdir", tmp_path, capsys=capsys)[0] == 0
+
+
+def test_a_signal_in_the_last_round_does_not_ask_to_continue(tmp_path, capsys, monkeypatch):
+    play = Engine.round
+
+    def ended(self, state, step, batches):
+        if step == 1:
+            signal.raise_signal(signal.SIGTERM)
+        return play(self, state, step, batches)
+
+    monkeypatch.setattr(Engine, "round", ended)
+    command = ["train", "--config", "gan_mixture2d", *TINY, "--config.train.steps=2"]
+    code, _, err = run(*command, "--workdir", tmp_path, capsys=capsys)
+    assert code == 0
+    assert any(line.startswith("jaxgan: done: 2 steps.") for line in err)
+    assert not any("continue" in line for line in err)
+
+
 # Bad input ------------------------------------------------------------------------------------------------
 
 
@@ -257,8 +328,13 @@ def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
         (["--config.seed=-1"], "--config.seed is -1, but it must be from 0 to 4294967295: set --config.seed=0."),
         (["--config.model.name=sngam"], "--config.model.name is 'sngam', but it must be one of dcgan, gan, "),
         (["--config.data.name=foldr"], "--config.data.name is 'foldr', but it must be one of digits, stacked_digits, "),
-        (["--steps=3"], "train has no argument '--steps=3'; see jaxgan train --help."),
-        (["sngan_digits"], "train has no argument 'sngan_digits'; see jaxgan train --help."),
+        (["--steps=3"], "train has no argument '--steps=3'; set --config.train.steps=3."),
+        (["--config", "stylegan2_digits", "--gamma", "1"], "train has no argument '--gamma'; set --config.model.r1_g"),
+        (["sngan_digits"], "train has no argument 'sngan_digits'; name a config as --config sngan_digits."),
+        (["mine too.py"], "train has no argument 'mine too.py'; name a config as --config 'mine too.py'."),
+        (["sngan"], "train has no argument 'sngan'; see jaxgan train --help."),
+        (["--dry-run"], "train has no argument '--dry-run'; did you mean --dry_run?"),
+        (["--xyzzy"], "train has no argument '--xyzzy'; see jaxgan train --help."),
         (
             ["--config.model.batch_size=12", "--config.train.devices=8"],
             "the batch of 12 cannot be split evenly over 8 devices: set --config.model.batch_size=16 or"
@@ -854,8 +930,22 @@ def test_prepare_refuses_sets_that_tfds_does_not_know(refused, tmp_path):
     )
 
 
-def test_unknown_commands_and_arguments_that_are_no_numbers_end_with_usage(capsys):
-    for arguments in (["trian"], [], ["sample"], ["sample", "--workdir", "x", "--num", "many"]):
+def test_the_version_is_that_of_the_package(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"jaxgan {jaxgan.__version__}\n"
+
+
+def test_an_unknown_command_is_told_what_it_is_like(refused):
+    assert refused("trian") == "there is no command 'trian'; did you mean 'train'?"
+    assert refused("xyzzy").startswith(
+        "there is no command 'xyzzy'; there are train, sample, make, "
+    )
+
+
+def test_missing_arguments_and_those_that_are_no_numbers_end_with_usage(capsys):
+    for arguments in ([], ["sample"], ["sample", "--workdir", "x", "--num", "many"]):
         with pytest.raises(SystemExit) as stopped:
             main(arguments)
         assert stopped.value.code == 2

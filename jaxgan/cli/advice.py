@@ -1,0 +1,63 @@
+"""Advice after a command line that cannot be parsed: what the user probably meant."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+
+
+def meant(command: str, words: list[str], unknown: str, known: list[str]) -> str:
+    """A clause that says which argument was probably meant, or where the arguments are listed.
+
+    Args:
+      command: of jaxgan.
+      words: all words after it.
+      unknown: the one that the command has no argument for.
+      known: the flags of the command.
+
+    >>> meant("sample", ["--work-dir", "runs/a"], "--work-dir", ["--workdir", "--num"])
+    'did you mean --workdir?'
+    >>> meant("train", ["sngan_digits"], "sngan_digits", ["--config"])
+    'name a config as --config sngan_digits.'
+    """
+    flag, equals, value = unknown.partition("=")
+    if not flag.startswith("-"):
+        return _positional(command, unknown)
+    close = _close(flag.replace("-", "_").lstrip("_"), {k.lstrip("-"): k for k in known})
+    if close:
+        return f"did you mean {close}?"
+    if command == "train":
+        option = _option(words, flag.lstrip("-"))
+        if option:
+            return f"set --config.{option}={shlex.quote(value) if equals else 'VALUE'}."
+    return f"see jaxgan {command} --help."
+
+
+def _positional(command: str, word: str) -> str:
+    from jaxgan import config
+
+    if command == "train" and (word in config.names() or word.endswith(".py")):
+        return f"name a config as --config {shlex.quote(word)}."
+    return f"see jaxgan {command} --help."
+
+
+def _option(words: list[str], name: str) -> str:
+    """The dotted name of the option `name` of the config that the words select; empty if there is none."""
+    from jaxgan import config, options
+
+    given = dict(zip(words, [*words[1:], ""], strict=True)).get("--config", "")
+    for word in words:
+        if word.startswith("--config="):
+            given = word.partition("=")[2]
+    try:
+        cfg = config.load(given or config.DEFAULT)
+    except (ValueError, OSError):
+        return ""
+    last = {row.name.rpartition(".")[2]: row.name for row in options.describe(cfg)}
+    return _close(name.replace("-", "_"), last)
+
+
+def _close(word: str, known: dict[str, str]) -> str:
+    """The value of the key that is most like `word`; empty if none is."""
+    found = difflib.get_close_matches(word, known, 1, cutoff=0.75)
+    return known[found[0]] if found else ""
