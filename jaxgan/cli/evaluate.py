@@ -102,11 +102,13 @@ def measure_run(args):
             f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
             f" {source.spec.shape}; evaluate against data of the same shape."
         )
-    if protocol.of == "transforms" and source.spec.condition != trained.spec.condition:
-        raise ValueError(
-            f"the run was trained on examples paired with pictures of shape {trained.spec.condition}, but"
-            f" {source.summary} has {source.spec.condition}; evaluate on pairs of the same shapes."
-        )
+    for name in trained.game.outputs[protocol.of].needs if protocol.of == "transforms" else ():
+        wanted, found = trained.spec[name], source.spec.fields.get(name)
+        if found is None or (found.kind, found.shape) != (wanted.kind, wanted.shape):
+            raise ValueError(
+                f"the run makes transforms of '{name}' ({wanted}), but {source.summary} has"
+                f" {'none' if found is None else found}; evaluate on data with such a '{name}'."
+            )
     evaluator = train.make_evaluator(
         source,
         protocol,

@@ -36,7 +36,7 @@ class TestWhatIsRead:
         assert batch["label"].tolist() == [0, 0, 1, 1]
         assert batch["label"].dtype == np.int32
         assert source.classes == ("cat", "dog")
-        assert source.spec[:3] == ((12, 10, 3), 2, 4)
+        assert (source.spec.shape, source.spec.num_classes, source.spec.size) == ((12, 10, 3), 2, 4)
         assert source.summary == f"folder {root}: 4 pictures, 12x10x3, 2 classes"
         assert source.in_memory == (both_ways == "in memory")
 

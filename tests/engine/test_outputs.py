@@ -12,10 +12,10 @@ from jaxgan import draws, train
 from jaxgan.engine import Engine
 from jaxgan.game import Output, Stage, Turn
 from jaxgan.options import Option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train.outputs import make_output
 
-SPEC = DataSpec((1,), 5, 100)
+SPEC = Spec({"image": Field("points", (1,)), "label": Field("label", number=5)}, 100)
 KEY = jax.random.key(4)
 
 
@@ -275,7 +275,14 @@ def test_networks_are_prepared_once_before_the_first_row(devices):
 
 
 def test_an_output_is_lowered_from_shapes_alone():
-    spec = DataSpec((8, 8, 3), 10, 100, condition=(8, 8, 1))
+    spec = Spec(
+        {
+            "image": Field("image", (8, 8, 3)),
+            "label": Field("label", number=10),
+            "condition": Field("image", (8, 8, 1)),
+        },
+        100,
+    )
 
     def painted(play, *, scale, sign):
         assert sign is True

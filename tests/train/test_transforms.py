@@ -15,7 +15,7 @@ from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.paired import finite_psnr, l1
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.summary import IMAGE, Wanted
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train import loop, report
 from jaxgan.train.outputs import examples, summarise_output
 
@@ -108,7 +108,9 @@ class Pairs(ArraySource):
 
     def __init__(self):
         super().__init__(np.repeat(DIGITS.images(20), 3, axis=3))
-        self.spec = DataSpec((8, 8, 3), None, 20, condition=(4, 4, 1))
+        self.spec = Spec(
+            {"image": Field("image", (8, 8, 3)), "condition": Field("image", (4, 4, 1))}, 20
+        )
 
     def gather(self, indices):
         batch = super().gather(indices)
