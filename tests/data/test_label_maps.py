@@ -295,7 +295,7 @@ class TestRefused:
         self.refused("images/0.png is 6x8, but labels/0.png is 5x8; bring a picture and it", root)
         root = save(root, **{"images/0.png": PICTURES[0][:5]})
         with pytest.raises(
-            OptionError, match="its pictures differ in size .0 is 5x8, 1 i"
+            OptionError, match=r"its pictures differ in size \(0 is 5x8, 1 i"
         ) as raised:
             label_maps(root).gather(np.arange(5))
         (fix,) = raised.value.fixes
