@@ -102,13 +102,8 @@ def measure_run(args):
             f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
             f" {source.spec.shape}; evaluate against data of the same shape."
         )
-    for name in trained.game.outputs[protocol.of].needs if protocol.of == "transforms" else ():
-        wanted, found = trained.spec[name], source.spec.fields.get(name)
-        if found is None or (found.kind, found.shape) != (wanted.kind, wanted.shape):
-            raise ValueError(
-                f"the run makes transforms of '{name}' ({wanted}), but {source.summary} has"
-                f" {'none' if found is None else found}; evaluate on data with such a '{name}'."
-            )
+    if protocol.of == "transforms":
+        check_inputs(trained.game.outputs[protocol.of].needs, trained.spec, source)
     evaluator = train.make_evaluator(
         source,
         protocol,
@@ -126,6 +121,17 @@ def measure_run(args):
     if jax.process_index() == 0:
         append_evaluation(args.workdir, result)
     return result, f"{trained.config.model_name}, step {step:,}"
+
+
+def check_inputs(names, trained, source) -> None:
+    """Raises unless the source has these fields, as the data that the run was trained on (the spec `trained`)."""
+    for name in names:
+        wanted, found = trained[name], source.spec.fields.get(name)
+        if found is None or (found.kind, found.shape) != (wanted.kind, wanted.shape):
+            raise ValueError(
+                f"the run makes transforms of '{name}' ({wanted}), but {source.summary} has"
+                f" {'none' if found is None else found}; evaluate on data with such a '{name}'."
+            )
 
 
 def measure_set(args):
