@@ -515,7 +515,7 @@ def test_programs_are_lowered_from_shapes_alone():
     assert {name: (x.shape, x.dtype) for name, x in shapes.items()} == {
         "image": ((8, 4, 4, 3), "uint8"),
         "label": ((8,), "int32"),
-        "condition": ((8, 8, 8, 1), "uint8"),
+        "condition": ((8, 4, 4, 1), "uint8"),
     }
     assert engine.batch_shape(stages[1], spec)["image"].shape == (16, 8, 8, 3)
     texts = {(p.stage, p.name): p.lower().as_text() for p in found}
