@@ -39,11 +39,11 @@ def jaxgan_player(name: str, batch: int, checkpoint: bool = False):
     from jaxgan import penalties
     from jaxgan.models import wgan_gp
     from jaxgan.nets import backbones
-    from jaxgan.spec import DataSpec
+    from jaxgan.spec import Field, Spec
 
     _, critic = backbones.networks(
         wgan_gp.Options(),
-        DataSpec((32, 32, 3), None, 50_000),
+        Spec({"image": Field("image", (32, 32, 3))}, 50_000),
         model="wgan_gp",
         pictures="resnet",
         mean_pool=True,

@@ -42,7 +42,7 @@ def turns(args: argparse.Namespace) -> tuple[dict, dict]:
 
     from jaxgan.engine import Engine
     from jaxgan.models import stylegan2
-    from jaxgan.spec import DataSpec
+    from jaxgan.spec import Field, Spec
 
     options = stylegan2.Options(
         channel_base=args.width * args.resolution,
@@ -53,7 +53,9 @@ def turns(args: argparse.Namespace) -> tuple[dict, dict]:
         dtype=args.dtype,
     )
     engine = Engine(
-        stylegan2.game(options, DataSpec((args.resolution, args.resolution, 3), None, 1000))
+        stylegan2.game(
+            options, Spec({"image": Field("image", (args.resolution, args.resolution, 3))}, 1000)
+        )
     )
     state = engine.init()
     shape = (args.batch, args.resolution, args.resolution, 3)

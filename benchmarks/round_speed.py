@@ -47,11 +47,11 @@ def jaxgan_engine(model: str, batch_size: int, **options):
     import importlib
 
     from jaxgan.engine import Engine
-    from jaxgan.spec import DataSpec
+    from jaxgan.spec import Field, Spec
 
     module = importlib.import_module(f"jaxgan.models.{model}")
     options = module.Options(batch_size=batch_size, **options)
-    return Engine(module.game(options, DataSpec((32, 32, 3), None, 50_000)))
+    return Engine(module.game(options, Spec({"image": Field("image", (32, 32, 3))}, 50_000)))
 
 
 def jaxgan_player(engine):

@@ -58,9 +58,11 @@ def pictures(resolution: int, batch: int):
 def jaxgan_engine(options, resolution: int):
     from jaxgan.engine import Engine
     from jaxgan.models import stylegan2
-    from jaxgan.spec import DataSpec
+    from jaxgan.spec import Field, Spec
 
-    return Engine(stylegan2.game(options, DataSpec((resolution, resolution, 3), None, 1000)))
+    return Engine(
+        stylegan2.game(options, Spec({"image": Field("image", (resolution, resolution, 3))}, 1000))
+    )
 
 
 def jaxgan_turns(engine, options, image) -> tuple[dict, int]:

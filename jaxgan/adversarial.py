@@ -27,7 +27,7 @@ from jaxgan.game import SAMPLES, Game, Output, Play, Player
 from jaxgan.network import Network
 from jaxgan.options import OptionError, option
 from jaxgan.schedules import Ema
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = {
@@ -88,7 +88,7 @@ def compute_dtype(options: _HasDtype) -> jnp.dtype:
     return jnp.dtype(options.dtype)
 
 
-def classes(options: _HasConditional, spec: DataSpec) -> int | None:
+def classes(options: _HasConditional, spec: Spec) -> int | None:
     """Number of classes on which the networks are conditioned; None for an unconditional model."""
     if not options.conditional:
         return None
@@ -119,7 +119,7 @@ def dequantise(pictures: jax.Array, key: jax.Array) -> jax.Array:
 
 def two_player(
     options: Options,
-    spec: DataSpec,
+    spec: Spec,
     *,
     generator: nn.Module,
     critic: nn.Module,
@@ -179,13 +179,13 @@ def two_player(
     )
 
 
-def examples(options: Options, spec: DataSpec, compares: bool):
+def examples(options: Options, spec: Spec, compares: bool):
     """(real, fake), where fake: (multiple of the batch, play, generator, real examples) -> generated examples."""
     num_classes = classes(options, spec)
 
     def real(play: Play) -> turns.Examples:
         pictures = play.batch["image"]
-        if options.dequantise and len(spec.shape) == 3:
+        if options.dequantise and spec.pictures:
             pictures = dequantise(pictures, play.rng("dequantise"))
         return turns.Examples(
             pictures, {} if num_classes is None else {"label": play.batch["label"]}

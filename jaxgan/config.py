@@ -29,7 +29,7 @@ from jaxgan import train as training
 from jaxgan.engine import Engine
 from jaxgan.game import Game, State
 from jaxgan.metrics import protocols
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 
 SECTIONS = ("model", "data", "train")
 DEFAULT = "sngan_digits"  # the config that is trained if none is named
@@ -80,7 +80,7 @@ class Run:
     """A config, and the game that it describes."""
 
     config: Config
-    spec: DataSpec
+    spec: Spec
     game: Game
 
     @property
@@ -91,7 +91,7 @@ class Run:
     @property
     def record(self) -> dict:
         """The record of the run that is kept in its workdir."""
-        return {"config": self.config.to_dict(), "spec": self.spec._asdict()}
+        return {"config": self.config.to_dict(), "spec": self.spec.to_dict()}
 
     def train(
         self,
@@ -276,7 +276,7 @@ def open_data(
         return data.open_source(config.data, progress, **changes)
 
 
-def make_run(config: Config, spec: DataSpec) -> Run:
+def make_run(config: Config, spec: Spec) -> Run:
     """The game that the config describes, for data of that spec."""
     options.check(config)
     with options.section("model"):
@@ -292,9 +292,8 @@ def of_workdir(workdir: str | Path, overrides: Iterable[str] = ()) -> Config:
 
 def reopen(workdir: str | Path) -> Run:
     """The run that a workdir holds; needs neither the config's file nor the data."""
-    spec, config = training.workdir.read(workdir)["spec"], of_workdir(workdir)
-    shapes = {key: tuple(spec[key]) for key in ("shape", "condition") if spec.get(key) is not None}
-    return make_run(config, DataSpec(**{**spec, **shapes}))
+    spec = training.workdir.read(workdir)["spec"]
+    return make_run(of_workdir(workdir), Spec.from_dict(spec))
 
 
 def restore(

@@ -33,7 +33,7 @@ from jaxgan.game import (
 )
 from jaxgan.network import Collections, Network, PyTree
 from jaxgan.options import OptionError
-from jaxgan.spec import Batch, DataSpec
+from jaxgan.spec import Batch, Spec
 
 # Rows of an output that a device makes at a time: fewer for larger pictures, to limit the memory.
 MOST_ROWS, MOST_PIXELS, FEWEST_ROWS = 100, 2**19, 4
@@ -183,23 +183,15 @@ class Engine:
             return jax.tree.map(lambda _: self.replicated, shapes)
         return self._state_sharding(shapes, self.mesh)
 
-    def batch_shape(self, stage: Stage, spec: DataSpec) -> dict[str, jax.ShapeDtypeStruct]:
+    def batch_shape(self, stage: Stage, spec: Spec) -> dict[str, jax.ShapeDtypeStruct]:
         """Shapes and shardings of a stage's batches of data with this specification."""
 
-        def shape_of(shape, dtype):
-            return jax.ShapeDtypeStruct(
-                (stage.batch_size, *shape), dtype, sharding=self.batch_sharding
+        return {
+            name: jax.ShapeDtypeStruct(
+                (stage.batch_size, *field.shape), field.dtype, sharding=self.batch_sharding
             )
-
-        pictures, shape = len(spec.shape) == 3, spec.shape
-        if pictures and stage.resolution is not None:
-            shape = (stage.resolution, stage.resolution, shape[2])
-        batch = {"image": shape_of(shape, jnp.uint8 if pictures else jnp.float32)}
-        if spec.num_classes is not None:
-            batch["label"] = shape_of((), jnp.int32)
-        if spec.condition is not None:
-            batch["condition"] = shape_of(spec.condition, jnp.uint8)
-        return batch
+            for name, field in spec.at(stage.resolution).fields.items()
+        }
 
     def init(self) -> State:
         """The state before round 0; each leaf is created on the devices that hold it."""
@@ -264,7 +256,7 @@ class Engine:
 
         return traced
 
-    def programs(self, spec: DataSpec) -> Iterator[Program]:
+    def programs(self, spec: Spec) -> Iterator[Program]:
         """The programs that training on data with this specification compiles, before lowering.
 
         Lowering needs shapes only, so the devices of the mesh need not exist (`jax.experimental.topologies`).

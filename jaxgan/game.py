@@ -29,7 +29,7 @@ from jaxgan import tools
 from jaxgan.network import BATCH_STATS, Collections, Moving, Network, PyTree, Signature
 from jaxgan.options import Option
 from jaxgan.schedules import Clock
-from jaxgan.spec import Batch, DataSpec
+from jaxgan.spec import Batch, Spec
 
 Metrics = Mapping[str, jax.Array]
 
@@ -216,7 +216,7 @@ class Game:
     players: Mapping[str, Player]
     stages: tuple[Stage, ...]
     outputs: Mapping[str, Output]
-    spec: DataSpec
+    spec: Spec
     tools: Mapping[str, tools.Tool] = dataclasses.field(default_factory=dict)
     shown: tuple[str, ...] = ()
 

@@ -26,7 +26,7 @@ from on_device_steps.runner import Settings, Step
 
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 
 ROOT = Path(__file__).parents[1]
 BENCHMARKS = ROOT / "benchmarks"
@@ -492,7 +492,7 @@ def test_the_last_stage_is_entered_at_its_first_round():
     turns = (Turn(("a",), loss),)
     stages = (Stage(turns, 2, until=7), Stage(turns, 4, enter=enter))
     outputs = {"samples": Output(lambda play: jnp.zeros((play.num, 1)), (1,))}
-    engine = Engine(Game({"a": player}, stages, outputs, DataSpec((1,), None, 8)))
+    engine = Engine(Game({"a": player}, stages, outputs, Spec({"image": Field("points", (1,))}, 8)))
     batches = [{"image": np.zeros((stage.batch_size, 1), np.float32)} for stage in stages]
     state, compiled, _ = playing.prepare(engine, {1: batches[1]})
     assert compiled.keys() == {1}

@@ -7,7 +7,7 @@ import pytest
 
 from jaxgan import config, data, models, options
 from jaxgan import train as training
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 
 
 def own(tmp_path, text, name="mine.py"):
@@ -194,7 +194,7 @@ def test_a_config_file_with_wrong_contents(tmp_path, returned, sentence):
         ("model.beta1=high", "model.beta1 is 'high', but it must be a number: set "),
         ("model.conditional=yes", "model.conditional is 'yes', but it must be true or false: set model.conditional=f"),
         ("model.name=sngam", "model.name is 'sngam', but it must be one of dcgan, gan, "),
-        ("data.name=foldr", "data.name is 'foldr', but it must be one of digits, "),
+        ("data.name=foldr", "data.name is 'foldr', but it must be one of array, "),
         ("model.dtype=float16", "model.dtype is 'float16', but it must be one of float32, bfloat16: set model."),
         ("model.objective=hinged", "model.objective is 'hinged', but it must be one of minimax, "),
         ("seed=-1", "seed is -1, but it must be from 0 to 4294967295: set seed=0."),
@@ -233,16 +233,20 @@ def test_what_a_model_cannot_make_is_refused():
             config.make_run(config.load("sngan_digits", [override]), spec)
         return str(raised.value)
 
-    assert "21" in refused("seed=0", DataSpec((21, 21, 3), None, 100))
-    assert "(32, 48, 3)" in refused("seed=0", DataSpec((32, 48, 3), None, 100))
+    assert "21" in refused("seed=0", Spec({"image": Field("image", (21, 21, 3))}, 100))
+    assert "(32, 48, 3)" in refused("seed=0", Spec({"image": Field("image", (32, 48, 3))}, 100))
     text = "model.conditional is true, but the data has no labels: set model.conditional=false."
-    assert text in refused("model.conditional=true", DataSpec((8, 8, 1), None, 100))
+    assert text in refused(
+        "model.conditional=true", Spec({"image": Field("image", (8, 8, 1))}, 100)
+    )
 
 
 def test_a_run_is_reopened_from_its_workdir_alone(tmp_path):
     path = own(tmp_path, 'def get_config():\n    return {"model": {"name": "gan", "depth": 1}}\n')
     cfg = config.load(path, ["train.steps=3", "seed=4"])
-    run = config.make_run(cfg, DataSpec((8, 8, 1), 10, 100))
+    run = config.make_run(
+        cfg, Spec({"image": Field("image", (8, 8, 1)), "label": Field("label", number=10)}, 100)
+    )
     training.workdir.claim(tmp_path / "run", run.record)
     (tmp_path / "mine.py").unlink()
     again = config.reopen(tmp_path / "run")
@@ -301,7 +305,10 @@ def test_a_run_of_an_earlier_version_reopens_and_continues(tmp_path, name):
 
 
 def test_a_run_with_an_option_that_there_is_no_more_is_refused(tmp_path):
-    run = config.make_run(config.load("gan_digits"), DataSpec((8, 8, 1), 10, 100))
+    run = config.make_run(
+        config.load("gan_digits"),
+        Spec({"image": Field("image", (8, 8, 1)), "label": Field("label", number=10)}, 100),
+    )
     record = run.record
     record["config"]["model"]["krylov"] = 8
     (tmp_path / training.workdir.RECORD).write_text(json.dumps(record))

@@ -102,11 +102,8 @@ def measure_run(args):
             f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
             f" {source.spec.shape}; evaluate against data of the same shape."
         )
-    if protocol.of == "transforms" and source.spec.condition != trained.spec.condition:
-        raise ValueError(
-            f"the run was trained on examples paired with pictures of shape {trained.spec.condition}, but"
-            f" {source.summary} has {source.spec.condition}; evaluate on pairs of the same shapes."
-        )
+    if protocol.of == "transforms":
+        check_inputs(trained.game.outputs[protocol.of].needs, trained.spec, source)
     evaluator = train.make_evaluator(
         source,
         protocol,
@@ -124,6 +121,17 @@ def measure_run(args):
     if jax.process_index() == 0:
         append_evaluation(args.workdir, result)
     return result, f"{trained.config.model_name}, step {step:,}"
+
+
+def check_inputs(names, trained, source) -> None:
+    """Raises unless the source has these fields, as the data that the run was trained on (the spec `trained`)."""
+    for name in names:
+        wanted, found = trained[name], source.spec.fields.get(name)
+        if found is None or (found.kind, found.shape) != (wanted.kind, wanted.shape):
+            raise ValueError(
+                f"the run makes transforms of '{name}' ({wanted}), but {source.summary} has"
+                f" {'none' if found is None else found}; evaluate on data with such a '{name}'."
+            )
 
 
 def measure_set(args):

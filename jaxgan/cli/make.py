@@ -68,7 +68,7 @@ def run(args) -> int:
         _, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         game = engine.game
         channels = train.made.find(game, args.tool).channels
-        if not channels and len(game.spec.shape) == 3:
+        if not channels and game.spec.pictures:
             channels = game.spec.shape[-1]
         made = train.make(
             engine,

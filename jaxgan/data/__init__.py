@@ -11,5 +11,6 @@ from jaxgan.data.options import options_of as options_of
 from jaxgan.data.pipeline import Pipeline as Pipeline
 from jaxgan.data.source import ArraySource as ArraySource
 from jaxgan.data.source import Batch as Batch
+from jaxgan.data.source import Column as Column
 from jaxgan.data.source import Source as Source
 from jaxgan.data.tfds import prepare as prepare

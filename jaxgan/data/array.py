@@ -9,8 +9,8 @@ import numpy as np
 
 from jaxgan.data import pictures
 from jaxgan.data.encoded import CACHE_BYTES, BadData, Encoded, open_encoded
-from jaxgan.data.options import FileOptions, Progress
-from jaxgan.data.source import ArraySource, Source, digest
+from jaxgan.data.options import FileOptions, LabelOptions, Progress
+from jaxgan.data.source import ArraySource, Source, digest, label_column
 from jaxgan.options import OptionError, option
 
 IMAGE_KEYS = ("images", "x")
@@ -18,7 +18,7 @@ LABEL_KEYS = ("labels", "y")
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(FileOptions):
+class Options(FileOptions, LabelOptions):
     path: str = option("", ".npy or .npz file of pictures")
     split: str = option(
         "train",
@@ -62,8 +62,9 @@ def array_source(
       options: `resolution` and `channels` are used.
       where: name of the set in messages.
 
-    >>> array_source(np.zeros((4, 8, 8)), np.array([0, 1, 2, 0])).spec
-    DataSpec(shape=(8, 8, 1), num_classes=3, size=4, condition=None)
+    >>> spec = array_source(np.zeros((4, 8, 8)), np.array([0, 1, 2, 0])).spec
+    >>> spec.shape, spec.num_classes, spec.size
+    ((8, 8, 1), 3, 4)
     """
     images = _to_uint8(_to_nhwc(images, where), where)
     if labels is not None:
@@ -129,8 +130,7 @@ def packed(where: str, members: dict[str, np.ndarray], labels: np.ndarray | None
         names=[f"number {i}" for i in range(count)],
         read=lambda i: io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes()),
         stamp=lambda i: digest([data[offsets[i] : offsets[i + 1]]]),
-        labels=labels,
-        num_classes=None if labels is None else int(labels.max()) + 1,
+        columns={} if labels is None else {"label": label_column(labels)},
     )
 
 

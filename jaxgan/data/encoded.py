@@ -12,9 +12,18 @@ from PIL import Image, UnidentifiedImageError
 
 from jaxgan.data import pictures
 from jaxgan.data.options import FileOptions, Progress
-from jaxgan.data.source import ArraySource, Batch, Broken, Source, digest, summarise
+from jaxgan.data.source import (
+    ArraySource,
+    Batch,
+    Broken,
+    Column,
+    Source,
+    digest,
+    spec_of,
+    summarise,
+)
 from jaxgan.options import OptionError
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field
 
 log = logging.getLogger("jaxgan.data")
 
@@ -34,18 +43,14 @@ class Encoded:
       names: of the pictures, in the order of the source.
       read: opens picture i; called from several threads at once.
       stamp: a text for picture i that differs if its file has changed; it does not read the file.
-      labels: int [N], or None.
-      num_classes: None without labels.
-      classes: names of the classes, if they have names.
+      columns: {name: field of all pictures beside the pixels}, such as "label".
     """
 
     where: str
     names: Sequence[str]
     read: Callable[[int], BinaryIO]
     stamp: Callable[[int], str]
-    labels: np.ndarray | None = None
-    num_classes: int | None = None
-    classes: tuple[str, ...] = ()
+    columns: Mapping[str, Column] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,9 +98,7 @@ def open_encoded(files: Encoded, options: FileOptions, progress: Progress) -> So
     store = store if len(good) == len(store) else store[good]
     return ArraySource(
         np.ascontiguousarray(store[..., :channels]),
-        None if files.labels is None else files.labels[good],
-        num_classes=files.num_classes,
-        classes=files.classes,
+        columns={name: column.take(good) for name, column in files.columns.items()},
         broken=broken,
         name=files.where,
         unit="pictures",
@@ -126,8 +129,7 @@ class FittedSource(Source):
         self, files: Encoded, fit: Callable[[np.ndarray], np.ndarray], shape: tuple[int, ...]
     ):
         self._files, self._fit = files, fit
-        self.spec = DataSpec(shape, files.num_classes, len(files.names))
-        self.classes = files.classes
+        self.spec = spec_of(Field("image", shape), files.columns, len(files.names))
         self.summary = summarise(files.where, self.spec, "pictures")
 
     def fingerprint(self) -> str:
@@ -137,10 +139,8 @@ class FittedSource(Source):
     def gather(self, indices: np.ndarray) -> Batch:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
             images = list(pool.map(self._read, map(int, indices)))
-        batch = {"image": np.stack(images)}
-        if self._files.labels is not None:
-            batch["label"] = self._files.labels[indices].astype(np.int32)
-        return batch
+        columns = {name: column.values[indices] for name, column in self._files.columns.items()}
+        return {"image": np.stack(images), **columns}
 
     def _read(self, index: int) -> np.ndarray:
         try:
@@ -166,24 +166,22 @@ class DecodingSource(Source):
         options: FileOptions,
     ):
         self._files, self._good, self._options = files, good, options
-        self._labels = None if files.labels is None else files.labels[good].astype(np.int32)
+        self._columns = {name: column.take(good) for name, column in files.columns.items()}
         self._warned: set[int] = set()
-        self.spec = DataSpec(shape, files.num_classes, len(good))
-        self.classes, self.broken = files.classes, broken
+        self.spec = spec_of(Field("image", shape), self._columns, len(good))
+        self.broken = broken
         self.summary = summarise(files.where, self.spec, "pictures", broken)
 
     def fingerprint(self) -> str:
         shape = str((self.spec.shape, self._options.resolution))
         stamps = (f"{self._files.names[i]} {self._files.stamp(i)}" for i in self._good)
-        return digest([shape, *stamps, *([] if self._labels is None else [self._labels])])
+        return digest([shape, *stamps, *(column.values for column in self._columns.values())])
 
     def gather(self, indices: np.ndarray) -> Batch:
         images = np.empty((len(indices), *self.spec.shape), np.uint8)
         indices = np.array([self._decode(int(i), images[row]) for row, i in enumerate(indices)])
-        batch = {"image": images}
-        if self._labels is not None:
-            batch["label"] = self._labels[indices]
-        return batch
+        columns = {name: column.values[indices] for name, column in self._columns.items()}
+        return {"image": images, **columns}
 
     def _decode(self, index: int, target: np.ndarray) -> int:
         """Writes picture `index`, or the next good one, to `target`; returns its index."""

@@ -13,8 +13,8 @@ from typing import BinaryIO, NamedTuple
 import numpy as np
 
 from jaxgan.data.encoded import Encoded, open_encoded
-from jaxgan.data.options import FileOptions, Progress
-from jaxgan.data.source import Source
+from jaxgan.data.options import FileOptions, LabelOptions, Progress
+from jaxgan.data.source import Source, label_column
 from jaxgan.options import OptionError, option
 
 SUFFIXES = frozenset(
@@ -28,7 +28,7 @@ Parts = tuple[str, ...]
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(FileOptions):
+class Options(FileOptions, LabelOptions):
     path: str = option("", "folder or zip file of pictures")
     split: str = option(
         "train", "top-level folder, if these are called train, val, test; all for all of them"
@@ -72,9 +72,7 @@ def files(options: Options) -> Encoded:
         names=["/".join(parts).encode(errors="replace").decode() for parts in chosen],
         read=lambda i: members[i].read(),
         stamp=lambda i: members[i].stamp(),
-        labels=labels,
-        num_classes=len(classes) if labels is not None else None,
-        classes=classes,
+        columns={} if labels is None else {"label": label_column(labels, names=classes)},
     )
 
 

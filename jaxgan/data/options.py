@@ -1,19 +1,32 @@
 """The options of data sources, and `open_source`, which opens a source.
 
-A source is a module with a frozen dataclass `Options` and a function `source(options, progress)`.
+A source is a module of `jaxgan.data` with a frozen dataclass `Options` and a function `source(options, progress)`.
+There is no list to edit.
 """
 
 import dataclasses
 import importlib
+import pkgutil
+import re
 from collections.abc import Callable
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from jaxgan.data.source import Source
 from jaxgan.options import Option, check, option, override
 
+
+def _sources() -> tuple[str, ...]:
+    """The modules of this folder that define a function `source`; found in their text, which imports none of them."""
+    here = Path(__file__).parent
+    names = (module.name for module in pkgutil.iter_modules([str(here)]))
+    defines = re.compile(r"^def source\(", re.MULTILINE)
+    return tuple(sorted(n for n in names if defines.search((here / f"{n}.py").read_text("utf-8"))))
+
+
 # A name is a module: `data.name = "folder"` is `jaxgan.data.folder`, whose `source` opens it.
-SOURCES = ("digits", "stacked_digits", "mixture2d", "folder", "array", "pairs", "picture", "tfds")
+SOURCES = _sources()
 NAME = Option("digits", "source of the examples", choices=SOURCES)
 
 Progress = Callable[[int, int], None]
@@ -60,7 +73,7 @@ class PictureOptions(SizeOptions):
 
 
 @dataclasses.dataclass(frozen=True)
-class FileOptions(PictureOptions, LabelOptions):
+class FileOptions(PictureOptions):
     """Options of sources of picture files, which may be broken."""
 
     strict: bool = option(False, "raise an error for a broken picture, instead of skipping it")
@@ -84,8 +97,9 @@ def open_source(
     Returns:
       The source; its `summary` is a line for the terminal.
 
-    >>> open_source("digits").spec
-    DataSpec(shape=(8, 8, 1), num_classes=10, size=1442, condition=None)
+    >>> spec = open_source("digits").spec
+    >>> spec.shape, spec.num_classes, spec.size
+    ((8, 8, 1), 10, 1442)
     >>> open_source("digits", resolution=16, split="test").spec.shape
     (16, 16, 1)
     """

@@ -82,15 +82,49 @@ def fit_array(images: np.ndarray, resolution: int) -> np.ndarray:
     return fitted
 
 
-def jittered(picture: np.ndarray, enlarged: tuple[int, int], corner: tuple[int, int]) -> np.ndarray:
-    """Enlarges a picture and crops it back to its own size: uint8 [H, W, 1 or 3].
+def fit_maps(maps: np.ndarray, resolution: int) -> np.ndarray:
+    """`fit` of label maps [N, H, W] by the nearest pixel, which keeps their indices; 0 for their own size."""
+    if not resolution:
+        return maps
+    height, width = maps.shape[1:]
+    side = min(height, width)
+    pick = (2 * np.arange(resolution) + 1) * side // (2 * resolution)
+    return maps[:, (height - side) // 2 + pick][:, :, (width - side) // 2 + pick]
+
+
+def colours() -> np.ndarray:
+    """The colour of each class, uint8 [256, 3], as in the label maps of PASCAL VOC.
+
+    Bits 0, 3, 6 of a class are the high bits of its red, bits 1, 4, 7 of its green and bits 2, 5 of its blue, so that
+    classes with small numbers have very different colours.
+
+    >>> colours()[[0, 1, 2, 15]].tolist()
+    [[0, 0, 0], [128, 0, 0], [0, 128, 0], [192, 128, 128]]
+    """
+    classes, channel, bit = np.ogrid[:256, :3, :8]
+    return ((classes >> (3 * bit + channel) & 1) << (7 - bit)).sum(axis=-1).astype(np.uint8)
+
+
+def jittered(
+    picture: np.ndarray,
+    enlarged: tuple[int, int],
+    corner: tuple[int, int],
+    size: tuple[int, int] | None = None,
+) -> np.ndarray:
+    """Enlarges a picture or a label map and crops it back to its own size.
+
+    A picture is interpolated bilinearly; a label map takes the index of the nearest pixel, so that it holds no index
+    that it did not hold before.
 
     Args:
-      picture: uint8 [H, W, 1 or 3].
-      enlarged: height and width of the enlarged picture, bilinear.
+      picture: a picture, uint8 [H, W, 1 or 3], or a label map, integers [H, W].
+      enlarged: height and width of the enlarged picture.
       corner: row and column in it of the crop's upper left pixel.
+      size: height and width of the crop in it; H and W if None. A field of another size than the picture that
+        `enlarged`, `corner` and `size` belong to is cropped to the same part.
     """
     height, width = picture.shape[:2]
+    high, wide = size or (height, width)
     rows, columns = (
         height / enlarged[0],
         width / enlarged[1],
@@ -98,9 +132,14 @@ def jittered(picture: np.ndarray, enlarged: tuple[int, int], corner: tuple[int, 
     box = (
         corner[1] * columns,
         corner[0] * rows,
-        (corner[1] + width) * columns,
-        (corner[0] + height) * rows,
+        (corner[1] + wide) * columns,
+        (corner[0] + high) * rows,
     )
+    if picture.ndim == 2:
+        # The centres at which Pillow interpolates a picture.
+        row = box[1] + (np.arange(height) + 0.5) * ((box[3] - box[1]) / height)
+        column = box[0] + (np.arange(width) + 0.5) * ((box[2] - box[0]) / width)
+        return picture[row.astype(np.int64)][:, column.astype(np.int64)]
     image = Image.fromarray(picture[..., 0] if picture.shape[-1] == 1 else picture)
     resized = image.resize((width, height), Image.Resampling.BILINEAR, box=box)
     return np.asarray(resized).reshape(picture.shape)

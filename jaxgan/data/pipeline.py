@@ -14,9 +14,6 @@ from jaxgan.options import OptionError
 # Batches that are prefetched, beyond one per thread.
 AHEAD = 2
 
-# The fields that mirroring and cropping change, all in the same way.
-PICTURES = ("image", "condition")
-
 
 class Pipeline:
     """Batches of a source, in an order that depends only on the seed.
@@ -24,6 +21,7 @@ class Pipeline:
     Training draws images 0, 1, 2, ... without end. Image p belongs to epoch p // N and is the entry
     p % N of that epoch's permutation. Whether it is mirrored and where it is cropped are random
     functions of (seed, p).
+    Fields of pixels (pictures, conditions, label maps) are mirrored and cropped together; nothing else is changed.
     Batch k of size B holds the images from k B to (k + 1) B - 1: it may span two epochs, no image
     is dropped, and a run that starts at any batch gets exactly the batches of an uninterrupted run.
 
@@ -54,13 +52,15 @@ class Pipeline:
           seed: of order, mirroring and cropping, any whole number from 0.
           flip: mirror each image left to right with probability 1/2.
           jitter: enlarge each image by this many pixels in height, and in proportion in width, then
-            crop it back to its size at a random position; 0 to leave it as it is.
-          resolution: reduce pictures to this many pixels a side by averaging, for a stage of
-            progressive growing; the source's side must be a multiple of it. None keeps the size.
+            crop it back to its size at a random position; 0 to leave it as it is. Label maps take
+            the nearest pixel's index.
+          resolution: reduce pictures to this many pixels a side by averaging, and label maps by
+            taking one pixel of each block, for a stage of progressive growing; the source's side
+            must be a multiple of it. None keeps the size.
           shard: (index, count) of this process among those that train together; each makes its own
             consecutive rows of the same global batch.
         """
-        if (flip or jitter) and len(source.spec.shape) != 3:
+        if (flip or jitter) and not source.spec.pictures:
             option, value, what = ("flip", flip, "mirrors") if flip else ("jitter", jitter, "crops")
             raise OptionError(
                 option,
@@ -86,24 +86,26 @@ class Pipeline:
         rows = self._rows(batch_size)
         first = draw * batch_size + self.shard[0] * rows
         batch = self.source.gather(self._indices(first, rows))
-        for name in PICTURES:
-            if name in batch:
+        for name, field in self.source.spec.fields.items():
+            if field.spatial:
                 batch[name] = self._augmented(batch[name], first)
         return batch
 
     def _augmented(self, images: np.ndarray, first: int) -> np.ndarray:
-        """The images from number `first` on, cropped, mirrored and averaged."""
+        """The pictures or label maps from number `first` on, cropped, mirrored and reduced."""
         rows = len(images)
         if self.jitter:
-            height, width = images.shape[1:3]
+            height, width = self.source.spec.shape[:2]
             enlarged = height + self.jitter, round(width * (height + self.jitter) / height)
             corners = self._corners(first, rows, (enlarged[0] - height, enlarged[1] - width))
             for image, corner in zip(images, corners, strict=True):
-                image[:] = pictures.jittered(image, enlarged, tuple(corner))
+                image[:] = pictures.jittered(image, enlarged, tuple(corner), (height, width))
         if self.flip:
             mirrored = self._flips(first, rows)
             images[mirrored] = images[mirrored, :, ::-1]
-        return _average(images, self._factor) if self._factor > 1 else images
+        if self._factor == 1:
+            return images
+        return (_average if images.ndim == 4 else _pick)(images, self._factor)
 
     def iterate(self, start: int, batch_size: int) -> grain.DatasetIterator[Batch]:
         """Yields `batch(start)`, `batch(start + 1)`, ... without end, prefetched in threads.
@@ -167,7 +169,8 @@ def _permutation(key: np.ndarray, size: int, epoch: int) -> np.ndarray:
 
 def _factor(source: Source, resolution: int) -> int:
     shape = source.spec.shape
-    if len(shape) != 3 or shape[0] != shape[1] or shape[0] % resolution:
+    square = source.spec.pictures and shape[0] == shape[1]
+    if not square or shape[0] % resolution or _uneven(source, shape[0] // resolution):
         raise OptionError(
             None,
             None,
@@ -175,6 +178,17 @@ def _factor(source: Source, resolution: int) -> int:
             {"resolution": resolution * max(1, round(shape[0] / resolution))},
         )
     return shape[0] // resolution
+
+
+def _uneven(source: Source, factor: int) -> bool:
+    """Whether a side of a field of pixels is not a multiple of the factor."""
+    spatial = [field for field in source.spec.fields.values() if field.spatial]
+    return any(side % factor for field in spatial for side in field.shape[:2])
+
+
+def _pick(maps: np.ndarray, factor: int) -> np.ndarray:
+    """The index at the centre of every factor x factor block: [B, H, W] to [B, H/f, W/f]."""
+    return maps[:, factor // 2 :: factor, factor // 2 :: factor]
 
 
 def _average(images: np.ndarray, factor: int) -> np.ndarray:

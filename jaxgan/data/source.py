@@ -2,14 +2,14 @@
 
 import abc
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from typing import NamedTuple
 
 import numpy as np
 
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 
-# {"image": uint8 [B, H, W, C] or float32 [B, D], "label": int32 [B] where there are labels,
-#  "condition": uint8 [B, H, W, C] where pictures come in pairs}
+# {field: array [B, *shape]}, of the shapes and types that the source's spec states
 Batch = dict[str, np.ndarray]
 
 # Names of pictures that could not be read, each with the reason.
@@ -20,18 +20,22 @@ class Source(abc.ABC):
     """A set of examples that can be read at any index, from several threads at once.
 
     Attributes:
-      spec: shape of one example, number of classes, number of examples.
+      spec: the fields of an example, and the number of examples.
       summary: one line for the terminal.
-      classes: names of the classes, where they have names.
       broken: names of the pictures that could not be read and were left out, with the reasons.
       in_memory: whether `gather` only copies, so that more threads would not help.
     """
 
-    spec: DataSpec
+    spec: Spec
     summary: str
-    classes: tuple[str, ...] = ()
     broken: Broken = ()
     in_memory: bool = False
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes, where they have names."""
+        label = self.spec.fields.get("label")
+        return () if label is None else label.names
 
     @abc.abstractmethod
     def gather(self, indices: np.ndarray) -> Batch:
@@ -41,7 +45,7 @@ class Source(abc.ABC):
         return self.spec.size
 
     def __getitem__(self, index: int) -> Batch:
-        """One example: "image" [H, W, C] or [D] and, with labels, "label" []."""
+        """One example: {field: array of the field's shape}."""
         if not 0 <= index < len(self):
             raise IndexError(f"example {index} of a source of {len(self)}")
         return {name: value[0] for name, value in self.gather(np.array([index])).items()}
@@ -87,6 +91,25 @@ class Source(abc.ABC):
         return np.concatenate([batch["image"] for batch in batches])
 
 
+class Column(NamedTuple):
+    """A field of all examples of a set: `values` is [N, *field.shape]."""
+
+    field: Field
+    values: np.ndarray
+
+    def take(self, indices: np.ndarray) -> "Column":
+        """The column of some of the examples."""
+        return Column(self.field, self.values[indices])
+
+
+def label_column(
+    labels: np.ndarray, num_classes: int | None = None, names: tuple[str, ...] = ()
+) -> Column:
+    """Labels [N] as a column; without `num_classes` there are as many classes as names, or up to the largest label."""
+    number = num_classes or len(names) or int(labels.max()) + 1
+    return Column(Field("label", number=number, names=names), np.asarray(labels).astype(np.int32))
+
+
 class ArraySource(Source):
     """Examples in memory."""
 
@@ -99,36 +122,41 @@ class ArraySource(Source):
         *,
         num_classes: int | None = None,
         classes: tuple[str, ...] = (),
+        columns: Mapping[str, Column] | None = None,
         broken: Broken = (),
         name: str = "array",
         unit: str = "images",
     ):
-        """Keeps `images` [N, ...] and `labels` [N] as they are.
+        """Keeps `images` [N, ...], `labels` [N] and the values of `columns` as they are.
 
         Args:
           images: uint8 [N, H, W, C] or float32 [N, D].
           labels: whole numbers in [0, num_classes), or None.
           num_classes: one more than the largest label, unless given.
           classes: their names.
+          columns: {name: further field of the examples}.
           broken: pictures that were left out.
           name: name of the set in the summary.
           unit: name of the examples in the summary, in the plural.
         """
         self._images = np.asarray(images)  # Not a memmap, whose rows would be memmaps too.
-        self._labels = None if labels is None else np.asarray(labels).astype(np.int32)
-        if self._labels is None:
-            num_classes = None
-        elif num_classes is None:
-            num_classes = len(classes) or int(self._labels.max()) + 1
-        self.spec = DataSpec(images.shape[1:], num_classes, len(images))
-        self.classes, self.broken = classes, broken
+        self._columns = dict(columns or {})
+        if labels is not None:
+            label = label_column(np.asarray(labels), num_classes, classes)
+            self._columns = {"label": label, **self._columns}
+        example = Field("image" if images.ndim == 4 else "points", images.shape[1:])
+        self.spec = spec_of(example, self._columns, len(images))
+        self.broken = broken
         self.summary = summarise(name, self.spec, unit, broken)
 
     def gather(self, indices: np.ndarray) -> Batch:
-        batch = {"image": self._images[indices]}
-        if self._labels is not None:
-            batch["label"] = self._labels[indices]
-        return batch
+        columns = {name: column.values[indices] for name, column in self._columns.items()}
+        return {"image": self._images[indices], **columns}
+
+
+def spec_of(example: Field, columns: Mapping[str, Column], size: int) -> Spec:
+    """The spec of `size` examples with these further fields."""
+    return Spec({"image": example, **{name: c.field for name, c in columns.items()}}, size)
 
 
 def digest(parts: Iterable[np.ndarray | str]) -> str:
@@ -143,10 +171,11 @@ def digest(parts: Iterable[np.ndarray | str]) -> str:
     return sha256.hexdigest()
 
 
-def summarise(name: str, spec: DataSpec, unit: str, broken: Broken = ()) -> str:
+def summarise(name: str, spec: Spec, unit: str, broken: Broken = ()) -> str:
     """The summary of a source, one line for the terminal.
 
-    >>> summarise("folder pics", DataSpec((64, 64, 3), 5, 1203), "pictures", (("a.png", "empty"),))
+    >>> spec = Spec({"image": Field("image", (64, 64, 3)), "label": Field("label", number=5)}, 1203)
+    >>> summarise("folder pics", spec, "pictures", (("a.png", "empty"),))
     'folder pics: 1,203 pictures, 1 broken one skipped (a.png), 64x64x3, 5 classes'
     """
     parts = [f"{name}: {spec.size:,} {unit}"]
@@ -158,4 +187,12 @@ def summarise(name: str, spec: DataSpec, unit: str, broken: Broken = ()) -> str:
     parts.append("x".join(map(str, spec.shape)) if len(spec.shape) > 1 else f"{spec.shape[0]}-D")
     if spec.num_classes is not None:
         parts.append(f"{spec.num_classes} classes")
+    if "label_map" in spec.fields:
+        parts.append(f"{spec.fields['label_map'].number} labels")
+    if "attributes" in spec.fields:
+        field = spec.fields["attributes"]
+        named = f" ({', '.join(field.names)})" if 0 < len(field.names) <= 5 else ""
+        parts.append(f"{field.number} attributes{named}")
+    if "condition" in spec.fields:
+        parts[-1] += f" from {'x'.join(map(str, spec.fields['condition'].shape))}"
     return ", ".join(parts)

@@ -14,7 +14,7 @@ from jaxgan.data.encoded import CACHE_BYTES, BadData
 from jaxgan.data.options import LabelOptions, PictureOptions, Progress
 from jaxgan.data.source import Batch, Source, digest, summarise
 from jaxgan.options import OptionError, option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,10 +103,10 @@ class TFDSSource(Source):
         self._image, self._label = image, label if options.labels else None
         self._resolution = options.resolution
         feature = builder.info.features[label] if self._label else None
-        self.spec = DataSpec(
-            (height, width, channels), feature.num_classes if feature else None, len(self._records)
-        )
-        self.classes = tuple(feature.names) if feature else ()
+        fields = {"image": Field("image", (height, width, channels))}
+        if feature:
+            fields["label"] = Field("label", number=feature.num_classes, names=tuple(feature.names))
+        self.spec = Spec(fields, len(self._records))
         self.summary = summarise(where, self.spec, "pictures")
         # A prepared set of a given name and version never changes.
         facts = (builder.info.full_name, options.split, self.spec, self._image, self._label)

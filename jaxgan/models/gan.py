@@ -18,7 +18,7 @@ from jaxgan import adversarial
 from jaxgan.game import Game
 from jaxgan.nets import backbones
 from jaxgan.options import check, option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Options(backbones.Options, adversarial.Options):
     leak: float = 0.2
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     check(options)
     generator, critic = backbones.networks(
         options,

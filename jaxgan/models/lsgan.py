@@ -16,7 +16,7 @@ import dataclasses
 
 from jaxgan.game import Game
 from jaxgan.models import dcgan
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -26,5 +26,5 @@ class Options(dcgan.Options):
     critic_steps: int = 2
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     return dcgan.game(options, spec, objective="least_squares")

@@ -36,7 +36,7 @@ from jaxgan.nets.unet import UNet
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
 from jaxgan.schedules import Ramp, Schedule
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool
 
 NORMS = ("batch", "batch_running", "instance")
@@ -95,7 +95,7 @@ class Options:
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     _check(options, spec)
     return Pix2Pix(options, spec, options.downs or halvings(spec.shape)).game()
 
@@ -105,14 +105,13 @@ class Pix2Pix:
     """Networks, losses and outputs of the game for some options and data."""
 
     options: Options
-    spec: DataSpec
+    spec: Spec
     downs: int
 
     @property
     def condition(self) -> tuple[int, ...]:
         """The shape of a condition."""
-        assert self.spec.condition is not None, "`_check` refuses data without pairs"
-        return self.spec.condition
+        return self.spec["condition"].shape
 
     def game(self) -> Game:
         options, spec = self.options, self.spec
@@ -255,20 +254,15 @@ def check_sides(shape: tuple[int, ...], downs: int) -> None:
         )
 
 
-def _check(options: Options, spec: DataSpec) -> None:
+def _check(options: Options, spec: Spec) -> None:
     """Raises unless the data has pairs, of a size that the networks support."""
     check(options)
-    if spec.condition is None:
-        raise OptionError(
-            None,
-            None,
-            f"pix2pix translates pictures in pairs, but the data (one example has shape {spec.shape}) has none",
-            {"data.name": "pairs"},
-        )
+    spec.require("pix2pix", image="image", condition="image")
     height, width = spec.shape[:2]
-    if spec.shape[:2] != spec.condition[:2]:
+    condition = spec["condition"].shape
+    if spec.shape[:2] != condition[:2]:
         raise ValueError(
-            f"pix2pix keeps a picture's size, but the data pairs one of {spec.condition[0]}x{spec.condition[1]} with"
+            f"pix2pix keeps a picture's size, but the data pairs one of {condition[0]}x{condition[1]} with"
             f" one of {height}x{width}; bring both to one size."
         )
     # The last two convolutions, of stride 1, remove two more pixels.

@@ -39,7 +39,7 @@ from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
 from jaxgan.schedules import Clock, Ramp
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool
 from jaxgan.tools.latents import Space, interpolation
 
@@ -113,7 +113,7 @@ class Phase(NamedTuple):
 Phases = tuple[Phase, ...]
 
 
-def growth(options: Options, spec: DataSpec) -> Phases:
+def growth(options: Options, spec: Spec) -> Phases:
     """The phases in order; the last has no end."""
     check(options)
     base, levels = _levels(spec)
@@ -129,20 +129,19 @@ def growth(options: Options, spec: DataSpec) -> Phases:
     return tuple(phases)
 
 
-def _levels(spec: DataSpec) -> tuple[int, int]:
+def _levels(spec: Spec) -> tuple[int, int]:
     """(side of the first level, number of levels): the side of 4 to 7 pixels doubles up to that of the data."""
-    side, fixes = spec.shape[0], []
-    if len(spec.shape) == 3:
-        doublings = max(0, int(math.log2(side / 4)))
-        if side == spec.shape[1] and side % 2**doublings == 0 and side >= 4:
-            return side >> doublings, doublings + 1
-        fixes = [{"data.resolution": 4 << max(0, round(math.log2(side / 4)))}]
+    spec.require("progressive", image="image")
+    side = spec.shape[0]
+    doublings = max(0, int(math.log2(side / 4)))
+    if side == spec.shape[1] and side % 2**doublings == 0 and side >= 4:
+        return side >> doublings, doublings + 1
     raise OptionError(
         None,
         None,
         "progressive makes square pictures of 4, 5, 6 or 7 times a power of two pixels, but one example has shape"
         f" {spec.shape}",
-        *fixes,
+        {"data.resolution": 4 << max(0, round(math.log2(side / 4)))},
     )
 
 
@@ -166,7 +165,7 @@ def _by_resolution(options: Options, name: str, resolutions: list[int]) -> list:
     return [[value for start, value in table if start <= r][-1] for r in resolutions]
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     phases = growth(options, spec)
     classes = adversarial.classes(options, spec)
     both = players(options, spec, phases, classes)
@@ -189,7 +188,7 @@ def game(options: Options, spec: DataSpec) -> Game:
     )
 
 
-def players(options: Options, spec: DataSpec, phases: Phases, classes: int | None):
+def players(options: Options, spec: Spec, phases: Phases, classes: int | None):
     """{"critic": Player, "generator": Player}."""
     base, top = phases[0].resolution, phases[-1].level
     features = tuple(
@@ -333,7 +332,7 @@ class Pictures:
     """The outputs of a trained generator: pictures of full size, float32 [B, *spec.shape] in [-1, 1]."""
 
     options: Options
-    spec: DataSpec
+    spec: Spec
     phases: Phases
     classes: int | None
 

@@ -39,7 +39,7 @@ from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, option
 from jaxgan.options import check as check_limits
 from jaxgan.schedules import Ramp
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 from jaxgan.tools.pyramid import noise_option, pyramid_tools
 
 
@@ -95,7 +95,7 @@ class Options:
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     pyramid = check(options, spec)
     height, width, channels = spec.shape
     shape = (height, width, channels)
@@ -264,10 +264,10 @@ def replaced(state: State, networks: dict[str, Network]) -> State:
     )
 
 
-def check(options: Options, spec: DataSpec) -> nets.Pyramid:
+def check(options: Options, spec: Spec) -> nets.Pyramid:
     """The pyramid of a picture; raises if the options and the data allow none."""
-    if len(spec.shape) != 3 or spec.size != 1:
-        found = f"{spec.size:,} pictures" if len(spec.shape) == 3 else "points"
+    if not spec.pictures or spec.size != 1:
+        found = f"{spec.size:,} pictures" if spec.pictures else "points"
         raise OptionError(
             None,
             None,
@@ -284,7 +284,8 @@ def check(options: Options, spec: DataSpec) -> nets.Pyramid:
             *([{"min_size": side}] if side >= nets.RECEPTIVE_FIELD else []),
             {"data.max_side": math.ceil(max(spec.shape[:2]) * options.min_size / side) + 1},
         )
-    pyramid = nets.Pyramid.of(spec.shape[:2], options.min_size, options.scale_factor)
+    height, width, _ = spec.shape
+    pyramid = nets.Pyramid.of((height, width), options.min_size, options.scale_factor)
     if not 0 <= options.paint_scale < pyramid.scales:
         raise OptionError(
             "paint_scale",

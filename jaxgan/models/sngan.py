@@ -20,7 +20,7 @@ from jaxgan.game import Game
 from jaxgan.nets import backbones
 from jaxgan.nets.spectral import spectral_norm
 from jaxgan.options import check, option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Options(backbones.Options, adversarial.Options):
     )
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     check(options)
     generator, critic = backbones.networks(
         options,

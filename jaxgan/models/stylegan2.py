@@ -29,7 +29,7 @@ from jaxgan.game import Game, Loss, Output, Play, Player, Stage, Turn
 from jaxgan.nets import modulated, stylegan2
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 from jaxgan.tools import latents
 
 AUGMENTATIONS = ("adaptive", "fixed", "off")
@@ -137,7 +137,7 @@ class Options:
     )
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     _check(options, spec)
     model = StyleGAN2(options, spec, adversarial.classes(options, spec))
     label = None if model.num_classes is None else jnp.zeros((1,), jnp.int32)
@@ -200,7 +200,7 @@ class StyleGAN2:
     """The networks, losses and samples of the game."""
 
     options: Options
-    spec: DataSpec
+    spec: Spec
     num_classes: int | None
 
     @property
@@ -382,7 +382,7 @@ def mixed_layers(key: jax.Array, num: int, num_styles: int, share: float) -> jax
     return (jnp.arange(num_styles)[None] >= place) & (draws.uniform(share_key, (num, 1)) < share)
 
 
-def _check(options: Options, spec: DataSpec) -> None:
+def _check(options: Options, spec: Spec) -> None:
     """Raises for options and data that cannot be trained."""
     check(options)
     if options.augmentation == "fixed" and not options.augmentation_p:
@@ -393,11 +393,8 @@ def _check(options: Options, spec: DataSpec) -> None:
             {"augmentation_p": 0.2},
             {"augmentation": "off"},
         )
+    spec.require("stylegan2", image="image")
     shape = spec.shape
-    if len(shape) != 3:
-        raise ValueError(
-            f"stylegan2 makes pictures, but one example of the data has shape {shape}; use a data source of pictures."
-        )
     if shape[0] != shape[1] or shape[0] < 8 or shape[0] & (shape[0] - 1):
         size = " x ".join(map(str, shape[:2]))
         nearest = 1 << max(3, (max(shape[:2]) - 1).bit_length())

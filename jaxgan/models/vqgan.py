@@ -39,7 +39,7 @@ from jaxgan.nets.transformer import SAMPLING, Transformer, sample
 from jaxgan.nets.vqgan import Decoder, Encoder, decode, encode, levels, psnr, reconstruct
 from jaxgan.network import Network
 from jaxgan.options import OptionError, check, option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 from jaxgan.tools.codes import code_tools
 
 
@@ -143,8 +143,9 @@ class Options:
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     check(options)
+    spec.require("vqgan", image="image")
     players = _players(options, spec)
     encoder, transformer = players["encoder"].module, players["transformer"].module
     procedure = Procedure(options, _grid(encoder, spec))
@@ -323,7 +324,7 @@ def adaptive_weight(
     return jnp.minimum(reconstruction / (deception + delta), limit)
 
 
-def _players(options: Options, spec: DataSpec) -> dict[str, Player]:
+def _players(options: Options, spec: Spec) -> dict[str, Player]:
     dtype = adversarial.compute_dtype(options)
     classes = adversarial.classes(options, spec)
     widths, attention = levels(
@@ -382,7 +383,7 @@ def _transformer(options: Options, classes: int | None, dtype: jnp.dtype) -> Pla
     return Player(module, (jnp.zeros((1, 1), jnp.int32),), adam, adversarial.average(options))
 
 
-def _grid(encoder: Encoder, spec: DataSpec) -> tuple[int, int]:
+def _grid(encoder: Encoder, spec: Spec) -> tuple[int, int]:
     """Rows and columns of the codes of a picture."""
     return spec.shape[0] // encoder.factor, spec.shape[1] // encoder.factor
 
@@ -411,7 +412,7 @@ def _stages(options: Options, procedure: Procedure) -> tuple[Stage, ...]:
     return (*stages, Stage((transformer,), options.transformer_batch_size))
 
 
-def _check(options: Options, spec: DataSpec, grid: tuple[int, int]) -> None:
+def _check(options: Options, spec: Spec, grid: tuple[int, int]) -> None:
     """Raises, before anything is compiled, for options that cannot be trained."""
     places = grid[0] * grid[1]
     codebook.check(

@@ -20,7 +20,7 @@ from jaxgan import adversarial, penalties
 from jaxgan.game import Game
 from jaxgan.nets import backbones
 from jaxgan.options import check, option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,7 +48,7 @@ def clip_kernels(limit: float) -> optax.GradientTransformation:
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     check(options)
     generator, critic = backbones.networks(
         options,

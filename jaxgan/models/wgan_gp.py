@@ -18,7 +18,7 @@ from jaxgan import adversarial, turns
 from jaxgan.game import Game
 from jaxgan.nets import backbones
 from jaxgan.options import check, option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Options(backbones.Options, adversarial.Options):
 GENERATOR_WIDTH = {32: 128}
 
 
-def game(options: Options, spec: DataSpec) -> Game:
+def game(options: Options, spec: Spec) -> Game:
     check(options)
     if not options.generator_width:
         options = dataclasses.replace(

@@ -19,7 +19,7 @@ from jaxgan.nets.init import glorot, normal_002
 from jaxgan.nets.mlp import MLPCritic, MLPGenerator
 from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator, plain
 from jaxgan.options import OptionError, option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Spec
 
 ARCHITECTURES = ("mlp", "conv", "resnet")
 
@@ -72,7 +72,7 @@ class Options:
 
 def networks(
     options: Options,
-    spec: DataSpec,
+    spec: Spec,
     *,
     model: str,
     pictures: str,
@@ -90,7 +90,7 @@ def networks(
     """
     name = options.architecture
     if name == "auto":
-        name = pictures if len(spec.shape) == 3 else "mlp"
+        name = pictures if spec.pictures else "mlp"
     if name != "mlp":
         _check_square(spec, model, name)
     request = _Request(
@@ -111,7 +111,7 @@ class _Request(NamedTuple):
     """The arguments of `networks`, for the builders."""
 
     options: Options
-    spec: DataSpec
+    spec: Spec
     model: str
     num_classes: int | None
     kernel_norm: Callable[[type], type]
@@ -121,12 +121,12 @@ class _Request(NamedTuple):
     dtype: jnp.dtype | None
 
 
-def _check_square(spec: DataSpec, model: str, architecture: str) -> None:
+def _check_square(spec: Spec, model: str, architecture: str) -> None:
     """Raises unless the data are square pictures."""
-    if len(spec.shape) == 3 and spec.shape[0] == spec.shape[1]:
+    if spec.pictures and spec.shape[0] == spec.shape[1]:
         return
     fixes: list[dict[str, Any]] = [{"architecture": "mlp"}]
-    if len(spec.shape) == 3:
+    if spec.pictures:
         fixes.append({"data.resolution": min(spec.shape[:2])})
     raise OptionError(
         None,

@@ -98,7 +98,7 @@ def make_evaluator(
     """
     if isinstance(protocol, str):
         protocol = protocols.by_name(protocol)
-    if len(source.spec.shape) == 1 and protocol.features == "random_conv":
+    if not source.spec.pictures and protocol.features == "random_conv":
         protocol = protocols.adapted(protocol, features="points")
     most = len(source)
     if num or fit:

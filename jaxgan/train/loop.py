@@ -17,6 +17,7 @@ import numpy as np
 from clu import metrics as clu_metrics
 
 from jaxgan.data import Batch, Pipeline, Source
+from jaxgan.data.pictures import colours
 from jaxgan.engine import Engine
 from jaxgan.game import SAMPLES, TRANSFORMS, Game, Metrics, State, purpose_key
 from jaxgan.metrics.compare import scores
@@ -374,10 +375,14 @@ def sample_grid(engine: Engine, state: State, num: int) -> np.ndarray:
 
 
 def transform_grid(engine: Engine, state: State, examples: Batch) -> np.ndarray:
-    """Each example's condition (if it has one), the example and its transform, side by side: uint8 [N, H, W, C]."""
+    """Each example's condition and label map (if it has any), the example and its transform, side by side.
+
+    Label maps are shown in the colours of `jaxgan.data.pictures.colours`. Returns uint8 [N, H, W, C].
+    """
     key = purpose_key(engine.run_key, "transforms", 0)
     pictures = to_uint8(transform(engine, state, examples, key))
     shown = [examples["condition"]] if "condition" in examples else []
+    shown += [colours()[np.asarray(examples["label_map"]) & 255]] if "label_map" in examples else []
     return report.side_by_side(*shown, examples["image"], pictures)
 
 

@@ -17,6 +17,7 @@ import jax
 import jaxgan
 from jaxgan import data
 from jaxgan.options import declared, flatten
+from jaxgan.spec import Field, Spec
 from jaxgan.train.report import replace_atomically
 
 try:
@@ -139,7 +140,11 @@ def read(workdir: str | Path) -> dict:
         raise ValueError(
             f"{path} is not the record of a run; restore it or train into another workdir."
         )
-    return {**record, "config": migrate(record["config"])}
+    return {
+        **record,
+        "config": migrate(record["config"]),
+        "spec": migrate_spec(record["spec"]),
+    }
 
 
 def migrate(config: dict) -> dict:
@@ -159,6 +164,22 @@ def migrate(config: dict) -> dict:
         known = declared(data.options_of(source["name"]))
         source = {k: v for k, v in source.items() if k not in _SHARED or k in known}
     return {**config, "model": model, "data": source}
+
+
+def migrate_spec(spec: dict) -> dict:
+    """Converts a description of the data that an earlier version may have written to `Spec.to_dict`'s.
+
+    Up to version 0.1.0 it held the shape of the examples, the number of classes, and the shape of a condition.
+    """
+    if "fields" in spec:
+        return spec
+    shape, condition = tuple(spec["shape"]), spec.get("condition")
+    fields = {"image": Field("image" if len(shape) == 3 else "points", shape)}
+    if spec.get("num_classes") is not None:
+        fields["label"] = Field("label", number=spec["num_classes"])
+    if condition is not None:
+        fields["condition"] = Field("image", tuple(condition))
+    return Spec(fields, spec["size"]).to_dict()
 
 
 # Options of data that every config held, whatever its source.

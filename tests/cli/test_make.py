@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from jaxgan import data
 from jaxgan.cli import main as cli
+from jaxgan.cli.evaluate import check_inputs
 from jaxgan.metrics.features import random_conv
 from jaxgan.train import read_picture
 
@@ -420,3 +422,17 @@ def test_what_a_run_cannot_be_measured_by_is_said_before_it_trains(
     command = ["train", "--config", transforming_config, "--workdir", tmp_path / "run", *words]
     assert refused(*command, capsys=capsys).startswith(sentence)
     assert not (tmp_path / "run").exists()
+
+
+def test_transforms_are_evaluated_on_data_with_the_same_inputs():
+    maps, digits = (data.open_source(name, resolution=32) for name in ("label_maps", "digits"))
+    small = data.open_source("label_maps", resolution=16)
+    check_inputs(("image", "label_map"), maps.spec, maps)
+    wanted = "the run makes transforms of 'label_map' (a label map of 32x32 with 11 labels), but "
+    for source, has in (
+        (digits, "none"),
+        (small, "a label map of 16x16 with 11 labels"),
+    ):
+        text = f"{wanted}{source.summary} has {has}; evaluate on data with such a 'label_map'."
+        with pytest.raises(ValueError, match=re.escape(text)):
+            check_inputs(("label_map",), maps.spec, source)

@@ -33,12 +33,13 @@ class TestImages:
         batch = source.gather(np.arange(6))
         np.testing.assert_array_equal(batch["image"], IMAGES)
         np.testing.assert_array_equal(batch["label"], LABELS)
-        assert source.spec[:3] == ((8, 9, 3), 3, 6)
+        assert (source.spec.shape, source.spec.num_classes, source.spec.size) == ((8, 9, 3), 3, 6)
         assert source.summary == f"array {tmp_path}/a.npz: 6 images, 8x9x3, 3 classes"
 
     def test_names_of_members(self, load):
         np.testing.assert_array_equal(load(x=IMAGES, y=LABELS)[1]["label"], 2)
-        assert load(anything=IMAGES).spec[:3] == ((8, 9, 3), None, 6)
+        spec = load(anything=IMAGES).spec
+        assert (spec.shape, spec.num_classes, spec.size) == ((8, 9, 3), None, 6)
         assert load(z=LABELS, images=IMAGES).spec.shape == (8, 9, 3)
         assert load(IMAGES).spec.shape == (8, 9, 3)
         assert load(images=IMAGES, labels=LABELS, options={"labels": False}.items())[0].keys() == {
@@ -164,7 +165,7 @@ class TestPacked:
         batch = source.gather(np.arange(6))
         np.testing.assert_array_equal(batch["image"], IMAGES)
         np.testing.assert_array_equal(batch["label"], LABELS)
-        assert source.spec[:3] == ((8, 9, 3), 3, 6)
+        assert (source.spec.shape, source.spec.num_classes, source.spec.size) == ((8, 9, 3), 3, 6)
 
     def test_broken_ones_are_skipped(self, load, pack):
         source = load(**pack([IMAGES[0], b"junk", IMAGES[2]]), labels=LABELS[:3])
@@ -184,7 +185,11 @@ class TestPacked:
 def test_cifar10_packed():
     path = Path(os.environ["JAXGAN_TEST_DATA"]) / "cifar10" / "cifar10_jpeg_test.npz"
     source = open_source("array", path=str(path))
-    assert source.spec[:3] == ((32, 32, 3), 10, 10_000)
+    assert (source.spec.shape, source.spec.num_classes, source.spec.size) == (
+        (32, 32, 3),
+        10,
+        10_000,
+    )
     digest = hashlib.sha256(source.images().tobytes()).hexdigest()
     assert digest == "b7018a062865e9348a704e72416eb53c816b43cc8ac42ab43276a2b967508ab6"
     epoch = Pipeline(source, seed=0).batch(0, 10_000)

@@ -13,7 +13,7 @@ def digits(**options):
 
 def test_all_of_them_unchanged():
     source = digits(split="all")
-    assert source.spec[:3] == ((8, 8, 1), 10, 1797)
+    assert (source.spec.shape, source.spec.num_classes, source.spec.size) == ((8, 8, 1), 10, 1797)
     assert source.summary == "digits (all): 1,797 images, 8x8x1, 10 classes"
     pixels, labels = load_digits(return_X_y=True)
     batch = source.gather(np.arange(1797))
@@ -39,7 +39,11 @@ def test_splits_are_disjoint_complete_and_stratified():
 
 def test_resolution_channels_and_labels():
     source = digits(resolution=32, channels=3, labels=False)
-    assert source.spec[:3] == ((32, 32, 3), None, 1442)
+    assert (source.spec.shape, source.spec.num_classes, source.spec.size) == (
+        (32, 32, 3),
+        None,
+        1442,
+    )
     image = source[7]["image"]
     assert source[7].keys() == {"image"}
     np.testing.assert_array_equal(image[..., 0], image[..., 2])

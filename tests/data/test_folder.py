@@ -36,7 +36,7 @@ class TestWhatIsRead:
         assert batch["label"].tolist() == [0, 0, 1, 1]
         assert batch["label"].dtype == np.int32
         assert source.classes == ("cat", "dog")
-        assert source.spec[:3] == ((12, 10, 3), 2, 4)
+        assert (source.spec.shape, source.spec.num_classes, source.spec.size) == ((12, 10, 3), 2, 4)
         assert source.summary == f"folder {root}: 4 pictures, 12x10x3, 2 classes"
         assert source.in_memory == (both_ways == "in memory")
 
@@ -79,6 +79,20 @@ class TestWhatIsRead:
             folder(root, split="test")[0]["image"], pixels["test/x/c.png"]
         )
         assert contents(folder(root, split="all"))["label"].tolist() == [0, 0, 1]
+
+    def test_domains_as_in_afhq(self, save_pictures, both_ways):
+        names = [
+            f"{split}/{domain}/{i}.jpg"
+            for split, count in (("train", 3), ("val", 1))
+            for domain in ("wild", "cat", "dog")
+            for i in range(count)
+        ]
+        root, _ = save_pictures(*names)
+        for split, count in (("train", 3), ("val", 1)):
+            source = folder(root, split=split)
+            label = source.spec["label"]
+            assert (label.kind, label.number, label.names) == ("label", 3, ("cat", "dog", "wild"))
+            assert contents(source)["label"].tolist() == np.repeat([0, 1, 2], count).tolist()
 
     def test_a_class_called_train_is_no_split(self, save_pictures):
         root, _ = save_pictures("car/a.png", "train/b.png")

@@ -17,7 +17,7 @@ def mixture(**options):
 )
 def test_points_are_the_mixture(layout, modes, std):
     source = mixture(layout=layout, modes=modes, std=std if modes == 7 else 0.0)
-    assert source.spec[:3] == ((2,), modes, 100_000)
+    assert (source.spec.shape, source.spec.num_classes, source.spec.size) == ((2,), modes, 100_000)
     assert source.std == std
     batch = source.gather(np.arange(100_000))
     assert batch["image"].dtype == np.float32

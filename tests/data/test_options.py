@@ -18,15 +18,20 @@ def test_every_source_is_a_module_of_its_name(name):
     assert options_of(name) is module.Options
 
 
+def test_sources_are_found_and_helpers_are_none():
+    known = {"array", "digits", "folder", "mixture2d", "pairs", "picture", "stacked_digits", "tfds"}
+    assert known <= set(SOURCES)
+    assert not {"options", "source", "pipeline", "pictures", "encoded", "together"} & set(SOURCES)
+
+
 @pytest.mark.parametrize(
     ("options", "text"),
     [
         (
             {"data": "digit"},
-            "data.name is 'digit', but it must be one of digits, stacked_digits, mixture2d, folder, "
-            "array, pairs, picture, tfds: set data.name=digits.",
+            f"data.name is 'digit', but it must be one of {', '.join(SOURCES)}: set data.name=digits.",
         ),
-        ({"data": "zzz"}, "data.name is 'zzz', but it must be one of digits, "),
+        ({"data": "zzz"}, "data.name is 'zzz', but it must be one of array, "),
         ({"channels": 4}, "channels is 4, but it must be one of 0, 1, 3: set channels=3."),
         ({"resolution": -1}, "resolution is -1, but it must be at least 0: set resolution=0."),
         (

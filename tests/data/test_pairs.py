@@ -10,12 +10,17 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import Pipeline, open_source
-from jaxgan.data.pairs import colours
+from jaxgan.data.pictures import colours
+from jaxgan.spec import Field, Spec
 
 RANDOM = np.random.default_rng(0)
 A = RANDOM.integers(0, 256, (5, 6, 8, 3), dtype=np.uint8)
 B = RANDOM.integers(0, 256, (5, 6, 8, 3), dtype=np.uint8)
 MAPS = RANDOM.integers(0, 12, (5, 6, 8)).astype(np.uint8)
+
+
+def spec_of(image, size, condition):
+    return Spec({"image": Field("image", image), "condition": Field("image", condition)}, size)
 
 
 def pairs(path="", **options):
@@ -62,7 +67,7 @@ class TestLayouts:
         a, b = ("condition", "image") if direction == "AtoB" else ("image", "condition")
         np.testing.assert_array_equal(batch[a], A[[3, 0]])
         np.testing.assert_array_equal(batch[b], B[[3, 0]])
-        assert source.spec == ((6, 8, 3), None, 5, (6, 8, 3))
+        assert source.spec == spec_of((6, 8, 3), 5, (6, 8, 3))
         assert source.summary == f"folder {tmp_path}/pics: 5 pairs, 6x8x3 from 6x8x3"
 
     def test_a_zip_and_its_splits(self, tmp_path):
@@ -115,9 +120,9 @@ class TestLayouts:
         save(tmp_path, **grey, **{f"B/{i}.png": B[i] for i in range(5)})
         source = pairs(tmp_path)
         # Of a set too large to look at, colours are expected.
-        assert source.spec.condition == (6, 8, 1 if both_ways == "in memory" else 3)
+        assert source.spec["condition"].shape == (6, 8, 1 if both_ways == "in memory" else 3)
         np.testing.assert_array_equal(source[2]["condition"][..., 0], A[2, ..., 0])
-        assert pairs(tmp_path, channels=1).spec == ((6, 8, 1), None, 5, (6, 8, 1))
+        assert pairs(tmp_path, channels=1).spec == spec_of((6, 8, 1), 5, (6, 8, 1))
 
     def test_encoded_pictures_and_class_maps(self, tmp_path, png):
         path = save_array(tmp_path / "a.npz", **packed(png, B), labels=MAPS)
@@ -127,7 +132,7 @@ class TestLayouts:
         # Maps have no classes between classes, at any size.
         for resolution in (3, 16):
             small = pairs(path, resolution=resolution)
-            assert small.spec == ((resolution,) * 2 + (3,), None, 5, (resolution,) * 2 + (3,))
+            assert small.spec == spec_of((resolution,) * 2 + (3,), 5, (resolution,) * 2 + (3,))
             found = np.unique(small.gather(np.arange(5))["condition"].reshape(-1, 3), axis=0)
             assert {tuple(c) for c in found} <= {tuple(c) for c in colours()[:12]}
         np.testing.assert_array_equal(
@@ -149,7 +154,7 @@ class TestArrays:
         batch = pairs(path).gather(np.arange(5))
         np.testing.assert_array_equal(batch["image"], B)
         np.testing.assert_array_equal(batch["condition"], A[..., :1])
-        assert pairs(path, direction="BtoA").spec == ((6, 8, 1), None, 5, (6, 8, 3))
+        assert pairs(path, direction="BtoA").spec == spec_of((6, 8, 1), 5, (6, 8, 3))
 
     def test_pictures_and_class_maps(self, tmp_path):
         path = save_array(tmp_path / "a.npz", images=B, labels=MAPS)
@@ -163,7 +168,7 @@ class TestArrays:
 class TestDigits:
     def test_outlines_of_digits(self):
         source = pairs()
-        assert source.spec == ((32, 32, 1), None, 1442, (32, 32, 1))
+        assert source.spec == spec_of((32, 32, 1), 1442, (32, 32, 1))
         assert source.summary == "outlines of digits (train): 1,442 pairs, 32x32x1 from 32x32x1"
         batch = source.gather(np.arange(64))
         line, ink = batch["condition"] == 255, batch["image"] > 127
@@ -176,7 +181,7 @@ class TestDigits:
             assert ink[:, i : i + 30, j : j + 30][inner].all()
 
     def test_splits_and_resolution(self):
-        assert pairs(split="test", resolution=16).spec == ((16, 16, 1), None, 355, (16, 16, 1))
+        assert pairs(split="test", resolution=16).spec == spec_of((16, 16, 1), 355, (16, 16, 1))
 
 
 class TestRefused:
@@ -262,7 +267,7 @@ def test_camvid():
     """Roads are below skies, and darker."""
     path = Path(os.environ["JAXGAN_TEST_DATA"]) / "camvid" / "camvid_192x256_val.npz"
     source = pairs(path, resolution=64)
-    assert source.spec == ((64, 64, 3), None, 101, (64, 64, 3))
+    assert source.spec == spec_of((64, 64, 3), 101, (64, 64, 3))
     batch = Pipeline(source, seed=0, flip=True, jitter=8).batch(0, 50)
     sky, road = ((batch["condition"] == colours()[c]).all(axis=-1) for c in (0, 3))
     assert batch["image"][sky].mean() > 1.5 * batch["image"][road].mean()

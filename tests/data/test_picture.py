@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import open_source
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 
 
 def picture(**options):
@@ -17,7 +17,7 @@ def picture(**options):
 @pytest.mark.parametrize("path", ["", "china.jpg", "flower.jpg"])
 def test_photographs_that_scikit_learn_carries(path):
     source = picture(path=path)
-    assert source.spec == DataSpec((167, 250, 3), None, 1)
+    assert source.spec == Spec({"image": Field("image", (167, 250, 3))}, 1)
     assert source.summary == f"picture {path or 'china.jpg'}: 1 picture, 167x250x3"
     assert source.images().dtype == np.uint8
 

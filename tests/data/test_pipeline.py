@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import ArraySource, Pipeline, Source, pictures
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 
 
 def numbered(count, width=3):
@@ -137,7 +137,13 @@ class Pairs(Source):
 
     def __init__(self, images):
         self._images = images
-        self.spec = DataSpec(images.shape[1:], None, len(images), images.shape[1:])
+        self.spec = Spec(
+            {
+                "image": Field("image", images.shape[1:]),
+                "condition": Field("image", images.shape[1:]),
+            },
+            len(images),
+        )
         self.summary = "pairs"
 
     def gather(self, indices):
@@ -211,7 +217,7 @@ class TestJitter:
 class Slow(Source):
     """Examples that take a while, and one that fails."""
 
-    spec, summary = DataSpec((1, 1, 1), None, 1000), "slow"
+    spec, summary = Spec({"image": Field("image", (1, 1, 1))}, 1000), "slow"
 
     def __init__(self, fail_at=None):
         self.fail_at, self.gathered = fail_at, 0

@@ -14,7 +14,11 @@ def source():
 
 
 def test_a_thousand_modes_equally_often(source):
-    assert source.spec[:3] == ((8, 8, 3), 1000, 50_000)
+    assert (source.spec.shape, source.spec.num_classes, source.spec.size) == (
+        (8, 8, 3),
+        1000,
+        50_000,
+    )
     labels = source.gather(np.arange(len(source)))["label"]
     assert (np.bincount(labels) == 50).all()
 

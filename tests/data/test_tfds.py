@@ -85,7 +85,7 @@ class TestReading:
             image_and_label, [{"image": png(x), "label": i % 3} for i, x in enumerate(images)]
         )
         source = open_tfds("toy", root)
-        assert source.spec[:3] == ((8, 8, 3), 3, 5)
+        assert (source.spec.shape, source.spec.num_classes, source.spec.size) == ((8, 8, 3), 3, 5)
         assert source.classes == ("cat", "dog", "owl")
         assert source.summary == "TFDS toy (train): 5 pictures, 8x8x3, 3 classes"
         for indices in ([3, 0], [0, 1, 2, 3, 4], [4, 4, 1]):  # The second from the memory, partly.
@@ -98,7 +98,7 @@ class TestReading:
         np.testing.assert_array_equal(uncached["image"], batch["image"])
         np.testing.assert_array_equal(uncached["label"], batch["label"])
         part = open_tfds("toy", root, split="train[:60%]", labels=False, channels=1)
-        assert part.spec[:3] == ((8, 8, 1), None, 3)
+        assert (part.spec.shape, part.spec.num_classes, part.spec.size) == ((8, 8, 1), None, 3)
         assert part[0].keys() == {"image"}
 
     def test_each_picture_is_decoded_once(self, write, png, monkeypatch):
@@ -136,7 +136,7 @@ class TestReading:
 
         root = write(features, [{"a": png(pictures(1)[0, ..., 0]), "coarse": 1, "label": 3}])
         source = open_tfds("toy", root)
-        assert source.spec[:3] == ((8, 8, 1), 4, 1)
+        assert (source.spec.shape, source.spec.num_classes, source.spec.size) == ((8, 8, 1), 4, 1)
         assert source[0]["label"] == 3
 
     def test_no_images(self, write):
@@ -269,7 +269,11 @@ class TestCifar10:
         source = open_tfds("cifar10", prepared_cifar10, split=split)
         names = sorted(name for name in cifar_archive[1] if ("test" in name) == (split == "test"))
         rows = np.concatenate([cifar_archive[1][name] for name in names])
-        assert source.spec[:3] == ((32, 32, 3), 10, len(rows))
+        assert (source.spec.shape, source.spec.num_classes, source.spec.size) == (
+            (32, 32, 3),
+            10,
+            len(rows),
+        )
         assert list(source.classes) == CLASSES
         batch = source.gather(np.arange(len(rows)))
         planes = batch["image"].transpose(0, 3, 1, 2).reshape(-1, 3072)

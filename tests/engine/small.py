@@ -9,9 +9,9 @@ import numpy as np
 import optax
 
 from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 
-POINTS = DataSpec((1,), None, 100)
+POINTS = Spec({"image": Field("points", (1,))}, 100)
 
 
 class Number(nn.Module):

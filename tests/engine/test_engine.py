@@ -30,7 +30,7 @@ from jaxgan.data.pipeline import Pipeline
 from jaxgan.engine import Engine
 from jaxgan.game import Loss, Output, Player, Stage, Turn
 from jaxgan.schedules import Ema
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train.loop import Options, _Run
 
 
@@ -301,7 +301,10 @@ def net_game(noise=False, average=None):
     players = {"net": Player(Normalised(), (jnp.zeros((1, 3)),), optax.adam(1e-2), average)}
     stages = (Stage((Turn(("net",), loss),), batch_size=16),)
     return make_game(
-        players, stages, {"samples": Output(samples, (4,))}, DataSpec((3,), None, 1000)
+        players,
+        stages,
+        {"samples": Output(samples, (4,))},
+        Spec({"image": Field("points", (3,))}, 1000),
     )
 
 
@@ -356,7 +359,9 @@ def linear_game():
 
     player = Player(nn.Dense(1), (jnp.zeros((1, 3)),), optax.adam(1e-2))
     return make_game(
-        {"line": player}, (Stage((Turn(("line",), loss),), 16),), spec=DataSpec((3,), None, 100)
+        {"line": player},
+        (Stage((Turn(("line",), loss),), 16),),
+        spec=Spec({"image": Field("points", (3,))}, 100),
     )
 
 
@@ -484,7 +489,14 @@ def test_programs_are_lowered_from_shapes_alone():
     def enter(state, play):
         return state
 
-    spec = DataSpec((8, 8, 3), 10, 100, condition=(8, 8, 1))
+    spec = Spec(
+        {
+            "image": Field("image", (8, 8, 3)),
+            "label": Field("label", number=10),
+            "condition": Field("image", (8, 8, 1)),
+        },
+        100,
+    )
     lazy = Turn(("critic",), adds_mean(), "lazy", every=4, fresh_batch=False)
     stages = (
         Stage((Turn(("critic",), adds_mean(), repeat=2),), 8, until=3, resolution=4),
@@ -503,7 +515,7 @@ def test_programs_are_lowered_from_shapes_alone():
     assert {name: (x.shape, x.dtype) for name, x in shapes.items()} == {
         "image": ((8, 4, 4, 3), "uint8"),
         "label": ((8,), "int32"),
-        "condition": ((8, 8, 8, 1), "uint8"),
+        "condition": ((8, 4, 4, 1), "uint8"),
     }
     assert engine.batch_shape(stages[1], spec)["image"].shape == (16, 8, 8, 3)
     texts = {(p.stage, p.name): p.lower().as_text() for p in found}

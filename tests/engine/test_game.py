@@ -12,7 +12,7 @@ from engine.small import adds_mean, make_game, number, one_turn
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Play, Player, Stage, Turn, averaged_part, purpose_key
 from jaxgan.network import Network
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 
 LOSS = adds_mean()
 
@@ -104,7 +104,14 @@ def test_the_clock_is_a_function_of_the_round_that_may_be_traced(step):
 
 
 def test_pictures_are_decoded_and_other_fields_are_left_alone():
-    spec = DataSpec((2, 2, 1), 10, 100, condition=(2, 2, 3))
+    spec = Spec(
+        {
+            "image": Field("image", (2, 2, 1)),
+            "label": Field("label", number=10),
+            "condition": Field("image", (2, 2, 3)),
+        },
+        100,
+    )
     levels = jnp.array([0, 51, 255], jnp.uint8)
     batch = spec.decode({"image": levels, "condition": levels, "label": jnp.array([3, 4])})
     np.testing.assert_allclose(batch["image"], [-1.0, -0.6, 1.0], atol=1e-6)

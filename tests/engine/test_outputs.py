@@ -12,10 +12,10 @@ from jaxgan import draws, train
 from jaxgan.engine import Engine
 from jaxgan.game import Output, Stage, Turn
 from jaxgan.options import Option
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train.outputs import make_output
 
-SPEC = DataSpec((1,), 5, 100)
+SPEC = Spec({"image": Field("points", (1,)), "label": Field("label", number=5)}, 100)
 KEY = jax.random.key(4)
 
 
@@ -205,9 +205,14 @@ def test_batches_of_any_size_are_transformed(devices):
 
 def test_an_output_is_given_decoded_pictures_and_a_chunk_keeps_them_as_stored(one):
     engine, state = one
-    levels = np.array([[0], [255]], np.uint8)
+    pictures = Spec({"image": Field("image", (1, 1, 1))}, 100)
+    output = Output(gained, (1, 1, 1), needs=("image",))
+    outputs = {"transforms": output}
+    game = dataclasses.replace(engine.game, spec=pictures, outputs=outputs)
+    engine = Engine(game, mesh=engine.mesh)
+    levels = np.array([0, 255], np.uint8).reshape(2, 1, 1, 1)
     (chunk,) = engine.chunks(state, "transforms", KEY, 2, lambda rows: {"image": levels[rows % 2]})
-    assert np.asarray(chunk.made)[:2].tolist() == [[2.0], [4.0]]
+    assert np.asarray(chunk.made)[:2].ravel().tolist() == [2.0, 4.0]
     assert chunk.given["image"].dtype == np.uint8
     assert chunk.given["image"][:2].tolist() == levels.tolist()
 
@@ -275,7 +280,14 @@ def test_networks_are_prepared_once_before_the_first_row(devices):
 
 
 def test_an_output_is_lowered_from_shapes_alone():
-    spec = DataSpec((8, 8, 3), 10, 100, condition=(8, 8, 1))
+    spec = Spec(
+        {
+            "image": Field("image", (8, 8, 3)),
+            "label": Field("label", number=10),
+            "condition": Field("image", (8, 8, 1)),
+        },
+        100,
+    )
 
     def painted(play, *, scale, sign):
         assert sign is True

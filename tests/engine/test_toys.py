@@ -11,7 +11,7 @@ import pytest
 from engine.small import far, host, mesh_of, same
 
 from jaxgan.engine import Engine
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train.outputs import make_output
 
 TOYS = (
@@ -28,27 +28,19 @@ DEVICES = {
     "stargan_v2": (0, 3),
     "stylegan": (0, 3),
 }
-SPEC = DataSpec((8, 8, 3), 3, 100)
-# Fields that only some procedures have: (shape, values) of one row.
+PICTURE = Field("image", (8, 8, 3))
+FIELDS = {"image": PICTURE, "label": Field("label", number=3)}
+# Fields that only some procedures have.
 FURTHER = {
-    "spade": {"label_map": ((8, 8), 4)},
-    "stargan_v2": {
-        "target": ((), 3),
-        "reference": ((8, 8, 3), None),
-        "second_reference": ((8, 8, 3), None),
-    },
+    "spade": {"label_map": Field("label_map", (8, 8), 4)},
+    "stargan_v2": {"target": FIELDS["label"], "reference": PICTURE, "second_reference": PICTURE},
 }
+SPECS = {toy: Spec({**FIELDS, **FURTHER.get(toy, {})}, 100) for toy in TOYS}
 
 
 def rows(toy, num, seed, resolution=None):
-    """`num` examples: pictures in uint8, everything else in int32."""
-    rng = np.random.default_rng(seed)
-    side = resolution or SPEC.shape[0]
-    fields = {"image": ((side, side, 3), None), "label": ((), SPEC.num_classes)}
-    return {
-        name: rng.integers(0, values or 256, (num, *shape)).astype(np.int32 if values else np.uint8)
-        for name, (shape, values) in {**fields, **FURTHER.get(toy, {})}.items()
-    }
+    """`num` examples, with the fields that the toy's data has."""
+    return SPECS[toy].at(resolution).random(num, np.random.default_rng(seed))
 
 
 def batches(toy, game, step):
@@ -70,7 +62,7 @@ def play(engine, toy, state, start, end):
 @functools.cache
 def engine_of(toy, devices=1, **changes):
     module = importlib.import_module(f"engine.toys.{toy}")
-    return Engine(module.game(module.Options(**changes), SPEC), mesh=mesh_of(devices))
+    return Engine(module.game(module.Options(**changes), SPECS[toy]), mesh=mesh_of(devices))
 
 
 def on_devices(engine, state):

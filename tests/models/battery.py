@@ -1,5 +1,7 @@
 """What every training procedure must hold, whatever its players, turns and stages: one check for each, for any game."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -21,14 +23,13 @@ def pictures(rng, shape):
 def batch(spec, stage_index, stage, draw):
     """Batch number `draw` of a stage: a function of both alone, as a run's are."""
     rng = np.random.default_rng((stage_index, draw))
-    shape = spec.shape
-    if stage.resolution is not None:
-        shape = (stage.resolution, stage.resolution, shape[2])
-    made = {"image": pictures(rng, (stage.batch_size, *shape))}
-    if spec.num_classes is not None:
-        made["label"] = rng.integers(0, spec.num_classes, stage.batch_size).astype(np.int32)
-    if spec.condition is not None:
-        made["condition"] = pictures(rng, (stage.batch_size, *spec.condition))
+    made = {}
+    for name, field in spec.at(stage.resolution).fields.items():
+        shape = (stage.batch_size, *field.shape)
+        if field.kind == "image":
+            made[name] = pictures(rng, shape)
+        else:
+            made[name] = rng.integers(0, field.number, shape).astype(field.dtype)
     return made
 
 
@@ -178,8 +179,8 @@ def refused(game, options, spec, text):
 
 def resized(spec, side):
     square = {
-        name: (side, side, shape[2])
-        for name in ("shape", "condition")
-        if (shape := getattr(spec, name)) is not None
+        name: dataclasses.replace(field, shape=(side, side, *field.shape[2:]))
+        for name, field in spec.fields.items()
+        if field.spatial
     }
-    return spec._replace(**square)
+    return dataclasses.replace(spec, fields={**spec.fields, **square})

@@ -17,16 +17,19 @@ from models.written_out import adam, check_turn, decoded, moves, purpose, rmspro
 from jaxgan import config, losses, models, spectral
 from jaxgan.engine import Engine
 from jaxgan.game import purpose_key
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train import outputs
 
-CIFAR = DataSpec((32, 32, 3), 10, 50_000)
-DIGITS = DataSpec((8, 8, 1), 10, 1797)
-POINTS = DataSpec((2,), 25, 100_000)
+CIFAR = Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=10)}, 50_000)
+DIGITS = Spec({"image": Field("image", (8, 8, 1)), "label": Field("label", number=10)}, 1797)
+POINTS = Spec({"image": Field("points", (2,)), "label": Field("label", number=25)}, 100_000)
 
 
 def picture(resolution):
-    return DataSpec((resolution, resolution, 3), 10, 1000)
+    return Spec(
+        {"image": Field("image", (resolution, resolution, 3)), "label": Field("label", number=10)},
+        1000,
+    )
 
 
 # (model, data, changed options) -> parameters of each player. A model with a test file of its own has its counts there,
@@ -97,12 +100,18 @@ def spec_of(data_name, data):
     side = getattr(data, "resolution", 0)
     square = (side or 256, side or 256, 3)
     return {
-        "digits": DataSpec((side or 8, side or 8, 1), 10, 1797),
+        "digits": Spec(
+            {
+                "image": Field("image", (side or 8, side or 8, 1)),
+                "label": Field("label", number=10),
+            },
+            1797,
+        ),
         "mixture2d": POINTS,
         "tfds": CIFAR,
-        "folder": DataSpec(square, None, 30_000),
-        "picture": DataSpec((88, 132, 3), None, 1),
-        "pairs": DataSpec(square, None, 400, square),
+        "folder": Spec({"image": Field("image", square)}, 30_000),
+        "picture": Spec({"image": Field("image", (88, 132, 3))}, 1),
+        "pairs": Spec({"image": Field("image", square), "condition": Field("image", square)}, 400),
     }[data_name]
 
 
@@ -562,7 +571,7 @@ def test_learning_rates_reach_zero_after_decay_steps():
         ),
         (
             "sngan",
-            DataSpec((32, 48, 3), None, 9),
+            Spec({"image": Field("image", (32, 48, 3))}, 9),
             {},
             r"square pictures, but one example of the data has shape \(32, 48, 3\)",
         ),
@@ -575,7 +584,7 @@ def test_learning_rates_reach_zero_after_decay_steps():
         ("sngan", CIFAR, {"architecture": "transformer"}, "be one of auto, mlp, conv, resnet"),
         (
             "sngan",
-            DataSpec((32, 32, 3), None, 9),
+            Spec({"image": Field("image", (32, 32, 3))}, 9),
             {"conditional": True},
             "the data has no labels",
         ),

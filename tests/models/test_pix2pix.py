@@ -18,12 +18,18 @@ from jaxgan.game import Play
 from jaxgan.models import pix2pix
 from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 
 
 def pairs(height, width=None, image=3, condition=3):
     width = width or height
-    return DataSpec((height, width, image), None, 400, (height, width, condition))
+    return Spec(
+        {
+            "image": Field("image", (height, width, image)),
+            "condition": Field("image", (height, width, condition)),
+        },
+        400,
+    )
 
 
 GOLDEN = {
@@ -448,7 +454,9 @@ def test_a_run_is_opened_again_with_its_pairs(tmp_path):
     run = config.make_run(cfg, spec)
     train.workdir.claim(tmp_path, run.record)
     assert (
-        config.reopen(tmp_path).spec == spec == pairs(32, image=1, condition=1)._replace(size=1442)
+        config.reopen(tmp_path).spec
+        == spec
+        == dataclasses.replace(pairs(32, image=1, condition=1), size=1442)
     )
 
 
@@ -490,13 +498,15 @@ def test_channels_are_brought_to_the_games():
     ("spec", "changes", "text"),
     [
         (
-            DataSpec((32, 32, 3), 10, 9),
+            Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=10)}, 9),
             {},
-            "pix2pix translates pictures in pairs, but the data (one example has shape (32, 32, 3)) has none: set "
-            "data.name=pairs.",
+            "pix2pix needs a picture 'condition' in each example, but the data has only 'image' (a picture of "
+            "32x32x3) and 'label' (a label of 10): set data.name=pairs.",
         ),
         (
-            DataSpec((64, 64, 3), None, 9, (32, 32, 3)),
+            Spec(
+                {"image": Field("image", (64, 64, 3)), "condition": Field("image", (32, 32, 3))}, 9
+            ),
             {},
             "the data pairs one of 32x32 with one of 64x64; bring both to one size.",
         ),

@@ -16,35 +16,43 @@ from jaxgan.game import Play, State
 from jaxgan.models import progressive
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
 from jaxgan.nets.norm import pixel_norm
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train import Options as TrainOptions
 from jaxgan.train import make_engine
 from jaxgan.train.outputs import make_output
 
-TINY = DataSpec((8, 8, 1), 10, 1797)
+TINY = Spec({"image": Field("image", (8, 8, 1)), "label": Field("label", number=10)}, 1797)
 SMALL = (("latent_dim", 8), ("channel_base", 64), ("channel_max", 8))
 
 GOLDEN = {
     # Those of the paper's Table 2: 23.1 M each.
-    ("progressive", DataSpec((1024, 1024, 3), None, 30_000), ()): {
+    ("progressive", Spec({"image": Field("image", (1024, 1024, 3))}, 30_000), ()): {
         "critic": 23_087_249,
         "generator": 23_079_115,
     },
-    ("progressive", DataSpec((32, 32, 3), 10, 50_000), ()): {
+    (
+        "progressive",
+        Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=10)}, 50_000),
+        (),
+    ): {
         "critic": 20_726_785,
         "generator": 20_719_628,
     },
-    ("progressive", DataSpec((32, 32, 3), 10, 50_000), (("conditional", True),)): {
+    (
+        "progressive",
+        Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=10)}, 50_000),
+        (("conditional", True),),
+    ): {
         "critic": 20_731_915,
         "generator": 20_801_548,
     },
-    ("progressive", DataSpec((48, 48, 3), None, 1000), ()): {
+    ("progressive", Spec({"image": Field("image", (48, 48, 3))}, 1000), ()): {
         "critic": 25_969_665,
         "generator": 25_962_508,
     },
     (
         "progressive",
-        DataSpec((16, 16, 1), 10, 1442),
+        Spec({"image": Field("image", (16, 16, 1)), "label": Field("label", number=10)}, 1442),
         (("latent_dim", 64), ("channel_base", 512), ("channel_max", 64)),
     ): {"critic": 205_089, "generator": 204_259},
 }
@@ -498,7 +506,9 @@ def test_the_papers_hyper_parameters():
     }
     options = dataclasses.asdict(progressive.Options())
     assert {name: options[name] for name in expected} == expected
-    game = progressive.game(progressive.Options(), DataSpec((8, 8, 3), None, 30_000))
+    game = progressive.game(
+        progressive.Options(), Spec({"image": Field("image", (8, 8, 3))}, 30_000)
+    )
     assert game.players["critic"].average is None
     decay = game.players["generator"].average(game.clock(0), game.stages[0].images_per_round / 1000)
     np.testing.assert_allclose(decay, 0.999, atol=1e-5)
@@ -506,7 +516,9 @@ def test_the_papers_hyper_parameters():
 
 def test_the_papers_schedule():
     """Appendix A.1: 800 thousand images for each of 17 stages, in batches that fit its memory."""
-    phases = progressive.growth(progressive.Options(), DataSpec((1024, 1024, 3), None, 30_000))
+    phases = progressive.growth(
+        progressive.Options(), Spec({"image": Field("image", (1024, 1024, 3))}, 30_000)
+    )
     assert [phase.resolution for phase in phases[::2]] == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
     assert [phase.fading for phase in phases] == [False] + [True, False] * 8
     assert {phase.batch_size: phase.resolution for phase in reversed(phases)} == {
@@ -539,7 +551,9 @@ def test_adam_by_hand_with_learning_rates_by_resolution():
 
 @pytest.mark.parametrize("side", [4, 7, 8, 10, 28, 48, 96, 160, 1024])
 def test_sides_that_can_be_grown_to(side):
-    phases = progressive.growth(progressive.Options(), DataSpec((side, side, 3), None, 9))
+    phases = progressive.growth(
+        progressive.Options(), Spec({"image": Field("image", (side, side, 3))}, 9)
+    )
     assert phases[-1].resolution == side
     assert 4 <= phases[0].resolution <= 7
     assert len(phases) == 2 * phases[-1].level + 1
@@ -573,13 +587,21 @@ def test_tools_show_growth_and_a_film(played):
     ("spec", "changes", "text"),
     [
         (
-            DataSpec((100, 100, 3), None, 9),
+            Spec({"image": Field("image", (100, 100, 3))}, 9),
             {},
             r"of 4, 5, 6 or 7 times a power of two pixels, .* shape \(100, 100, 3\): set data.resolution=128",
         ),
-        (DataSpec((2, 2, 3), None, 9), {}, "set data.resolution=4"),
-        (DataSpec((32, 48, 3), None, 9), {}, "square pictures .*: set data.resolution=32"),
-        (DataSpec((2,), 25, 9), {}, r"square pictures .* shape \(2,\)\.$"),
+        (Spec({"image": Field("image", (2, 2, 3))}, 9), {}, "set data.resolution=4"),
+        (
+            Spec({"image": Field("image", (32, 48, 3))}, 9),
+            {},
+            "square pictures .*: set data.resolution=32",
+        ),
+        (
+            Spec({"image": Field("points", (2,)), "label": Field("label", number=25)}, 9),
+            {},
+            r"progressive needs a picture 'image' .* 'image' \(a point of 2 numbers\) and .*: set data.name=digits",
+        ),
         (
             TINY,
             {"batch_size": ((8, 16),)},
@@ -596,7 +618,11 @@ def test_tools_show_growth_and_a_film(played):
         (TINY, {"critic_steps": 0}, "critic_steps is 0, but it must be at least 1"),
         (TINY, {"reset_optimizer": "always"}, "is 'always', but it must be one of fade, stage, n"),
         (TINY, {"learning_rate": float("nan")}, "learning_rate is nan, but it must be finite"),
-        (DataSpec((8, 8, 1), None, 9), {"conditional": True}, "the data has no labels"),
+        (
+            Spec({"image": Field("image", (8, 8, 1))}, 9),
+            {"conditional": True},
+            "the data has no labels",
+        ),
         (TINY, {"dtype": "float16"}, "one of float32, bfloat16"),
     ],
 )
@@ -608,7 +634,10 @@ def test_options_and_data_that_do_not_fit_raise(spec, changes, text):
 def test_configs_train_until_the_last_level_is_grown(name):
     cfg = config.load(name)
     side = cfg.data.resolution or 32
-    phases = progressive.growth(cfg.model, DataSpec((side, side, 3), 10, 1000))
+    phases = progressive.growth(
+        cfg.model,
+        Spec({"image": Field("image", (side, side, 3)), "label": Field("label", number=10)}, 1000),
+    )
     assert cfg.train.steps >= sum(phase.rounds for phase in phases)
 
 

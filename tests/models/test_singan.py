@@ -16,12 +16,12 @@ from jaxgan.game import SAMPLES, Play, State
 from jaxgan.models import singan
 from jaxgan.nets import singan as nets
 from jaxgan.resample import resize_antialiased
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train import Options as TrainOptions
 from jaxgan.train import make_engine, transform
 from jaxgan.train.outputs import make_output
 
-PAPER = DataSpec((188, 250, 3), None, 1)
+PAPER = Spec({"image": Field("image", (188, 250, 3))}, 1)
 # Of each scale's critic: 27 f + 3 (9 f^2) kernels, 8 f of four norms, 9 f + 1 of the output; the generator's has three.
 CRITIC = {f: 27 * f * f + 44 * f + 1 for f in (32, 64)}
 GENERATOR = {f: 27 * f * f + 62 * f + 3 for f in (32, 64)}
@@ -30,13 +30,13 @@ GOLDEN = {
         **{f"critic{n}": CRITIC[32 if n < 4 else 64] for n in range(8)},
         **{f"generator{n}": GENERATOR[32 if n < 4 else 64] for n in range(8)},
     },
-    ("singan", DataSpec((53, 80, 3), None, 1), (("steps_per_scale", 300),)): {
+    ("singan", Spec({"image": Field("image", (53, 80, 3))}, 1), (("steps_per_scale", 300),)): {
         **{f"critic{n}": 29_057 for n in range(4)},
         **{f"generator{n}": 29_635 for n in range(4)},
     },
 }
 
-SPEC = DataSpec((16, 20, 3), None, 1)
+SPEC = Spec({"image": Field("image", (16, 20, 3))}, 1)
 KEY = jax.random.key(0)
 TINY = {"features": 4, "min_size": 12, "steps_per_scale": 3, "batch_size": 8}
 
@@ -577,11 +577,15 @@ def test_a_palette_finds_the_colours_of_a_picture():
     ("spec", "changes", "text"),
     [
         (
-            DataSpec((16, 20, 3), None, 2),
+            Spec({"image": Field("image", (16, 20, 3))}, 2),
             {},
             "is trained on one picture, but the data has 2 pictures: set data.name=picture",
         ),
-        (DataSpec((2,), 25, 1), {}, "is trained on one picture, but the data has points"),
+        (
+            Spec({"image": Field("points", (2,)), "label": Field("label", number=25)}, 1),
+            {},
+            "is trained on one picture, but the data has points",
+        ),
         (
             SPEC,
             {"min_size": 10},
@@ -641,7 +645,7 @@ def test_errors_name_options_of_tools_that_do_not_fit(trained, tool):
 
 # Parity ---------------------------------------------------------------------------------------------------
 
-PARITY = DataSpec((20, 26, 3), None, 1)
+PARITY = Spec({"image": Field("image", (20, 26, 3))}, 1)
 PARITY_OPTIONS = {"features": 6, "double_every": 2, "min_size": 12, "steps_per_scale": 1}
 ALPHA = 0.3
 

@@ -22,11 +22,11 @@ from jaxgan.nets import modulated
 from jaxgan.nets import stylegan2 as nets
 from jaxgan.nets.features import lpips
 from jaxgan.network import Network
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.tools import latents
 from jaxgan.train.outputs import make_output
 
-SPEC = DataSpec((8, 8, 3), 10, 1000)
+SPEC = Spec({"image": Field("image", (8, 8, 3)), "label": Field("label", number=10)}, 1000)
 SMALL = stylegan2.Options(
     latent_dim=16,
     style_dim=16,
@@ -184,7 +184,7 @@ def test_losses_and_gradients_agree_with_another_implementation(
 
 # Losses by hand ---------------------------------------------------------------------------------------------------
 
-TINY = DataSpec((8, 8, 3), 3, 1000)
+TINY = Spec({"image": Field("image", (8, 8, 3)), "label": Field("label", number=3)}, 1000)
 
 
 @pytest.fixture(scope="module")
@@ -419,20 +419,28 @@ def test_bfloat16_trains_without_nan():
 
 # Those of default widths at 32 and 1024 are rosinality/stylegan2-pytorch's to the last one.
 GOLDEN = {
-    ("stylegan2", DataSpec((32, 32, 3), 10, 50_000), ()): {
+    (
+        "stylegan2",
+        Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=10)}, 50_000),
+        (),
+    ): {
         "critic": 21_507_073,
         "generator": 21_523_475,
     },
     (
         "stylegan2",
-        DataSpec((32, 32, 3), 10, 50_000),
+        Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=10)}, 50_000),
         (("conditional", True), ("critic", "plain"), ("mapping_layers", 2)),
     ): {"critic": 23_089_664, "generator": 20_215_315},
-    ("stylegan2", DataSpec((256, 256, 3), None, 1000), (("channel_base", 16_384),)): {
+    (
+        "stylegan2",
+        Spec({"image": Field("image", (256, 256, 3))}, 1000),
+        (("channel_base", 16_384),),
+    ): {
         "critic": 24_001_089,
         "generator": 24_767_458,
     },
-    ("stylegan2", DataSpec((1024, 1024, 3), None, 1000), ()): {
+    ("stylegan2", Spec({"image": Field("image", (1024, 1024, 3))}, 1000), ()): {
         "critic": 29_012_513,
         "generator": 30_370_060,
     },
@@ -885,7 +893,7 @@ def test_projection_by_a_perceptual_distance(tiny, trained, monkeypatch):
         ),
         ((16, 32, 3), {}, "are 16 x 32: set data.resolution=32"),
         ((4, 4, 1), {}, "are 4 x 4: set data.resolution=8"),
-        ((2,), {}, r"makes pictures, but one example of the data has shape \(2,\)"),
+        ((2,), {}, "stylegan2 needs a picture 'image' in each example, but the data has only"),
         (
             (8, 8, 3),
             {"augmentation": "fixed"},
@@ -926,7 +934,8 @@ def test_projection_by_a_perceptual_distance(tiny, trained, monkeypatch):
 )
 def test_what_cannot_be_trained_is_refused_by_a_sentence(shape, changes, text):
     options = dataclasses.replace(SMALL, **changes)
-    battery.refused(stylegan2.game, options, DataSpec(shape, None, 9), text)
+    kind = "image" if len(shape) == 3 else "points"
+    battery.refused(stylegan2.game, options, Spec({"image": Field(kind, shape)}, 9), text)
 
 
 @pytest.mark.parametrize(

@@ -21,14 +21,14 @@ from jaxgan.nets.transformer import Transformer
 from jaxgan.nets.vqgan import Decoder, Encoder, encode
 from jaxgan.network import Network
 from jaxgan.schedules import Clock
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train import Options as TrainOptions
 from jaxgan.train import make_engine
 from jaxgan.train.outputs import make_output
 
-CIFAR = DataSpec((32, 32, 3), 10, 50_000)
-LARGE = DataSpec((256, 256, 3), None, 100_000)
-SPEC = DataSpec((16, 16, 3), 3, 100)
+CIFAR = Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=10)}, 50_000)
+LARGE = Spec({"image": Field("image", (256, 256, 3))}, 100_000)
+SPEC = Spec({"image": Field("image", (16, 16, 3)), "label": Field("label", number=3)}, 100)
 
 TINY = {
     "channels": 8,
@@ -786,9 +786,13 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
 @pytest.mark.parametrize(
     ("spec", "changes", "text"),
     [
-        (DataSpec((2,), 3, 100), {}, r"takes pictures \[H, W, C\], but .* shape \(2,\)"),
         (
-            DataSpec((18, 18, 3), 3, 100),
+            Spec({"image": Field("points", (2,)), "label": Field("label", number=3)}, 100),
+            {},
+            "vqgan needs a picture 'image' in each example, but the data has only 'image'",
+        ),
+        (
+            Spec({"image": Field("image", (18, 18, 3)), "label": Field("label", number=3)}, 100),
             {"channel_multiples": (1, 2, 2)},
             "halves pictures 2 times, .* multiples of 4, not 18x18: set data.resolution=16",
         ),
@@ -796,7 +800,7 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
         (SPEC, {"attention_resolutions": ("low",)}, "it must be a tuple of whole numbers"),
         (SPEC, {"groups": 3}, r"groups is 3, but it does not divide the channels \(8, 8\)"),
         (
-            DataSpec((16, 16, 3), 3, 4),
+            Spec({"image": Field("image", (16, 16, 3)), "label": Field("label", number=3)}, 4),
             {"codes": 257},
             "codes is 257, but all pictures together have only 256 latents",
         ),
@@ -840,7 +844,7 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
             {"perceptual": "lpips_vg"},
             "perceptual is 'lpips_vg', .*: set perceptual=lpips_vgg",
         ),
-        (DataSpec((16, 16, 3), None, 100), {}, "the data has no labels"),
+        (Spec({"image": Field("image", (16, 16, 3))}, 100), {}, "the data has no labels"),
         (SPEC, {"dtype": "float16"}, "one of float32, bfloat16"),
     ],
 )

@@ -11,7 +11,7 @@ from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
 from jaxgan.metrics.drift import statistics_drift
 from jaxgan.schedules import Ema
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train.batch_statistics import fresh_statistics, running_statistics
 
 
@@ -40,7 +40,7 @@ def _game(network=None, **player):
         },
         stages=(Stage(turns=(Turn(("generator",), loss),), batch_size=8),),
         outputs={"samples": Output(samples, (5,))},
-        spec=DataSpec((3,), None, 100),
+        spec=Spec({"image": Field("points", (3,))}, 100),
     )
 
 

@@ -15,7 +15,7 @@ from numbers_only import Numbers
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
 from jaxgan.schedules import Ema
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train import Checkpoints
 
 
@@ -35,7 +35,7 @@ def game(columns=64):
         {"critic": critic},
         (Stage((Turn(("critic",), loss),), batch_size=2),),
         {"samples": Output(lambda play: jnp.zeros((play.num, 1)), (1,))},
-        DataSpec((1,), None, 4),
+        Spec({"image": Field("points", (1,))}, 4),
     )
 
 

@@ -18,7 +18,7 @@ from jaxgan import config
 from jaxgan.data import ArraySource
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train import Checkpoints, Diverged, Options, loop, read_metrics, sample, train
 
 OPTIONS = Options(steps=6, log_every=2, sample_every=3, checkpoint_every=3, grid=4, devices=1)
@@ -202,7 +202,7 @@ def counting_game(loss=lambda w, clock: -w, optimizer=None, samples=None):
         {"critic": critic},
         (Stage((Turn(("critic",), turn),), batch_size=4),),
         {"samples": output},
-        DataSpec((2,), 5, 16),
+        Spec({"image": Field("points", (2,)), "label": Field("label", number=5)}, 16),
     )
 
 

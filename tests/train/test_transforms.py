@@ -10,12 +10,13 @@ from PIL import Image
 from jaxgan import data, train
 from jaxgan import engine as engine_lib
 from jaxgan.data import ArraySource
+from jaxgan.data.pictures import colours
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.paired import finite_psnr, l1
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.summary import IMAGE, Needs
-from jaxgan.spec import DataSpec
+from jaxgan.spec import Field, Spec
 from jaxgan.train import loop, report
 from jaxgan.train.outputs import examples, summarise_output
 
@@ -108,7 +109,9 @@ class Pairs(ArraySource):
 
     def __init__(self):
         super().__init__(np.repeat(DIGITS.images(20), 3, axis=3))
-        self.spec = DataSpec((8, 8, 3), None, 20, condition=(4, 4, 1))
+        self.spec = Spec(
+            {"image": Field("image", (8, 8, 3)), "condition": Field("image", (4, 4, 1))}, 20
+        )
 
     def gather(self, indices):
         batch = super().gather(indices)
@@ -127,6 +130,17 @@ def test_examples_stand_beside_what_is_made_of_them():
     assert (image == batch["image"]).all()
     assert (np.abs(made - (batch["image"] / 2 + 63.75)) <= 0.5).all()
     assert (grid[:, :, [8, 17]] == 255).all()
+
+
+def test_label_maps_are_shown_in_colours():
+    source = data.open_source("label_maps", resolution=8)
+    game = transforming.game(transforming.Options(noise=0.0), source.spec)
+    engine = train.make_engine(game, train.Options(devices=1), seed=3)
+    (batch,) = source.spread(16)
+    grid = loop.transform_grid(engine, engine.init(), batch)
+    assert grid.shape == (16, 8, 8 + 1 + 8 + 1 + 8, 3)
+    assert (grid[:, :, :8] == colours()[batch["label_map"]]).all()
+    assert (grid[:, :, 9:17] == batch["image"]).all()
 
 
 def test_pictures_of_other_sizes_stand_side_by_side_on_white():

@@ -1,6 +1,6 @@
 """Pictures from label maps, with an image encoder, a critic at several scales and feature matching.
 
-Label maps are a further field of the batch, "label_map": int32 [B, H, W], which the losses encode themselves.
+Label maps are a further field of the batch, "label_map": indices [B, H, W], which the losses encode themselves.
 """
 
 import dataclasses
@@ -18,7 +18,6 @@ from jaxgan.turns import CriticOutput, Examples
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    classes: int = 4  # of a label map
     latent_dim: int = 4
     scales: int = 2
     batch_size: int = 8
@@ -69,8 +68,11 @@ class PatchCritic(nn.Module):
 
 
 def game(options, spec):
+    spec.require("spade", image="image", label_map="label_map")
+    classes = spec["label_map"].number
+
     def encoded(play):
-        return jax.nn.one_hot(play.batch["label_map"], options.classes)
+        return jax.nn.one_hot(play.batch["label_map"], classes)
 
     def real(play):
         return Examples(play.batch["image"], {"label_map": encoded(play)})
@@ -102,7 +104,7 @@ def game(options, spec):
         optax.adam, learning_rate=options.learning_rate, b1=0.0, b2=0.9, eps=1e-5
     )
     x, z = jnp.zeros((2, *spec.shape)), jnp.zeros((2, options.latent_dim))
-    label_map = jnp.zeros((*x.shape[:3], options.classes))
+    label_map = jnp.zeros((*x.shape[:3], classes))
     return Game(
         players={
             "critic": Player(PatchCritic(options.scales), (x, label_map), adam),
