@@ -398,8 +398,10 @@ def test_instance_and_batch_normalisation_of_one_picture_are_the_same():
     )
 
 
-def test_dropout_is_the_noise_and_a_key_draws_it(played):
-    engine, state = played
+@pytest.mark.parametrize("norm", pix2pix.NORMS)
+def test_dropout_is_the_noise_and_a_key_draws_it(norm, played):
+    engine = Engine(tiny(norm=norm))
+    state = engine.init() if norm == "instance" else played[1]
     batch = battery.batch(SPEC, 0, engine.game.stages[0], 5)
     one, again, another = (
         train.transform(engine, state, batch, jax.random.key(k)) for k in (0, 0, 1)
@@ -410,7 +412,7 @@ def test_dropout_is_the_noise_and_a_key_draws_it(played):
     twins = {**batch, "condition": np.repeat(batch["condition"][:1], 2, 0)}
     first, second = train.transform(engine, state, twins, jax.random.key(0))
     assert (first != second).mean() > 0.9
-    silent = Engine(tiny(dropout=0.0))
+    silent = Engine(tiny(norm=norm, dropout=0.0))
     one, another = (train.transform(silent, state, batch, jax.random.key(k)) for k in (0, 1))
     np.testing.assert_array_equal(one, another)
 
