@@ -238,6 +238,8 @@ def test_every_score_of_one_pass(digits):
     classes = inception_score(extractor(fake)["logits"], 3)
     per_class = classwise_frechet(a, labels[0], b, labels[1])
     density = density_coverage(a, b, 5)
+    overlap = precision_recall(a, b, 3)
+    assert overlap.precision != overlap.recall
     expected = {
         "fd_corner": frechet_distance(*_gaussian(a), *_gaussian(b)),
         "fd_infinity_corner": extrapolated_frechet(a, b).limit,
@@ -245,6 +247,8 @@ def test_every_score_of_one_pass(digits):
         "kd_deviation_corner": kernel.deviation,
         "class_score_corner": classes.mean,
         "class_score_deviation_corner": classes.deviation,
+        "precision_corner": overlap.precision,
+        "recall_corner": overlap.recall,
         "density_corner": density.density,
         "coverage_corner": density.coverage,
         "classwise_fd_corner": per_class.mean,

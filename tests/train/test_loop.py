@@ -129,6 +129,8 @@ def test_grids_show_the_same_latents_as_training_goes_on(straight):
     loop.report.save_grid(straight.workdir / "again.png", shown)
     assert (pixels(straight.workdir / "again.png") == pixels(grids[-1])).all()
     assert (pixels(grids[0]) != pixels(grids[1])).any()
+    later = straight.state.replace(step=straight.state.step + 1)
+    np.testing.assert_array_equal(loop.sample_grid(straight.engine, later, 4), shown)
     assert pixels(straight.workdir / "losses.png").shape[:2] == (320, 900)
 
 
