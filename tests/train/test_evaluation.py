@@ -126,6 +126,17 @@ def test_averaged_weights_are_measured_only_if_they_are_asked_for(digits):
     assert scores(latest) == scores(plain) != scores(averaged)
 
 
+def test_the_seed_of_an_evaluation_is_that_of_its_samples(digits):
+    _, source, engines = digits
+    extractor, protocol = random_conv((8, 8, 1)), dataclasses.replace(PROTOCOL, scores=("fd",))
+    results = [
+        train.Evaluator(protocol, extractor, source, seed=seed)(*engines[1], step=0)
+        for seed in (0, 1, 1)
+    ]
+    assert [r["measured"]["seed"] for r in results] == [0, 1, 1]
+    assert scores(results[0]) != scores(results[1]) == scores(results[2])
+
+
 class Corners:
     """An extractor of two pixels, with the names that a protocol states."""
 

@@ -18,6 +18,7 @@ from jaxgan import config
 from jaxgan.data import ArraySource
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.metrics.protocols import Protocol
 from jaxgan.spec import DataSpec
 from jaxgan.train import Checkpoints, Diverged, Options, loop, read_metrics, sample, train
 
@@ -358,6 +359,37 @@ def test_after_nan_the_same_command_continues_from_the_last_good_checkpoint(tmp_
     result = train(counting_game(), SOURCE, tmp_path, QUICK, say=quietly)
     assert result.step == 20
     assert [row["step"] for row in read_metrics(tmp_path)] == [4, 5, 8, 10, 12, 15, 16, 20]
+
+
+class Scored:
+    """An evaluator that gives each step the number listed for it, by a protocol of `num` examples."""
+
+    def __init__(self, num, numbers):
+        self.protocol = Protocol("custom", ("fd",), num_fake=num)
+        self.numbers = numbers
+
+    def __call__(self, engine, state, step):
+        protocol = {"num_fake": self.protocol.num_fake}
+        return {"fd": self.numbers[step], "protocol": protocol, "measured": {"step": step}}
+
+
+def test_the_best_state_is_the_best_of_the_results_of_its_own_protocol(tmp_path):
+    best, game = Checkpoints(tmp_path / loop.BEST), counting_game()
+    for num, steps, numbers, expected in (
+        (50, 4, {2: 1.0, 4: 2.0}, 2),
+        (99, 10, {6: 4.0, 8: 3.0, 10: 3.0}, 8),  # the numbers of 50 examples are lower
+    ):
+        options = dataclasses.replace(QUICK, steps=steps, evaluate_every=2)
+        train(game, SOURCE, tmp_path, options, say=quietly, evaluator=Scored(num, numbers))
+        assert best.steps() == [expected]
+
+
+def test_without_an_evaluator_there_is_one_of_the_options(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
+    options = dataclasses.replace(QUICK, steps=2, evaluate_every=2, evaluate_num=8)
+    (found,) = train(counting_game(), SOURCE, tmp_path / "run", options, say=quietly).evaluations
+    protocol = found["protocol"]
+    assert (protocol["features"], protocol["num_fake"], protocol["num_real"]) == ("points", 8, 8)
 
 
 def test_labels_of_samples_are_balanced_and_are_what_the_generator_gets():
