@@ -18,6 +18,7 @@ from jaxgan.game import Play
 from jaxgan.models import pix2pix
 from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
+from jaxgan.schedules import Ema
 from jaxgan.spec import DataSpec
 
 
@@ -289,6 +290,12 @@ def test_the_defaults_are_the_papers():
         assert player.average is None
         found = moves(player.optimizer, game.clock(0))
         np.testing.assert_allclose(found, adam(2e-4, 0.5, 0.999), rtol=1e-5)
+
+
+def test_the_generator_alone_is_averaged():
+    players = tiny(ema_half_life_kimg=7.0).players
+    assert players["critic"].average is None
+    assert players["generator"].average == Ema(7.0, ramp_up=0.05)
 
 
 # What defines it ----------------------------------------------------------------------------------------------
