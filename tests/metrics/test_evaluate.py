@@ -278,6 +278,10 @@ def test_scores_of_the_pictures_themselves():
     assert scores(same).keys() == {"swd", "ms_ssim"}
     assert same["swd"] < flat["swd"]
     assert -1 < same["ms_ssim"] < 0.5
+    # Two pictures, of two classes: those of a class are all equal.
+    two = {"image": real[np.arange(40) % 2], "label": np.arange(40) % 2}
+    within = evaluate(None, [two], _Plain(), _protocol(None, 40, scores=("ms_ssim",)))
+    assert within["ms_ssim"] == pytest.approx(1, abs=1e-6)
 
 
 def test_notes_a_constant_set(digits):
