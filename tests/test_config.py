@@ -337,6 +337,34 @@ def test_training_augments_as_the_data_section_says(tmp_path, monkeypatch):
     assert (given["flip"], given["jitter"]) == (True, 3)
 
 
+def test_training_starts_from_the_seed_of_the_config(tmp_path, monkeypatch):
+    cfg, given = config.load("gan_digits", ["seed=5"]), {}
+    source = config.open_data(cfg)
+    monkeypatch.setattr(config.training, "train", lambda *args, **options: given.update(options))
+    config.make_run(cfg, source.spec).train(source, tmp_path / "run")
+    assert given["seed"] == 5
+
+
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_evaluations_during_training_use_the_split_of_their_protocol(split):
+    cfg = config.load("gan_digits", [f"data.split={split}", "train.evaluate_num=100"])
+    source = config.open_data(cfg)
+    evaluator = config.make_run(cfg, source.spec).evaluator(source)
+    assert evaluator.source.summary.startswith("digits (train)")
+    assert (evaluator.source is source) == (split == "train")
+    assert (evaluator.protocol.num_fake, evaluator.protocol.num_real) == (100, 100)
+
+
+def test_only_a_default_protocol_is_fitted_to_the_number_of_examples():
+    cfg = config.load("gan_digits", ["train.protocol=quick"])
+    source = config.open_data(cfg)
+    fitted = config.make_run(cfg, source.spec).evaluator(source).protocol
+    assert fitted.num_fake == fitted.num_real == len(source)
+    named = config.load("gan_digits", ["train.protocol=swd16k_train"])
+    with pytest.raises(ValueError, match="compares with 16,384 real examples, but digits"):
+        config.make_run(named, source.spec).evaluator(source)
+
+
 def test_a_run_with_a_checkpoint_needs_no_files_of_weights(tmp_path):
     gone = ["model.perceptual=vgg16", f"model.perceptual_file={tmp_path}/gone.pth"]
     cfg = config.load("vqgan_digits", gone)

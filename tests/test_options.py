@@ -75,6 +75,7 @@ def test_values_are_read_by_the_annotation_and_back(name, given, value):
         ("width", True, "width is true, but it must be a whole number: set width=16."),
         ("width", "100", "width is 100, but it must be from 2 to 64: set width=64."),
         ("rate", "0", "rate is 0.0, but it must be above 0, below 1: set rate=0.1."),
+        ("rate", "1", "rate is 1.0, but it must be above 0, below 1: set rate=0.1."),
         ("rate", "inf", "rate is inf, but it must be finite: set rate=0.1."),
         ("optimizer", "adan", "optimizer is 'adan', but it must be one of adam, rmsprop: set optimizer=adam."),
         ("sizes", "1,x", "sizes is '1,x', but it must be a tuple of whole numbers: set sizes=(1, 2)."),

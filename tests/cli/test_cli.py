@@ -752,6 +752,10 @@ def test_evaluate_prints_a_table_and_json_with_its_protocol(trained, capsys):
     assert json.loads(kept[-1]) == result
     # The same measurement gives the same numbers.
     assert evaluate("--workdir", trained, "--num", 50, capsys=capsys) == result
+    for other, stated in ((["--seed", 1], (1, True)), (["--no_ema"], (0, False))):
+        found = evaluate("--workdir", trained, "--num", 50, *other, capsys=capsys)
+        assert (found["measured"]["seed"], found["protocol"]["ema"]) == stated
+        assert found["fd_random_conv"] != result["fd_random_conv"]
 
 
 def test_evaluate_takes_what_there_is_unless_a_protocol_is_named(trained, refused, capsys):

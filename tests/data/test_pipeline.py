@@ -182,10 +182,11 @@ class TestJitter:
         np.testing.assert_array_equal(*seen)
         assert set(seen[0]) == {-1, 1}
 
-    def test_windows_lie_everywhere_and_evenly(self):
-        corners = Pipeline(Pairs(self.images), 0, jitter=3)._corners(0, 4000, (3, 4))
-        counts = np.zeros((4, 5))
-        np.add.at(counts, tuple(corners.T), 1)
+    def test_windows_lie_everywhere_and_evenly_whether_mirrored_or_not(self):
+        pipeline = Pipeline(Pairs(self.images), 0, flip=True, jitter=3)
+        mirrored, corners = pipeline._flips(0, 8000), pipeline._corners(0, 8000, (3, 4))
+        counts = np.zeros((2, 4, 5))
+        np.add.at(counts, (mirrored.astype(int), *corners.T), 1)
         assert abs(counts - 200).max() < 5 * np.sqrt(200)
 
     def test_the_original_size_and_place_change_nothing(self):

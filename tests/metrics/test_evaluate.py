@@ -238,6 +238,8 @@ def test_every_score_of_one_pass(digits):
     classes = inception_score(extractor(fake)["logits"], 3)
     per_class = classwise_frechet(a, labels[0], b, labels[1])
     density = density_coverage(a, b, 5)
+    overlap = precision_recall(a, b, 3)
+    assert overlap.precision != overlap.recall
     expected = {
         "fd_corner": frechet_distance(*_gaussian(a), *_gaussian(b)),
         "fd_infinity_corner": extrapolated_frechet(a, b).limit,
@@ -245,6 +247,8 @@ def test_every_score_of_one_pass(digits):
         "kd_deviation_corner": kernel.deviation,
         "class_score_corner": classes.mean,
         "class_score_deviation_corner": classes.deviation,
+        "precision_corner": overlap.precision,
+        "recall_corner": overlap.recall,
         "density_corner": density.density,
         "coverage_corner": density.coverage,
         "classwise_fd_corner": per_class.mean,
@@ -274,6 +278,10 @@ def test_scores_of_the_pictures_themselves():
     assert scores(same).keys() == {"swd", "ms_ssim"}
     assert same["swd"] < flat["swd"]
     assert -1 < same["ms_ssim"] < 0.5
+    # Two pictures, of two classes: those of a class are all equal.
+    two = {"image": real[np.arange(40) % 2], "label": np.arange(40) % 2}
+    within = evaluate(None, [two], _Plain(), _protocol(None, 40, scores=("ms_ssim",)))
+    assert within["ms_ssim"] == pytest.approx(1, abs=1e-6)
 
 
 def test_notes_a_constant_set(digits):

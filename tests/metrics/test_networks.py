@@ -36,9 +36,11 @@ def colours():
     return NetworkExtractor(_mean_colour(), {"gain": np.float32([1, 2, 3])}, "sum")
 
 
-def test_resizes_on_the_device_and_repeats_a_grey_channel(colours):
+@pytest.mark.parametrize("mode", [None, "clean", "tf1"])
+def test_resizes_on_the_device_and_repeats_a_grey_channel(mode):
+    colours = NetworkExtractor(_mean_colour(), {"gain": np.float32([1, 2, 3])}, "sum", mode)
     images = np.random.default_rng(0).integers(0, 256, (5, 9, 7, 3), dtype=np.uint8)
-    small = np.stack([resize_on_host(x, (4, 4), "torch") for x in images])
+    small = np.stack([resize_on_host(x, (4, 4), mode or "torch") for x in images])
     found = colours(images)["features"]
     np.testing.assert_allclose(found, small.mean((1, 2)) * [1, 2, 3], rtol=1e-5)
     np.testing.assert_allclose(colours(small)["features"], found, rtol=1e-5)

@@ -25,6 +25,11 @@ def test_every_protocol_can_be_measured(protocol):
     assert protocols.DEFAULT in PROTOCOLS
 
 
+def test_the_first_number_of_a_score_is_a_distance_but_for_these():
+    higher = {name for name, score in SCORES.items() if not score.lower_is_better}
+    assert higher == {"class", "pr", "dc", "probe", "psnr", "ssim"}
+
+
 def test_only_the_original_inception_gives_the_published_names():
     assert [score_name(score, "inception", "tf1") for score in PUBLISHED] == [*PUBLISHED.values()]
     for features, resize in (("inception", "clean"), ("random_conv", "none"), ("vgg16", "tf1")):

@@ -17,6 +17,7 @@ from models.written_out import adam, check_turn, decoded, moves, purpose, rmspro
 from jaxgan import config, losses, models, spectral
 from jaxgan.engine import Engine
 from jaxgan.game import purpose_key
+from jaxgan.schedules import Ema
 from jaxgan.spec import Field, Spec
 from jaxgan.train import outputs
 
@@ -537,6 +538,15 @@ def test_each_player_has_a_learning_rate_of_its_own(name, player):
     rates = {name: moves(p.optimizer, game.clock(0))[0] for name, p in game.players.items()}
     assert rates.pop(player) == pytest.approx(0.5, rel=1e-5)
     assert [*rates.values()] == [pytest.approx(2e-4, rel=1e-5)]
+
+
+def test_the_average_of_the_generator_is_that_of_the_options():
+    def average(**given):
+        return make("sngan", DIGITS, tuple(given.items())).players["generator"].average
+
+    assert average(ema_half_life_kimg=0.0, ema_ramp_up=0.1) is None
+    assert average(ema_half_life_kimg=7.0, ema_ramp_up=0.1) == Ema(7.0, ramp_up=0.1)
+    assert average(ema_half_life_kimg=7.0, ema_ramp_up=0.0) == Ema(7.0)
 
 
 # Schedules and what is refused --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from jaxgan.game import Play
 from jaxgan.models import pix2pix
 from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
+from jaxgan.schedules import Ema
 from jaxgan.spec import Field, Spec
 
 
@@ -297,6 +298,12 @@ def test_the_defaults_are_the_papers():
         np.testing.assert_allclose(found, adam(2e-4, 0.5, 0.999), rtol=1e-5)
 
 
+def test_the_generator_alone_is_averaged():
+    players = tiny(ema_half_life_kimg=7.0).players
+    assert players["critic"].average is None
+    assert players["generator"].average == Ema(7.0, ramp_up=0.05)
+
+
 # What defines it ----------------------------------------------------------------------------------------------
 
 
@@ -404,8 +411,10 @@ def test_instance_and_batch_normalisation_of_one_picture_are_the_same():
     )
 
 
-def test_dropout_is_the_noise_and_a_key_draws_it(played):
-    engine, state = played
+@pytest.mark.parametrize("norm", pix2pix.NORMS)
+def test_dropout_is_the_noise_and_a_key_draws_it(norm, played):
+    engine = Engine(tiny(norm=norm))
+    state = engine.init() if norm == "instance" else played[1]
     batch = battery.batch(SPEC, 0, engine.game.stages[0], 5)
     one, again, another = (
         train.transform(engine, state, batch, jax.random.key(k)) for k in (0, 0, 1)
@@ -416,7 +425,7 @@ def test_dropout_is_the_noise_and_a_key_draws_it(played):
     twins = {**batch, "condition": np.repeat(batch["condition"][:1], 2, 0)}
     first, second = train.transform(engine, state, twins, jax.random.key(0))
     assert (first != second).mean() > 0.9
-    silent = Engine(tiny(dropout=0.0))
+    silent = Engine(tiny(norm=norm, dropout=0.0))
     one, another = (train.transform(silent, state, batch, jax.random.key(k)) for k in (0, 1))
     np.testing.assert_array_equal(one, another)
 

@@ -383,6 +383,11 @@ def test_blending_and_pixel_norm_compute_in_float32():
     # In bfloat16, 0.999 is 1 and the first picture would vanish.
     mixed = blend(jnp.full((1,), 100.0, half), jnp.zeros((1,), half), jnp.float32(0.999))
     np.testing.assert_allclose(np.float32(mixed), [0.1], rtol=1e-2)
+    # Only the result is rounded, to 8 significant bits.
+    old, new = (jnp.asarray(by_rule(name, (256,)), half) for name in ("old", "new"))
+    mixed = np.float64(blend(old, new, jnp.float32(0.3)))
+    exact = 0.7 * np.float64(old) + 0.3 * np.float64(new)
+    np.testing.assert_allclose(mixed, exact, rtol=1.001 * 2.0**-8, atol=1e-6)
     x = jnp.asarray(by_rule("pixels", (64, 3)), half)
     squares = np.mean(np.square(np.asarray(x, np.float64)), axis=-1, keepdims=True)
     expected = x * jnp.asarray(1.0 / np.sqrt(squares), jnp.float32).astype(half)

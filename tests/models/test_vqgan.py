@@ -20,7 +20,7 @@ from jaxgan.nets.perceptual import Perceptual
 from jaxgan.nets.transformer import Transformer
 from jaxgan.nets.vqgan import Decoder, Encoder, encode
 from jaxgan.network import Network
-from jaxgan.schedules import Clock
+from jaxgan.schedules import Clock, Ema
 from jaxgan.spec import Field, Spec
 from jaxgan.train import Options as TrainOptions
 from jaxgan.train import make_engine
@@ -533,6 +533,12 @@ def test_optimisers_by_hand(player):
     step = -rate * mean / np.sqrt(square)
     np.testing.assert_allclose(updates["scale"], [step], rtol=1e-5)
     np.testing.assert_allclose(updates["kernel"], [[step - rate * decay * 2.0]], rtol=1e-5)
+
+
+def test_the_transformer_alone_is_averaged():
+    averages = {name: p.average for name, p in game(ema_half_life_kimg=7.0).players.items()}
+    assert averages.pop("transformer") == Ema(7.0)
+    assert set(averages.values()) == {None}
 
 
 # The game -------------------------------------------------------------------------------------------------

@@ -1,5 +1,6 @@
 """Measuring a state: the same number whatever the devices and processes; in the loop, the best is kept."""
 
+import dataclasses
 import json
 
 import jax
@@ -9,11 +10,13 @@ import pytest
 from processes import run_processes
 
 from jaxgan import config, train
+from jaxgan.data import ArraySource
 from jaxgan.game import SAMPLES
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.summary import Needs, summarise
+from jaxgan.train import evaluation
 from jaxgan.train.outputs import balanced, iterate_samples, summarise_output
 
 SMALL = [
@@ -109,12 +112,94 @@ def test_statistics_of_the_reals_are_kept(digits, tmp_path, monkeypatch):
     assert first == again
 
 
+def test_averaged_weights_are_measured_only_if_they_are_asked_for(digits):
+    _, source, engines = digits
+    engine, state = engines[1]
+    other = state.replace(ema=jax.tree.map(jnp.zeros_like, state.ema))
+    extractor, protocol = random_conv((8, 8, 1)), dataclasses.replace(PROTOCOL, scores=("fd",))
+    averaged, latest = (
+        train.Evaluator(protocol, extractor, source, ema=ema)(engine, other, step=0)
+        for ema in (True, False)
+    )
+    assert [r["protocol"]["ema"] for r in (averaged, latest)] == [True, False]
+    plain = train.Evaluator(protocol, extractor, source)(engine, other.replace(ema={}), step=0)
+    assert scores(latest) == scores(plain) != scores(averaged)
+
+
+def test_the_seed_of_an_evaluation_is_that_of_its_samples(digits):
+    _, source, engines = digits
+    extractor, protocol = random_conv((8, 8, 1)), dataclasses.replace(PROTOCOL, scores=("fd",))
+    results = [
+        train.Evaluator(protocol, extractor, source, seed=seed)(*engines[1], step=0)
+        for seed in (0, 1, 1)
+    ]
+    assert [r["measured"]["seed"] for r in results] == [0, 1, 1]
+    assert scores(results[0]) != scores(results[1]) == scores(results[2])
+
+
+class Corners:
+    """An extractor of two pixels, with the names that a protocol states."""
+
+    def __init__(self, name="corners", checksum="of these weights", resize="tf1"):
+        self.name, self.checksum, self.resize = name, checksum, resize
+        self.outputs = {"features": 2}
+
+    def __call__(self, batch):
+        return {"features": np.asarray(batch, np.float32)[:, 0, :2, 0]}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"name": "others"},
+        {"checksum": "of others"},
+        {"resize": "clean"},
+        {"num_real": 19},
+        {"split": "test"},
+        {"pixel": 1},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+def test_kept_statistics_are_of_the_same_data_features_and_settings(tmp_path, change):
+    def real(num_real=20, split="train", pixel=0, **stated):
+        images = np.random.default_rng(0).integers(0, 256, (20, 4, 4, 1)).astype(np.uint8)
+        images[0, 3, 3] = pixel
+        protocol = Protocol("custom", ("fd",), num_fake=20, num_real=num_real, split=split)
+        train.Evaluator(protocol, Corners(**stated), ArraySource(images), tmp_path).real()
+        return len(list(tmp_path.iterdir()))
+
+    assert [real(), real(), real(**change), real()] == [1, 1, 2, 2]
+
+
 def test_too_few_reals_are_refused(digits):
     with pytest.raises(
         ValueError, match=r"compares with 5,000 real examples, but digits \(train\)"
     ):
         train.make_evaluator(digits[1])
     assert train.make_evaluator(digits[1], fit=True).protocol.num_real == len(digits[1])
+
+
+@pytest.mark.parametrize(
+    ("score", "values", "best"),
+    [("fd", [3, 1, 2, 1], 1), ("pr", [0.3, 0.8, 0.5, 0.8], 1), ("psnr", [20, 10, 30, 25], 2)],
+)
+def test_the_best_result_is_by_the_direction_of_the_first_score(score, values, best):
+    results = [{score: value, "other": -value, "protocol": {}} for value in values]
+    found = evaluation.best_of(results, Protocol("custom", (score, "kd"), of="transforms"))
+    assert found is results[best]
+
+
+def test_a_resumed_run_keeps_results_up_to_its_checkpoint_and_those_of_other_commands(tmp_path):
+    assert evaluation.resume_evaluations(tmp_path, 4, write=True) == []
+    during = [{"fd": 1.0, "measured": {"during": "training", "step": n}} for n in (2, 4, 6)]
+    by_hand = {"fd": 2.0, "measured": {"step": 6}}
+    everything = [*during, by_hand]
+    for result in everything:
+        evaluation.append_evaluation(tmp_path, result)
+    assert evaluation.resume_evaluations(tmp_path, 4, write=False) == during[:2]
+    assert train.read_evaluations(tmp_path) == everything
+    assert evaluation.resume_evaluations(tmp_path, 4, write=True) == during[:2]
+    assert train.read_evaluations(tmp_path) == [*during[:2], by_hand]
 
 
 # In the loop ----------------------------------------------------------------------------------------------

@@ -18,8 +18,9 @@ from jaxgan import config
 from jaxgan.data import ArraySource
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.metrics.protocols import Protocol
 from jaxgan.spec import Field, Spec
-from jaxgan.train import Checkpoints, Diverged, Options, loop, read_metrics, sample, train
+from jaxgan.train import Checkpoints, Diverged, Options, loop, read_metrics, sample, train, workdir
 
 OPTIONS = Options(steps=6, log_every=2, sample_every=3, checkpoint_every=3, grid=4, devices=1)
 
@@ -129,6 +130,8 @@ def test_grids_show_the_same_latents_as_training_goes_on(straight):
     loop.report.save_grid(straight.workdir / "again.png", shown)
     assert (pixels(straight.workdir / "again.png") == pixels(grids[-1])).all()
     assert (pixels(grids[0]) != pixels(grids[1])).any()
+    later = straight.state.replace(step=straight.state.step + 1)
+    np.testing.assert_array_equal(loop.sample_grid(straight.engine, later, 4), shown)
     assert pixels(straight.workdir / "losses.png").shape[:2] == (320, 900)
 
 
@@ -202,27 +205,30 @@ def counting_game(loss=lambda w, clock: -w, optimizer=None, samples=None):
         {"critic": critic},
         (Stage((Turn(("critic",), turn),), batch_size=4),),
         {"samples": output},
-        Spec({"image": Field("points", (2,)), "label": Field("label", number=5)}, 16),
+        Spec({"image": Field("points", (2,)), "label": Field("label", number=7)}, 16),
     )
 
 
-SOURCE = ArraySource(np.zeros((16, 2), np.float32), np.arange(16) % 5)
+SOURCE = ArraySource(np.zeros((16, 2), np.float32), np.arange(16) % 7)
 QUICK = Options(steps=20, log_every=4, sample_every=50, checkpoint_every=5, grid=4, devices=1)
 
 
 def test_a_finished_run_says_so_and_plays_nothing(tmp_path):
     game, messages = counting_game(), []
     train(game, SOURCE, tmp_path, QUICK, log=quietly)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()}
+
+    def files():
+        paths = (path for path in tmp_path.rglob("*") if path.is_file())
+        return {path: path.stat().st_mtime_ns for path in paths if path.name != workdir.LOCK}
+
+    before = files()
     result = train(game, SOURCE, tmp_path, QUICK, log=messages.append)
     assert messages == [
         f"resuming {tmp_path} at step 20",
         f"{tmp_path} has already trained 20 of 20 steps",
     ]
     assert (result.step, float(result.state.params["critic"]["w"])) == (20, 20.0)
-    assert before == {
-        path: path.stat().st_mtime_ns for path in tmp_path.rglob("*") if path.is_file()
-    }
+    assert before == files()
 
 
 @pytest.mark.parametrize(
@@ -358,17 +364,48 @@ def test_after_nan_the_same_command_continues_from_the_last_good_checkpoint(tmp_
     assert [row["step"] for row in read_metrics(tmp_path)] == [4, 5, 8, 10, 12, 15, 16, 20]
 
 
+class Scored:
+    """An evaluator that gives each step the number listed for it, by a protocol of `num` examples."""
+
+    def __init__(self, num, numbers):
+        self.protocol = Protocol("custom", ("fd",), num_fake=num)
+        self.numbers = numbers
+
+    def __call__(self, engine, state, step):
+        protocol = {"num_fake": self.protocol.num_fake}
+        return {"fd": self.numbers[step], "protocol": protocol, "measured": {"step": step}}
+
+
+def test_the_best_state_is_the_best_of_the_results_of_its_own_protocol(tmp_path):
+    best, game = Checkpoints(tmp_path / loop.BEST), counting_game()
+    for num, steps, numbers, expected in (
+        (50, 4, {2: 1.0, 4: 2.0}, 2),
+        (99, 10, {6: 4.0, 8: 3.0, 10: 3.0}, 8),  # the numbers of 50 examples are lower
+    ):
+        options = dataclasses.replace(QUICK, steps=steps, evaluate_every=2)
+        train(game, SOURCE, tmp_path, options, log=quietly, evaluator=Scored(num, numbers))
+        assert best.steps() == [expected]
+
+
+def test_without_an_evaluator_there_is_one_of_the_options(tmp_path, monkeypatch):
+    monkeypatch.setenv("JAXGAN_CACHE", str(tmp_path / "cache"))
+    options = dataclasses.replace(QUICK, steps=2, evaluate_every=2, evaluate_num=8)
+    (found,) = train(counting_game(), SOURCE, tmp_path / "run", options, log=quietly).evaluations
+    protocol = found["protocol"]
+    assert (protocol["features"], protocol["num_fake"], protocol["num_real"]) == ("points", 8, 8)
+
+
 def test_labels_of_samples_are_balanced_and_are_what_the_generator_gets():
     def pictures(w, num, labels):
         return jnp.broadcast_to(
-            labels.astype(jnp.float32)[:, None, None, None] / 4.0 - 0.5, (num, 8, 8, 1)
+            labels.astype(jnp.float32)[:, None, None, None] / 8.0 - 0.5, (num, 8, 8, 1)
         )
 
     engine = Engine(counting_game(samples=pictures))
+    assert engine.chunk_rows("samples") % 7  # a chunk does not begin with label 0
     drawn = sample(engine, engine.init(), 130)
-    assert np.bincount(drawn["label"]).tolist() == [26] * 5
-    assert np.bincount(drawn["label"][:50]).tolist() == [10] * 5
-    shown = np.round((drawn["image"][:, 0, 0, 0] / 127.5 - 1 + 0.5) * 4)
+    assert drawn["label"].tolist() == (np.arange(130) % 7).tolist()
+    shown = np.round((drawn["image"][:, 0, 0, 0] / 127.5 - 1 + 0.5) * 8)
     assert shown.astype(int).tolist() == drawn["label"].tolist()
 
 

@@ -1,5 +1,7 @@
 """Transforms measured: pairs stay pairs, devices do not matter, little is held; and the grid that shows them."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,6 +18,7 @@ from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.paired import finite_psnr, l1
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.summary import IMAGE, Needs
+from jaxgan.schedules import Ema
 from jaxgan.spec import Field, Spec
 from jaxgan.train import loop, report
 from jaxgan.train.outputs import examples, summarise_output
@@ -118,6 +121,19 @@ class Pairs(ArraySource):
         return {**batch, "condition": 255 - batch["image"][:, ::2, ::2, :1]}
 
 
+def test_averaged_networks_transform_if_they_are_asked_for():
+    game = transforming.game(transforming.Options(noise=0.0), DIGITS.spec)
+    averaged = dataclasses.replace(game.players["generator"], average=Ema(1.0))
+    players = {**game.players, "generator": averaged}
+    engine = engine_lib.Engine(dataclasses.replace(game, players=players))
+    state = engine.init()
+    state = state.replace(ema=jax.tree.map(jnp.zeros_like, state.ema))
+    batch, key = DIGITS.gather(np.arange(3)), engine.key(0)
+    assert (train.transform(engine, state, batch, key) == 0).all()
+    latest = train.transform(engine, state, batch, key, ema=False)
+    np.testing.assert_allclose(latest, 0.5 * (batch["image"] / 127.5 - 1), atol=1e-6)
+
+
 def test_examples_stand_beside_what_is_made_of_them():
     source = Pairs()
     game = transforming.game(transforming.Options(noise=0.0), source.spec)
@@ -154,9 +170,7 @@ def test_pictures_of_other_sizes_stand_side_by_side_on_white():
 
 def test_the_grid_of_a_run_always_shows_the_same_examples(tmp_path):
     source = Pairs()
-    game = transforming.game(
-        transforming.Options(noise=0.0, generates=False, learning_rate=0.0), source.spec
-    )
+    game = transforming.game(transforming.Options(generates=False, learning_rate=0.0), source.spec)
     options = train.Options(steps=2, sample_every=1, log_every=1, devices=1)
     result = train.train(game, source, tmp_path, options, log=lambda sentence: None)
     grids = sorted((tmp_path / "transforms").iterdir())
