@@ -14,6 +14,9 @@ os.environ["XLA_FLAGS"] = " ".join(
         "--xla_force_host_platform_device_count=8",
         "--xla_backend_optimization_level=0",
         "--xla_llvm_disable_expensive_passes=true",
+        # LLVM modules in one piece and the simplest order of operations: a fifth of what is left.
+        "--xla_cpu_parallel_codegen_split_count=1",
+        "--xla_cpu_enable_concurrency_optimized_scheduler=false",
         # A third of what is left; 0.12 no longer knows the flag, and ends where it meets one.
         *(["--xla_cpu_use_fusion_emitters=false"] if version("jaxlib").startswith("0.10.") else []),
     )
@@ -33,19 +36,37 @@ jax.config.update("jax_numpy_dtype_promotion", "strict")
 
 # Compiled programs stay in memory as long as anything may call them: 8 GiB in each process at the end of the suite.
 MOST_RESIDENT = 3 * 2**30
+GROWTH = (
+    2**30
+)  # from one time to the next: not all memory returns to the system, and the next file compiles anew
+
+
+def resident() -> int:
+    """Bytes of this process in memory; 0 where the system does not say."""
+    statm = Path("/proc/self/statm")
+    return int(statm.read_text().split()[1]) * resource.getpagesize() if statm.exists() else 0
+
+
+@pytest.fixture(scope="session")
+def most_resident():
+    return [MOST_RESIDENT]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def forget_programs():
+def forget_programs(most_resident):
     """Drops what a file has compiled, once the process has grown large."""
     yield
-    statm = Path("/proc/self/statm")
-    if (
-        statm.exists()
-        and int(statm.read_text().split()[1]) * resource.getpagesize() > MOST_RESIDENT
-    ):
+    if resident() > most_resident[0]:
         jax.clear_caches()
         gc.collect()
+        most_resident[0] = max(MOST_RESIDENT, resident() + GROWTH)
+
+
+def pytest_collection_finish():
+    """Keeps modules and tests, which stay to the end, out of Python's searches for garbage, and makes these rare."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 @pytest.fixture

@@ -6,6 +6,12 @@ import subprocess
 import sys
 
 
+def one_device() -> str:
+    """XLA_FLAGS for a child process: the suite's, which compile quickly, without its eight devices."""
+    flags = os.environ["XLA_FLAGS"].split()
+    return " ".join(flag for flag in flags if "device_count" not in flag)
+
+
 def run_processes(code: str, folder, count: int = 2, devices: int = 2) -> None:
     """Runs `code` in `count` processes of so many devices, with arguments port, index, folder; all must end well."""
     with socket.socket() as free:

@@ -54,7 +54,9 @@ def test_upfirdn2d_to_third_order(up, down):
     with jax.enable_x64(True):
         x, kernel = jnp.asarray(rng.normal(size=(1, 4, 5, 2))), jnp.asarray(rng.normal(size=(3, 2)))
         check_grads(
-            lambda x, k: jnp.mean(jnp.sin(resample.upfirdn2d(x, k, up, down, (1, 2, -1, 2)))),
+            jax.jit(
+                lambda x, k: jnp.mean(jnp.sin(resample.upfirdn2d(x, k, up, down, (1, 2, -1, 2))))
+            ),
             (x, kernel),
             order=3,
             modes=("rev",),
@@ -258,8 +260,8 @@ def test_gradients_of_the_fused_forms_are_those_of_the_compositions(name, key):
         return plain(jnp.pad(x, ((0, 0), (8, 8), (8, 8), (0, 0))), *others)
 
     for found, expected in zip(
-        jax.grad(penalty(fused), (0, 1, 2))(x, kernel, taps),
-        jax.grad(penalty(wide), (0, 1, 2))(x, kernel, taps),
+        jax.jit(jax.grad(penalty(fused), (0, 1, 2)))(x, kernel, taps),
+        jax.jit(jax.grad(penalty(wide), (0, 1, 2)))(x, kernel, taps),
         strict=True,
     ):
         close(found, expected, 1e-4)

@@ -135,6 +135,7 @@ def test_the_papers_formula_in_numpy(case, batch):
 def test_gradients_against_finite_differences(case):
     arrays = tuple((case.smooth or case.draw)(np.random.default_rng(4), 3))
     call, chosen = of_wrt(case, arrays)
+    call = call if "jit" in case.skip else jax.jit(call)  # which saves compiling each operation
     # As large a step as float32 needs.
     check_grads(call, chosen, case.order, modes=["rev"], eps=1e-2, rtol=2e-2, atol=5e-3)
 

@@ -6,8 +6,10 @@ import json
 import math
 import os
 import re
+import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -37,6 +39,9 @@ class Metrics:
     """
 
     def __init__(self, workdir: Path, step: int):
+        # TensorBoard opens its files through TensorFlow where that is installed, and importing it takes seconds. This
+        # module's presence makes it use its own file functions.
+        sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
         from tensorboard.summary import Writer
 
         path = workdir / METRICS_FILE

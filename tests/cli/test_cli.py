@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import yaml
 from PIL import Image
+from processes import one_device
 
 import jaxgan
 from jaxgan import adversarial, config, options
@@ -221,7 +222,7 @@ def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
         "--config.train.steps=1000000000",
         "--config.train.log_every=1",
     ]
-    env = dict(os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS="")
+    env = dict(os.environ, JAX_PLATFORMS="cpu", XLA_FLAGS=one_device())
     with subprocess.Popen(
         [*command, *options, *TINY], env=env, stderr=subprocess.PIPE, text=True
     ) as child:

@@ -319,7 +319,8 @@ def test_a_generators_loss_depends_on_real_samples_if_its_objective_compares(obj
     engine = Engine(make("sngan", DIGITS, (*SMALL.items(), ("objective", objective))))
     state, loss = engine.init(), engine.game.stages[0].turns[1].loss
     one, other = itertools.islice(batches(DIGITS, SMALL["batch_size"]), 2)
-    values = [loss(engine.play(state, b, jax.random.key(1))).value for b in (one, other)]
+    value = jax.jit(lambda batch: loss(engine.play(state, batch, jax.random.key(1))).value)
+    values = [value(batch) for batch in (one, other)]
     assert (values[0] != values[1]) == losses.by_name(objective).compares
 
 
@@ -439,12 +440,14 @@ def set_up(name, changes, accumulate=1):
     options = models.load(name).Options(**{**TINY, **changes})
     engine = Engine(models.load(name).game(options, DIGITS), accumulate=accumulate)
     state, key = engine.init(), jax.random.key(5)
-    # Biases and gains other than 0 and 1, so that all of them matter.
-    params = {
-        player: jax.tree.map(lambda x: x + 0.1 * jax.random.normal(key, x.shape), tree)
-        for player, tree in state.params.items()
-    }
-    return options, engine, state.replace(params=params), next(batches(DIGITS, TINY["batch_size"]))
+
+    @jax.jit
+    def moved(tree):
+        """Biases and gains other than 0 and 1, so that all of them matter."""
+        return jax.tree.map(lambda x: x + 0.1 * jax.random.normal(key, x.shape), tree)
+
+    state = state.replace(params=moved(state.params))
+    return options, engine, state, next(batches(DIGITS, TINY["batch_size"]))
 
 
 @pytest.mark.parametrize(("name", "objective", "changes"), WRITTEN_OUT, ids=str)

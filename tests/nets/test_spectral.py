@@ -281,7 +281,7 @@ def test_remat_recomputes_without_iterating_again(wrap, key):
             y, new = critic.apply({**variables, "params": params}, x, mutable=["spectral"])
             return jnp.sum(y**2), new
 
-        return jax.grad(f, has_aux=True)(variables["params"])
+        return jax.jit(jax.grad(f, has_aux=True))(variables["params"])
 
     (grads, new), (remat_grads, remat_new) = loss(plain), loss(remat)
     jax.tree.map(

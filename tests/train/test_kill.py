@@ -10,6 +10,7 @@ import time
 import jax
 import numpy as np
 import pytest
+from processes import one_device
 
 from jaxgan import config
 from jaxgan.train import Checkpoints, make_engine, read_metrics
@@ -44,7 +45,7 @@ class Command:
         self.env = dict(
             os.environ,
             JAX_PLATFORMS="cpu",
-            XLA_FLAGS="",
+            XLA_FLAGS=one_device(),
             JAX_COMPILATION_CACHE_DIR=str(cache_dir),
             JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
         )
