@@ -116,7 +116,14 @@ class Player:
         rngs = dict(zip(names, jax.random.split(key, len(names)), strict=True))
         own = rngs.pop("collections")
         beside = self.collections(own) if callable(self.collections) else self.collections
-        return {**self.module.init(rngs, *self.example), **beside}
+        return {**self.module.init(rngs, *self.example), **jax.tree.map(_strong, beside)}
+
+
+def _strong(x: jax.Array | float) -> jax.Array:
+    """`x` with a strong type. A weak one, such as a Python number has, would become strong in the first turn, which
+    would then be compiled a second time."""
+    array = jnp.asarray(x)
+    return jax.lax.convert_element_type(array, array.dtype) if array.weak_type else array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import difflib
 import importlib
+import os
 import re
+import signal
 import sys
 import warnings
 
@@ -130,3 +132,8 @@ def main(argv: list[str] | None = None) -> int:
     except UserError as error:
         print(f"jaxgan: {error}", file=sys.stderr)
         return BAD_INPUT
+    except BrokenPipeError:  # the reader, `head` for example, has read enough
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # so that Python's last flush works
+        return 128 + signal.SIGPIPE

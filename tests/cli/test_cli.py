@@ -970,6 +970,17 @@ def test_a_traceback_is_there_for_those_who_ask(monkeypatch):
         main(["train", "--config", "xyzzy"])
 
 
+def test_a_reader_that_has_read_enough_ends_the_command_without_a_word():
+    command = [sys.executable, "-m", "jaxgan", "train", "--config", "stylegan2_digits", "--help"]
+    env = dict(os.environ, JAX_PLATFORMS="cpu", PYTHONUNBUFFERED="1")
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, env=env, text=True, **pipes) as child:
+        assert child.stdout.readline().startswith("usage: jaxgan train")
+        child.stdout.close()
+        assert child.stderr.read() == ""
+    assert child.returncode == 128 + signal.SIGPIPE
+
+
 def test_the_command_needs_no_device_to_list(monkeypatch, capsys):
     monkeypatch.setattr(jax, "devices", lambda *args: pytest.fail("looked for devices"))
     assert run("list", capsys=capsys)[0] == 0

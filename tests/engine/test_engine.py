@@ -479,6 +479,18 @@ def test_nothing_is_traced_twice():
     assert engine.traces() == {(0, "net"): 1, (0, "close"): 1}
 
 
+def test_a_turn_is_traced_once_where_a_players_state_begins_as_a_python_number():
+    def loss(play):
+        critic = play.moving("critic")
+        critic.set(control={"k": critic["control"]["k"] + 0.5 * jnp.float32(1.0)})
+        return Loss(-critic() * jnp.mean(play.batch["image"]), {})
+
+    engine = Engine(one_turn(loss, player=number(collections={"control": {"k": 0.0}})))
+    state, _ = play(engine, 3)
+    assert engine.traces() == {(0, "critic"): 1, (0, "close"): 1}
+    assert float(state.variables["critic"]["control"]["k"]) == 1.5
+
+
 def test_the_shape_of_the_state_is_known_before_it_exists():
     engine = Engine(net_game(average=Ema(1.0)), mesh=mesh_of(2))
     chex.assert_trees_all_equal_shapes_and_dtypes(engine.state_shape, engine.init())
