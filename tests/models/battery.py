@@ -78,13 +78,15 @@ def check_trains(game, spec, rounds):
     return engine, state
 
 
-def check_resume(game, spec, at, rounds):
-    """Stopped in round `at` and played on by another engine, from arrays alone: every leaf bit for bit the same."""
-    engine = Engine(game, seed=3)
+def check_resume(engine, spec, at, rounds):
+    """Stopped in round `at` and played on from arrays alone: every leaf bit for bit the same.
+
+    `engine` is that of `check_trains`, whose programs are compiled.
+    """
     halfway, _ = play(engine, spec, at)
     kept = host(halfway)
     whole, _ = play(engine, spec, rounds, first=at, state=halfway)
-    other = Engine(game, seed=3)
+    other = Engine(engine.game, seed=3)
     again = jax.tree.map(
         lambda x, shape: jax.device_put(jnp.asarray(x), shape.sharding), kept, other.state_shape
     )
