@@ -53,8 +53,32 @@ def test_contrast_takes_a_temperature():
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
-def test_labels_that_there_are_not_give_nan():
-    assert np.isnan(losses.auxiliary_classifier(jnp.zeros((2, 3)), jnp.array([0, 3])))
+LABELLED = (losses.auxiliary_classifier, losses.categorical_code, losses.multiclass_hinge)
+
+
+@pytest.mark.parametrize("label", [-1, -3, -4, 3, 100])
+@pytest.mark.parametrize("loss", LABELLED)
+def test_labels_that_there_are_not_give_nan(loss, label):
+    logits, labels = jnp.arange(6.0).reshape(2, 3), jnp.array([0, label])
+    assert np.isnan(loss(logits, labels))
+    assert np.isnan(jax.jit(loss)(logits, labels))
+    kept = jnp.array([True, False])
+    assert loss(logits, labels, where=kept) == loss(logits[:1], labels[:1])
+
+
+@pytest.mark.parametrize("loss", LABELLED)
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
+def test_labels_of_any_integer_dtype_are_the_same(loss, dtype):
+    logits, labels = draw(classes(4))
+    assert loss(logits, labels.astype(dtype)) == loss(logits, labels)
+    assert loss(logits, labels.tolist()) == loss(logits, labels)
+
+
+def test_contrast_refuses_labels_that_are_not_integers():
+    h, e, y = draw(normal((5,), (5,), ()))
+    with pytest.raises(ValueError, match="labels are float32 of shape .*give integers"):
+        losses.contrastive_2c(h, e, y)
+    assert np.isfinite(losses.contrastive_2c(h, e, y.astype(np.int32)))
 
 
 def test_parity_with_pytorch():
@@ -138,7 +162,7 @@ def test_parity_with_pytorch():
             lambda: losses.contrastive_2c(
                 np.zeros((2, 3)), np.zeros((2, 3)), np.zeros((2, 1), int)
             ),
-            r"labels have shape \(2, 1\) for embeddings \(2, 3\); give \[B\]",
+            r"labels are int\d+ of shape \(2, 1\) for embeddings of shape \(2, 3\); give integers of shape \(2,\)",
         ),
         (
             lambda: losses.contrastive_2c(

@@ -34,7 +34,7 @@ def auxiliary_classifier(
     >>> print(auxiliary_classifier(jnp.zeros((2, 10)), jnp.array([3, 7])))  # log 10
     2.3025851
     """
-    logits = _class_logits("class_logits", class_logits, "labels", labels, where)
+    logits, labels = _class_logits("class_logits", class_logits, "labels", labels, where)
     return _sample_mean(-_at(jax.nn.log_softmax(logits), labels), where)
 
 
@@ -62,7 +62,7 @@ def multiclass_hinge(
     >>> print(multiclass_hinge(jnp.array([[2.0, 0.5, 1.5]]), jnp.array([0])))  # 1 - 2 + 1.5
     0.5
     """
-    logits = _class_logits("class_logits", class_logits, "labels", labels, where)
+    logits, labels = _class_logits("class_logits", class_logits, "labels", labels, where)
     if logits.shape[1] < 2:
         raise ValueError(
             f"class_logits have shape {logits.shape}; a margin needs two classes or more."
@@ -94,7 +94,7 @@ def categorical_code(
     >>> print(categorical_code(jnp.zeros((3, 4)), jnp.array([0, 1, 3])))  # log 4: no information
     1.3862944
     """
-    logits = _class_logits("code_logits", code_logits, "codes", codes, where)
+    logits, codes = _class_logits("code_logits", code_logits, "codes", codes, where)
     return _sample_mean(-_at(jax.nn.log_softmax(logits), codes), where)
 
 
@@ -344,10 +344,7 @@ def contrastive_2c(
     _same_shape("embeddings", embeddings, "proxies", proxies)
     if embeddings.ndim != 2 or embeddings.size == 0:
         raise ValueError(f"embeddings have shape {embeddings.shape}; give [B, D] with B >= 1.")
-    if labels.shape != embeddings.shape[:1]:
-        raise ValueError(
-            f"labels have shape {labels.shape} for embeddings {embeddings.shape}; give [B]."
-        )
+    labels = _labels("labels", labels, "embeddings", embeddings)
     if isinstance(temperature, int | float) and not temperature > 0:
         raise ValueError(f"temperature is {temperature}; give a number above 0.")
     h, e = _unit(embeddings), _unit(proxies)
@@ -371,9 +368,9 @@ def _unit(x: jax.Array) -> jax.Array:
 
 def _at(values: jax.Array, labels: jax.Array) -> jax.Array:
     """values[i, labels[i]]; NaN for labels out of range."""
-    return jnp.take_along_axis(values, labels[:, None], axis=1, mode="fill", fill_value=jnp.nan)[
-        :, 0
-    ]
+    found = jnp.take_along_axis(values, labels[:, None], axis=1, mode="fill", fill_value=jnp.nan)
+    # "fill" counts negative indices from the end.
+    return jnp.where(labels < 0, jnp.nan, found[:, 0])
 
 
 def _kept(x: jax.Array, where: jax.Array | None, name: str) -> jax.Array:
@@ -393,18 +390,23 @@ def _float32(x: jax.Array) -> jax.Array:
 
 def _class_logits(
     name: str, logits: jax.Array, labels_name: str, labels: jax.Array, where: jax.Array | None
-) -> jax.Array:
-    """The logits in float32, with zeros where they are masked; checks the labels."""
+) -> tuple[jax.Array, jax.Array]:
+    """The logits in float32, with zeros where they are masked, and the labels, checked."""
     logits = _float32(logits)
     if logits.ndim != 2 or logits.size == 0:
         raise ValueError(f"{name} have shape {logits.shape}; give [B, K] with B, K >= 1.")
-    shape, dtype = jnp.shape(labels), jnp.result_type(labels)
-    if shape != logits.shape[:1] or not jnp.issubdtype(dtype, jnp.integer):
+    return _kept(logits, where, name), _labels(labels_name, labels, name, logits)
+
+
+def _labels(labels_name: str, labels: jax.Array, name: str, of: jax.Array) -> jax.Array:
+    """The labels as an array; raises unless they are integers, one for each row of `of`."""
+    labels = jnp.asarray(labels)
+    if labels.shape != of.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
-            f"{labels_name} are {dtype} of shape {shape} for {name} of shape {logits.shape}; give "
-            f"integers of shape {logits.shape[:1]}."
+            f"{labels_name} are {labels.dtype} of shape {labels.shape} for {name} of shape {of.shape}; give "
+            f"integers of shape {of.shape[:1]}."
         )
-    return _kept(logits, where, name)
+    return labels
 
 
 def _same_shape(name_a: str, a: jax.Array, name_b: str, b: jax.Array) -> None:

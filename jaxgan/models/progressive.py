@@ -36,6 +36,7 @@ import optax
 from jaxgan import adversarial, losses, resample, turns
 from jaxgan.game import Game, Output, Play, Player, Stage
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
+from jaxgan.nets.labels import one_hot
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
 from jaxgan.schedules import Clock, Ramp
@@ -243,7 +244,7 @@ def generator_input(latent: jax.Array, label: jax.Array | None, classes: int | N
     """[B, latent_dim + classes]: the latent and, in a conditional model, the label as a one-hot vector."""
     if classes is None:
         return latent
-    return jnp.concatenate([latent, jax.nn.one_hot(label, classes)], axis=1)
+    return jnp.concatenate([latent, one_hot(label, classes)], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)

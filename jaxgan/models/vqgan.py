@@ -273,7 +273,8 @@ class Procedure:
         noise = draws.randint(play.rng("noise"), target.shape, 0, options.codes)
         kept = draws.bernoulli(play.rng("keep"), options.keep, target.shape)
         given = jnp.where(kept, target, noise)[:, :-1]
-        tokens = jnp.concatenate([options.codes + self._prefix(play)[:, None], given], axis=1)
+        start = network.module.start(self._prefix(play))
+        tokens = jnp.concatenate([start[:, None], given], axis=1)
         logits = network(tokens, train=True, rngs={"dropout": play.rng("dropout")})
         value = losses.auxiliary_classifier(logits.reshape(-1, options.codes), target.reshape(-1))
         right = jnp.mean(jnp.argmax(logits, axis=-1) == target, dtype=jnp.float32)
