@@ -49,6 +49,8 @@ def test_a_label_out_of_range_gives_nan(name, classes):
     apply = jax.jit(lambda label: module.apply(variables, x, label, **options))
     expected = np.asarray(apply(right))
     assert np.isfinite(expected).all()
+    with pytest.raises(ValueError, match=rf"label is None, but .* {classes} classes; give labels"):
+        module.apply(variables, x, None, **options)
     for wrong in (-1, classes, -classes - 1):
         found = np.asarray(apply(right.at[1].set(wrong)))
         assert np.isnan(found[1]).all()
