@@ -45,6 +45,21 @@ def test_gradients_of_the_codebook_losses_go_one_way():
     assert not to_codes.any()
 
 
+@pytest.mark.parametrize("log_variance", [-2000.0, -200.0, -100.0, 200.0])
+def test_a_gaussian_code_that_is_met_exactly_is_finite_at_any_variance(log_variance):
+    """0 times an infinite inverse variance was NaN."""
+    zero, variance = jnp.zeros((1, 1)), jnp.full((1, 1), log_variance)
+    value, slopes = jax.value_and_grad(losses.gaussian_code, (0, 1))(zero, variance, zero)
+    np.testing.assert_allclose(value, 0.5 * (np.log(2 * np.pi) + log_variance), rtol=1e-6)
+    np.testing.assert_array_equal(np.ravel(slopes), [0.0, 0.5])
+    off = losses.gaussian_code(
+        zero + 1e-15, jnp.full((1, 1), -100.0), zero
+    )  # e^100 is not in float32
+    np.testing.assert_allclose(
+        off, 0.5 * (np.log(2 * np.pi) - 100 + np.exp(100) * 1e-30), rtol=1e-5
+    )
+
+
 def test_contrast_takes_a_temperature():
     h, e = draw(normal((5,), (5,)))
     y = np.arange(8) % 3
@@ -76,7 +91,7 @@ def test_labels_of_any_integer_dtype_are_the_same(loss, dtype):
 
 def test_contrast_refuses_labels_that_are_not_integers():
     h, e, y = draw(normal((5,), (5,), ()))
-    with pytest.raises(ValueError, match="labels are float32 of shape .*give integers"):
+    with pytest.raises(ValueError, match=r"labels are float32 of shape .*give integers"):
         losses.contrastive_2c(h, e, y)
     assert np.isfinite(losses.contrastive_2c(h, e, y.astype(np.int32)))
 

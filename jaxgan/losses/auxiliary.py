@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
+from jaxgan import scaled
 from jaxgan.losses._reduce import masked_mean, masks
 
 Features = jax.Array | Sequence[jax.Array]
@@ -131,7 +133,11 @@ def gaussian_code(
     if codes.ndim != 2:
         raise ValueError(f"codes have shape {codes.shape}; give [B, D], one row per sample.")
     mean, log_variance, codes = (_kept(x, where, "codes") for x in (mean, log_variance, codes))
-    terms = jnp.log(2 * jnp.pi) + log_variance + jnp.square(codes - mean) * jnp.exp(-log_variance)
+    # Where the difference is 0, the inverse variance, which may be infinite, does not matter.
+    hit, difference = codes == mean, codes - mean
+    inverse_deviation = jnp.exp(-0.5 * jnp.where(hit, 0.0, log_variance))
+    squares = jnp.square(jnp.where(hit, 0.0, difference * inverse_deviation))
+    terms = jnp.log(2 * jnp.pi) + log_variance + squares
     return _sample_mean(0.5 * jnp.sum(terms, axis=1), where)
 
 
@@ -222,7 +228,10 @@ def perceptual(
             f"there are {len(weights)} weights for {len(layers)} layers of features; give one each."
         )
     return sum(
-        (w * jnp.mean(jnp.square(a - b)) for w, (a, b) in zip(weights, layers, strict=True)),
+        (
+            jnp.asarray(w, jnp.float32) * jnp.mean(jnp.square(a - b))
+            for w, (a, b) in zip(weights, layers, strict=True)
+        ),
         start=jnp.float32(0.0),
     )
 
@@ -345,11 +354,12 @@ def contrastive_2c(
     if embeddings.ndim != 2 or embeddings.size == 0:
         raise ValueError(f"embeddings have shape {embeddings.shape}; give [B, D] with B >= 1.")
     labels = _labels("labels", labels, "embeddings", embeddings)
-    if isinstance(temperature, int | float) and not temperature > 0:
+    if isinstance(temperature, numbers.Real) and not temperature > 0:
         raise ValueError(f"temperature is {temperature}; give a number above 0.")
+    scale = jnp.asarray(temperature, jnp.float32)
     h, e = _unit(embeddings), _unit(proxies)
-    to_proxy = jnp.sum(h * e, axis=1) / temperature
-    each_other = jnp.matmul(h, h.T, precision=jax.lax.Precision.HIGHEST) / temperature
+    to_proxy = jnp.sum(h * e, axis=1) / scale
+    each_other = jnp.matmul(h, h.T, precision=jax.lax.Precision.HIGHEST) / scale
     itself = jnp.eye(h.shape[0], dtype=bool)
     same = labels[:, None] == labels[None, :]
 
@@ -362,8 +372,9 @@ def contrastive_2c(
 
 def _unit(x: jax.Array) -> jax.Array:
     """Rows divided by their norm; rows of zeros are returned unchanged, with gradient 0."""
+    x = x / scaled.power_of_two(x, 1)
     square = jnp.sum(jnp.square(x), axis=1, keepdims=True)
-    return jnp.where(square > 0, x * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    return jnp.where(square == 0, 0.0, x * jax.lax.rsqrt(jnp.where(square == 0, 1.0, square)))
 
 
 def _at(values: jax.Array, labels: jax.Array) -> jax.Array:
