@@ -199,8 +199,8 @@ def players(options: Options, spec: DataSpec, phases: Phases, classes: int | Non
     shared: dict[str, Any] = {"dtype": adversarial.compute_dtype(options), "remat": options.remat}
     critic = GrowingCritic(base, features, 1 + (classes or 0), **shared)
     generator = GrowingGenerator(base, features, spec.shape[-1], **shared)
-    picture = jnp.zeros((2, *spec.shape))
-    latent = jnp.zeros((2, options.latent_dim + (classes or 0)))
+    picture = jnp.zeros((2, *spec.shape), jnp.float32)
+    latent = jnp.zeros((2, options.latent_dim + (classes or 0)), jnp.float32)
     rates = [phase.learning_rate for phase in phases]
     adam = turns.scheduled(
         optax.adam,

@@ -347,8 +347,8 @@ def _players(options: Options, spec: DataSpec) -> dict[str, Player]:
 
     rate = options.learning_rate_per_image * options.batch_size
     adam = optax.adam(rate, options.beta1, options.beta2)
-    picture = jnp.zeros((1, *spec.shape))
-    latent = jnp.zeros((1, *_grid(encoder, spec), options.code_dim))
+    picture = jnp.zeros((1, *spec.shape), jnp.float32)
+    latent = jnp.zeros((1, *_grid(encoder, spec), options.code_dim), jnp.float32)
     players = {
         "encoder": Player(encoder, (picture,), adam),
         "codebook": Player(book, (latent,), None if averaged else adam),
