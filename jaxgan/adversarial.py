@@ -165,7 +165,7 @@ def two_player(
             ),
             "generator": Player(
                 generator,
-                (jnp.zeros((2, options.latent_dim)), label, True),
+                (jnp.zeros((2, options.latent_dim), jnp.float32), label, True),
                 optimizer(options, options.generator_learning_rate),
                 average(options),
                 score=score,

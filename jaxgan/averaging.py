@@ -9,6 +9,7 @@ afterwards. `ema_update` applies a decay of either kind.
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Sequence
 from typing import Any
 
@@ -58,12 +59,12 @@ def ema_decay(
     >>> print(ema_decay(500, half_life_kimg=10.0, seen_kimg=10.0, ramp_up=0.05))
     0.5
     """
-    numbers = {"half_life_kimg": half_life_kimg, "ramp_up": ramp_up, "start_kimg": start_kimg}
-    for name, value in numbers.items():
-        if isinstance(value, int | float) and value < 0:
+    given = {"half_life_kimg": half_life_kimg, "ramp_up": ramp_up, "start_kimg": start_kimg}
+    for name, value in given.items():
+        if isinstance(value, numbers.Real) and value < 0:
             raise ValueError(f"{name} is {value}; give 0 or more.")
     for name in ("ramp_up", "start_kimg"):
-        if numbers[name] is not None and seen_kimg is None:
+        if given[name] is not None and seen_kimg is None:
             raise ValueError(
                 f"{name} needs seen_kimg, the thousands of images seen so far; give both, or leave "
                 f"{name} out."
@@ -86,22 +87,37 @@ def ema_update(average: Any, new: Any, decay: float | jax.Array) -> Any:
 
     Floating-point leaves are averaged in float32 and returned in the dtype of the average's leaf;
     other leaves (counters, keys) are taken from `new`. A decay of 0 returns exactly `new`, a
-    decay of 1 exactly `average`. Do not average spectral `u` vectors: the mean of two singular vectors
-    is not a singular vector.
+    decay of 1 exactly `average`, even if the other holds NaN or infinity. Do not average spectral `u`
+    vectors: the mean of two singular vectors is not a singular vector.
+
+    Args:
+      average, new: trees of equal structure and shapes.
+      decay: a scalar, which may be traced.
+
+    Returns:
+      The new average, a tree with the dtypes of `average` (those of `new` for leaves that are not averaged).
+
+    Raises:
+      ValueError: the shapes of a leaf differ, or only one of its two values is floating point.
 
     >>> import jax.numpy as jnp
     >>> print(ema_update({"w": jnp.array([1.0])}, {"w": jnp.array([3.0])}, 0.75)["w"])
     [1.5]
     """
     decay = jnp.asarray(decay, jnp.float32)
+    if decay.ndim:
+        raise ValueError(f"decay has shape {decay.shape}; give one number for all leaves.")
 
-    def update(old: jax.Array, latest: jax.Array) -> jax.Array:
+    def update(path, old: jax.Array, latest: jax.Array) -> jax.Array:
+        _check_alike(path, old, latest)
         if not jnp.issubdtype(latest.dtype, jnp.floating):
             return latest
         mixed = decay * old.astype(jnp.float32) + (1.0 - decay) * latest.astype(jnp.float32)
-        return mixed.astype(old.dtype)
+        # 0 times NaN or infinity is NaN.
+        kept = jnp.where(decay == 1.0, old, mixed.astype(old.dtype))
+        return jnp.where(decay == 0.0, latest.astype(old.dtype), kept)
 
-    return jax.tree.map(update, average, new)
+    return jax.tree_util.tree_map_with_path(update, average, new)
 
 
 def power_gamma(sigma_rel: float) -> float:
@@ -226,7 +242,7 @@ def posthoc_average(stored: Sequence[Any], weights: Sequence[float] | np.ndarray
     keys) are those of the last tree.
 
     Args:
-      stored: trees of equal structure, shapes and dtypes.
+      stored: trees of equal structure, shapes and dtypes; ValueError for a leaf whose shapes differ.
       weights: one weight per tree, from `posthoc_weights`.
 
     Returns:
@@ -244,8 +260,10 @@ def posthoc_average(stored: Sequence[Any], weights: Sequence[float] | np.ndarray
             "and at least one of both."
         )
 
-    def combine(*leaves: jax.Array) -> jax.Array:
+    def combine(path, *leaves: jax.Array) -> jax.Array:
         last = leaves[-1]
+        for leaf in leaves:
+            _check_alike(path, leaf, last)
         if not jnp.issubdtype(last.dtype, jnp.floating):
             return last
         parts = (
@@ -253,7 +271,23 @@ def posthoc_average(stored: Sequence[Any], weights: Sequence[float] | np.ndarray
         )
         return jnp.asarray(sum(parts)).astype(last.dtype)
 
-    return jax.tree.map(combine, *stored)
+    return jax.tree_util.tree_map_with_path(combine, *stored)
+
+
+def _check_alike(path, old: jax.Array, latest: jax.Array) -> None:
+    """Raises unless both have the same shape, and both or neither are floating point."""
+    name = jax.tree_util.keystr(path) or "the array"
+    if jnp.shape(old) != jnp.shape(latest):
+        raise ValueError(
+            f"{name} has shape {jnp.shape(old)} in the average and {jnp.shape(latest)} in the new values; "
+            "average networks of one architecture only."
+        )
+    floats = [jnp.issubdtype(jnp.result_type(x), jnp.floating) for x in (old, latest)]
+    if floats[0] != floats[1]:
+        raise ValueError(
+            f"{name} is {jnp.result_type(old)} in the average and {jnp.result_type(latest)} in the new values; "
+            "make both floating point, or neither."
+        )
 
 
 def _inner(t_a, gamma_a, t_b, gamma_b):

@@ -16,6 +16,7 @@ the parameters of a turn's players only, so frozen networks need no special hand
 from __future__ import annotations
 
 import dataclasses
+import operator
 import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
@@ -151,6 +152,7 @@ class Turn:
             object.__setattr__(self, "name", "+".join(self.players))
         if not self.players:
             raise ValueError(f"turn '{self.name}' has no players: name at least one.")
+        _make_whole(self, f"turn '{self.name}'", "every", "repeat")
         if self.every < 1 or self.repeat < 1:
             raise ValueError(
                 f"turn '{self.name}' has every={self.every}, repeat={self.repeat}: both must be at least 1."
@@ -176,6 +178,9 @@ class Stage:
     until: int | None = None
     resolution: int | None = None
     enter: Callable[[State, Play], State] | None = None
+
+    def __post_init__(self):
+        _make_whole(self, "a stage", "batch_size", "until", "resolution")
 
     @property
     def images_per_round(self) -> float:
@@ -349,6 +354,18 @@ class State(flax.struct.PyTreeNode):
     opt_state: dict[str, PyTree]
     variables: dict[str, Collections]
     ema: dict[str, Collections]
+
+
+def _make_whole(owner: Any, what: str, *names: str) -> None:
+    """Makes Python numbers of NumPy's integers in these fields; raises for other numbers."""
+    for name in names:
+        value = getattr(owner, name)
+        if value is None:
+            continue
+        try:
+            object.__setattr__(owner, name, operator.index(value))
+        except TypeError:
+            raise ValueError(f"{what} has {name}={value}; give a whole number.") from None
 
 
 def averaged_part(params: PyTree, variables: Collections) -> Collections:

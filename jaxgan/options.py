@@ -436,7 +436,10 @@ def _shown_choice(value: Any) -> str:
 
 
 def _listed(value: Any) -> Any:
-    return [_listed(item) for item in value] if isinstance(value, tuple) else value
+    if isinstance(value, tuple):
+        return [_listed(item) for item in value]
+    # JSON and YAML hold no NumPy numbers.
+    return value.item() if hasattr(value, "item") else value
 
 
 def _leaves_of(value: Any) -> list:
@@ -464,6 +467,8 @@ def _coerce(value: Any, kind: Any) -> Any:
         return None
     if isinstance(value, bool) or not isinstance(value, (str, numbers.Real)):
         raise TypeError
+    if kind is int and isinstance(value, numbers.Integral):
+        return int(value)
     if kind is int and not (isinstance(value, str) and value.lstrip("+-").isdigit()):
         if float(value) != int(float(value)):
             raise ValueError

@@ -317,7 +317,7 @@ def on_head(name: str, function: Callable[..., jax.Array], *sides: str) -> Term:
             "real": lambda: (scene.real_output, scene.real),
             "fake": lambda: (scene.fake_output, scene.fake),
         }
-        total = jnp.zeros(())
+        total = jnp.float32(0.0)
         for side in sides:
             output, examples = found[side]()
             total = total + function(output.heads[name], examples.given["label"])

@@ -3,6 +3,7 @@
 Formulas in NumPy, gradients and devices are in the table.
 """
 
+import functools
 import itertools
 import math
 
@@ -712,3 +713,52 @@ def test_no_gradient_passes_the_controller():
         return state.p + state.overfitting
 
     assert_array_equal(jax.grad(p_after)(jnp.ones(4)), np.zeros(4))
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf, -jnp.inf])
+@pytest.mark.parametrize("where", ["real", "validation", "fake"])
+def test_a_step_with_nan_does_not_count(bad, where):
+    good = {"real": jnp.full(10, 2.0), "validation": jnp.full(10, 0.5), "fake": jnp.zeros(10)}
+
+    def logits(given):
+        return (given["real"], given["validation"], given["fake"])
+
+    update = jax.jit(functools.partial(augment.ada_update, rise_kimg=1.0))
+    state = augment.ada_start(0.5)
+    for step in range(4):
+        given = {**good, where: good[where].at[3].set(bad)} if step == 1 else good
+        state = update(state, *logits(given))
+    assert float(state.overfitting) == pytest.approx(0.75)
+    assert float(state.p) == pytest.approx(0.53)  # up by three steps of 10 images
+    for _ in range(4):  # no step that counts: p stays
+        state = update(state, *logits({**good, where: jnp.full(10, bad)}))
+    assert float(state.p) == pytest.approx(0.53)
+    for _ in range(4):
+        state = update(state, *logits(good))
+    assert float(state.p) == pytest.approx(0.57)
+
+
+def test_one_nan_logit_does_not_make_p_nan_for_good():
+    state = augment.ada_start()
+    for _ in range(4):
+        state = augment.ada_update(state, jnp.array([1.0, jnp.nan]), rise_kimg=1.0)
+    assert state.p == 0
+    for _ in range(4):
+        state = augment.ada_update(state, jnp.ones(100), rise_kimg=1.0)
+    assert float(state.p) == pytest.approx(0.4)
+
+
+@pytest.mark.parametrize("function", [augment.ada, augment.random_flip])
+def test_a_probability_of_nan_gives_nan(function, images, key):
+    """A comparison with NaN is false, so no picture was augmented."""
+    assert np.isnan(jax.jit(function)(images, key, jnp.float32(jnp.nan))).all()
+    with pytest.raises(ValueError, match="p is nan, but a probability lies between 0 and 1"):
+        function(images, key, float("nan"))
+    assert np.isfinite(function(images, key, 0.5)).all()
+
+
+def test_whole_numbers_of_numpy_are_taken():
+    state = augment.ada_update(augment.ada_start(), jnp.ones(10), every=np.int64(1), rise_kimg=1.0)
+    assert float(state.p) == pytest.approx(0.01)
+    with pytest.raises(ValueError, match=r"every is 1.5; p is adjusted every 1 or more steps"):
+        augment.ada_update(augment.ada_start(), jnp.ones(10), every=1.5)

@@ -45,6 +45,21 @@ def test_gradients_of_the_codebook_losses_go_one_way():
     assert not to_codes.any()
 
 
+@pytest.mark.parametrize("log_variance", [-2000.0, -200.0, -100.0, 200.0])
+def test_a_gaussian_code_that_is_met_exactly_is_finite_at_any_variance(log_variance):
+    """0 times an infinite inverse variance was NaN."""
+    zero, variance = jnp.zeros((1, 1)), jnp.full((1, 1), log_variance)
+    value, slopes = jax.value_and_grad(losses.gaussian_code, (0, 1))(zero, variance, zero)
+    np.testing.assert_allclose(value, 0.5 * (np.log(2 * np.pi) + log_variance), rtol=1e-6)
+    np.testing.assert_array_equal(np.ravel(slopes), [0.0, 0.5])
+    off = losses.gaussian_code(
+        zero + 1e-15, jnp.full((1, 1), -100.0), zero
+    )  # e^100 is not in float32
+    np.testing.assert_allclose(
+        off, 0.5 * (np.log(2 * np.pi) - 100 + np.exp(100) * 1e-30), rtol=1e-5
+    )
+
+
 def test_contrast_takes_a_temperature():
     h, e = draw(normal((5,), (5,)))
     y = np.arange(8) % 3
@@ -53,8 +68,32 @@ def test_contrast_takes_a_temperature():
     np.testing.assert_allclose(value, expected, rtol=1e-5)
 
 
-def test_labels_that_there_are_not_give_nan():
-    assert np.isnan(losses.auxiliary_classifier(jnp.zeros((2, 3)), jnp.array([0, 3])))
+LABELLED = (losses.auxiliary_classifier, losses.categorical_code, losses.multiclass_hinge)
+
+
+@pytest.mark.parametrize("label", [-1, -3, -4, 3, 100])
+@pytest.mark.parametrize("loss", LABELLED)
+def test_labels_that_there_are_not_give_nan(loss, label):
+    logits, labels = jnp.arange(6.0).reshape(2, 3), jnp.array([0, label])
+    assert np.isnan(loss(logits, labels))
+    assert np.isnan(jax.jit(loss)(logits, labels))
+    kept = jnp.array([True, False])
+    assert loss(logits, labels, where=kept) == loss(logits[:1], labels[:1])
+
+
+@pytest.mark.parametrize("loss", LABELLED)
+@pytest.mark.parametrize("dtype", [np.int8, np.uint8, np.int64])
+def test_labels_of_any_integer_dtype_are_the_same(loss, dtype):
+    logits, labels = draw(classes(4))
+    assert loss(logits, labels.astype(dtype)) == loss(logits, labels)
+    assert loss(logits, labels.tolist()) == loss(logits, labels)
+
+
+def test_contrast_refuses_labels_that_are_not_integers():
+    h, e, y = draw(normal((5,), (5,), ()))
+    with pytest.raises(ValueError, match=r"labels are float32 of shape .*give integers"):
+        losses.contrastive_2c(h, e, y)
+    assert np.isfinite(losses.contrastive_2c(h, e, y.astype(np.int32)))
 
 
 def test_parity_with_pytorch():
@@ -138,7 +177,7 @@ def test_parity_with_pytorch():
             lambda: losses.contrastive_2c(
                 np.zeros((2, 3)), np.zeros((2, 3)), np.zeros((2, 1), int)
             ),
-            r"labels have shape \(2, 1\) for embeddings \(2, 3\); give \[B\]",
+            r"labels are int\d+ of shape \(2, 1\) for embeddings of shape \(2, 3\); give integers of shape \(2,\)",
         ),
         (
             lambda: losses.contrastive_2c(

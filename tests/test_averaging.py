@@ -107,6 +107,50 @@ def test_update_at_the_ends_is_exact():
     np.testing.assert_array_equal(ema_update(a, b, 1.0), a)
 
 
+@pytest.mark.parametrize("other", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+def test_update_at_the_ends_is_exact_whatever_the_other_holds(other, dtype):
+    a, b = jnp.arange(3, dtype=dtype), jnp.full(3, other, dtype)
+    update = jax.jit(ema_update)
+    np.testing.assert_array_equal(update(b, a, 0.0), a)
+    np.testing.assert_array_equal(update(a, b, 1.0), a)
+    assert not np.isfinite(update(a, b, 0.5)).any()
+
+
+@pytest.mark.parametrize(
+    ("average", "new", "decay", "message"),
+    [
+        (jnp.zeros((3, 1)), jnp.zeros(3), 0.5, r"the array has shape \(3, 1\) in the average and"),
+        (
+            {"w": jnp.zeros(3)},
+            {"w": jnp.zeros(1)},
+            0.5,
+            r"\['w'\] has shape \(3,\) in the average and \(1,\) in the new values; average networks",
+        ),
+        (
+            jnp.zeros(3, jnp.int32),
+            jnp.zeros(3),
+            0.5,
+            "the array is int32 in the average and float32",
+        ),
+        (jnp.zeros(3), jnp.zeros(3), jnp.zeros(3), r"decay has shape \(3,\); give one number"),
+    ],
+)
+def test_update_of_unlike_leaves_is_refused(average, new, decay, message):
+    with pytest.raises(ValueError, match=message):
+        ema_update(average, new, decay)
+    with pytest.raises(ValueError, match=message):
+        jax.jit(ema_update)(average, new, decay)
+    ema_update(new, new, 0.5)
+
+
+def test_posthoc_averages_of_unlike_leaves_are_refused():
+    stored = [{"w": jnp.zeros((3, 1))}, {"w": jnp.zeros(3)}]
+    with pytest.raises(ValueError, match=r"\['w'\] has shape \(3, 1\) in the average and \(3,\)"):
+        posthoc_average(stored, [0.5, 0.5])
+    posthoc_average(stored[1:] * 2, [0.5, 0.5])
+
+
 def test_update_averages_floats_in_float32_and_takes_the_rest():
     average = {"w": jnp.bfloat16([100.0]), "n": jnp.int32(3), "key": jax.random.key(0)}
     new = {"w": jnp.bfloat16([-200.0]), "n": jnp.int32(7), "key": jax.random.key(1)}

@@ -30,6 +30,7 @@ LAYERS = (
         "resample",
         "augment",
         "schedules",
+        "scaled",
         "spec",
     },
     {"nets", "weights", "network", "game", "engine", "turns", "tools", "adversarial"},

@@ -1,7 +1,9 @@
 """Options: declared once, checked, changed by name, described; a group of options inside another."""
 
 import dataclasses
+import json
 
+import numpy as np
 import pytest
 
 from jaxgan import options
@@ -92,6 +94,24 @@ def test_what_an_option_cannot_be_is_refused_with_a_value_that_it_can(name, give
     assert str(raised.value).startswith(sentence)
     for fix in raised.value.fixes:
         options.check(options.override(Options(), fix))
+
+
+def test_numbers_of_numpy_are_pythons_in_files():
+    given = dataclasses.replace(
+        Options(), width=np.int64(8), rate=np.float32(0.5), sizes=(np.int16(3),), fast=np.True_
+    )
+    options.check(given)
+    found = options.to_dict(given)
+    assert json.loads(json.dumps(found)) == found
+    assert (found["width"], found["rate"], found["sizes"], found["fast"]) == (8, 0.5, [3], True)
+    changed = options.override(Options(), {"width": np.int64(8), "rate": np.float32(0.5)})
+    assert (type(changed.width), type(changed.rate)) == (int, float)
+
+
+def test_large_whole_numbers_are_exact():
+    # As a float it would be one less.
+    assert Option(0, "seed").coerce(2**53 + 1, "seed") == 2**53 + 1
+    assert Option(0, "seed").coerce(str(2**53 + 1), "seed") == 2**53 + 1
 
 
 @pytest.mark.parametrize("value", ["8", [1, 2], (1, "2"), (0,)])

@@ -602,3 +602,28 @@ class TestClipWeights:
     def test_limits_that_clip_to_nothing_are_refused(self, limit):
         with pytest.raises(ValueError, match=rf"limit is {limit}; weights are clipped to a limit"):
             clip_weights({"w": jnp.ones(2)}, limit)
+
+
+@pytest.mark.parametrize("bad", [jnp.nan, jnp.inf])
+@pytest.mark.parametrize("side", [0, 1])
+def test_one_bad_batch_does_not_spoil_the_averages_of_lecam(bad, side):
+    good = [jnp.array([2.0, 4.0]), jnp.array([-1.0, -1.0])]
+    wrong = list(good)
+    wrong[side] = wrong[side].at[0].set(bad)
+    _, first = penalties.lecam(*good, penalties.LeCam.init())
+    penalty, second = jax.jit(penalties.lecam)(*wrong, first)
+    assert not np.isfinite(penalty)
+    for old, new in zip(first, second, strict=True):
+        assert old == new
+    assert np.isfinite(penalties.lecam(*good, second)[0])
+
+
+def test_one_bad_batch_does_not_spoil_the_mean_of_path_lengths(key):
+    def generator(factor):
+        return lambda w: jnp.broadcast_to(factor * w[:, :1, None, None], (2, 4, 4, 1))
+
+    w = jnp.ones((2, 8))
+    _, first = penalties.path_length(generator(1.0), w, jnp.float32(0), key)
+    penalty, second = penalties.path_length(generator(jnp.nan), w, first, key)
+    assert np.isnan(penalty)
+    assert first == second

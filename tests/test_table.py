@@ -4,6 +4,8 @@ A hand value, NumPy from the paper (for a batch and for one sample), finite diff
 the same numbers under jit, vmap and eight devices.
 """
 
+import contextlib
+import functools
 import importlib
 import inspect
 import pkgutil
@@ -24,12 +26,12 @@ CASES = [case for name in MODULES for case in importlib.import_module(f"table.{n
 
 
 def function(case):
-    if case.call is not None:
-        return case.call
-    value = importlib.import_module(f"jaxgan.{case.function.split('.')[0]}")
-    for name in case.function.split(".")[1:]:
-        value = getattr(value, name)
-    return value
+    return public(case.function) if case.call is None else case.call
+
+
+def public(name):
+    first, *rest = name.split(".")
+    return functools.reduce(getattr, rest, importlib.import_module(f"jaxgan.{first}"))
 
 
 def floating(x):
@@ -166,6 +168,60 @@ def test_bfloat16_in(case):
         assert leaf.dtype == dtype or not floating(leaf)
     atol = max(case.atol, case.bfloat16_rtol / 10)
     assert_close(result, jax.tree.map(np.float64, expected), case.bfloat16_rtol, atol)
+
+
+@cases_with("bfloat16")
+def test_dtypes_under_x64(case):
+    """Strict promotion is on in the tests, so a float64 number inside a function raises or shows in the result."""
+    with jax.enable_x64(True):
+        for given in ("float32", "bfloat16", "float64"):
+            arrays = map_floats(lambda x, dtype=given: jnp.asarray(x, dtype), draw(case, 4))
+            for leaf in jax.tree.leaves(function(case)(*arrays)):
+                found = str(np.asarray(leaf).dtype)
+                expected = given if case.keeps_dtype else "float32"
+                assert found in (expected, "bool", "int32"), (given, found)
+
+
+@contextlib.contextmanager
+def numpy_defaults(case):
+    """The defaults of the case's function as NumPy numbers, which JAX promotes by their dtype."""
+    function = inspect.unwrap(public(case.function))
+
+    def converted(value):
+        if isinstance(value, tuple):
+            return tuple(map(converted, value))
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            return value
+        return np.float64(value) if isinstance(value, float) else np.int64(value)
+
+    positional, named = function.__defaults__, function.__kwdefaults__
+    function.__defaults__ = positional and converted(positional)
+    function.__kwdefaults__ = named and {k: converted(v) for k, v in named.items()}
+    try:
+        yield
+    finally:
+        function.__defaults__, function.__kwdefaults__ = positional, named
+
+
+def has_numbers(case):
+    found = public(case.function)
+    if not inspect.isfunction(inspect.unwrap(found)):
+        return False
+    defaults = [p.default for p in inspect.signature(found).parameters.values()]
+    return any(isinstance(x, int | float) and not isinstance(x, bool) for x in defaults)
+
+
+@pytest.mark.parametrize(
+    "case", [c for c in CASES if "bfloat16" not in c.skip and has_numbers(c)], ids=str
+)
+def test_numpy_numbers_are_taken_as_pythons(case):
+    expected = function(case)(*draw(case, 4))
+    for x64 in (False, True):
+        with jax.enable_x64(x64), numpy_defaults(case):
+            result = function(case)(*draw(case, 4))
+            dtypes = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(result)}
+        assert not {"float64", "int64"} & dtypes
+        assert_close(result, to_double(expected), 1e-6, 1e-7)
 
 
 @cases_with("vmap")

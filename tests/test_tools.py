@@ -1,10 +1,11 @@
 """Tools: options and pictures are checked and completed before a tool runs."""
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxgan.options import Option
-from jaxgan.tools import Made, Tool, complete
+from jaxgan.tools import Made, Tool, compiled, complete
 
 DECLARED = {
     "frames": Option(8, "frames"),
@@ -76,3 +77,17 @@ def test_a_tool_without_options_says_that_it_has_none():
         complete({"psi": 1.0}, {})
     with pytest.raises(ValueError, match="true or false"):
         complete({"loop": "maybe"}, DECLARED)
+
+
+def test_new_floats_and_equal_functions_compile_nothing():
+    traced = []
+
+    def scaled(x, *, by, times):
+        traced.append(by)
+        return x * by * times
+
+    x = jnp.ones(3)
+    for by, times, programs in ((0.5, 1, 1), (0.7, 1, 1), (0.7, 2, 2), (0.5, 2, 2)):
+        made = compiled(scaled, x, by=by, times=times)
+        np.testing.assert_allclose(made, np.full(3, by * times), rtol=1e-6)
+        assert len(traced) == programs

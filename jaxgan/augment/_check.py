@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Collection
 
 import jax
@@ -70,5 +71,5 @@ def known(name: str, names: Collection[str], what: str) -> str:
 
 def probability(p, name: str) -> None:
     """Raises for a number outside [0, 1]; traced values are not checked."""
-    if isinstance(p, int | float) and not 0 <= p <= 1:
+    if isinstance(p, numbers.Real) and not 0 <= float(p) <= 1:
         raise ValueError(f"{name} is {p}, but a probability lies between 0 and 1.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -101,7 +102,7 @@ def ada(
         which hue and saturation have no effect) or 3.
       key: random key. Random numbers differ between images, and those of a transformation do not depend on
         which others are in use.
-      p: the probability, in [0, 1]; a number, or a scalar array from `AdaState`.
+      p: the probability, in [0, 1]; a number, or a scalar array from `AdaState`. NaN gives NaN.
       groups: "b", "bg", "bgc" (the paper's choice), "bgcf", "bgcfn" or "bgcfnc": blitting,
         geometry, colour, filtering, noise, cutout; or a single group: "blit",
         "geometry", "color", "filter", "noise", "cutout".
@@ -122,7 +123,7 @@ def ada(
     parts = GROUPS[_check.known(groups, GROUPS, "group of augmentations")]
     options = AdaOptions() if options is None else options
     for name, multiplier in options._asdict().items():
-        if isinstance(multiplier, int | float) and multiplier < 0:
+        if isinstance(multiplier, numbers.Real) and multiplier < 0:
             raise ValueError(f"AdaOptions.{name} is {multiplier}; a multiplier of p is 0 or more.")
     _check.probability(p, "p")
     p = jnp.asarray(p, jnp.float32)
@@ -142,7 +143,8 @@ def _augmented(x, key, p, options, used):
     draws = _Draws(key, x.shape[0], p, options, used)
     for transform in (_blit_and_geometry, _color, _filter, _add_noise, _cut):
         x = transform(x, draws)
-    return x
+    # A comparison with NaN is false, so nothing would be augmented.
+    return jnp.where(jnp.isnan(p), jnp.nan, x)
 
 
 class _Draws:
@@ -151,7 +153,10 @@ class _Draws:
     def __init__(self, key, batch, p, options, used):
         self.batch = batch
         self.used = used
-        self.p = {name: jnp.minimum(p * getattr(options, name), 1.0) for name in used}
+        multipliers = {name: jnp.asarray(getattr(options, name), jnp.float32) for name in used}
+        self.p = {
+            name: jnp.minimum(p * multiplier, 1.0) for name, multiplier in multipliers.items()
+        }
         self.keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(AdaOptions._fields)}
 
     def applied(self, name, shape=(), probability=lambda p: p):
@@ -177,7 +182,7 @@ class _Draws:
 
 
 def _is_used(multiplier):
-    return not (isinstance(multiplier, int | float) and multiplier == 0)
+    return not (isinstance(multiplier, numbers.Real) and multiplier == 0)
 
 
 def _if(applied, value, otherwise):

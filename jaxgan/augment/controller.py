@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any, NamedTuple
 
 import jax
@@ -62,8 +63,9 @@ def ada_update(
 
     Means are over all images since p was last adjusted. After `every` steps p goes up by those images / (1000
     rise_kimg) if the measure is above its target, down by as much if below, and is clipped to [0, 1]. r_t is 1 if all
-    logits of real images are positive. r_v is 1 if the logits of validation images x_v are like those of generated
-    images x', and 0 if they are like those of training images.
+    logits of real images are positive. A step in which a mean is NaN or infinite does not count, so that one bad
+    batch does not make p NaN; without any other step, p stays as it is. r_v is 1 if the logits of validation images
+    x_v are like those of generated images x', and 0 if they are like those of training images.
 
     Args:
       state: result of `ada_start` or of this function.
@@ -103,15 +105,15 @@ def ada_update(
         means = jnp.mean(logits), *_comparison_means(validation_logits, fake_logits)
     state = _accumulated(state, batch, *means)
     adjusted = _adjusted(state, measure, _TARGETS[measure] if target is None else target, rise_kimg)
-    due = state.steps >= every
+    due = state.steps >= float(every)
     return jax.tree.map(lambda new, old: jnp.where(due, new, old), adjusted, state)
 
 
 def _check_pace(every, rise_kimg) -> None:
     """Raises for invalid `every` or `rise_kimg`."""
-    if not isinstance(every, int) or every < 1:
+    if not isinstance(every, numbers.Integral) or int(every) < 1:
         raise ValueError(f"every is {every}; p is adjusted every 1 or more steps.")
-    if isinstance(rise_kimg, int | float) and not rise_kimg > 0:
+    if isinstance(rise_kimg, numbers.Real) and not float(rise_kimg) > 0:
         raise ValueError(
             f"rise_kimg is {rise_kimg}; give the thousands of images, above 0, in which p may rise to 1."
         )
@@ -131,12 +133,16 @@ def _comparison_means(validation_logits, fake_logits) -> tuple[jax.Array, jax.Ar
 
 def _accumulated(state: AdaState, batch, real, validation, fake) -> AdaState:
     """The state with the sums after one more step of `batch` real images, given the step's means."""
+    means = [jnp.asarray(mean, jnp.float32) for mean in (real, validation, fake)]
+    counts = jnp.isfinite(jnp.stack(means)).all()
+    weight = jnp.where(counts, jnp.asarray(batch, jnp.float32), 0.0)
     # All three sums are weighted by the number of real images, so that their ratios are means over the same steps.
+    real, validation, fake = (weight * jnp.where(counts, mean, 0.0) for mean in means)
     return state._replace(
-        real=state.real + batch * real,
-        validation=state.validation + batch * validation,
-        fake=state.fake + batch * fake,
-        images=state.images + batch,
+        real=state.real + real,
+        validation=state.validation + validation,
+        fake=state.fake + fake,
+        images=state.images + weight,
         steps=state.steps + 1.0,
     )
 
@@ -153,13 +159,16 @@ def _means(logits, name):
 
 
 def _adjusted(state, measure, target, rise_kimg):
+    empty = state.images == 0.0  # no step counts
     if measure == "r_t":
-        overfitting = state.real / state.images
+        overfitting = state.real / jnp.where(empty, 1.0, state.images)
     else:
         # If real and generated images have equal logits, r_v is not defined; the critic does not overfit.
         range_ = state.real - state.fake
         flat = range_ == 0.0
         overfitting = (state.real - state.validation) / jnp.where(flat, 1.0, range_)
         overfitting = jnp.where(flat, 0.0, overfitting)
+    overfitting = jnp.where(empty, state.overfitting, overfitting)
+    target, rise_kimg = jnp.asarray(target, jnp.float32), jnp.asarray(rise_kimg, jnp.float32)
     step = jnp.sign(overfitting - target) * state.images / (1000 * rise_kimg)
     return ada_start()._replace(p=jnp.clip(state.p + step, 0.0, 1.0), overfitting=overfitting)

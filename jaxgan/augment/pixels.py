@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 
@@ -132,13 +134,14 @@ def cutout(images: jax.Array, y: jax.Array, x: jax.Array, height: float, width: 
     images = _check.images_of(images, "cutout")
     inside = []
     for axis, name, center, size in ((1, "y", y, height), (2, "x", x, width)):
-        if isinstance(size, int | float) and size < 0:
+        if isinstance(size, numbers.Real) and size < 0:
             raise ValueError(
                 f"cutout's {('height', 'width')[axis - 1]} is {size}; give 0 or more pixels."
             )
+        half = jnp.asarray(size, jnp.float32) / 2
         center = _check.per_sample(jnp.asarray(center, jnp.float32), images, name)
         offset = jnp.arange(images.shape[axis], dtype=jnp.float32)[None] + 0.5 - center[:, None]
-        inside.append((offset >= -size / 2) & (offset < size / 2))
+        inside.append((offset >= -half) & (offset < half))
     rows, columns = inside
     hole = rows[:, :, None, None] & columns[:, None, :, None]
     return jnp.where(hole, jnp.zeros((), images.dtype), images)
@@ -150,7 +153,7 @@ def random_flip(images: jax.Array, key: jax.Array, p: float = 0.5) -> jax.Array:
     Args:
       images: [B, H, W, C].
       key: random key.
-      p: probability of a flip; may be traced.
+      p: probability of a flip; may be traced. NaN gives NaN.
 
     Returns:
       [B, H, W, C].
@@ -161,7 +164,9 @@ def random_flip(images: jax.Array, key: jax.Array, p: float = 0.5) -> jax.Array:
     """
     images = _check.images_of(images, "random_flip")
     _check.probability(p, "p")
-    return flip(images, jax.random.bernoulli(key, jnp.asarray(p, jnp.float32), images.shape[:1]))
+    chance = jnp.asarray(p, jnp.float32)
+    flipped = flip(images, jax.random.bernoulli(key, chance, images.shape[:1]))
+    return jnp.where(jnp.isnan(chance), jnp.nan, flipped)
 
 
 def random_crop(
@@ -183,7 +188,7 @@ def random_crop(
     >>> random_crop(jnp.ones((2, 8, 8, 3)), jax.random.key(0)).shape
     (2, 8, 8, 3)
     """
-    if not isinstance(padding, int) or padding < 0:
+    if not isinstance(padding, numbers.Integral) or padding < 0:
         raise ValueError(f"padding is {padding}; give a whole number of pixels, 0 or more.")
     return _random_shift(images, key, (padding, padding), mode, "random_crop")
 
@@ -209,7 +214,7 @@ def random_translate(
     >>> print(x.min())
     1.0
     """
-    if isinstance(ratio, int | float) and not 0 <= ratio <= 1:
+    if isinstance(ratio, numbers.Real) and not 0 <= ratio <= 1:
         raise ValueError(f"ratio is {ratio}; give the part of the image to shift by, 0 to 1.")
     images = _check.images_of(images, "random_translate")
     most = tuple(int(n * ratio + 0.5) for n in images.shape[1:3])

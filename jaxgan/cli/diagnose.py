@@ -313,8 +313,9 @@ def batch_statistics(trained, engine, state, source, step: int, ema: bool) -> li
 
     if "generator" not in state.params:
         return []
-    stage = trained.game.stages[trained.game.stage_at(step)[0]]
-    pipeline = data.Pipeline(source, trained.config.seed, resolution=stage.resolution)
+    index, _ = trained.game.stage_at(step)
+    stage = trained.game.stages[index]
+    pipeline = data.Pipeline(source, trained.config.seed, resolution=stage.resolution, stage=index)
     batches = (pipeline.batch(draw, stage.batch_size) for draw in range(BATCHES))
     fresh = fresh_statistics(engine, state, step, "generator", batches, ema)
     networks = trained.game.networks(state, ema)

@@ -14,6 +14,9 @@ from jaxgan.options import OptionError
 # Batches that are prefetched, beyond one per thread.
 AHEAD = 2
 
+# The spawn key (STAGES, k) is that of stage k, apart from the keys (0,) to (2,) of the streams of stage 0.
+STAGES = 3
+
 
 class Pipeline:
     """Batches of a source, in an order that depends only on the seed.
@@ -44,6 +47,7 @@ class Pipeline:
         jitter: int = 0,
         resolution: int | None = None,
         shard: tuple[int, int] = (0, 1),
+        stage: int = 0,
     ):
         """Checks the options, but reads no examples.
 
@@ -57,6 +61,8 @@ class Pipeline:
           resolution: reduce pictures to this many pixels a side by averaging, and label maps by
             taking one pixel of each block, for a stage of progressive growing; the source's side
             must be a multiple of it. None keeps the size.
+          stage: index of the stage of training; each has an order of its own. The streams of (seed, stage) are
+            independent: stage 1 of seed 0 is not stage 0 of seed 1.
           shard: (index, count) of this process among those that train together; each makes its own
             consecutive rows of the same global batch.
         """
@@ -73,7 +79,8 @@ class Pipeline:
         self._factor = 1 if resolution is None else _factor(source, resolution)
         self.source, self.flip, self.jitter, self.shard = source, flip, jitter, shard
         # Independent streams from one seed.
-        order, mirror, crop = np.random.SeedSequence(seed).spawn(3)
+        sequence = np.random.SeedSequence(seed, spawn_key=(STAGES, stage) if stage else ())
+        order, mirror, crop = sequence.spawn(3)
         key = order.generate_state(2, np.uint64)
         self._permutation = functools.lru_cache(maxsize=2)(
             functools.partial(_permutation, key, len(source))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -95,13 +97,13 @@ def points(x: jax.Array, y: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 def at_least(name: str, value: float, least: float) -> None:
     """Raises an error if a known number is below `least` or not finite."""
-    if isinstance(value, int | float) and not least <= value < float("inf"):
+    if isinstance(value, numbers.Real) and not least <= value < float("inf"):
         raise ValueError(f"{name} is {value}; give a finite number of {least} or more.")
 
 
 def positive(name: str, value: float) -> None:
     """Raises an error if a known number is not above 0 or not finite."""
-    if isinstance(value, int | float) and not 0 < value < float("inf"):
+    if isinstance(value, numbers.Real) and not 0 < value < float("inf"):
         raise ValueError(f"{name} is {value}; give a finite number above 0.")
 
 

@@ -87,9 +87,8 @@ def sinkhorn(
     at_least("max_iterations", max_iterations, 1)
     a, b = sample_weights("a", a, cost.shape[0]), sample_weights("b", b, cost.shape[1])
     problem = (a, b, cost, jnp.asarray(epsilon, jnp.float32))
-    start, error, iterations = _iterate(
-        *(jax.lax.stop_gradient(x) for x in problem), tolerance, max_iterations
-    )
+    limits = jnp.asarray(tolerance, jnp.float32), jnp.asarray(max_iterations, jnp.int32)
+    start, error, iterations = _iterate(*(jax.lax.stop_gradient(x) for x in problem), *limits)
     f = _at_fixed_point(start, *problem)
     g, plan = _completed(f, *problem)
     value = _dual_value(start, *problem)

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import numbers
+
 import jax
 import jax.numpy as jnp
 
+from jaxgan import scaled
 from jaxgan.divergences._check import at_least, one_of, points, positive, safe_root
 
 KERNELS = ("gaussian", "cubic")
@@ -29,14 +32,22 @@ def pairwise_cost(x: jax.Array, y: jax.Array, p: float = 2) -> jax.Array:
     """
     x, y = points(x, y)
     at_least("p", p, 1)
-    square = _squared_distances(x, y)
-    return square if p == 2 else safe_root(square, 2 / p)
+    p = float(p) if isinstance(p, numbers.Real) else p
+    if isinstance(p, float) and p == 2:
+        return _squared_distances(x, y)
+    distances = _distances(x, y)
+    return distances if isinstance(p, float) and p == 1 else safe_root(distances, 1 / p)
 
 
 # Under jit, XLA fuses the operations, so the differences [N, M, D] are never stored.
 @jax.jit
 def _squared_distances(x: jax.Array, y: jax.Array) -> jax.Array:
     return jnp.sum(jnp.square(x[:, None, :] - y[None, :, :]), axis=-1)
+
+
+@jax.jit
+def _distances(x: jax.Array, y: jax.Array) -> jax.Array:
+    return scaled.norm(x[:, None, :] - y[None, :, :], 2)
 
 
 def energy_distance(x: jax.Array, y: jax.Array) -> jax.Array:
@@ -111,9 +122,11 @@ def mmd(
             "with another one; give 2 or more of each."
         )
 
+    width = jnp.asarray(bandwidth, jnp.float32)
+
     def gram(a, b):
         if kernel == "gaussian":
-            return jnp.exp(-0.5 * pairwise_cost(a / bandwidth, b / bandwidth))
+            return jnp.exp(-0.5 * pairwise_cost(a / width, b / width))
         dots = jnp.matmul(a, b.T, precision=jax.lax.Precision.HIGHEST)
         return (dots / a.shape[1] + 1.0) ** 3
 

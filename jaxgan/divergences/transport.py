@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan import scaled
 from jaxgan.divergences._check import (
     at_least,
     float32,
@@ -55,9 +57,11 @@ def wasserstein_1d(
                 f"{name} has shape {value.shape}; give numbers [N] with N >= 1 (for samples in more "
                 "dimensions see sliced_wasserstein)."
             )
-    _check_order(p)
+    p = _order(p)
     weights = _weights(x.size, y.size, x_weights, y_weights)
-    return safe_root(_cost_on_a_line(x, y, weights, p), p)
+    # The p-th powers of large or small distances may not be in range.
+    scale = scaled.power_of_two(jnp.concatenate([x, y]))
+    return scale[0] * safe_root(_cost_on_a_line(x / scale, y / scale, weights, p), p)
 
 
 def sliced_wasserstein(
@@ -93,16 +97,18 @@ def sliced_wasserstein(
     3.0
     """
     x, y = points(x, y)
-    _check_order(p)
-    if not isinstance(n_projections, int) or n_projections < 1:
+    p = _order(p)
+    if not isinstance(n_projections, numbers.Integral) or n_projections < 1:
         raise ValueError(f"n_projections is {n_projections}; give a whole number of 1 or more.")
+    scale = scaled.power_of_two(jnp.concatenate([x, y]))[None]
+    x, y = x / scale, y / scale  # as in `wasserstein_1d`
     directions = _directions(key, n_projections, x.shape[1])
     shadows_x, shadows_y = (
         jnp.matmul(directions, z.T, precision=jax.lax.Precision.HIGHEST) for z in (x, y)
     )
     weights = _weights(x.shape[0], y.shape[0], x_weights, y_weights)
     costs = jax.vmap(lambda a, b: _cost_on_a_line(a, b, weights, p))(shadows_x, shadows_y)
-    return safe_root(jnp.mean(costs), p)
+    return scale[0, 0] * safe_root(jnp.mean(costs), p)
 
 
 def _directions(key: jax.Array, count: int, dimensions: int) -> jax.Array:
@@ -111,10 +117,11 @@ def _directions(key: jax.Array, count: int, dimensions: int) -> jax.Array:
     return normal / jnp.linalg.norm(normal, axis=1, keepdims=True)
 
 
-def _check_order(p: float) -> None:
-    if not isinstance(p, int | float):
+def _order(p: float) -> float:
+    if not isinstance(p, numbers.Real):
         raise ValueError(f"p is a {type(p).__name__}; give a Python number, not a traced value.")
     at_least("p", p, 1)
+    return int(p) if isinstance(p, numbers.Integral) else float(p)
 
 
 def _weights(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
 
+from jaxgan import scaled
 from jaxgan.losses._reduce import masked_mean, masks
 
 Features = jax.Array | Sequence[jax.Array]
@@ -34,7 +36,7 @@ def auxiliary_classifier(
     >>> print(auxiliary_classifier(jnp.zeros((2, 10)), jnp.array([3, 7])))  # log 10
     2.3025851
     """
-    logits = _class_logits("class_logits", class_logits, "labels", labels, where)
+    logits, labels = _class_logits("class_logits", class_logits, "labels", labels, where)
     return _sample_mean(-_at(jax.nn.log_softmax(logits), labels), where)
 
 
@@ -62,7 +64,7 @@ def multiclass_hinge(
     >>> print(multiclass_hinge(jnp.array([[2.0, 0.5, 1.5]]), jnp.array([0])))  # 1 - 2 + 1.5
     0.5
     """
-    logits = _class_logits("class_logits", class_logits, "labels", labels, where)
+    logits, labels = _class_logits("class_logits", class_logits, "labels", labels, where)
     if logits.shape[1] < 2:
         raise ValueError(
             f"class_logits have shape {logits.shape}; a margin needs two classes or more."
@@ -94,7 +96,7 @@ def categorical_code(
     >>> print(categorical_code(jnp.zeros((3, 4)), jnp.array([0, 1, 3])))  # log 4: no information
     1.3862944
     """
-    logits = _class_logits("code_logits", code_logits, "codes", codes, where)
+    logits, codes = _class_logits("code_logits", code_logits, "codes", codes, where)
     return _sample_mean(-_at(jax.nn.log_softmax(logits), codes), where)
 
 
@@ -131,7 +133,11 @@ def gaussian_code(
     if codes.ndim != 2:
         raise ValueError(f"codes have shape {codes.shape}; give [B, D], one row per sample.")
     mean, log_variance, codes = (_kept(x, where, "codes") for x in (mean, log_variance, codes))
-    terms = jnp.log(2 * jnp.pi) + log_variance + jnp.square(codes - mean) * jnp.exp(-log_variance)
+    # Where the difference is 0, the inverse variance, which may be infinite, does not matter.
+    hit, difference = codes == mean, codes - mean
+    inverse_deviation = jnp.exp(-0.5 * jnp.where(hit, 0.0, log_variance))
+    squares = jnp.square(jnp.where(hit, 0.0, difference * inverse_deviation))
+    terms = jnp.log(2 * jnp.pi) + log_variance + squares
     return _sample_mean(0.5 * jnp.sum(terms, axis=1), where)
 
 
@@ -222,7 +228,10 @@ def perceptual(
             f"there are {len(weights)} weights for {len(layers)} layers of features; give one each."
         )
     return sum(
-        (w * jnp.mean(jnp.square(a - b)) for w, (a, b) in zip(weights, layers, strict=True)),
+        (
+            jnp.asarray(w, jnp.float32) * jnp.mean(jnp.square(a - b))
+            for w, (a, b) in zip(weights, layers, strict=True)
+        ),
         start=jnp.float32(0.0),
     )
 
@@ -344,15 +353,13 @@ def contrastive_2c(
     _same_shape("embeddings", embeddings, "proxies", proxies)
     if embeddings.ndim != 2 or embeddings.size == 0:
         raise ValueError(f"embeddings have shape {embeddings.shape}; give [B, D] with B >= 1.")
-    if labels.shape != embeddings.shape[:1]:
-        raise ValueError(
-            f"labels have shape {labels.shape} for embeddings {embeddings.shape}; give [B]."
-        )
-    if isinstance(temperature, int | float) and not temperature > 0:
+    labels = _labels("labels", labels, "embeddings", embeddings)
+    if isinstance(temperature, numbers.Real) and not temperature > 0:
         raise ValueError(f"temperature is {temperature}; give a number above 0.")
+    scale = jnp.asarray(temperature, jnp.float32)
     h, e = _unit(embeddings), _unit(proxies)
-    to_proxy = jnp.sum(h * e, axis=1) / temperature
-    each_other = jnp.matmul(h, h.T, precision=jax.lax.Precision.HIGHEST) / temperature
+    to_proxy = jnp.sum(h * e, axis=1) / scale
+    each_other = jnp.matmul(h, h.T, precision=jax.lax.Precision.HIGHEST) / scale
     itself = jnp.eye(h.shape[0], dtype=bool)
     same = labels[:, None] == labels[None, :]
 
@@ -365,15 +372,16 @@ def contrastive_2c(
 
 def _unit(x: jax.Array) -> jax.Array:
     """Rows divided by their norm; rows of zeros are returned unchanged, with gradient 0."""
+    x = x / scaled.power_of_two(x, 1)
     square = jnp.sum(jnp.square(x), axis=1, keepdims=True)
-    return jnp.where(square > 0, x * jax.lax.rsqrt(jnp.where(square > 0, square, 1.0)), 0.0)
+    return jnp.where(square == 0, 0.0, x * jax.lax.rsqrt(jnp.where(square == 0, 1.0, square)))
 
 
 def _at(values: jax.Array, labels: jax.Array) -> jax.Array:
     """values[i, labels[i]]; NaN for labels out of range."""
-    return jnp.take_along_axis(values, labels[:, None], axis=1, mode="fill", fill_value=jnp.nan)[
-        :, 0
-    ]
+    found = jnp.take_along_axis(values, labels[:, None], axis=1, mode="fill", fill_value=jnp.nan)
+    # "fill" counts negative indices from the end.
+    return jnp.where(labels < 0, jnp.nan, found[:, 0])
 
 
 def _kept(x: jax.Array, where: jax.Array | None, name: str) -> jax.Array:
@@ -393,18 +401,23 @@ def _float32(x: jax.Array) -> jax.Array:
 
 def _class_logits(
     name: str, logits: jax.Array, labels_name: str, labels: jax.Array, where: jax.Array | None
-) -> jax.Array:
-    """The logits in float32, with zeros where they are masked; checks the labels."""
+) -> tuple[jax.Array, jax.Array]:
+    """The logits in float32, with zeros where they are masked, and the labels, checked."""
     logits = _float32(logits)
     if logits.ndim != 2 or logits.size == 0:
         raise ValueError(f"{name} have shape {logits.shape}; give [B, K] with B, K >= 1.")
-    shape, dtype = jnp.shape(labels), jnp.result_type(labels)
-    if shape != logits.shape[:1] or not jnp.issubdtype(dtype, jnp.integer):
+    return _kept(logits, where, name), _labels(labels_name, labels, name, logits)
+
+
+def _labels(labels_name: str, labels: jax.Array, name: str, of: jax.Array) -> jax.Array:
+    """The labels as an array; raises unless they are integers, one for each row of `of`."""
+    labels = jnp.asarray(labels)
+    if labels.shape != of.shape[:1] or not jnp.issubdtype(labels.dtype, jnp.integer):
         raise ValueError(
-            f"{labels_name} are {dtype} of shape {shape} for {name} of shape {logits.shape}; give "
-            f"integers of shape {logits.shape[:1]}."
+            f"{labels_name} are {labels.dtype} of shape {labels.shape} for {name} of shape {of.shape}; give "
+            f"integers of shape {of.shape[:1]}."
         )
-    return _kept(logits, where, name)
+    return labels
 
 
 def _same_shape(name_a: str, a: jax.Array, name_b: str, b: jax.Array) -> None:

@@ -112,9 +112,10 @@ class least_squares:
         b: float = 1.0,
     ) -> jax.Array:
         """1/2 E (C(x) - b)^2 + 1/2 E (C(x') - a)^2."""
+        fake_target, real_target = jnp.asarray(a, jnp.float32), jnp.asarray(b, jnp.float32)
         return pair_mean(
-            lambda real: 0.5 * jnp.square(real - b),
-            lambda fake: 0.5 * jnp.square(fake - a),
+            lambda real: 0.5 * jnp.square(real - real_target),
+            lambda fake: 0.5 * jnp.square(fake - fake_target),
             real_logits,
             fake_logits,
             where,
@@ -130,7 +131,8 @@ class least_squares:
     ) -> jax.Array:
         """1/2 E (C(x') - c)^2."""
         del real_logits
-        return mean(lambda fake: 0.5 * jnp.square(fake - c), "fake_logits", fake_logits, where)
+        target = jnp.asarray(c, jnp.float32)
+        return mean(lambda fake: 0.5 * jnp.square(fake - target), "fake_logits", fake_logits, where)
 
 
 class wasserstein:

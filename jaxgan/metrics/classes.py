@@ -78,10 +78,11 @@ def class_shares(
     ('red', ['2'])
     """
     names = _names(names, num_classes)
-    of_real, of_fake = np.asarray(real_classes), np.asarray(fake_classes)
     conditional = fake_labels is not None
     if conditional and real_labels is None:
         raise ValueError("fake_labels are compared with real_labels; give real_labels too")
+    of_real, real_labels = _classes("real", real_classes, real_labels)
+    of_fake, fake_labels = _classes("fake", fake_classes, fake_labels)
     real, reals = _counts(of_real, real_labels if conditional else None, num_classes)
     fake, fakes = _counts(of_fake, fake_labels, num_classes)
     if max(len(real), len(fake)) > num_classes:
@@ -97,7 +98,7 @@ def class_shares(
     numbers = {"num_classes": num_classes, "conditional": conditional, **differing}
     numbers["chi_square"], numbers["chi_square_p"] = _chi_square(np.stack([real, fake]))
     if real_labels is not None:
-        numbers["classifier_accuracy"] = float((of_real == np.asarray(real_labels)).mean())
+        numbers["classifier_accuracy"] = float((of_real == real_labels).mean())
     evidence = {"names": np.array(names), "real": real_share, "fake": fake_share, "sure": sure}
     return Diagnosis("classes", verdict, numbers, _sentence(verdict, numbers), evidence)
 
@@ -110,7 +111,6 @@ def _counts(classes: np.ndarray, labels, num_classes: int) -> tuple[np.ndarray, 
     if labels is None:
         counts = np.bincount(classes, minlength=num_classes)
         return counts, np.full(num_classes, len(classes))
-    labels = np.asarray(labels)
     right = np.bincount(labels[classes == labels], minlength=num_classes)
     return right, np.bincount(labels, minlength=num_classes)
 
@@ -184,6 +184,12 @@ def check_labels(name: str, labels, features) -> np.ndarray:
             f"{labels.dtype} {list(labels.shape)}"
         )
     return labels
+
+
+def _classes(kind: str, classes, labels) -> tuple[np.ndarray, np.ndarray | None]:
+    """The assigned classes and the labels, which may be None, as `check_labels` returns them."""
+    classes = check_labels(f"{kind}_classes", classes, classes)
+    return classes, None if labels is None else check_labels(f"{kind}_labels", labels, classes)
 
 
 def _names(names: Sequence[str], num_classes: int) -> tuple[str, ...]:

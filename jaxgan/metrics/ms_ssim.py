@@ -58,7 +58,7 @@ def ms_ssim(
 
     as in the authors' implementation: a product over scales, each factor raised to the power of its weight. The factor
     is the mean of contrast times structure, or the mean of the whole SSIM at the coarsest scale. Each scale is
-    the 2 x 2 means of the one before. A negative mean, which has no real power, is replaced by 0.
+    the 2 x 2 means of the one before. A negative mean, which has no real power, is replaced by 0, with gradient 0.
 
     Args:
       one, other: [B, H, W, C]; uint8, or float with an explicit `data_range`. Five scales need sides of at
@@ -127,7 +127,9 @@ def _ms_ssim(one, other, scale, weights):
             one, other = _halve(one), _halve(other)
         whole, contrast_structure = _ssim(one, other, scale)
         factor = whole if level == len(weights) - 1 else contrast_structure
-        result *= jnp.maximum(factor, 0) ** (weight / math.fsum(weights))
+        negative = factor <= 0  # the inner `where` removes the infinite slope of the power at 0
+        power = jnp.where(negative, 1.0, factor) ** (weight / math.fsum(weights))
+        result *= jnp.where(negative, 0.0, power)
     return result
 
 

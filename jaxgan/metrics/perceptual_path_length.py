@@ -78,9 +78,9 @@ def perceptual_path_length(
     @jax.jit
     def lengths_of(key):
         keys = jax.random.split(key, 3)
-        z = jax.random.normal(keys[0], (2, batch_size, latent_dim))
+        z = jax.random.normal(keys[0], (2, batch_size, latent_dim), jnp.float32)
         extra = () if labels is None else (labels(keys[1], batch_size),)
-        t = jax.random.uniform(keys[2], (batch_size,), maxval=float(sampling == "full"))
+        t = float(sampling == "full") * jax.random.uniform(keys[2], (batch_size,), jnp.float32)
         ends = _ends(z[0], z[1], t, epsilon, mapping, extra, space)
         # Two calls, not one with twice the batch, so that noise drawn in `synthesis` is the same at both ends.
         return distance(*(_reduced(synthesis(w, *extra)) for w in ends)) / epsilon**2

@@ -19,6 +19,7 @@ None of them rounds its result to integers.
 """
 
 import functools
+import numbers
 from types import ModuleType
 
 import jax
@@ -131,5 +132,5 @@ def _check(function: str, images, rank: int, size: tuple[int, int], mode: str) -
         raise ValueError(
             f"{function} takes uint8 or float32 pixels of values 0 to 255, not {images.dtype}"
         )
-    if len(size) != 2 or not all(isinstance(n, int | np.integer) and n >= 1 for n in size):
+    if len(size) != 2 or not all(isinstance(n, numbers.Integral) and n >= 1 for n in size):
         raise ValueError(f"{function} needs size as (height, width), each at least 1, not {size}")

@@ -264,8 +264,16 @@ def _rebatch(
 def _image_and_label(batch) -> tuple[np.ndarray, np.ndarray | None]:
     if not isinstance(batch, Mapping):
         return np.asarray(batch), None
-    label = batch.get("label")
-    return np.asarray(batch["image"]), None if label is None else np.asarray(label)
+    if batch.get("label") is None:
+        return np.asarray(batch["image"]), None
+    label, limits = np.asarray(batch["label"]), np.iinfo(np.int32)
+    whole = np.issubdtype(label.dtype, np.integer)
+    if not whole or (label.size and not limits.min <= label.min() <= label.max() <= limits.max):
+        raise ValueError(
+            f"labels must be whole numbers that int32 can hold, not {label.dtype} from {label.min()} to {label.max()}; "
+            "number the classes from 0"
+        )
+    return np.asarray(batch["image"]), label
 
 
 class _Held:

@@ -116,7 +116,9 @@ class Pix2Pix:
     def game(self) -> Game:
         options, spec = self.options, self.spec
         generator, critic = self.networks()
-        picture, condition = (jnp.zeros((2, *shape)) for shape in (spec.shape, self.condition))
+        picture, condition = (
+            jnp.zeros((2, *shape), jnp.float32) for shape in (spec.shape, self.condition)
+        )
         average = adversarial.average(options)
         return Game(
             players={

@@ -36,6 +36,7 @@ import optax
 from jaxgan import adversarial, losses, resample, turns
 from jaxgan.game import Game, Output, Play, Player, Stage
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
+from jaxgan.nets.labels import one_hot
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
 from jaxgan.schedules import Clock, Ramp
@@ -197,8 +198,8 @@ def players(options: Options, spec: Spec, phases: Phases, classes: int | None):
     shared: dict[str, Any] = {"dtype": adversarial.compute_dtype(options), "remat": options.remat}
     critic = GrowingCritic(base, features, 1 + (classes or 0), **shared)
     generator = GrowingGenerator(base, features, spec.shape[-1], **shared)
-    picture = jnp.zeros((2, *spec.shape))
-    latent = jnp.zeros((2, options.latent_dim + (classes or 0)))
+    picture = jnp.zeros((2, *spec.shape), jnp.float32)
+    latent = jnp.zeros((2, options.latent_dim + (classes or 0)), jnp.float32)
     rates = [phase.learning_rate for phase in phases]
     adam = turns.scheduled(
         optax.adam,
@@ -242,7 +243,7 @@ def generator_input(latent: jax.Array, label: jax.Array | None, classes: int | N
     """[B, latent_dim + classes]: the latent and, in a conditional model, the label as a one-hot vector."""
     if classes is None:
         return latent
-    return jnp.concatenate([latent, jax.nn.one_hot(label, classes)], axis=1)
+    return jnp.concatenate([latent, one_hot(label, classes)], axis=1)
 
 
 @dataclasses.dataclass(frozen=True)

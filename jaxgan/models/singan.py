@@ -129,7 +129,9 @@ class SinGAN:
         return min(options.features * 2 ** (n // options.double_every), options.max_features)
 
     def critic(self, n: int) -> Player:
-        patch = jnp.zeros((1, nets.RECEPTIVE_FIELD, nets.RECEPTIVE_FIELD, self.ladder.shape[2]))
+        patch = jnp.zeros(
+            (1, nets.RECEPTIVE_FIELD, nets.RECEPTIVE_FIELD, self.ladder.shape[2]), jnp.float32
+        )
         return Player(
             nets.PatchNet(self.width(n), 1, compute_dtype(self.options)),
             (patch,),
@@ -139,7 +141,7 @@ class SinGAN:
 
     def generator(self, n: int) -> Player:
         """The generator, with the collection "scale" of `nets.Ladder`."""
-        pixel = jnp.zeros((1, 1, 1, self.ladder.shape[2]))
+        pixel = jnp.zeros((1, 1, 1, self.ladder.shape[2]), jnp.float32)
         return Player(
             nets.Generator(self.width(n), compute_dtype(self.options)),
             (pixel, nets.border(pixel)),
@@ -162,7 +164,7 @@ class SinGAN:
             below = ladder.climb(networks, noise, ladder.shapes[:n])
             image = ladder.as_input(networks, n, below, shape)
         else:
-            image = jnp.zeros((play.num, *shape, ladder.shape[2]))
+            image = jnp.zeros((play.num, *shape, ladder.shape[2]), jnp.float32)
         return generator(image, generator["scale"]["amplitude"] * noise(n, shape))
 
     def critic_loss(self, n: int, play: Play) -> Loss:

@@ -142,19 +142,22 @@ def game(options: Options, spec: Spec) -> Game:
     model = StyleGAN2(options, spec, adversarial.classes(options, spec))
     label = None if model.num_classes is None else jnp.zeros((1,), jnp.int32)
     ada = {"augmentation": {"ada": augment.ada_start(options.augmentation_p)}}
-    means = {"average": {"style": jnp.zeros(options.style_dim)}, "path": {"mean": jnp.zeros(())}}
+    means = {
+        "average": {"style": jnp.zeros(options.style_dim, jnp.float32)},
+        "path": {"mean": jnp.zeros((), jnp.float32)},
+    }
     return Game(
         players={
             "critic": Player(
                 model.critic(),
-                (jnp.zeros((1, *spec.shape)), label),
+                (jnp.zeros((1, *spec.shape), jnp.float32), label),
                 optimizer(options, options.r1_every if options.r1_gamma else 0),
                 collections={} if options.augmentation == "off" else ada,
                 score=score,
             ),
             "generator": Player(
                 model.generator(),
-                (jnp.zeros((1, options.latent_dim)), label),
+                (jnp.zeros((1, options.latent_dim), jnp.float32), label),
                 optimizer(options, options.path_every if options.path_weight else 0),
                 adversarial.average(options),
                 means,

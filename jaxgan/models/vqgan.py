@@ -274,7 +274,8 @@ class Procedure:
         noise = draws.randint(play.rng("noise"), target.shape, 0, options.codes)
         kept = draws.bernoulli(play.rng("keep"), options.keep, target.shape)
         given = jnp.where(kept, target, noise)[:, :-1]
-        tokens = jnp.concatenate([options.codes + self._prefix(play)[:, None], given], axis=1)
+        start = network.module.start(self._prefix(play))
+        tokens = jnp.concatenate([start[:, None], given], axis=1)
         logits = network(tokens, train=True, rngs={"dropout": play.rng("dropout")})
         value = losses.auxiliary_classifier(logits.reshape(-1, options.codes), target.reshape(-1))
         right = jnp.mean(jnp.argmax(logits, axis=-1) == target, dtype=jnp.float32)
@@ -347,8 +348,8 @@ def _players(options: Options, spec: Spec) -> dict[str, Player]:
 
     rate = options.learning_rate_per_image * options.batch_size
     adam = optax.adam(rate, options.beta1, options.beta2)
-    picture = jnp.zeros((1, *spec.shape))
-    latent = jnp.zeros((1, *_grid(encoder, spec), options.code_dim))
+    picture = jnp.zeros((1, *spec.shape), jnp.float32)
+    latent = jnp.zeros((1, *_grid(encoder, spec), options.code_dim), jnp.float32)
     players = {
         "encoder": Player(encoder, (picture,), adam),
         "codebook": Player(book, (latent,), None if averaged else adam),

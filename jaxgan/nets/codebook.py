@@ -62,8 +62,9 @@ class Codebook(nn.Module):
         return self.embedding + self.get_variable("codes", "offset")
 
     def lookup(self, indices: jax.Array) -> jax.Array:
-        """The codes [..., D] of indices [...]."""
-        return self.vectors()[indices]
+        """The codes [..., D] of indices [...]; NaN for indices that are not from 0 to K - 1."""
+        known = (indices >= 0) & (indices < self.num)
+        return jnp.where(known[..., None], self.vectors()[indices], jnp.nan)
 
     def __call__(self, latents: jax.Array) -> tuple[jax.Array, jax.Array]:
         vectors = self.vectors()

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 
 from jaxgan.nets.conv import DoublingConv
 from jaxgan.nets.init import normal_002
-from jaxgan.nets.labels import check_labels
+from jaxgan.nets.labels import check_labels, lookup
 from jaxgan.nets.norm import BatchNorm
 from jaxgan.options import OptionError
 
@@ -125,5 +125,5 @@ class ConvCritic(nn.Module):
             dtype=self.dtype,
             name="projection",
         )
-        logits = dense(x)[:, 0] + jnp.sum(table(label) * x, axis=-1)
+        logits = dense(x)[:, 0] + jnp.sum(lookup(table, label) * x, axis=-1)
         return logits.astype(jnp.float32)

@@ -87,7 +87,9 @@ class StyledConv(nn.Module):
         x = ModulatedConv(self.features, up=self.up, name="conv")(x, w)
         b, height, width, _ = x.shape
         constant = self.variable(
-            "noise", "map", lambda: jax.random.normal(self.make_rng("params"), (height, width))
+            "noise",
+            "map",
+            lambda: jax.random.normal(self.make_rng("params"), (height, width), jnp.float32),
         )
         strength = self.param("noise_strength", nn.initializers.zeros, ())
         if noise == "random":

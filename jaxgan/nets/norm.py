@@ -6,13 +6,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.nets.labels import check_labels
+from jaxgan.nets.labels import check_labels, lookup
 
 
 class BatchNorm(nn.Module):
     """Batch normalisation over all axes but the last; one gain and bias per class if `num_classes` is given.
 
-    y = gain[label] * (x - mean) / sqrt(var + epsilon) + bias[label]
+    y = gain[label] * (x - mean) / sqrt(var + epsilon) + bias[label], NaN for labels that are not from 0 to classes - 1
 
     Under `jax.jit` with a sharded batch the statistics are those of the global batch. They are computed in float32
     whatever `dtype` is. The running statistics are in the collection "batch_stats"; each training call updates them
@@ -51,7 +51,7 @@ class BatchNorm(nn.Module):
 
         def per_class(name, init):
             table = nn.Embed(classes, x.shape[-1], embedding_init=init, dtype=x.dtype, name=name)
-            return jnp.expand_dims(table(label), tuple(range(1, x.ndim - 1)))
+            return jnp.expand_dims(lookup(table, label), tuple(range(1, x.ndim - 1)))
 
         return x * per_class("gain", nn.initializers.ones) + per_class(
             "bias", nn.initializers.zeros

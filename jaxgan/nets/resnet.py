@@ -19,7 +19,7 @@ import jax.numpy as jnp
 from jaxgan import resample
 from jaxgan.nets.conv import Conv, DownConv, UpConv
 from jaxgan.nets.init import glorot, glorot_relu
-from jaxgan.nets.labels import check_labels
+from jaxgan.nets.labels import check_labels, lookup
 from jaxgan.nets.norm import BatchNorm
 
 
@@ -154,5 +154,5 @@ class ResNetCritic(nn.Module):
                 dtype=self.dtype,
                 name="projection",
             )
-            logits = logits + jnp.sum(table(label) * x, axis=-1)
+            logits = logits + jnp.sum(lookup(table, label) * x, axis=-1)
         return logits.astype(jnp.float32)

@@ -198,12 +198,15 @@ class Ladder:
     def init_scale(self, n: int, key: jax.Array) -> dict[str, dict[str, jax.Array]]:
         """{"scale": the collection of generator n before its stage}."""
         channels = self.shape[2]
-        scale = {"amplitude": jnp.float32(1.0), "below": jnp.zeros((*self.shapes[n], channels))}
+        scale = {
+            "amplitude": jnp.float32(1.0),
+            "below": jnp.zeros((*self.shapes[n], channels), jnp.float32),
+        }
         if n == 0:
             scale["noise"] = self._normal(key, 0, self.shapes[0], 1)[0]
-            scale["picture"] = jnp.zeros(self.shape)
+            scale["picture"] = jnp.zeros(self.shape, jnp.float32)
         elif n == self.paint_scale:
-            scale["palette"] = jnp.zeros((COLOURS, channels))
+            scale["palette"] = jnp.zeros((COLOURS, channels), jnp.float32)
         return {"scale": scale}
 
     def picture(self, networks: Networks) -> jax.Array:
@@ -223,7 +226,7 @@ class Ladder:
     def _fixed(self, networks: Networks, n: int, shape: tuple[int, int]) -> jax.Array:
         if n == 0:
             return networks["generator0"]["scale"]["noise"][None]
-        return jnp.zeros((1, *self._noise_shape(n, shape)))
+        return jnp.zeros((1, *self._noise_shape(n, shape)), jnp.float32)
 
     def _normal(self, key: jax.Array, n: int, shape: tuple[int, int], num: int) -> jax.Array:
         return draws.normal(jax.random.fold_in(key, n), (num, *self._noise_shape(n, shape)))
@@ -278,7 +281,7 @@ class Ladder:
         for n in range(start, len(shapes)):
             z = noise(n, shapes[n])
             if image is None:
-                image = jnp.zeros((z.shape[0], *shapes[n], self.shape[2]))
+                image = jnp.zeros((z.shape[0], *shapes[n], self.shape[2]), jnp.float32)
             elif n > start:
                 image = self.as_input(networks, n, image, shapes[n])
             refined = functools.partial(self.refine, networks, n, image, z)

@@ -19,7 +19,7 @@ import numpy as np
 
 from jaxgan import resample
 from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, leaky_relu
-from jaxgan.nets.labels import check_labels
+from jaxgan.nets.labels import check_labels, one_hot
 from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.modulated import FIR, StyledConv, ToPicture
 from jaxgan.nets.norm import pixel_norm
@@ -62,8 +62,8 @@ class Mapping(nn.Module):
     def __call__(self, z: jax.Array | None, label: jax.Array | None) -> jax.Array:
         given = [] if z is None else [pixel_norm(z.astype(jnp.float32))]
         if self.num_classes is not None:
-            one_hot = jax.nn.one_hot(label, self.num_classes)
-            given.append(pixel_norm(EqualisedDense(self.features, name="embed")(one_hot)))
+            embed = EqualisedDense(self.features, name="embed")
+            given.append(pixel_norm(embed(one_hot(label, self.num_classes))))
         x = jnp.concatenate(given, axis=-1)
         for i in range(self.layers):
             dense = EqualisedDense(

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.nets.init import normal_002
+from jaxgan.nets.labels import lookup
 from jaxgan.network import Network
 from jaxgan.options import Option
 
@@ -43,6 +44,8 @@ Cache = tuple[
 
 class Transformer(nn.Module):
     """Tokens [B, T] to float32 logits [B, T, codes] of the next code: output t depends on tokens 0 to t only.
+
+    A token that does not exist gives NaN.
 
     Attributes:
       codes: number of codes, K.
@@ -82,7 +85,7 @@ class Transformer(nn.Module):
         )
         places = self.param("positions", nn.initializers.zeros, (self.context, self.width))
         place = jax.lax.dynamic_slice_in_dim(places, position, tokens.shape[1])
-        x = (embed(tokens) + place[None]).astype(self.dtype or jnp.float32)
+        x = (lookup(embed, tokens) + place[None]).astype(self.dtype or jnp.float32)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)
         new = []
         for i in range(self.layers):
@@ -92,6 +95,11 @@ class Transformer(nn.Module):
         x = _norm(x, "norm", self.dtype)
         logits = _dense(self.codes, "head", self.dtype, bias=False)(x).astype(jnp.float32)
         return logits if cache is None else (logits, tuple(new))
+
+    def start(self, prefix: jax.Array) -> jax.Array:
+        """The tokens of prefixes; -1, which does not exist, for those that are not from 0 to `prefixes` - 1."""
+        known = (prefix >= 0) & (prefix < self.prefixes)
+        return jnp.where(known, self.codes + prefix, -1)
 
     def empty_cache(self, batch: int, length: int) -> Cache:
         """A cache for `batch` sequences of at most `length` tokens."""
@@ -200,6 +208,8 @@ def sample(
 ) -> jax.Array:
     """Codes int32 [B, length] that follow the prefix tokens [B], drawn one at a time with the cache.
 
+    The codes are -1 if the logits are NaN, as they are for a prefix out of range; the codebook looks -1 up as NaN.
+
     Args:
       network: a network whose module is a `Transformer`.
       prefix: int32 [B], from 0 to the module's `prefixes` - 1.
@@ -216,12 +226,13 @@ def sample(
         token, cache = carry
         logits, cache = network(token[:, None], cache=cache, position=t)
         logits = filter_logits(logits[:, 0], **options)
-        drawn = jax.random.categorical(jax.random.fold_in(key, t), logits).astype(jnp.int32)
+        drawn = _draw(jax.random.fold_in(key, t), logits)
         token = jnp.where(t < known, given[:, t], drawn)
         return (token, cache), token
 
     cache = network.module.empty_cache(prefix.shape[0], length)
-    _, codes = jax.lax.scan(step, (network.module.codes + prefix, cache), jnp.arange(length))
+    start = network.module.start(prefix)
+    _, codes = jax.lax.scan(step, (start, cache), jnp.arange(length))
     return codes.T
 
 
@@ -254,14 +265,21 @@ def sample_sliding(
         left = jnp.clip(j - wide // 2, 0, columns - wide)
         window = jax.lax.dynamic_slice(codes, (0, top, left), (codes.shape[0], high, wide))
         given = window.reshape(-1, high * wide)[:, :-1]
-        logits = network(jnp.concatenate([network.module.codes + prefix[:, None], given], axis=1))
+        logits = network(jnp.concatenate([start, given], axis=1))
         place = (i - top) * wide + j - left
         logits = jax.lax.dynamic_index_in_dim(logits, place, axis=1, keepdims=False)
-        drawn = jax.random.categorical(jax.random.fold_in(key, n), filter_logits(logits, **options))
-        return codes.at[:, i, j].set(drawn.astype(jnp.int32))
+        drawn = _draw(jax.random.fold_in(key, n), filter_logits(logits, **options))
+        return codes.at[:, i, j].set(drawn)
 
+    start = network.module.start(prefix)[:, None]
     codes = jnp.zeros((prefix.shape[0], rows, columns), jnp.int32)
     return jax.lax.fori_loop(0, rows * columns, step, codes)
+
+
+def _draw(key: jax.Array, logits: jax.Array) -> jax.Array:
+    """Codes int32 [B] drawn from logits [B, K]; -1 if the logits are NaN, which `categorical` would take for code 0."""
+    drawn = jax.random.categorical(key, logits).astype(jnp.int32)
+    return jnp.where(jnp.isnan(logits).any(axis=-1), -1, drawn)
 
 
 def _norm(x: jax.Array, name: str, dtype: jax.typing.DTypeLike | None) -> jax.Array:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import difflib
+import numbers
 from collections.abc import Callable
 
 import jax
 import jax.numpy as jnp
+
+from jaxgan import scaled
 
 Critic = Callable[[jax.Array], jax.Array]
 
@@ -137,7 +140,7 @@ def dragan(
         noise = jax.random.uniform(noise_key, x.shape, jnp.float32, minval=-1.0)
     else:
         noise = _alpha(alpha_key, x) * jax.random.uniform(noise_key, x.shape, jnp.float32)
-    size = scale * jax.lax.stop_gradient(
+    size = jnp.asarray(scale, jnp.float32) * jax.lax.stop_gradient(
         jnp.std(x)
     )  # the gradient of a standard deviation of 0 is NaN
     perturbed = (x + size * noise).astype(real.dtype)
@@ -219,24 +222,25 @@ def r1_r2(
 def safe_norm(x: jax.Array) -> jax.Array:
     """Euclidean norm of each sample, [B, ...] -> float32 [B], with gradient 0 (not NaN) at 0.
 
-    There is no epsilon under the square root, which would bias small norms.
+    There is no epsilon under the square root, which would bias small norms, and the squares neither overflow nor
+    underflow. The norm of a sample with NaN is NaN.
+
+    Args:
+      x: [B, ...], or a list of such arrays; then the norm is that over all of them.
 
     >>> import jax.numpy as jnp
     >>> print(safe_norm(jnp.array([[3.0, 4.0], [0.0, 0.0]])))
     [5. 0.]
     """
-    square = _squares(x)
-    positive = square > 0.0
-    # The inner `where` removes the infinite derivative of the square root at 0, the outer one restores
-    # the value.
-    return jnp.where(positive, jnp.sqrt(jnp.where(positive, square, 1.0)), 0.0)
+    rows = [leaf.astype(jnp.float32).reshape(leaf.shape[0], -1) for leaf in jax.tree.leaves(x)]
+    return scaled.norm(rows[0] if len(rows) == 1 else jnp.concatenate(rows, axis=1), 1)
 
 
 def _norm_penalty(
     critic: Critic, x: jax.Array, target: float, one_sided: bool, checkpoint: bool
 ) -> jax.Array:
     _not_negative("target", target, "a norm is never negative")
-    excess = safe_norm(_gradient(critic, x, checkpoint)) - target
+    excess = safe_norm(_gradient(critic, x, checkpoint)) - jnp.asarray(target, jnp.float32)
     if one_sided:
         excess = jax.nn.relu(excess)
     return jnp.mean(jnp.square(excess))
@@ -307,5 +311,5 @@ def _samples(name: str, x: jax.Array) -> jax.Array:
 
 
 def _not_negative(name: str, value: float | jax.Array, because: str) -> None:
-    if isinstance(value, int | float) and value < 0:
+    if isinstance(value, numbers.Real) and value < 0:
         raise ValueError(f"{name} is {value}, but {because}; give 0 or more.")

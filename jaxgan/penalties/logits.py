@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import NamedTuple
 
 import jax
@@ -112,7 +113,8 @@ def lecam(
     a_R and a_F are exponential moving averages of the mean logits of real and generated samples. They
     include this batch and have no gradient. They are divided by the sum of their weights (as Adam's
     moments are), so that the first averages are not biased towards 0. With the Wasserstein objective the
-    penalised optimum is a LeCam divergence. The penalty helps with little data.
+    penalised optimum is a LeCam divergence. The penalty helps with little data. If a mean is NaN or infinite, the
+    averages stay as they are, so that only this penalty is NaN and not all later ones.
 
     Args:
       real_logits, fake_logits: [B] or any other shape; the batch sizes may differ.
@@ -133,12 +135,17 @@ def lecam(
     18.0
     """
     real, fake = _logits("real_logits", real_logits), _logits("fake_logits", fake_logits)
-    if isinstance(decay, int | float) and not 0 <= decay < 1:
+    if isinstance(decay, numbers.Real) and not 0 <= decay < 1:
         raise ValueError(f"decay is {decay}; give 0 (no memory) or more, and less than 1.")
     new = 1.0 - jnp.asarray(decay, jnp.float32)
     means = LeCam(jnp.mean(real), jnp.mean(fake), jnp.float32(1.0))
+    usable = jnp.isfinite(means.real) & jnp.isfinite(means.fake)
     state = jax.tree.map(
-        lambda old, mean: jax.lax.stop_gradient(old + new * (mean - old)), state, means
+        lambda old, mean: jax.lax.stop_gradient(
+            jnp.where(usable, old + new * (mean - old), jnp.asarray(old, jnp.float32))
+        ),
+        state,
+        means,
     )
     over_fake = real - state.fake / state.weight
     under_real = state.real / state.weight - fake
@@ -177,7 +184,7 @@ def top_k(fake_logits: jax.Array, k: int | jax.Array) -> jax.Array:
             "[B, 1] (average a patch critic's map first)."
         )
     batch = logits.shape[0]
-    if isinstance(k, int) and not 1 <= k <= batch:
+    if isinstance(k, numbers.Integral) and not 1 <= k <= batch:
         raise ValueError(f"k is {k} for a batch of {batch}; keep 1 to {batch} samples.")
     order = jnp.argsort(-jax.lax.stop_gradient(logits.reshape(batch)), stable=True)
     rank = jnp.zeros(batch, jnp.int32).at[order].set(jnp.arange(batch, dtype=jnp.int32))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable
 
 import jax
@@ -24,7 +25,8 @@ def path_length(
 
     J_w^T y is the gradient of sum(G(w) y) with respect to w. For w [B, L, D], one vector for each of L
     layers, the norm is over D and its square is averaged over the layers. y is scaled so that lengths do
-    not depend on the resolution. The target `a` is the running mean including this batch, without gradient.
+    not depend on the resolution. The target `a` is the running mean including this batch, without gradient. It does not
+    move if the batch's mean is NaN or infinite, so that only this penalty is NaN and not all later ones.
 
     Args:
       generator: w -> images [B, H, W, C]; each image must depend on its own w only (noise inputs may be
@@ -64,7 +66,8 @@ def path_length(
     lengths = safe_norm(gradient) / jnp.sqrt(jnp.float32(layers))
     batch_mean = jax.lax.stop_gradient(jnp.mean(lengths))
     mean = jax.lax.stop_gradient(jnp.asarray(mean, jnp.float32))
-    mean = mean + (1.0 - decay) * (batch_mean - mean)
+    moved = mean + (1.0 - jnp.asarray(decay, jnp.float32)) * (batch_mean - mean)
+    mean = jnp.where(jnp.isfinite(batch_mean), moved, mean)
     return jnp.mean(jnp.square(lengths - mean)), mean
 
 
@@ -74,7 +77,7 @@ def _check_arguments(w: jax.Array, mean, decay) -> None:
         raise ValueError(f"w has shape {w.shape}; give [B, D], or [B, L, D] for L layers.")
     if not jnp.issubdtype(w.dtype, jnp.floating):
         raise ValueError(f"w has dtype {w.dtype}, which has no gradient; convert it to float.")
-    if isinstance(decay, int | float) and not 0 <= decay <= 1:
+    if isinstance(decay, numbers.Real) and not 0 <= float(decay) <= 1:
         raise ValueError(f"decay is {decay}; give 0 (no memory) to 1 (a fixed mean).")
     if jnp.shape(mean) != ():
         raise ValueError(

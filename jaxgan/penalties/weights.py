@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from typing import Any
 
 import jax
@@ -21,7 +22,7 @@ def clip_weights(params: Any, limit: float) -> Any:
     >>> print(clip_weights({"kernel": jnp.array([-3.0, 0.5])}, 1.0)["kernel"])
     [-1.   0.5]
     """
-    if isinstance(limit, int | float) and not limit > 0:
+    if isinstance(limit, numbers.Real) and not limit > 0:
         raise ValueError(f"limit is {limit}; weights are clipped to a limit above 0.")
 
     def clip(w: jax.Array) -> jax.Array:

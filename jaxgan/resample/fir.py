@@ -17,6 +17,7 @@ not (a custom VJP has no forward mode).
 from __future__ import annotations
 
 import math
+import numbers
 from functools import partial
 
 import jax
@@ -107,7 +108,9 @@ def upsample_fir(x: jax.Array, kernel: jax.Array | np.ndarray, factor: int = 2) 
     """
     kernel, sizes = centred("upsample_fir", x, kernel, factor)
     rows, columns = (up_padding(k, factor) for k in sizes)
-    gain = factor if kernel.ndim == 1 else factor**2
+    gain = (
+        int(factor) if kernel.ndim == 1 else int(factor) ** 2
+    )  # a NumPy number would widen the kernel
     return upfirdn2d(x, gain * kernel, up=factor, padding=(*rows, *columns))
 
 
@@ -268,14 +271,14 @@ class _Axis:
 
 def _pair(value, name: str) -> tuple[int, int]:
     pair = tuple(value) if isinstance(value, tuple | list) else (value, value)
-    if len(pair) != 2 or not all(isinstance(n, int) and n >= 1 for n in pair):
+    if len(pair) != 2 or not all(isinstance(n, numbers.Integral) and int(n) >= 1 for n in pair):
         raise ValueError(f"{name} is {value}; give a whole number from 1, or two as (y, x).")
-    return pair
+    return int(pair[0]), int(pair[1])
 
 
 def centred(name: str, x, kernel, factor: int) -> tuple[jax.Array, tuple[int, int]]:
     """The kernel as an array, and its height and width."""
-    if not isinstance(factor, int) or factor < 1:
+    if not isinstance(factor, numbers.Integral) or factor < 1:
         raise ValueError(f"factor is {factor}; give a whole number from 1.")
     kernel = jnp.asarray(kernel)
     check_images(name, x)
@@ -309,7 +312,7 @@ def _check_kernel(kernel) -> None:
 def _check(x, kernel, padding):
     check_images("upfirdn2d", x)
     _check_kernel(kernel)
-    if len(padding) != 4 or not all(isinstance(n, int) for n in padding):
+    if len(padding) != 4 or not all(isinstance(n, numbers.Integral) for n in padding):
         raise ValueError(
             f"padding is {padding}; give four whole numbers (top, bottom, left, right)."
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import numbers
 
 import numpy as np
 
@@ -96,5 +97,5 @@ def _jinc(r: np.ndarray, cutoff: float) -> np.ndarray:
 
 
 def _check_taps(taps: int) -> None:
-    if not isinstance(taps, int) or taps < 1:
+    if not isinstance(taps, numbers.Integral) or taps < 1:
         raise ValueError(f"taps is {taps}; give a whole number from 1.")

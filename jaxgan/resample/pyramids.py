@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import numbers
 from collections.abc import Sequence
 
 import jax
@@ -116,7 +117,7 @@ def _expand(x):
 
 def _check_levels(name: str, x, levels: int) -> None:
     check_images(name, x)
-    if not isinstance(levels, int) or levels < 1:
+    if not isinstance(levels, numbers.Integral) or levels < 1:
         raise ValueError(f"levels is {levels}; give a whole number from 1.")
     h, w = x.shape[1:3]
     if h % 2 ** (levels - 1) or w % 2 ** (levels - 1) or 0 in (h, w):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numbers
+
 import jax
 
 from jaxgan.resample.fir import check_images, widened
@@ -43,7 +45,7 @@ def resize_antialiased(x: jax.Array, size: tuple[int, int], method: str = "cubic
     check_images("resize_antialiased", x)
     if method not in METHODS:
         raise ValueError(f"method is {method!r}; give one of {', '.join(METHODS)}.")
-    if len(size) != 2 or not all(isinstance(n, int) and n >= 1 for n in size):
+    if len(size) != 2 or not all(isinstance(n, numbers.Integral) and n >= 1 for n in size):
         raise ValueError(f"size is {size}; give (height, width), whole numbers from 1.")
     if 0 in x.shape[1:3]:
         raise ValueError(f"x has shape {x.shape}, which holds no pixels to resize.")

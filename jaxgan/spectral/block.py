@@ -96,7 +96,7 @@ def singular_values(w: jax.Array, u: jax.Array, eps: float = 1e-12) -> jax.Array
     u = jax.lax.stop_gradient(u.astype(jnp.float32))
     left, turn = _left_and_turn(_matmul(jax.lax.stop_gradient(w), u))
     values = jnp.sum(left * _matmul(w, _matmul(u, turn)), axis=0)
-    return jnp.where(jax.lax.stop_gradient(values) > eps, values, 0.0)
+    return jnp.where(jax.lax.stop_gradient(values) > jnp.asarray(eps, jnp.float32), values, 0.0)
 
 
 @partial(jax.jit, static_argnames="n_steps", inline=True)
@@ -104,12 +104,14 @@ def _orthogonal(w: jax.Array, u: jax.Array, n_steps: int, eps: float) -> jax.Arr
     def step(_, u: jax.Array) -> jax.Array:
         image = _matmul(w, u)
         new = _orthonormal(_matmul(w.T, _orthonormal(image)))
-        return jnp.where(jnp.linalg.norm(image) > eps, new, u)
+        return jnp.where(jnp.linalg.norm(image) > jnp.asarray(eps, jnp.float32), new, u)
 
     u = step(0, u) if n_steps == 1 else jax.lax.fori_loop(0, n_steps, step, u)
     image = _matmul(w, u)
     _, turn = _left_and_turn(image)
-    return jnp.where(jnp.linalg.norm(image) > eps, _aligned(_matmul(u, turn), u), u)
+    return jnp.where(
+        jnp.linalg.norm(image) > jnp.asarray(eps, jnp.float32), _aligned(_matmul(u, turn), u), u
+    )
 
 
 def _left_and_turn(image: jax.Array) -> tuple[jax.Array, jax.Array]:

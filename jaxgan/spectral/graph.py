@@ -128,7 +128,7 @@ def linear_map(values: Sequence[Value], leaves: Sequence[Value]) -> Callable:
                 still = all(operand is None for operand in operands)
                 known[value] = None if apply is None or still else apply(operands)
         found = [(value.shape, known[value]) for value in values]
-        return [jnp.zeros(shape) if x is None else x for shape, x in found]
+        return [jnp.zeros(shape, jnp.float32) if x is None else x for shape, x in found]
 
     return change
 

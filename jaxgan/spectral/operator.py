@@ -25,6 +25,7 @@ Algorithms with a Random Start (1992).
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -32,6 +33,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan import scaled
 from jaxgan.spectral.flattened import (
     _leading_eigenvector,
     _matmul,
@@ -70,7 +72,7 @@ def spectral_norm(
       key: random key for the start; `jax.random.key(0)` if None.
 
     Returns:
-      A float32 scalar, differentiable in the kernel.
+      A float32 scalar, differentiable in the kernel; 0 for a kernel of zeros, NaN for one with NaN.
 
     Sources: as for `krylov_iteration` and `sigma`.
 
@@ -79,11 +81,13 @@ def spectral_norm(
     6.0
     """
     w = flatten_kernel(kernel, kind, n_in)
+    scale = scaled.power_of_two(w)
+    w = w / scale[None]
     u = jax.random.normal(jax.random.key(0) if key is None else key, w.shape[1:], jnp.float32)
     u = u / jnp.linalg.norm(u)
     for _ in range(3):  # each from the vector of the last one
         u = krylov_iteration(w, u, 32)
-    return sigma(w, u)
+    return sigma(w, u) * scale[0]
 
 
 def operator_norm(
@@ -123,14 +127,16 @@ def operator_norm(
     b = jax.random.normal(jax.random.key(0) if key is None else key, (size,), jnp.float32)
     k = min(n_steps + 1, size)
 
-    def stopped(x):  # no gradient flows through the loop
-        return jax.lax.stop_gradient(backward(jax.lax.stop_gradient(forward(x))))
+    def stopped(x):  # times some positive number; no gradient flows through the loop
+        y = jax.lax.stop_gradient(forward(x))
+        return jax.lax.stop_gradient(backward(y / scaled.power_of_two(y)))
 
     basis = jnp.zeros((k, size), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
     basis = jax.lax.fori_loop(
         1, k, lambda i, basis: _orthogonalise(basis, i, stopped(basis[i - 1])), basis
     )
     images = jax.lax.map(lambda x: jax.lax.stop_gradient(forward(x)), basis)
+    images = images / scaled.power_of_two(images)[None]
     x = _matmul(_leading_eigenvector(_matmul(images, images.T)), basis)
     x = jax.lax.stop_gradient(_normalise(x, basis[0], 0.0))
     y = jax.lax.stop_gradient(forward(x))
@@ -192,7 +198,7 @@ def operator_norm_bounds(
 
     k = min(n_steps, inputs)
     b = jax.random.normal(jax.random.key(0) if key is None else key, (inputs,), jnp.float32)
-    lower = float(jnp.linalg.norm(forward(_leading_ritz_vector(forward, backward, b, k))))
+    lower = float(scaled.norm(forward(_leading_ritz_vector(forward, backward, b, k)), 0))
     if k == inputs:  # the whole space
         return NormBounds(lower, lower)
     ratio = math.acosh(max(1.0, math.sqrt(2 * inputs / math.pi) / failure)) / (2 * k - 1)
@@ -201,16 +207,20 @@ def operator_norm_bounds(
 
 def _leading_ritz_vector(forward, backward, b: jax.Array, k: int) -> jax.Array:
     """The unit vector x of span{b, G b, ..., G^(k-1) b} with the largest ||A x||, G = A^T A: [inputs]."""
+    b = b / jnp.linalg.norm(b)
+    scale = scaled.power_of_two(
+        forward(b)
+    )  # of the order of ||A||, whose square may not be in range
 
     def step(basis: jax.Array, i: jax.Array) -> tuple[jax.Array, jax.Array]:
         """Adds the next row to the basis; also returns the entries of G for row i and the rows before it."""
-        image = backward(forward(basis[i]))
+        image = backward(forward(basis[i]) / scale)
         row = _matmul(basis, image)
         return _orthogonalise(basis, i + 1, image), row
 
     step = jax.jit(step, donate_argnums=0)
     # One more row than is used, because the last step writes to it.
-    basis = jnp.zeros((k + 1, b.size), jnp.float32).at[0].set(b / jnp.linalg.norm(b))
+    basis = jnp.zeros((k + 1, b.size), jnp.float32).at[0].set(b)
     rows = []
     for i in range(k):
         basis, row = step(basis, np.int32(i))
@@ -399,9 +409,9 @@ def _check_conv(kernel: jax.Array, shape: Sequence[int], name: str) -> int:
 
 
 def _each(value: int | Sequence[int], window: int, name: str) -> tuple[int, ...]:
-    values = (value,) * window if isinstance(value, int) else tuple(value)
-    if len(values) != window or any(v < 1 for v in values):
+    values = tuple(value) if isinstance(value, Sequence) else (value,) * window
+    if len(values) != window or any(not isinstance(v, numbers.Integral) or v < 1 for v in values):
         raise ValueError(
             f"{name} is {value}, but the window has {window} axes; give a whole number from 1 up, or one for each axis."
         )
-    return values
+    return tuple(int(v) for v in values)

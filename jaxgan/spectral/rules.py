@@ -171,7 +171,9 @@ class Analysis:
             for constant in fixed:
                 if constant is None:
                     value, change = next(left)
-                    operands.append(jnp.zeros(value.shape) if change is None else change)
+                    operands.append(
+                        jnp.zeros(value.shape, jnp.float32) if change is None else change
+                    )
                 else:
                     operands.append(constant)
             return op.run(*operands, **changed)

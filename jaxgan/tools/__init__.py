@@ -8,14 +8,37 @@ Tools that several models share are in `jaxgan.tools.latents` (latent spaces, st
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+import jax
 import numpy as np
 
 from jaxgan.options import Option, OptionError, UnknownOption, complete
 
 Value = int | float | str | bool
+
+
+def compiled(function: Callable[..., Any], *arrays: Any, **options: Any) -> Any:
+    """function(*arrays, **options), compiled once: options that are floats are traced, so new values do not recompile.
+
+    Args:
+      function: the same object in each call, or equal to it: a function or method, not one defined in the caller.
+      *arrays: trees of arrays.
+      **options: other options than floats are static, and must be hashable.
+    """
+    floats = {
+        name: np.float32(value) for name, value in options.items() if isinstance(value, float)
+    }
+    static = tuple(sorted((k, v) for k, v in options.items() if k not in floats))
+    return _program(function, static)(*arrays, **floats)
+
+
+# A program refers to networks by their modules; their weights are arguments.
+@functools.lru_cache(maxsize=64)
+def _program(function: Callable[..., Any], static: tuple) -> Callable[..., Any]:
+    return jax.jit(functools.partial(function, **dict(static)))
 
 
 class Made(NamedTuple):

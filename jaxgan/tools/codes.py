@@ -24,9 +24,9 @@ from jaxgan.nets.transformer import (
     sample,
     sample_sliding,
 )
-from jaxgan.nets.vqgan import Encoder, decode, encode, psnr, reconstruct
+from jaxgan.nets.vqgan import Encoder, Networks, decode, encode, psnr, reconstruct
 from jaxgan.options import Option, OptionError
-from jaxgan.tools import Made, Tool
+from jaxgan.tools import Made, Tool, compiled
 from jaxgan.tools.latents import label_option
 
 
@@ -82,12 +82,12 @@ class CodeTools:
 
     def reconstruct(self, play: Play, image: np.ndarray) -> Made:
         x = self._batch(image)
-        y = jax.jit(reconstruct)(play.networks, x)
+        y = compiled(reconstruct, play.networks, x)
         numbers = {"psnr": float(psnr(x, y)), "l1": float(jnp.mean(jnp.abs(x - y)))}
         return Made(np.concatenate([x, y]), columns=2, numbers=numbers)
 
     def codes(self, play: Play, image: np.ndarray) -> Made:
-        _, indices, vectors = map(np.asarray, jax.jit(encode)(play.networks, self._batch(image)))
+        _, indices, vectors = map(np.asarray, compiled(encode, play.networks, self._batch(image)))
         factor = self.encoder.factor
         grey = indices[..., None] * np.float32(2 / max(self.transformer.codes - 1, 1)) - 1
         picture = grey.repeat(factor, 1).repeat(factor, 2).repeat(self.shape[2], 3)
@@ -101,18 +101,10 @@ class CodeTools:
                 f" pictures, {self.shape}."
             )
         high, wide = self.grid
-        prefix, known = self._prefix(play, num, label), int(rows * high) * wide
-
-        @jax.jit
-        def make(networks, key, x):
-            _, indices, _ = encode(networks, x)
-            given = jnp.repeat(indices.reshape(1, -1)[:, :known], num, axis=0)
-            network = networks["transformer"]
-            codes = sample(network, prefix, high * wide, key, given, **sampling)
-            return decode(networks, codes.reshape(num, high, wide))
-
-        x = self._batch(image)
-        return Made(np.concatenate([x, make(play.networks, play.rng("codes"), x)]))
+        x, key, prefix = self._batch(image), play.rng("codes"), self._prefix(play, num, label)
+        known = int(rows * high) * wide
+        made = compiled(_completed, play.networks, key, x, prefix, known=known, **sampling)
+        return Made(np.concatenate([x, made]))
 
     def sample_large(self, play: Play, *, height, width, num, label, **sampling) -> Made:
         factor = self.encoder.factor
@@ -120,15 +112,9 @@ class CodeTools:
             if side % factor:
                 problem = f"it must be a multiple of {factor}, the side of a code in pixels"
                 raise OptionError(name, side, problem, {name: -(-side // factor) * factor})
-        prefix, large = self._prefix(play, num, label), (height // factor, width // factor)
-
-        @jax.jit
-        def make(networks, key):
-            network = networks["transformer"]
-            codes = sample_sliding(network, prefix, large, self.grid, key, **sampling)
-            return decode(networks, codes)
-
-        return Made(np.asarray(make(play.networks, play.rng("codes"))))
+        key, prefix = play.rng("codes"), self._prefix(play, num, label)
+        grids = {"grid": (height // factor, width // factor), "window": self.grid}
+        return Made(np.asarray(compiled(_large, play.networks, key, prefix, **grids, **sampling)))
 
     def _prefix(self, play: Play, num: int, label: int) -> jax.Array:
         """The first tokens of `num` sequences; random classes if the label is negative."""
@@ -145,3 +131,18 @@ class CodeTools:
                 f" give a picture with sides that are multiples of {factor} and {channels} channels."
             )
         return jnp.asarray(image)[None]
+
+
+def _completed(networks: Networks, key, x: jax.Array, prefix: jax.Array, *, known: int, **sampling):
+    """Pictures [B, H, W, C] with the first `known` codes of the picture x [1, H, W, C]; the other codes are sampled."""
+    _, indices, _ = encode(networks, x)
+    _, high, wide = indices.shape
+    given = jnp.repeat(indices.reshape(1, -1)[:, :known], prefix.shape[0], axis=0)
+    codes = sample(networks["transformer"], prefix, high * wide, key, given, **sampling)
+    return decode(networks, codes.reshape(-1, high, wide))
+
+
+def _large(networks: Networks, key, prefix: jax.Array, *, grid, window, **sampling) -> jax.Array:
+    """Pictures of a grid of codes of any size."""
+    codes = sample_sliding(networks["transformer"], prefix, grid, window, key, **sampling)
+    return decode(networks, codes)

@@ -7,6 +7,7 @@ A *style* generator maps a latent z to a style w, which is an input of each of i
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from jaxgan import draws, weights
 from jaxgan.nets.features import lpips
 from jaxgan.network import Network, PyTree
 from jaxgan.options import Option, OptionError
-from jaxgan.tools import Made, Tool
+from jaxgan.tools import Made, Tool, compiled
 
 Networks = Mapping[str, Network]  # {player: Network}
 Prior = Callable[[jax.Array, int], jax.Array]  # (key, num) -> z [num, latent_dim]
@@ -214,9 +215,9 @@ def interpolation(
     def make(play, space, points, frames, loop, label=-1, **painted) -> Made:
         chosen = spaces[space]
         z, labels = latents.draw(play.key, points, label)
-        embedded = jax.jit(chosen.embed)(play.networks, z, labels)
+        embedded = compiled(chosen.embed, play.networks, z, labels)
         path = walk(embedded, frames, loop, chosen.sphere)
-        paint = jax.jit(partial(chosen.paint, **painted))
+        paint = partial(compiled, chosen.paint, **painted)
         if labels is None:
             pictures = in_batches(lambda x: paint(play.networks, x, None), path)
         else:
@@ -413,7 +414,8 @@ def projection(
     """
 
     def make(
-        play, image, steps, distance, weights, heads, label=-1, every_layer=False, noise=False, **numbers
+        play, image, steps, distance, weights, heads, learning_rate, noise_weight=0.0, label=-1,
+        every_layer=False, noise=False,
     ) -> Made:  # fmt: skip
         if image.shape != tuple(sample_shape):
             raise ValueError(
@@ -423,17 +425,19 @@ def projection(
         away, measure = _distance(distance, weights, heads)
         draw_key, step_key = jax.random.split(play.key)
         z, labels = latents.draw(draw_key, 10_000, label)
-        points = jax.jit(space.embed)(play.networks, z, labels)
+        points = compiled(space.embed, play.networks, z, labels)
         mean = jnp.mean(points, axis=0)
         deviation = jnp.sqrt(jnp.mean(jnp.sum(jnp.square(points - mean[None]), axis=1)))
         label = None if labels is None else labels[:1]
-        goal = _Goal(play.networks, label, jnp.asarray(image)[None], measure, deviation)
+        picture = jnp.asarray(image)[None]
+        rates = np.float32(learning_rate), np.float32(noise_weight)
+        goal = _Goal(play.networks, label, picture, measure, deviation, *rates)
         layers = (num_styles,) if every_layer else ()
         found = {"points": jnp.broadcast_to(mean, (1, *layers, *mean.shape))}
         maps = play.networks["generator"].state.get("noise", {})
         if noise and maps:
             found["noise"] = jax.tree.map(_normal, maps)
-        search = _Search(space, away, **numbers)
+        search = _Search(space, away)
         found = search.run(found, goal, steps, step_key)
         point = np.asarray(found["points"][0])
         if num_styles and not layers:
@@ -455,6 +459,8 @@ class _Goal(NamedTuple):
       target: the given picture, [1, H, W, C].
       measure: variables of the distance.
       deviation: root mean squared distance of the points from their mean.
+      learning_rate: the largest learning rate.
+      noise_weight: weight of the penalty on the noise maps.
     """
 
     networks: Networks
@@ -462,6 +468,8 @@ class _Goal(NamedTuple):
     target: jax.Array
     measure: PyTree
     deviation: jax.Array
+    learning_rate: np.float32
+    noise_weight: np.float32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -477,18 +485,16 @@ class _Search:
 
     space: Space
     away: Callable[..., jax.Array]
-    learning_rate: float
-    noise_weight: float = 0.0
 
     def run(self, found: PyTree, goal: _Goal, steps: int, key: jax.Array) -> PyTree:
-        step, moments = jax.jit(self.step), optax.scale_by_adam().init(found)
+        moments = optax.scale_by_adam().init(found)
         for i in range(steps):
             t = np.float32((i + 1) / (steps + 1))
-            found, moments = step(found, moments, goal, t, jax.random.fold_in(key, i))
+            found, moments = _step(self, found, moments, goal, t, jax.random.fold_in(key, i))
         return found
 
     def step(self, found: PyTree, moments: PyTree, goal: _Goal, t: jax.Array, key: jax.Array):
-        shift = jax.random.normal(key, found["points"].shape)
+        shift = jax.random.normal(key, found["points"].shape, jnp.float32)
         shift = shift * 0.05 * goal.deviation * jnp.square(jnp.maximum(0.0, 1.0 - t / 0.75))
         gradient = jax.grad(self.loss)(found, goal, shift)
         # Optax adds an int32 count and a float, which strict dtype promotion does not allow.
@@ -496,7 +502,7 @@ class _Search:
             updates, moments = optax.scale_by_adam().update(gradient, moments)
         # Linear warm-up in the first twentieth of the steps, cosine decay in the last quarter.
         ramp = 0.5 - 0.5 * jnp.cos(jnp.pi * jnp.minimum(1.0, (1.0 - t) / 0.25))
-        rate = self.learning_rate * ramp * jnp.minimum(1.0, t / 0.05)
+        rate = goal.learning_rate * ramp * jnp.minimum(1.0, t / 0.05)
         found = jax.tree.map(lambda x, u: x - rate * u, found, updates)
         if "noise" in found:
             found = {**found, "noise": jax.tree.map(_normal, found["noise"])}
@@ -506,7 +512,7 @@ class _Search:
         picture = self.paint({**found, "points": found["points"] + shift}, goal)
         maps = jax.tree.leaves(found.get("noise"))
         value = self.away(goal.measure, picture, goal.target)
-        return value + self.noise_weight * sum(map(_correlation, maps))
+        return value + goal.noise_weight * sum(map(_correlation, maps))
 
     def paint(self, found: PyTree, goal: _Goal) -> jax.Array:
         networks = goal.networks
@@ -517,13 +523,18 @@ class _Search:
 
     def made(self, found: PyTree, goal: _Goal) -> Made:
         """The given picture and the picture of the result."""
-        picture = jnp.clip(jax.jit(self.paint)(found, goal), -1.0, 1.0)
+        picture = jnp.clip(_painted(self, found, goal), -1.0, 1.0)
         error = jnp.mean(jnp.square(picture - goal.target) / 4.0)
         numbers = {
             "distance": float(self.away(goal.measure, picture, goal.target)),
             "psnr": float(-10.0 * jnp.log10(error + 1e-12)),
         }
         return Made(np.concatenate([goal.target, picture]), columns=2, numbers=numbers)
+
+
+# Compiled once for all searches in one space by one distance.
+_step = jax.jit(_Search.step, static_argnums=0)
+_painted = jax.jit(_Search.paint, static_argnums=0)
 
 
 def _named(head: str, tree: PyTree) -> dict[str, np.ndarray]:
@@ -543,7 +554,7 @@ def _normal(noise: jax.Array) -> jax.Array:
 
 def _correlation(noise: jax.Array) -> jax.Array:
     """Squared correlations of neighbours in a noise map, at its own and all halved sizes down to 8 (Appendix D)."""
-    total = jnp.zeros(())
+    total = jnp.float32(0.0)
     while True:
         for axis in (0, 1):
             total += jnp.square(jnp.mean(noise * jnp.roll(noise, 1, axis)))
@@ -557,17 +568,22 @@ def _correlation(noise: jax.Array) -> jax.Array:
 def _distance(name: str, file: str, heads: str):
     """(distance, measure): distance(measure, one, other) of two pictures; `measure` holds a network's variables."""
     if name == "pixels":
-        return lambda _, x, y: jnp.mean(jnp.square(x - y)), ()
+        return _mean_square, ()
     backbone = name.removeprefix("lpips_")
     tensors, lines = (
         weights.load(published, given or None)[0]
         for published, given in zip(lpips.FILES[backbone], (file, heads), strict=True)
     )
+    return _lpips_by(backbone), lpips.convert(tensors, lines, backbone)
 
-    def away(variables, x, y):
-        return lpips.lpips(variables, _for_lpips(x), _for_lpips(y), backbone)[0]
 
-    return away, lpips.convert(tensors, lines, backbone)
+def _mean_square(_, x: jax.Array, y: jax.Array) -> jax.Array:
+    return jnp.mean(jnp.square(x - y))
+
+
+@functools.cache
+def _lpips_by(backbone: str) -> Callable[..., jax.Array]:
+    return lambda variables, x, y: lpips.lpips(variables, _for_lpips(x), _for_lpips(y), backbone)[0]
 
 
 def _for_lpips(x: jax.Array) -> jax.Array:

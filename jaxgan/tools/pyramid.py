@@ -24,7 +24,7 @@ import numpy as np
 from jaxgan.game import Play
 from jaxgan.nets import singan as nets
 from jaxgan.options import Option, OptionError
-from jaxgan.tools import Made, Tool
+from jaxgan.tools import Made, Tool, compiled
 
 MOST_PIXELS = (
     16_384  # largest side of a picture: more is likely a mistake and would exceed the memory
@@ -195,8 +195,8 @@ class PyramidTools:
 
     def animation(self, play: Play, *, frames: int, start: int, alpha: float, beta: float) -> Made:
         begin_key, key = jax.random.split(play.key)
-        walk = jax.jit(self.ladder.begin_walk)(play.networks, begin_key)
-        step = jax.jit(partial(self.ladder.walk, start=start, alpha=alpha, beta=beta))
+        walk = compiled(self.ladder.begin_walk, play.networks, begin_key)
+        step = partial(compiled, self.ladder.walk, start=start, alpha=alpha, beta=beta)
         level, film = nets.level_at(play.clock), []
         for t in range(frames):
             picture, walk = step(play.networks, level, jax.random.fold_in(key, t), walk)
@@ -205,12 +205,13 @@ class PyramidTools:
 
     def _samples(self, play: Play, num: int, image: jax.Array | None = None, **how) -> np.ndarray:
         """`Ladder.samples`, compiled."""
+        level = nets.level_at(play.clock)
+        return np.asarray(
+            compiled(self._made, play.networks, level, play.key, image, num=num, **how)
+        )
 
-        @jax.jit
-        def make(networks, level, key, image):
-            return self.ladder.samples(networks, level, key, num, image=image, **how)
-
-        return np.asarray(make(play.networks, nets.level_at(play.clock), play.key, image))
+    def _made(self, networks, level: jax.Array, key: jax.Array, image, *, num: int, **how):
+        return self.ladder.samples(networks, level, key, num, image=image, **how)
 
     def _given(self, picture: np.ndarray) -> jax.Array:
         """A given picture as [1, h, w, C]; raises for another number of channels."""

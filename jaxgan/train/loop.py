@@ -200,7 +200,7 @@ class _Run:
             (self.examples,) = source.spread(num, batch_size=num)
         shard = (jax.process_index(), jax.process_count())
         self.pipelines = [
-            Pipeline(source, seed + index, resolution=stage.resolution, shard=shard, **augment)
+            Pipeline(source, seed, resolution=stage.resolution, shard=shard, stage=index, **augment)
             for index, stage in enumerate(engine.game.stages)
         ]
         self.batches: Any = None  # the open iterator of this stage's batches

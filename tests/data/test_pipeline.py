@@ -57,6 +57,24 @@ class TestOrder:
                 # Independent permutations agree in one place on average.
                 assert (one == other).sum() < 10
 
+    def test_stages_of_neighbouring_seeds_differ(self):
+        source = numbered(1000)
+        pipelines = [
+            Pipeline(source, seed, flip=True, stage=stage)
+            for seed in (0, 1, 2)
+            for stage in (0, 1, 2)
+        ]
+        orders = [draw(pipeline, 0, 1000, 1)["label"] for pipeline in pipelines]
+        flips = [pipeline._flips(0, 1000) for pipeline in pipelines]
+        for i in range(len(pipelines)):
+            for j in range(i):
+                assert (orders[i] == orders[j]).sum() < 10
+                assert 400 < (flips[i] == flips[j]).sum() < 600
+
+    def test_the_first_stage_has_the_order_of_the_seed(self):
+        one, other = (Pipeline(numbered(50), 7, **stage) for stage in ({}, {"stage": 0}))
+        np.testing.assert_array_equal(one.batch(0, 50)["label"], other.batch(0, 50)["label"])
+
     def test_any_start_continues_the_same_run(self):
         pipeline = Pipeline(numbered(37), 5, flip=True)
         whole = draw(pipeline, 0, 8, 30)

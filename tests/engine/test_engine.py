@@ -222,7 +222,7 @@ def test_stages_have_their_own_data_order(tmp_path):
     assert len(set(orders[1] + orders[2])) == 16  # one epoch of the second stage
     assert sorted(orders[0]) != sorted(orders[1])
     np.testing.assert_array_equal(
-        orders[1], Pipeline(source, 1).batch(0, 8)["image"][:, 0]
+        orders[1], Pipeline(source, 0, stage=1).batch(0, 8)["image"][:, 0]
     )  # the run's seed and the number of the stage
 
 

@@ -63,6 +63,19 @@ def test_a_wrong_declaration_is_refused(build, text):
         build()
 
 
+def test_whole_numbers_of_numpy_are_taken():
+    turn = Turn(("critic",), LOSS, every=np.int64(2), repeat=np.int32(3))
+    stage = Stage((turn,), np.int64(8), np.uint8(4), np.int16(16))
+    found = (turn.every, turn.repeat, stage.batch_size, stage.until, stage.resolution)
+    assert found == (2, 3, 8, 4, 16)
+    assert all(type(x) is int for x in found)
+    for name in ("every", "repeat"):
+        with pytest.raises(ValueError, match=rf"turn 'critic' has {name}=1.5; give a whole number"):
+            Turn(("critic",), LOSS, **{name: 1.5})
+    with pytest.raises(ValueError, match=r"a stage has batch_size=8.0; give a whole number"):
+        Stage((turn,), 8.0)
+
+
 def test_a_turn_is_named_after_its_players():
     assert Turn(("critic",), LOSS).name == "critic"
     assert Turn(("encoder", "generator"), LOSS).name == "encoder+generator"

@@ -100,3 +100,13 @@ def test_refuses(arguments, message):
 def test_refuses_classes_beyond_their_number():
     with pytest.raises(ValueError, match="num_classes = 2, but the classes go up to 2"):
         class_shares(np.arange(9) % 3, np.arange(9) % 2, 2)
+
+
+@pytest.mark.parametrize("which", ["real_classes", "fake_classes", "real_labels", "fake_labels"])
+@pytest.mark.parametrize("wrong", [np.full(9, -1), np.zeros(9), np.zeros((9, 1), int)])
+def test_refuses_what_are_no_classes(which, wrong):
+    names = ("real_classes", "fake_classes", "real_labels", "fake_labels")
+    given = dict.fromkeys(names, np.arange(9) % 2)
+    with pytest.raises(ValueError, match=f"{which} must be 9 whole numbers of at least 0"):
+        class_shares(**{**given, which: wrong}, num_classes=2)
+    class_shares(**given, num_classes=2)

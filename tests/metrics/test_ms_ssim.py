@@ -1,4 +1,5 @@
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.ndimage
@@ -124,3 +125,15 @@ _X = np.zeros((2, 32, 32, 3), np.uint8)
 def test_refuses(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_a_negative_scale_has_no_infinite_slope():
+    """A power below 1 of 0: the gradient was infinite."""
+    x = np.tile(np.float32([0, 1])[None, None, :, None], (1, 64, 32, 1))
+
+    def similarity(x, y):
+        return ms_ssim(x, y, data_range=1.0, weights=WEIGHTS[:3]).sum()
+
+    value, slope = jax.value_and_grad(similarity)(jnp.asarray(x), jnp.asarray(1 - x))
+    assert value == 0
+    assert not np.any(slope)

@@ -22,6 +22,7 @@ from jaxgan.nets import modulated
 from jaxgan.nets import stylegan2 as nets
 from jaxgan.nets.features import lpips
 from jaxgan.network import Network
+from jaxgan.options import Option
 from jaxgan.spec import Field, Spec
 from jaxgan.tools import latents
 from jaxgan.train.outputs import make_output
@@ -842,6 +843,30 @@ def test_a_walk_connects_latents_of_the_prior_given_or_standard_normal(toy, prio
     labels = jax.random.randint(jax.random.split(play.key)[1], (40,), 0, 2)
     pictures = play.networks["generator"](z, labels)
     np.testing.assert_allclose(made.pictures, np.clip(pictures, -1, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_other_numbers_compile_nothing_in_walks_and_projections(toy):
+    """A second call compiled everything anew, with the same options too."""
+    play, space = toy
+    painted = []
+
+    def paint(networks, z, label, shrink=1.0):
+        painted.append(shrink)
+        return shrink * networks["generator"](z, label)
+
+    space = space._replace(paint=paint)
+    option = {"shrink": Option(1.0, "factor")}
+    film = latents.interpolation({"z": space}, 3, 2, option, prior=uniform)
+    search = latents.projection("z", space, latents.Latents(uniform, 2), (2, 2, 1))
+    image = np.zeros((2, 2, 1), np.float32)
+    for make in (
+        lambda x: film(play, points=8, frames=1, shrink=x),
+        lambda x: search(play, {"image": image}, steps=2, learning_rate=x),
+    ):
+        one, programs = make(0.1), len(painted)
+        other = make(0.2)
+        assert len(painted) == programs
+        assert (one.pictures[-1] != other.pictures[-1]).any()
 
 
 def test_style_tools_draw_latents_of_their_prior(trained):

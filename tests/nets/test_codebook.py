@@ -191,3 +191,11 @@ def test_codes_start_as_different_latents(averaged):
 def test_perplexity_is_the_number_of_codes_if_all_are_chosen_equally_often():
     assert float(codebook.perplexity(codebook.counts(jnp.arange(12) % 4, 4))) == pytest.approx(4)
     assert float(codebook.perplexity(codebook.counts(jnp.zeros(5, jnp.int32), 4))) == 1.0
+
+
+@pytest.mark.parametrize("averaged", [False, True])
+def test_a_code_that_does_not_exist_is_nan(averaged):
+    network = fresh(5, 3, averaged)
+    found = network(jnp.asarray([-1, 5, 2], jnp.int32), method="lookup")
+    assert np.isnan(found[:2]).all()
+    np.testing.assert_array_equal(found[2], vectors(network)[2])

@@ -186,3 +186,24 @@ def test_each_code_of_a_larger_grid_is_drawn_from_the_window_around_it(network, 
 def test_a_grid_smaller_than_the_window_is_refused(network):
     with pytest.raises(ValueError, match="a grid of 2x4 codes is smaller than the window of 3x4"):
         sample_sliding(network, PREFIX, (2, 4), (3, 4), jax.random.key(0))
+
+
+@pytest.mark.parametrize("prefix", [-1, -8, 3, 100])
+def test_a_prefix_that_does_not_exist_gives_nan_and_the_code_minus_one(network, prefix):
+    given = jnp.asarray([0, prefix], jnp.int32)
+    np.testing.assert_array_equal(NET.start(given), [7, -1])
+    logits = network(NET.start(given)[:, None])
+    assert np.isfinite(logits[0]).all()
+    assert np.isnan(logits[1]).all()
+    key = jax.random.key(0)
+    for codes in (
+        sample(network, given, 4, key),
+        sample_sliding(network, given, (2, 2), (2, 2), key).reshape(2, 4),
+    ):
+        assert (codes[0] >= 0).all()
+        assert (codes[1] == -1).all()
+
+
+@pytest.mark.parametrize("token", [-1, 10])
+def test_a_token_that_does_not_exist_gives_nan(network, token):
+    assert np.isnan(network(jnp.asarray([[7, token]], jnp.int32))[0, 1]).all()

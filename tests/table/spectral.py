@@ -163,12 +163,14 @@ def bounds_of(w):
 
 
 def certificate_of(w):
-    found = spectral.lipschitz_certificate(linear_critic(w), jnp.ones((2, w.shape[0])))
+    found = spectral.lipschitz_certificate(linear_critic(w), jnp.ones((2, w.shape[0]), jnp.float32))
     return jnp.float32([found.lower, found.upper])
 
 
 def lower_of(w):
-    return spectral.lipschitz_lower_bound(linear_critic(w), jnp.ones((2, w.shape[0])), n_steps=2)
+    return spectral.lipschitz_lower_bound(
+        linear_critic(w), jnp.ones((2, w.shape[0]), jnp.float32), n_steps=2
+    )
 
 
 def twice_norm(w):
