@@ -312,7 +312,7 @@ class Engine:
             params = {**state.params, **movers}
             play = self.play(state, batch, key, params, variables)
             play = dataclasses.replace(play, batch_size=play.num * self.accumulate)
-            out = Loss(*turn.loss(play))
+            out = _scalars(turn, turn.loss(play))
             advanced, assigned = _state_after(turn, play)
             return out.value, (advanced, assigned, {"loss": out.value, **out.metrics})
 
@@ -579,6 +579,24 @@ class Engine:
             ("prepare", name, *sorted(static.items())),
             lambda: jax.jit(self._on_mesh(prepare), out_shardings=self.replicated),
         )
+
+
+def _scalars(turn: Turn, out: Any) -> Loss:
+    """What a turn's loss returned; raises unless it is a `Loss` of scalars."""
+    if not isinstance(out, tuple):
+        raise ValueError(
+            f"the loss of turn '{turn.name}' returns {type(out).__name__}; return Loss(value, metrics)."
+        )
+    loss = Loss(*out)
+    for name, x in {
+        "the loss": loss.value,
+        **{f"metric '{n}'": x for n, x in loss.metrics.items()},
+    }.items():
+        if jnp.shape(x):
+            raise ValueError(
+                f"turn '{turn.name}': {name} has the shape {jnp.shape(x)}, but it must be a scalar; take its mean."
+            )
+    return loss
 
 
 def _state_after(turn: Turn, play: Play) -> tuple[dict[str, Collections], dict[str, Collections]]:

@@ -75,7 +75,10 @@ class Play:
 
 
 class Loss(NamedTuple):
-    """The scalar to minimise, and scalars to log."""
+    """The scalar to minimise, and scalars to log.
+
+    The plot shows metrics called "real" and "fake" beside each other, as logits of the critic.
+    """
 
     value: jax.Array
     metrics: Mapping[str, jax.Array] = {}
@@ -235,6 +238,10 @@ class Game:
     def __post_init__(self):
         if not self.outputs:
             raise ValueError("a game needs at least one output.")
+        if tools.LIST in self.tools:
+            raise ValueError(
+                f"a tool may not be called '{tools.LIST}', which lists the tools; choose another name."
+            )
         start = 0
         for i, stage in enumerate(self.stages):
             if i < len(self.stages) - 1:

@@ -109,6 +109,10 @@ class Network:
         return self._apply((BATCH_STATS,), args, kwargs)[0]
 
     def __getitem__(self, collection: str) -> PyTree:
+        if collection not in self.variables:
+            raise KeyError(
+                f"there is no collection '{collection}'; there are {', '.join(self.variables)}"
+            )
         return self.variables[collection]
 
     @property

@@ -55,7 +55,8 @@ def test_commands_parse(command):
         return
     args = cli.parse(command[1:])
     if args.command == "train":
-        config.load(args.config, [f"{key}={value}" for key, value in args.named["config"].items()])
+        name = args.config or config.DEFAULT
+        config.load(name, [f"{key}={value}" for key, value in args.named["config"].items()])
 
 
 def test_the_main_commands_are_shown():

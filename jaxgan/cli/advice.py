@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import difflib
 import shlex
 
@@ -26,7 +27,7 @@ def meant(command: str, words: list[str], unknown: str, known: list[str]) -> str
     close = _close(flag.replace("-", "_").lstrip("_"), {k.lstrip("-"): k for k in known})
     if close:
         return f"did you mean {close}?"
-    if command == "train":
+    if command == "train" and "." not in flag:
         option = _option(words, flag.lstrip("-"))
         if option:
             return f"set --config.{option}={shlex.quote(value) if equals else 'VALUE'}."
@@ -45,10 +46,9 @@ def _option(words: list[str], name: str) -> str:
     """The dotted name of the option `name` of the config that the words select; empty if there is none."""
     from jaxgan import config, options
 
-    given = dict(zip(words, [*words[1:], ""], strict=True)).get("--config", "")
-    for word in words:
-        if word.startswith("--config="):
-            given = word.partition("=")[2]
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", nargs="?")
+    given = parser.parse_known_args(words)[0].config
     try:
         cfg = config.load(given or config.DEFAULT)
     except (ValueError, OSError):

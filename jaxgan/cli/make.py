@@ -7,8 +7,7 @@ import shlex
 from jaxgan.cli.errors import flags, user_errors
 from jaxgan.cli.explain import lines
 from jaxgan.cli.sample import add_run_arguments, check_folder
-
-LIST = "list"
+from jaxgan.tools import LIST
 
 
 def add_arguments(parser) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 from jaxgan.options import Option, OptionError, UnknownOption, complete
 
 Value = int | float | str | bool
+LIST = "list"  # in place of a tool's name it lists the tools
 
 
 def compiled(function: Callable[..., Any], *arrays: Any, **options: Any) -> Any:

@@ -575,6 +575,21 @@ def test_state_that_changes_its_structure_is_refused_by_turn_and_leaf(
         play(engine, 1)
 
 
+@pytest.mark.parametrize(
+    ("returned", "text"),
+    [
+        (lambda x: x, "the loss of turn 'critic' returns .*; return Loss"),
+        (lambda x: Loss(x[None]), r"turn 'critic': the loss has the shape \(1,\), but it must be a scalar"),
+        (lambda x: Loss(x, {"real": jnp.zeros(3)}), r"turn 'critic': metric 'real' has the shape \(3,\), but"),
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_a_loss_and_its_metrics_are_scalars(returned, text, accumulate):
+    engine = Engine(one_turn(lambda p: returned(p.networks["critic"]())), accumulate=accumulate)
+    with pytest.raises(ValueError, match=text):
+        play(engine, 1)
+
+
 def test_state_that_entering_a_stage_changes_is_refused_by_stage_and_leaf():
     def enter(state, play):
         return state.replace(params={"critic": {"w": jnp.zeros(2)}})
