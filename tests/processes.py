@@ -17,7 +17,7 @@ def run_processes(code: str, folder, count: int = 2, devices: int = 2) -> None:
     with socket.socket() as free:
         free.bind(("localhost", 0))
         port = free.getsockname()[1]
-    flags = f"--xla_force_host_platform_device_count={devices}"
+    flags = f"{one_device()} --xla_force_host_platform_device_count={devices}"
     children = [
         subprocess.Popen(
             [sys.executable, "-c", code, str(port), str(index), str(folder)],

@@ -69,6 +69,23 @@ def test_commands_parse():
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
+def test_what_it_imports_is_there(path):
+    cells = [cell.source for cell in read(path).cells if cell.cell_type == "code"]
+    tree = ast.parse("\n".join(map(python, cells)))
+    imports = [n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and "jaxgan" in n.module]
+    assert imports
+    exec(compile(ast.Module(imports, type_ignores=[]), str(path), "exec"), {})
+
+
+# These compile for most of a minute each, functions that the tests of the models and of spectral norms call as well.
+LONG = ("spectral_norm", "stylegan2", "vqgan")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=pytest.mark.slow if p.stem in LONG else ()) for p in NOTEBOOKS],
+    ids=IDS,
+)
 def test_runs(path, tmp_path):
     from nbclient import NotebookClient
 

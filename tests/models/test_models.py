@@ -251,6 +251,7 @@ for path, u in leaves:
 """
 
 
+@pytest.mark.slow
 def test_sigma_is_the_svds_after_a_hundred_rounds_of_the_default_config():
     """In a process without the suite's XLA flags, which change the trajectory."""
     child = subprocess.run(
