@@ -149,9 +149,10 @@ def test_without_a_compiler_it_says_what_to_install():
 
 
 def test_the_command_that_a_dry_run_gives_is_understood():
-    from jaxgan.cli.dry_run import compile_command
+    from jaxgan.cli.dry_run import elsewhere
 
-    command = compile_command("sngan_digits", ["model.batch_size=32", "train.fsdp=2"]).split()
+    told = elsewhere("sngan_digits", ["model.batch_size=32", "train.fsdp=2"])
+    command = told.splitlines()[-1].split()
     args = compile_for.parse(command[2:])
     assert args.configs == ["sngan_digits"]
     assert args.set == ["model.batch_size=32", "train.fsdp=2"]
