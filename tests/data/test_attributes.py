@@ -171,11 +171,14 @@ class TestRefused:
         root, _ = save_pictures("x/000001.png", "y/000001.png")
         text = "x/000001.png and y/000001.png find the same row in"
         self.refused(text, root, celeba(tmp_path / "list.txt"))
+        (root / "y" / "000001.png").unlink()
+        assert len(attributes(root, tmp_path / "list.txt")) == 1
 
     def test_a_part_of_a_table(self, faces, tmp_path):
         table = celeba(tmp_path / "list.txt", count=7)
         text = f"{table}: its first line announces 7 pictures, but it has 5; copy the whole file again, or correct"
         self.refused(text, faces[0], table)
+        assert len(attributes(faces[0], celeba(tmp_path / "list.txt", count=5))) == 5
 
     @pytest.mark.parametrize(
         ("name", "lines", "text"),

@@ -246,6 +246,7 @@ class TestRefused:
     def refused(self, text, path, **options):
         with pytest.raises(ValueError, match=re.escape(text)) as raised:
             label_maps(path, **options).gather(np.arange(1))
+        assert "\n" not in str(raised.value)
         return raised.value
 
     def test_the_number_of_labels_must_be_stated(self, tmp_path):
@@ -276,6 +277,7 @@ class TestRefused:
         root = save(save_set(tmp_path), **{"labels/0.png": PICTURES[0]})
         text = "labels/0.png is a picture of colours (mode RGB), but a label map has one index for each pixel; save it"
         self.refused(text, root)
+        assert_is_the_set(label_maps(save(root, **{"labels/0.png": MAPS[0]})))
 
     def test_maps_in_a_format_with_loss(self, tmp_path):
         root = save_set(tmp_path, label="labels/{}.jpg")
@@ -289,6 +291,7 @@ class TestRefused:
             " and each in labels one in images"
         )
         self.refused(text, root)
+        assert_is_the_set(label_maps(save(root, **{"labels/1.png": MAPS[1]})))
 
     def test_sizes_that_differ(self, tmp_path, both_ways):
         root = save(save_set(tmp_path), **{"labels/0.png": MAPS[0][:5]})
@@ -308,6 +311,8 @@ class TestRefused:
         what = "picture images/0.png" if side == "images" else "the label map labels/0.png"
         text = f"{what} is broken (not a picture that Pillow can read): repair it, or remove"
         self.refused(text, root)
+        pixels = PICTURES[0] if side == "images" else MAPS[0]
+        assert_is_the_set(label_maps(save(root, **{f"{side}/0.png": pixels})))
 
     def test_folders_of_other_names(self, tmp_path):
         root = save_set(tmp_path, label="annotations/{}.png")
