@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from saving import save
 
 from jaxgan.data import Pipeline, open_source
 from jaxgan.data.label_maps import Options, labelled
@@ -22,15 +23,6 @@ MAPS[:, 0, 0] = 6
 
 def label_maps(path="", **options):
     return open_source("label_maps", path=str(path), **{"num_labels": 7} | options)
-
-
-def save(root, **pictures):
-    """save(root, **{"images/0.png": pixels}); the folder."""
-    for name, pixels in pictures.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    return root
 
 
 def save_set(root, image="images/{}.png", label="labels/{}.png", rows=range(5)):

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from saving import save
 
 from jaxgan.data import Pipeline, open_source
 from jaxgan.data.pictures import colours
@@ -25,15 +25,6 @@ def spec_of(image, size, condition):
 
 def pairs(path="", **options):
     return open_source("pairs", path=str(path), **options)
-
-
-def save(root, **pictures):
-    """save(root, **{"A/0.png": pixels}); the folder."""
-    for name, pixels in pictures.items():
-        path = root / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        Image.fromarray(pixels).save(path)
-    return root
 
 
 def save_array(path, **members):
