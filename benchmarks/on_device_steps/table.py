@@ -12,8 +12,8 @@ STEPS = (
     Step("speed_sngan", "on_device_steps.speed", 150, options={"model": "sngan"}),
     Step("speed_wgan_gp", "on_device_steps.speed", 150, options={"model": "wgan_gp"}),
     Step("rewrites", "on_device_steps.rewrites", 150),
-    Step("stylegan2", "on_device_steps.stylegan2", 150),
-    Step("features", "on_device_steps.features", 45),
+    Step("stylegan2", "on_device_steps.stylegan2", 300),
+    Step("features", "on_device_steps.features", 120),
     # For the minutes left.
     Step("training", "on_device_steps.training", 3600, least=75),
 )
