@@ -145,12 +145,14 @@ def two_player(
     terms = {"adversarial": turns.critic_objective(chosen)}
     if penalty is not None:
         terms["penalty"] = penalty
-    critic_loss = turns.critic_loss(real, partial(fake, 1), terms, passes=passes, judge=judge)
+    critic_loss = turns.critic_loss(
+        real, partial(fake, 1), terms, passes=passes, apply_critic=apply_critic
+    )
     generator_loss = turns.generator_loss(
         real,
         partial(fake, options.generator_batch_multiple),
         {"adversarial": turns.generator_objective(chosen)},
-        judge=judge,
+        apply_critic=apply_critic,
     )
     critic_optimizer = optimizer(options, options.critic_learning_rate)
     if project_critic is not None:
@@ -212,7 +214,7 @@ def samples(options: Options, play: Play) -> jax.Array:
     return play.networks["generator"](latent, play.batch.get("label"), train=False)
 
 
-def judge(play: Play, critic: Network, pictures, given, purpose: str):
+def apply_critic(play: Play, critic: Network, pictures, given, purpose: str):
     """The critic's logits in training."""
     del play, purpose
     return critic(pictures, given.get("label"), train=True)

@@ -339,7 +339,13 @@ class Engine:
                 optax.tree.norm(jax.tree.map(lambda g: g.astype(jnp.float32), grads[name]))
             )
         state = state.replace(params=params, opt_state=opt_state, variables=variables)
-        return state, {f"{turn.name}/{k}": jnp.asarray(v, jnp.float32) for k, v in metrics.items()}
+        named = {f"{turn.name}/{k}": jnp.asarray(v, jnp.float32) for k, v in metrics.items()}
+        for name in self.game.shown:
+            if name.startswith(f"{turn.name}/") and name not in named:
+                raise ValueError(
+                    f"shown names the metric '{name}', but turn '{turn.name}' has only {', '.join(named)}."
+                )
+        return state, named
 
     def _accumulate(self, grad, movers, variables, batch, key):
         k = self.accumulate
@@ -554,6 +560,11 @@ class Engine:
             batch, key = self.game.spec.decode(part), jax.random.fold_in(key, index[0])
             play = Play(networks, batch, key, self.game.clock(step), rows)
             made = output.make(play, **traced, **static)
+            if jnp.shape(made) != (rows, *output.shape):
+                raise ValueError(
+                    f"the output '{name}' is declared with rows of shape {output.shape}, so {rows} rows have the shape"
+                    f" {(rows, *output.shape)}, but it makes {jnp.shape(made)}."
+                )
             return made if then is None else then(made, part, weights)
 
         def program():

@@ -37,6 +37,22 @@ Metrics = Mapping[str, jax.Array]
 SAMPLES, TRANSFORMS = "samples", "transforms"
 
 
+@jax.tree_util.register_pytree_with_keys_class
+class Named(dict[str, Any]):
+    """A dictionary, also for JAX, whose error about a name that it lacks lists those that it has."""
+
+    def __missing__(self, name):
+        raise KeyError(f"there is no '{name}', only {', '.join(self) or 'an empty dictionary'}")
+
+    def tree_flatten_with_keys(self):
+        names = tuple(sorted(self))
+        return [(jax.tree_util.DictKey(name), self[name]) for name in names], names
+
+    @classmethod
+    def tree_unflatten(cls, names, children):
+        return cls(zip(names, children, strict=True))
+
+
 @dataclasses.dataclass(frozen=True)
 class Play:
     """The argument of a loss, an output or a tool.
@@ -57,6 +73,10 @@ class Play:
     num: int
     batch_size: int = 0
     moved: dict[str, Moving] = dataclasses.field(default_factory=dict)
+
+    def __post_init__(self):
+        object.__setattr__(self, "networks", Named(self.networks))
+        object.__setattr__(self, "batch", Named(self.batch))
 
     def moving(self, player: str) -> Moving:
         """The player's network with mutable state; the engine stores its state after the loss."""
@@ -252,6 +272,14 @@ class Game:
                     )
                 start = stage.until
             self._check_turns(i, stage)
+        turn_names = {turn.name for stage in self.stages for turn in stage.turns}
+        for metric in self.shown:
+            turn, slash, _ = metric.partition("/")
+            if not slash or turn not in turn_names:
+                raise ValueError(
+                    f"shown names the metric '{metric}', but metrics are called TURN/METRIC, and the turns are"
+                    f" {', '.join(sorted(turn_names))}."
+                )
 
     def _check_turns(self, i: int, stage: Stage):
         if not stage.turns or not stage.turns[0].fresh_batch or stage.turns[0].every != 1:

@@ -328,6 +328,12 @@ def _walk(options: Any, own: Any = None, prefix: str = "") -> Iterator[tuple[str
         if dataclasses.is_dataclass(value):
             same = default if type(default) is type(value) else None
             yield from _walk(value, same, f"{prefix}{name}.")
+        elif not found.meaning:
+            kind = getattr(found.kind, "__name__", found.kind)
+            raise TypeError(
+                f"{type(options).__qualname__}.{name} is not declared as an option: write"
+                f' {name}: {kind} = option({value!r}, "what it means").'
+            )
         else:
             yield f"{prefix}{name}", dataclasses.replace(found, default=default), value
 

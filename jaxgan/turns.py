@@ -54,10 +54,10 @@ class CriticOutput(NamedTuple):
 
 # (play, critic, pictures, given, purpose) -> logits or CriticOutput. `purpose` is "real", "fake" or "both" and can be
 # part of the argument of `play.rng`.
-Judge = Callable[[Play, Network, PyTree, Mapping[str, jax.Array], str], Any]
+CriticFn = Callable[[Play, Network, PyTree, Mapping[str, jax.Array], str], Any]
 
 
-def judge(
+def apply_critic(
     play: Play, critic: Network, pictures: PyTree, given: Mapping[str, jax.Array], purpose: str
 ):
     """Applies the critic to unchanged pictures."""
@@ -70,20 +70,20 @@ class Scene:
     Attributes:
       play: see `Play`.
       real, fake: see `Examples`.
-      judge: (pictures, given, purpose) -> CriticOutput, with no change of state.
+      apply_critic: (pictures, given, purpose) -> CriticOutput, with no change of state.
       real_output, fake_output: the critic's output for `real` and `fake`, computed when a term first uses it.
     """
 
-    def __init__(self, play: Play, judge: Callable, real: Examples, fake: Examples):
-        self.play, self.judge, self.real, self.fake = play, judge, real, fake
+    def __init__(self, play: Play, apply_critic: Callable, real: Examples, fake: Examples):
+        self.play, self.apply_critic, self.real, self.fake = play, apply_critic, real, fake
 
     @cached_property
     def real_output(self) -> CriticOutput:
-        return self.judge(self.real.pictures, self.real.given, "real")
+        return self.apply_critic(self.real.pictures, self.real.given, "real")
 
     @cached_property
     def fake_output(self) -> CriticOutput:
-        return self.judge(self.fake.pictures, self.fake.given, "fake")
+        return self.apply_critic(self.fake.pictures, self.fake.given, "fake")
 
 
 Real = Callable[[Play], Examples]
@@ -97,7 +97,7 @@ def critic_loss(
     terms: Mapping[str, Term],
     *,
     passes: int = 1,
-    judge: Judge = judge,
+    apply_critic: CriticFn = apply_critic,
     after: Callable[[Scene], Mapping[str, jax.Array] | None] | None = None,
 ) -> LossFn:
     """The critic's loss: the sum of the terms.
@@ -108,21 +108,23 @@ def critic_loss(
       real, fake, terms: see the module's docstring. The generator gets no gradient.
       passes: 1 applies the critic once, to real and generated examples in one batch; 2 applies it to each separately,
         so that batch normalisation uses separate statistics.
-      judge: function that applies the critic.
+      apply_critic: function that applies the critic.
       after: called with the scene at the end, to set state (`play.moving("critic").set(...)`); may return metrics.
     """
 
     def loss(play: Play) -> Loss:
         critic, reals = play.moving("critic"), real(play)
         fakes = jax.lax.stop_gradient(fake(play, play.networks["generator"], reals))
-        scene = Scene(play, _bound(judge, play, critic), reals, fakes)
+        scene = Scene(play, _bound(apply_critic, play, critic), reals, fakes)
         if passes == 1:
             pictures = concatenate(reals.pictures, fakes.pictures)
-            both = scene.judge(pictures, concatenate(dict(reals.given), dict(fakes.given)), "both")
+            both = scene.apply_critic(
+                pictures, concatenate(dict(reals.given), dict(fakes.given)), "both"
+            )
             scene.real_output, scene.fake_output = split(both, _rows(reals.pictures))
         means = {"real": mean_logit(scene.real_output), "fake": mean_logit(scene.fake_output)}
         means["gap"] = means["real"] - means["fake"]
-        scene.judge = _bound(judge, play, critic.frozen)
+        scene.apply_critic = _bound(apply_critic, play, critic.frozen)
         return _total(scene, terms, means, after)
 
     return loss
@@ -133,7 +135,7 @@ def generator_loss(
     fake: Fake,
     terms: Mapping[str, Term],
     *,
-    judge: Judge = judge,
+    apply_critic: CriticFn = apply_critic,
     after: Callable[[Scene], Mapping[str, jax.Array] | None] | None = None,
 ) -> LossFn:
     """The generator's loss: the sum of the terms. The critic is applied to real examples only if a term needs it.
@@ -144,14 +146,20 @@ def generator_loss(
     def loss(play: Play) -> Loss:
         reals = real(play)
         fakes = fake(play, play.moving("generator"), reals)
-        scene = Scene(play, _bound(judge, play, play.networks["critic"]), reals, fakes)
+        scene = Scene(play, _bound(apply_critic, play, play.networks["critic"]), reals, fakes)
         return _total(scene, terms, {}, after)
 
     return loss
 
 
 def lazy(
-    name: str, player: str, term: Term, every: int, real: Real, *, judge: Judge = judge
+    name: str,
+    player: str,
+    term: Term,
+    every: int,
+    real: Real,
+    *,
+    apply_critic: CriticFn = apply_critic,
 ) -> Turn:
     """A turn with a regulariser on real examples, played every `every` rounds with its weight multiplied by `every`.
 
@@ -159,7 +167,9 @@ def lazy(
     """
 
     def loss(play: Play) -> Loss:
-        scene = Scene(play, _bound(judge, play, play.networks[player]), real(play), Examples(None))
+        scene = Scene(
+            play, _bound(apply_critic, play, play.networks[player]), real(play), Examples(None)
+        )
         value = term(scene)
         return Loss(every * value, {"penalty": value})
 
@@ -177,9 +187,9 @@ def alternate(
     return (Stage(turns, batch_size),)
 
 
-def _bound(judge: Judge, play: Play, critic: Network) -> Callable[..., CriticOutput]:
+def _bound(apply_critic: CriticFn, play: Play, critic: Network) -> Callable[..., CriticOutput]:
     def bound(pictures, given, purpose="real") -> CriticOutput:
-        output = judge(play, critic, pictures, given, purpose)
+        output = apply_critic(play, critic, pictures, given, purpose)
         return output if isinstance(output, CriticOutput) else CriticOutput(output)
 
     return bound
@@ -241,7 +251,7 @@ def _score(scene: Scene, examples: Examples) -> Callable[[PyTree], jax.Array]:
     """pictures -> one number for each example: the sum of its logits."""
 
     def score(pictures):
-        logits = jax.tree.leaves(scene.judge(pictures, examples.given).logits)
+        logits = jax.tree.leaves(scene.apply_critic(pictures, examples.given).logits)
         return sum(jnp.sum(x.reshape(x.shape[0], -1), axis=1, dtype=jnp.float32) for x in logits)
 
     return score
@@ -250,7 +260,7 @@ def _score(scene: Scene, examples: Examples) -> Callable[[PyTree], jax.Array]:
 def gradient_penalty(target: float = 1.0, one_sided: bool = False) -> Term:
     """`penalties.gradient_penalty` between real and generated examples, with the labels of the real ones."""
     return lambda scene: penalties.gradient_penalty(
-        lambda x: scene.judge(x, scene.real.given).logits,
+        lambda x: scene.apply_critic(x, scene.real.given).logits,
         scene.real.pictures,
         scene.fake.pictures,
         scene.play.rng("penalty"),

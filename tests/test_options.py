@@ -183,3 +183,12 @@ def test_values_of_files_are_named_with_their_file():
 def test_options_of_tools_are_described_alike():
     (row,) = options.describe({"num": Option(8, "pictures", least=1)})
     assert row == ("num", "whole number", 8, 8, "at least 1", "pictures")
+
+
+def test_an_option_without_a_meaning_is_refused_with_its_declaration():
+    @dataclasses.dataclass(frozen=True)
+    class Undeclared(Base):
+        gamma: float = 0.5
+
+    with pytest.raises(TypeError, match=r'gamma: float = option\(0.5, "what it means"\)'):
+        options.check(Undeclared())

@@ -104,7 +104,7 @@ def listed(trained, workdir: str) -> list[str]:
 
     game, found, workdir = trained.game, [], shlex.quote(workdir)
     if not game.tools:
-        return [f"{trained.config.model_name} has no tools; {advice(game, workdir)}"]
+        return [f"{trained.config.model_name} has no tools; {without_tools(game, workdir)}"]
     for name, tool in game.tools.items():
         command = [f"jaxgan make {name} --workdir {workdir}"]
         command += [f"--pictures.{picture}=FILE" for picture in tool.pictures]
@@ -114,7 +114,7 @@ def listed(trained, workdir: str) -> list[str]:
     return found
 
 
-def advice(game, workdir: str) -> str:
+def without_tools(game, workdir: str) -> str:
     """What to do with a run that has no tools."""
     if "samples" in game.outputs:
         return f"draw samples: jaxgan sample --workdir {workdir}"

@@ -135,8 +135,8 @@ def ending(game, examples: int, step: int, workdir) -> str:
     if "samples" in game.outputs:
         shown.append(f"Samples: {workdir}/samples.png")
         commands.append(f"jaxgan sample --workdir {folder} --num 64 --out samples.png")
-    if "transforms" in game.outputs:
-        shown.append(f"Transforms: {workdir}/transforms.png")
+    others = [name for name in game.outputs if name != "samples"]
+    shown += [f"{name.capitalize()}: {workdir}/{name}.png" for name in others]
     if game.tools:
         commands.append(f"jaxgan make list --workdir {folder}")
     single = " --protocol single_image" if examples == 1 else ""

@@ -158,18 +158,18 @@ class Pix2Pix:
         unweighted = {"adversarial": turns.generator_objective(objective), "l1": l1}
         weights = {"adversarial": options.adversarial_weight, "l1": options.l1_weight}
         return turns.alternate(
-            turns.critic_loss(real, fake, critic, passes=2, judge=self.judge),
+            turns.critic_loss(real, fake, critic, passes=2, apply_critic=self.apply_critic),
             turns.generator_loss(
                 real,
                 fake,
                 {name: turns.weighted(weights[name], term) for name, term in unweighted.items()},
-                judge=self.judge,
+                apply_critic=self.apply_critic,
                 after=lambda scene: {name: term(scene) for name, term in unweighted.items()},
             ),
             options.batch_size,
         )
 
-    def judge(self, play: Play, critic: Network, pictures, given, purpose: str) -> jax.Array:
+    def apply_critic(self, play: Play, critic: Network, pictures, given, purpose: str) -> jax.Array:
         """The critic's logits [B, h, w]."""
         del play, purpose
         return critic(self.shown(given["condition"], pictures))

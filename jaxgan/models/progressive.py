@@ -263,12 +263,15 @@ class PhaseLosses:
             self.fake,
             {**critic_terms(options), **labels.critic},
             passes=2,  # a group of the minibatch standard deviation is all real or all generated
-            judge=self.judge,
+            apply_critic=self.apply_critic,
             after=self.progress,
         )
         adversarial = {"adversarial": turns.generator_objective(losses.wasserstein)}
         generator = turns.generator_loss(
-            self.real, self.fake, {**adversarial, **labels.generator}, judge=self.judge
+            self.real,
+            self.fake,
+            {**adversarial, **labels.generator},
+            apply_critic=self.apply_critic,
         )
         return turns.alternate(critic, generator, self.phase.batch_size, options.critic_steps)
 
@@ -294,7 +297,9 @@ class PhaseLosses:
     def given(self, label: jax.Array | None) -> dict[str, jax.Array]:
         return {} if self.classes is None or label is None else {"label": label}
 
-    def judge(self, play: Play, critic: Network, pictures, given, purpose) -> turns.CriticOutput:
+    def apply_critic(
+        self, play: Play, critic: Network, pictures, given, purpose
+    ) -> turns.CriticOutput:
         """The critic's logits; in a conditional model also class logits [B, classes] as the head "acgan"."""
         outputs = critic(pictures, self.phase.level, self.alpha(play))
         return turns.CriticOutput(outputs[:, 0], {"acgan": outputs[:, 1:]})

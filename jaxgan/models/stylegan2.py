@@ -250,14 +250,14 @@ class StyleGAN2:
             self.fake,
             {"adversarial": turns.critic_objective(objective)},
             passes=2,  # a group of the minibatch standard deviation is all real or all generated
-            judge=self.judge,
+            apply_critic=self.apply_critic,
             after=self.adapt,
         )
         generator_loss = turns.generator_loss(
             self.real,
             self.fake,
             {"adversarial": turns.generator_objective(objective)},
-            judge=self.judge,
+            apply_critic=self.apply_critic,
             after=self.track_style,
         )
         played = [Turn(("critic",), critic_loss)]
@@ -302,7 +302,7 @@ class StyleGAN2:
         """Pictures of w [B, num_styles, D]."""
         return generator(w, noise, method="paint", rngs={"noise": play.rng("noise")})
 
-    def judge(self, play: Play, critic: Network, pictures, given, purpose: str) -> jax.Array:
+    def apply_critic(self, play: Play, critic: Network, pictures, given, purpose: str) -> jax.Array:
         """Logits of augmented pictures: real and generated ones are augmented in every turn."""
         if self.options.augmentation != "off":
             augmented: Any = partial(augment.ada, groups=self.options.augmentation_groups)
@@ -340,7 +340,7 @@ class StyleGAN2:
         """R1; the gradient is with respect to the pictures before augmentation."""
         real, critic = self.real(play), play.networks["critic"]
         penalty = penalties.r1(
-            lambda x: self.judge(play, critic, x, real.given, "real"), real.pictures
+            lambda x: self.apply_critic(play, critic, x, real.given, "real"), real.pictures
         )
         weight = self.options.r1_every * self.options.r1_gamma
         return Loss(weight * penalty, {"penalty": penalty})

@@ -226,11 +226,11 @@ class Procedure:
             partial(self._reconstruction, play), has_aux=True
         )(fixed)
         if adversary:
-            fooled, push = jax.value_and_grad(partial(self._deception, play))(fixed)
+            loss_g, push = jax.value_and_grad(partial(self._adversarial, play))(fixed)
             ratio = adaptive_weight(decoder, trunk, (slope, push), options.adaptive_delta)
             weight = options.adversarial_weight * ratio
-            value, slope = value + weight * fooled, slope + weight * push
-            metrics |= {"deception": fooled, "adaptive_weight": weight}
+            value, slope = value + weight * loss_g, slope + weight * push
+            metrics |= {"adversarial": loss_g, "adaptive_weight": weight}
         linear = jnp.sum(y * jax.lax.stop_gradient(slope))
         return jax.lax.stop_gradient(value - linear) + linear, metrics
 
@@ -243,7 +243,7 @@ class Procedure:
         metrics = {"l1": l1, "perceptual": far, "psnr": psnr(x, y)}
         return l1 + self.options.perceptual_weight * far, metrics
 
-    def _deception(self, play: Play, y: jax.Array) -> jax.Array:
+    def _adversarial(self, play: Play, y: jax.Array) -> jax.Array:
         """L_G."""
         return losses.hinge.generator(play.networks["critic"](y, train=True))
 
@@ -321,8 +321,8 @@ def adaptive_weight(
         return decoder.replace(params=params)(trunk, method="output")
 
     _, pull = jax.vjp(last_layer, jax.lax.stop_gradient(layer["kernel"]))
-    reconstruction, deception = (optax.tree.norm(pull(slope)) for slope in slopes)
-    return jnp.minimum(reconstruction / (deception + delta), limit)
+    reconstruction, critic = (optax.tree.norm(pull(slope)) for slope in slopes)
+    return jnp.minimum(reconstruction / (critic + delta), limit)
 
 
 def _players(options: Options, spec: Spec) -> dict[str, Player]:

@@ -19,7 +19,7 @@ from clu import metrics as clu_metrics
 from jaxgan.data import Batch, Pipeline, Source
 from jaxgan.data.pictures import colours
 from jaxgan.engine import Engine
-from jaxgan.game import SAMPLES, TRANSFORMS, Game, Metrics, State, purpose_key
+from jaxgan.game import SAMPLES, Game, Metrics, State, purpose_key
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.protocols import OF, PROTOCOLS
@@ -41,7 +41,7 @@ from jaxgan.train.workdir import lock
 
 CHECKPOINTS = "checkpoints"
 BEST = "best"  # the checkpoint with the best score, if the run is evaluated during training
-EXAMPLES = 16  # number of examples whose transforms are shown
+EXAMPLES = 16  # number of examples from which outputs are shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -194,8 +194,15 @@ class _Run:
         self.evaluator = evaluator if options.evaluate_every else None
         self.evaluations: list[dict] = []
         self.best = Checkpoints(workdir / BEST, keep=1)
-        self.examples = None
-        if TRANSFORMS in engine.game.outputs:
+        # The outputs that are shown in addition to the samples: pictures made from examples, such as transforms.
+        self.of_examples = [
+            name
+            for name, output in engine.game.outputs.items()
+            if name != SAMPLES
+            and len(output.shape) == 3
+            and set(output.needs) <= source.spec.fields.keys()
+        ]
+        if self.of_examples:
             num = min(EXAMPLES, len(source))
             (self.examples,) = source.spread(num, batch_size=num)
         shard = (jax.process_index(), jax.process_count())
@@ -320,9 +327,8 @@ class _Run:
         if SAMPLES in self.engine.game.outputs:
             samples = sample_grid(self.engine, state, self.options.grid)
             self.save_grid(SAMPLES, step, samples)
-        if self.examples is not None:
-            pairs = transform_grid(self.engine, state, self.examples)
-            self.save_grid(TRANSFORMS, step, pairs, gap=4)
+        for name in self.of_examples:
+            self.save_grid(name, step, output_grid(self.engine, state, name, self.examples), gap=4)
         if self.chief:
             report.save_plot(self.workdir, self.engine.game.shown)
 
@@ -374,13 +380,16 @@ def sample_grid(engine: Engine, state: State, num: int) -> np.ndarray:
     return make_output(engine, state, SAMPLES, key, num, balanced(engine.game))
 
 
-def transform_grid(engine: Engine, state: State, examples: Batch) -> np.ndarray:
-    """Each example's condition and label map (if it has any), the example and its transform, side by side.
+def output_grid(engine: Engine, state: State, output: str, examples: Batch) -> np.ndarray:
+    """Each example's condition and label map (if it has any), the example and its row of the output, side by side.
 
-    Label maps are shown in the colours of `jaxgan.data.pictures.colours`. Returns uint8 [N, H, W, C].
+    Label maps are shown in the colours of `jaxgan.data.pictures.colours`. An output of another size than the examples
+    is shown alone. Returns uint8 [N, H, W, C].
     """
-    key = purpose_key(engine.run_key, "transforms", 0)
-    pictures = to_uint8(transform(engine, state, examples, key))
+    key = purpose_key(engine.run_key, output, 0)
+    pictures = to_uint8(transform(engine, state, examples, key, output=output))
+    if pictures.shape != examples["image"].shape:
+        return pictures
     shown = [examples["condition"]] if "condition" in examples else []
     shown += [colours()[np.asarray(examples["label_map"]) & 255]] if "label_map" in examples else []
     return report.side_by_side(*shown, examples["image"], pictures)

@@ -65,13 +65,19 @@ def sample(
 
 
 def transform(
-    engine: Engine, state: State, batch: Batch, key: jax.Array, ema: bool = True, **options: Value
+    engine: Engine,
+    state: State,
+    batch: Batch,
+    key: jax.Array,
+    ema: bool = True,
+    output: str = TRANSFORMS,
+    **options: Value,
 ) -> np.ndarray:
-    """The game's transforms of a batch of examples: float32 [N, ...], pictures in [-1, 1]."""
+    """An output made from each example of a batch: float32 [N, *shape], pictures in [-1, 1]."""
     return make_output(
         engine,
         state,
-        TRANSFORMS,
+        output,
         key,
         len(batch["image"]),
         lambda rows: {name: x[rows] for name, x in batch.items()},

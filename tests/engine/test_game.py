@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from engine.small import adds_mean, make_game, number, one_turn
+from engine.small import adds_mean, make_game, number, one_turn, play
 
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Play, Player, Stage, Turn, averaged_part, purpose_key
@@ -55,6 +55,12 @@ LOSS = adds_mean()
         (
             lambda: Game({"critic": number()}, (Stage((Turn(("critic",), LOSS),), 2),), {}, None),
             "a game needs at least one output",
+        ),
+        (
+            lambda: make_game(
+                {"critic": number()}, (Stage((Turn(("critic",), LOSS),), 2),), shown=("balance",)
+            ),
+            "shown names the metric 'balance', but metrics are called TURN/METRIC, and the turns are critic",
         ),
     ],
 )
@@ -206,3 +212,27 @@ def test_keys_are_a_function_of_purpose_and_step():
     values = [float(jax.random.uniform(key)) for key in keys]
     assert values[0] == values[3]
     assert len(set(values)) == 3
+
+
+def test_a_metric_to_show_that_a_turn_has_not_is_named_while_tracing():
+    stages = (Stage((Turn(("critic",), LOSS),), 2),)
+    game = make_game({"critic": number()}, stages, shown=("critic/k",))
+    with pytest.raises(
+        ValueError, match=r"'critic/k', but turn 'critic' has only critic/loss, critic/grad_norm"
+    ):
+        play(Engine(game), 1)
+    game = dataclasses.replace(game, shown=("critic/loss",))
+    assert "critic/loss" in play(Engine(game), 1)[1]["critic"]
+
+
+def test_a_misspelt_player_or_field_is_told_those_that_there_are():
+    given = Play({"critic": None}, {"image": jnp.zeros(3)}, None, None, 3)
+    with pytest.raises(KeyError, match="there is no 'generator', only critic"):
+        given.networks["generator"]
+    with pytest.raises(KeyError, match="there is no 'label', only image"):
+        given.batch["label"]
+    assert given.batch.get("label") is None
+    doubled = jax.jit(lambda batch: jax.tree.map(lambda x: x + 1, batch))(given.batch)
+    assert doubled["image"].tolist() == [1.0, 1.0, 1.0]
+    with pytest.raises(KeyError, match="there is no 'label', only image"):
+        doubled["label"]

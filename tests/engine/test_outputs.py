@@ -302,3 +302,14 @@ def test_an_output_is_lowered_from_shapes_alone():
     text = engine.lower_output("samples", sign=True).as_text()
     assert "tensor<800x8x8x1xui8>" in text  # 100 rows on each device
     assert engine.traces() == dict.fromkeys(engine.traces(), 0)
+
+
+def test_rows_of_another_shape_than_declared_are_refused():
+    engine = make_engine()
+    output = Output(lambda play: jnp.zeros((play.num, 2)), (1,))
+    engine.game = dataclasses.replace(engine.game, outputs={"samples": output})
+    with pytest.raises(
+        ValueError,
+        match=r"'samples' is declared with rows of shape \(1,\), so 100 rows have .* makes \(100, 2\)",
+    ):
+        make_output(engine, engine.init(), "samples", KEY, 3)

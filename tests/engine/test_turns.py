@@ -183,7 +183,7 @@ def test_batch_normalisation_is_of_one_batch_or_of_each_half(passes):
 
 def test_a_term_that_judges_again_leaves_batch_statistics_alone():
     def again(scene):
-        return turns.mean_logit(scene.judge(3 * X, {"label": LABEL})) + turns.r1(scene)
+        return turns.mean_logit(scene.apply_critic(3 * X, {"label": LABEL})) + turns.r1(scene)
 
     module = NormalisedCritic()
     found = []
@@ -216,41 +216,49 @@ def test_a_relativistic_generator_compares_each_real_example_with_several_fakes(
     close(value, jnp.mean(jax.nn.softplus(jnp.concatenate([on_real, on_real]) - on_fake)))
 
 
-def judging(calls):
-    """A judge that shifts the pictures by a number of their purpose, and writes down its calls."""
+def shifting(calls):
+    """An `apply_critic` that shifts the pictures by a number of their purpose, and records its calls."""
 
-    def judge(play, critic, pictures, given, purpose):
+    def apply_critic(play, critic, pictures, given, purpose):
         calls.append(purpose)
         shift = {"both": 0.1, "real": 0.2, "fake": 0.3}[purpose]
         return critic(pictures + shift, **given)
 
-    return judge
+    return apply_critic
 
 
 @pytest.mark.parametrize(
     ("build", "purposes"),
     [
-        (lambda judge: turns.critic_loss(real, fake, HINGE, judge=judge), ["both"]),
-        (lambda judge: turns.critic_loss(real, fake, HINGE, passes=2, judge=judge), None),
         (
-            lambda judge: turns.generator_loss(
+            lambda apply_critic: turns.critic_loss(real, fake, HINGE, apply_critic=apply_critic),
+            ["both"],
+        ),
+        (
+            lambda apply_critic: turns.critic_loss(
+                real, fake, HINGE, passes=2, apply_critic=apply_critic
+            ),
+            None,
+        ),
+        (
+            lambda apply_critic: turns.generator_loss(
                 real,
                 fake,
                 {"adversarial": turns.generator_objective(losses.hinge)},
-                judge=judge,
+                apply_critic=apply_critic,
             ),
             ["fake"],
         ),
     ],
 )
-def test_the_critic_is_called_by_the_judge_and_only_on_what_terms_need(build, purposes):
+def test_the_critic_is_called_by_apply_critic_and_only_on_what_terms_need(build, purposes):
     calls = []
-    build(judging(calls))(a_play())
+    build(shifting(calls))(a_play())
     assert calls == (purposes or ["real", "fake"])
 
 
-def test_a_judge_decides_how_pictures_are_shown():
-    _, metrics = turns.critic_loss(real, fake, HINGE, passes=2, judge=judging([]))(a_play())
+def test_apply_critic_decides_how_pictures_are_shown():
+    _, metrics = turns.critic_loss(real, fake, HINGE, passes=2, apply_critic=shifting([]))(a_play())
     moved = after_one_call(X, LABEL)
     pictures, label, _ = by_hand()
     close(metrics["real"], jnp.mean(criticised(moved, X + 0.2, LABEL)))
@@ -317,9 +325,9 @@ def plain(x, label):
     return weight * jnp.sum(x**2, axis=1) / 2
 
 
-def scene_of(judge, real, fake, play=None):
+def scene_of(apply_critic, real, fake, play=None):
     def output(pictures, given, purpose="real"):
-        found = judge(pictures, **given)
+        found = apply_critic(pictures, **given)
         return found if isinstance(found, CriticOutput) else CriticOutput(found)
 
     return Scene(play or a_play(), output, real, fake)
@@ -589,11 +597,11 @@ def test_latents_and_labels_are_drawn_for_their_purpose():
 def test_outputs_of_a_scene_are_computed_once_when_they_are_needed():
     calls = []
 
-    def judge(pictures, label):
+    def apply_critic(pictures, label):
         calls.append(len(pictures))
         return plain(pictures, label)
 
-    scene = scene_of(judge, REAL_EXAMPLES, FAKE_EXAMPLES)
+    scene = scene_of(apply_critic, REAL_EXAMPLES, FAKE_EXAMPLES)
     assert calls == []
     term = turns.critic_objective(losses.wasserstein)
     first = term(scene)

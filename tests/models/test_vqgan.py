@@ -222,7 +222,7 @@ def test_losses_agree_with_taming_transformers(reference, ours):
     for name, theirs in (
         ("loss encoder", "loss"),
         ("adaptive_weight", "adaptive_weight"),
-        ("deception", "deception"),
+        ("adversarial", "deception"),
         ("commitment", "commitment"),
         ("loss critic", "critic_loss"),
         ("loss transformer", "transformer_loss"),
@@ -615,7 +615,7 @@ def test_the_critic_learns_before_its_loss_counts():
         jax.eval_shape(lambda state, turn=stage.turns[0]: metrics(state, turn), engine.state_shape)
         for stage in stages[:3]
     ]
-    assert ["deception" in metrics for metrics in found] == [False, False, True]
+    assert ["adversarial" in metrics for metrics in found] == [False, False, True]
 
 
 def test_stages_that_would_last_no_round_are_left_out():

@@ -13,6 +13,7 @@ from jaxgan import data, train
 from jaxgan import engine as engine_lib
 from jaxgan.data import ArraySource
 from jaxgan.data.pictures import colours
+from jaxgan.game import Output
 from jaxgan.metrics.compare import scores
 from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.paired import finite_psnr, l1
@@ -139,7 +140,7 @@ def test_examples_stand_beside_what_is_made_of_them():
     game = transforming.game(transforming.Options(noise=0.0), source.spec)
     engine = train.make_engine(game, train.Options(devices=1), seed=3)
     (batch,) = source.spread(16)
-    grid = loop.transform_grid(engine, engine.init(), batch)
+    grid = loop.output_grid(engine, engine.init(), "transforms", batch)
     assert (grid.shape, grid.dtype) == ((16, 8, 8 + 1 + 8 + 1 + 8, 3), np.uint8)
     condition, image, made = grid[:, :, :8], grid[:, :, 9:17], grid[:, :, 18:]
     assert (condition[:, ::2, ::2] == batch["condition"]).all()
@@ -153,7 +154,7 @@ def test_label_maps_are_shown_in_colours():
     game = transforming.game(transforming.Options(noise=0.0), source.spec)
     engine = train.make_engine(game, train.Options(devices=1), seed=3)
     (batch,) = source.spread(16)
-    grid = loop.transform_grid(engine, engine.init(), batch)
+    grid = loop.output_grid(engine, engine.init(), "transforms", batch)
     assert grid.shape == (16, 8, 8 + 1 + 8 + 1 + 8, 3)
     assert (grid[:, :, :8] == colours()[batch["label_map"]]).all()
     assert (grid[:, :, 9:17] == batch["image"]).all()
@@ -181,3 +182,23 @@ def test_the_grid_of_a_run_always_shows_the_same_examples(tmp_path):
     with Image.open(grids[0]) as picture:
         # 16 strips of 26 x 8 in three columns with gaps of 4, enlarged until the smaller side is 256.
         assert picture.size == (4 * (3 * 30 - 4), 4 * (6 * 12 - 4))
+
+
+def test_a_run_shows_every_output_that_is_made_from_examples(tmp_path):
+    source = Pairs()
+    game = transforming.game(transforming.Options(learning_rate=0.0), source.spec)
+    small = Output(lambda play: play.batch["image"][:, ::2, ::2], (4, 4, 3), ("image",))
+    absent = Output(lambda play: play.batch["reference"], (8, 8, 3), ("reference",))
+    game = dataclasses.replace(game, outputs={**game.outputs, "small": small, "absent": absent})
+    options = train.Options(steps=1, sample_every=1, log_every=1, devices=1, grid=4)
+    train.train(game, source, tmp_path, options, log=lambda sentence: None)
+    assert {path.stem for path in tmp_path.glob("*.png")} == {
+        "losses",
+        "samples",
+        "transforms",
+        "small",
+    }
+    with Image.open(
+        tmp_path / "small.png"
+    ) as picture:  # alone: it has another size than the examples
+        assert picture.size == (280, 280)

@@ -104,7 +104,7 @@ class Phase:
     def fake(self, play, generator, real):
         return Examples(self.generated(play, generator))
 
-    def judge(self, play, critic, pictures, given, purpose):
+    def apply_critic(self, play, critic, pictures, given, purpose):
         return critic(pictures, self.level, self.alpha(play))
 
     def turns(self) -> tuple[Turn, ...]:
@@ -114,13 +114,13 @@ class Phase:
             self.real,
             self.fake,
             {"adversarial": adversarial, "penalty": penalty},
-            judge=self.judge,
+            apply_critic=self.apply_critic,
         )
         generator = turns.generator_loss(
             self.real,
             self.fake,
             {"adversarial": turns.generator_objective(losses.wasserstein)},
-            judge=self.judge,
+            apply_critic=self.apply_critic,
         )
         return (
             Turn(("critic",), critic),

@@ -92,12 +92,12 @@ class StarGAN2:
         fake = play.networks["generator"](x, self.style(play, guide))
         fake = jax.lax.stop_gradient(fake)
 
-        def judged(x, domain):
+        def logits(x, domain):
             return play.networks["critic"](x, domain)[:, 0]
 
         parts = {
-            "adversarial": losses.non_saturating.critic(judged(x, domain), judged(fake, target)),
-            "r1": self.options.r1_weight * penalties.r1(lambda x: judged(x, domain), x),
+            "adversarial": losses.non_saturating.critic(logits(x, domain), logits(fake, target)),
+            "r1": self.options.r1_weight * penalties.r1(lambda x: logits(x, domain), x),
         }
         return Loss(sum(parts.values()), parts)
 

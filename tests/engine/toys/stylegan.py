@@ -93,7 +93,7 @@ class StyleGAN:
         style, w = self.mixed_styles(play, generator)
         return Examples(generator(w, method="paint"), notes={"style": style})
 
-    def judge(self, play: Play, critic, pictures, given, purpose):
+    def apply_critic(self, play: Play, critic, pictures, given, purpose):
         """Pictures are turned upside down with the controller's probability."""
         p = critic["augmentation"]["ada"].p
         turned = draws.bernoulli(play.rng(purpose), p, (len(pictures), 1, 1, 1))
@@ -146,21 +146,23 @@ def game(options, spec):
         model.fake,
         {"adversarial": turns.critic_objective(objective)},
         passes=2,
-        judge=model.judge,
+        apply_critic=model.apply_critic,
         after=model.control,
     )
     generator_loss = turns.generator_loss(
         model.real,
         model.fake,
         {"adversarial": turns.generator_objective(objective)},
-        judge=model.judge,
+        apply_critic=model.apply_critic,
         after=model.update_style,
     )
     r1 = turns.weighted(options.r1.weight, turns.r1)
     stage = Stage(
         (
             Turn(("critic",), critic_loss),
-            turns.lazy("r1", "critic", r1, options.r1.every, model.real, judge=model.judge),
+            turns.lazy(
+                "r1", "critic", r1, options.r1.every, model.real, apply_critic=model.apply_critic
+            ),
             Turn(("generator",), generator_loss, fresh_batch=False),
             Turn(("generator",), model.path_loss, "path", options.path.every, fresh_batch=False),
         ),
