@@ -143,17 +143,13 @@ def two_player(
     chosen = losses.by_name(objective)
     real, fake = examples(options, spec, chosen.compares)
     terms = {"adversarial": turns.critic_objective(chosen)}
-    if penalty is not None:
-        terms["penalty"] = penalty
+    terms |= {} if penalty is None else {"penalty": penalty}
     critic_loss = turns.critic_loss(
         real, partial(fake, 1), terms, passes=passes, apply_critic=apply_critic
     )
-    generator_loss = turns.generator_loss(
-        real,
-        partial(fake, options.generator_batch_multiple),
-        {"adversarial": turns.generator_objective(chosen)},
-        apply_critic=apply_critic,
-    )
+    more = partial(fake, options.generator_batch_multiple)
+    terms = {"adversarial": turns.generator_objective(chosen)}
+    generator_loss = turns.generator_loss(real, more, terms, apply_critic=apply_critic)
     critic_optimizer = optimizer(options, options.critic_learning_rate)
     if project_critic is not None:
         critic_optimizer = optax.chain(critic_optimizer, project_critic)

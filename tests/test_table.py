@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 import table
 from jax.sharding import AxisType, NamedSharding, PartitionSpec
-from jax.test_util import check_grads
 
 import jaxgan
 
@@ -27,6 +26,21 @@ CASES = [case for name in MODULES for case in importlib.import_module(f"table.{n
 
 def function(case):
     return public(case.function) if case.call is None else case.call
+
+
+def program(case, function):
+    """`jax.jit` of a function that calls the case's, unless that cannot be traced: one program, not many."""
+    return function if "jit" in case.skip else jax.jit(function)
+
+
+PROGRAMS = {}
+
+
+def compiled(case):
+    """The function as a program, which several properties call with arrays of the same shapes."""
+    if str(case) not in PROGRAMS:
+        PROGRAMS[str(case)] = program(case, function(case))
+    return PROGRAMS[str(case)]
 
 
 def public(name):
@@ -120,7 +134,7 @@ def test_hand_values(case):
         arrays = structure.unflatten(
             jnp.asarray(value, np.asarray(x).dtype) for value, x in zip(given, leaves, strict=True)
         )
-        assert_close(function(case)(*arrays), expected, case.rtol, case.atol)
+        assert_close(compiled(case)(*arrays), expected, case.rtol, case.atol)
 
 
 @cases_with("reference")
@@ -130,39 +144,73 @@ def test_the_papers_formula_in_numpy(case, batch):
         pytest.skip(case.skip["one"])
     arrays = draw(case, batch)
     expected = case.reference(*map_floats(np.float64, arrays))
-    assert_close(function(case)(*arrays), expected, case.rtol, case.atol)
+    assert_close(compiled(case)(*arrays), expected, case.rtol, case.atol)
 
 
 @cases_with("gradients")
 def test_gradients_against_finite_differences(case):
+    """As `jax.test_util.check_grads` in mode "rev", in one program."""
     arrays = tuple((case.smooth or case.draw)(np.random.default_rng(4), 3))
+    rng = np.random.default_rng(5)
     call, chosen = of_wrt(case, arrays)
-    call = call if "jit" in case.skip else jax.jit(call)  # which saves compiling each operation
-    # As large a step as float32 needs.
-    check_grads(call, chosen, case.order, modes=["rev"], eps=1e-2, rtol=2e-2, atol=5e-3)
+    like = functools.partial(jax.tree.map, lambda x: rng.normal(size=x.shape).astype(np.float32))
+    direction = like(chosen)
+    weights = [
+        like(jax.eval_shape(call, *chosen)) if "jit" not in case.skip else like(call(*chosen))
+    ]
+    weights += [like(chosen) for _ in range(case.order - 1)]
+
+    def slopes(*chosen):
+        return list(both_slopes(call, chosen, direction, weights))
+
+    for by_gradient, by_difference in program(case, slopes)(*chosen):
+        np.testing.assert_allclose(by_gradient, by_difference, rtol=2e-2, atol=5e-3)
+
+
+def both_slopes(f, at, direction, weights):
+    """For each order, the slope of sum(weights * f) along `direction` by its gradient, and by finite differences."""
+    eps = np.float32(1e-2)  # as large a step as float32 needs
+
+    def projected(sign):
+        return f(*jax.tree.map(lambda x, v: x + sign * eps * v, at, direction))
+
+    difference = jax.tree.map(lambda a, b: (a - b) / (2 * eps), projected(1), projected(-1))
+    _, pullback = jax.vjp(f, *at)
+    yield inner(pullback(weights[0]), direction), inner(difference, weights[0])
+    if weights[1:]:
+        gradient = lambda *at: jax.vjp(f, *at)[1](weights[0])  # noqa: E731
+        yield from both_slopes(gradient, at, direction, weights[1:])
+
+
+def inner(a, b):
+    return sum(
+        jnp.sum(x * y, dtype=jnp.float32)
+        for x, y in zip(jax.tree.leaves(a), jax.tree.leaves(b), strict=True)
+    )
 
 
 @cases_with("extremes")
 def test_extreme_inputs_keep_value_and_gradient_finite(case):
+    def value_and_gradient(*arrays):
+        call, chosen = of_wrt(case, arrays)
+        every = tuple(range(len(chosen)))
+        return call(*chosen), jax.grad(sum_of(call), every)(*chosen) if case.wrt else ()
+
+    both = program(case, value_and_gradient)
     for scale in case.scales:
         which = range(len(draw(case))) if case.scaled is None else case.scaled
         arrays = [
             map_floats(lambda x, s=scale: np.float32(s) * x, a) if i in which else a
             for i, a in enumerate(draw(case))
         ]
-        call, chosen = of_wrt(case, arrays)
-        result = call(*chosen)
-        assert all(np.isfinite(x).all() for x in jax.tree.leaves(result))
-        if case.wrt:
-            grads = jax.grad(sum_of(call), tuple(range(len(chosen))))(*chosen)
-            assert all(np.isfinite(g).all() for g in jax.tree.leaves(grads))
+        assert all(np.isfinite(x).all() for x in jax.tree.leaves(both(*arrays)))
 
 
 @cases_with("bfloat16")
 def test_bfloat16_in(case):
     arrays = map_floats(lambda x: jnp.asarray(x, jnp.bfloat16), draw(case, 64))
-    result = function(case)(*arrays)
-    expected = function(case)(*map_floats(lambda x: x.astype(jnp.float32), arrays))
+    result = compiled(case)(*arrays)
+    expected = compiled(case)(*map_floats(lambda x: x.astype(jnp.float32), arrays))
     dtype = jnp.bfloat16 if case.keeps_dtype else jnp.float32
     for leaf in jax.tree.leaves(result):
         assert leaf.dtype == dtype or not floating(leaf)
@@ -173,11 +221,14 @@ def test_bfloat16_in(case):
 @cases_with("bfloat16")
 def test_dtypes_under_x64(case):
     """Strict promotion is on in the tests, so a float64 number inside a function raises or shows in the result."""
+    call = function(case)
+    if "jit" not in case.skip:
+        call = functools.partial(jax.eval_shape, call)  # dtypes need no numbers
     with jax.enable_x64(True):
         for given in ("float32", "bfloat16", "float64"):
             arrays = map_floats(lambda x, dtype=given: jnp.asarray(x, dtype), draw(case, 4))
-            for leaf in jax.tree.leaves(function(case)(*arrays)):
-                found = str(np.asarray(leaf).dtype)
+            for leaf in jax.tree.leaves(call(*arrays)):
+                found = str(getattr(leaf, "dtype", np.asarray(leaf).dtype))
                 expected = given if case.keeps_dtype else "float32"
                 assert found in (expected, "bool", "int32"), (given, found)
 
@@ -215,10 +266,10 @@ def has_numbers(case):
     "case", [c for c in CASES if "bfloat16" not in c.skip and has_numbers(c)], ids=str
 )
 def test_numpy_numbers_are_taken_as_pythons(case):
-    expected = function(case)(*draw(case, 4))
+    expected = compiled(case)(*draw(case, 4))
     for x64 in (False, True):
         with jax.enable_x64(x64), numpy_defaults(case):
-            result = function(case)(*draw(case, 4))
+            result = program(case, function(case))(*draw(case, 4))
             dtypes = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(result)}
         assert not {"float64", "int64"} & dtypes
         assert_close(result, to_double(expected), 1e-6, 1e-7)
@@ -228,16 +279,16 @@ def test_numpy_numbers_are_taken_as_pythons(case):
 def test_vmap_gives_the_same(case):
     each = [draw(case, 8, seed) for seed in range(3)]
     stacked = jax.tree.map(lambda *x: np.stack(x), *each)
-    results = [to_double(function(case)(*arrays)) for arrays in each]
+    results = [to_double(compiled(case)(*arrays)) for arrays in each]
     expected = jax.tree.map(lambda *x: np.stack(x), *results)
-    assert_close(jax.vmap(function(case))(*stacked), expected, case.rtol, case.atol)
+    assert_close(jax.vmap(compiled(case))(*stacked), expected, case.rtol, case.atol)
 
 
 @cases_with("jit")
 def test_jit_gives_the_same_on_eight_devices(case):
     """On one where the arrays cannot be split."""
     arrays = draw(case, 16)
-    expected = to_double(function(case)(*arrays))
+    expected = to_double(compiled(case)(*arrays))
     if "devices" not in case.skip:
         mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))
         whole, split = (NamedSharding(mesh, PartitionSpec(*axes)) for axes in ((), ("data",)))
