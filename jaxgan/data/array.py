@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data import pictures
-from jaxgan.data.encoded import CACHE_BYTES, BadData, Encoded, open_encoded
+from jaxgan.data.encoded import CACHE_BYTES, BadLabels, Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
 from jaxgan.data.source import ArraySource, Source, digest, label_column
 from jaxgan.options import OptionError, option
@@ -88,7 +88,7 @@ def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
             {"data.name": "folder"},
         )
     if not path.exists():
-        raise OptionError("path", options.path, "there is no such file")
+        raise OptionError("path", options.path, "there is no such file", {"path": "PATH"})
     try:
         if path.suffix == ".npy" and path.stat().st_size > CACHE_BYTES:
             # Memory-mapped: the operating system caches the parts that are read.
@@ -130,6 +130,7 @@ def packed(where: str, members: dict[str, np.ndarray], labels: np.ndarray | None
         names=[f"number {i}" for i in range(count)],
         read=lambda i: io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes()),
         stamp=lambda i: digest([data[offsets[i] : offsets[i + 1]]]),
+        size=lambda i: int(offsets[i + 1] - offsets[i]),
         columns={} if labels is None else {"label": label_column(labels)},
     )
 
@@ -180,9 +181,8 @@ def _check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
     labels = np.asarray(labels)
     whole = np.issubdtype(labels.dtype, np.integer)
     if labels.shape != (count,) or not whole or labels.min() < 0:
-        raise BadData(
+        raise BadLabels(
             f"{where}: labels must be {count:,} whole numbers from 0, one for each picture, not "
-            f"{labels.dtype} of shape {list(labels.shape)}; they can be left out",
-            {"labels": False},
+            f"{labels.dtype} of shape {list(labels.shape)}; they can be left out"
         )
     return labels

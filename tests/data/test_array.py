@@ -114,7 +114,7 @@ class TestImages:
 
 class TestFile:
     def test_missing(self, tmp_path):
-        text = f"path is '{tmp_path}/a.npy', but there is no such file."
+        text = f"path is '{tmp_path}/a.npy', but there is no such file: set path=PATH."
         with pytest.raises(ValueError, match=re.escape(text)):
             open_source("array", path=str(tmp_path / "a.npy"))
 
