@@ -197,7 +197,8 @@ class FittedSource(Source):
 
     def fingerprint(self) -> str:
         stamps = (f"{name} {self._files.stamp(i)}" for i, name in enumerate(self._files.names))
-        return digest([str(self.spec.shape), *stamps])
+        columns = (column.values for column in self._files.columns.values())
+        return digest([str(self.spec.shape), *stamps, *columns])
 
     def contents(self) -> Iterable[np.ndarray | str]:
         return _contents(self._files, range(len(self)), self._files.columns)

@@ -94,6 +94,15 @@ class TestFolders:
         )
         assert one == other
 
+    def test_the_cache_of_fitted_pictures_knows_their_labels(self, root):
+        found = {
+            FittedSource(
+                files(Options(path=str(root), labels=labels)), lambda x: x, (12, 10, 3)
+            ).fingerprint()
+            for labels in (True, False)
+        }
+        assert len(found) == 2
+
     def test_a_folder_above_all_is_no_part_of_names(self):
         assert below_common(["a/b.png"]) == ["b.png"]
         assert below_common(["a/b.png", "a2/b.png"]) == ["a/b.png", "a2/b.png"]
