@@ -109,8 +109,12 @@ def test_other_pictures_in_the_same_place(trained, tmp_path, capsys):
     note = f"the run was trained on other data than folder {other}: 120 pictures, 8x8x3, 2 classes; if its data were"
     result = evaluate("--workdir", copy, *QUICK, flag, capsys=capsys)
     assert [text for text in result["notes"] if text.startswith(note)]
+    evaluate("--workdir", trained[0], *QUICK, capsys=capsys)
     text = refused("compare", copy, trained[0], capsys=capsys)
-    assert f"and other examples, 'folder {trained[1]}" in text or "protocols differ" in text
+    assert text.startswith(
+        "the protocols differ, so the scores cannot be compared: data is 'folder"
+    )
+    assert f" in A and other examples, 'folder {trained[1]}: 120 pictures" in text
 
 
 def test_diagnose_and_lipschitz_take_the_same_flag(copied, trained, capsys):
