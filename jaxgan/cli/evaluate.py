@@ -158,28 +158,14 @@ def measure_set(args):
     from jaxgan.metrics.compare import DATA, FINGERPRINT
     from jaxgan.metrics.evaluate import check, evaluate, needs_of
     from jaxgan.metrics.summary import summarise
-    from jaxgan.train.classes import compares_classes, pair_classes
 
     if not args.fake or not args.real:
         raise ValueError(
             "there is nothing to evaluate: give --workdir (a run), or --fake and --real (two sets of pictures)."
         )
     protocol = chosen_protocol(args, protocols.by_name(args.protocol or protocols.DEFAULT))
-    if given(args):
-        raise ValueError(
-            "--data and --config.data.path apply to a run (--workdir), not to two sets of pictures; leave them out."
-        )
-    if args.named["options"]:
-        raise ValueError("--options apply to a run (--workdir), not to two sets of pictures.")
-    if args.of or protocol.of == "transforms":
-        raise ValueError(
-            "transforms can be evaluated only for a run (--workdir); for two sets of pictures, choose a protocol of"
-            " samples and leave out --of."
-        )
-    real, fake = open_set(args.real, args, protocol), open_set(args.fake, args, protocol)
-    if compares_classes(protocol.scores):
-        label = real.spec.fields.get("label")
-        fake = pair_classes(fake, label, real.summary, protocol.scores)
+    check_sets(args, protocol)
+    real, fake = open_pair(args, protocol)
     if args.protocol in (None, protocols.DEFAULT) and not args.num:
         protocol = protocols.adapted(
             protocol,
@@ -217,6 +203,32 @@ def measure_set(args):
         measured={"fake": fake.summary, "fake_fingerprint": fake.identity},
     )
     return result, fake.summary
+
+
+def check_sets(args, protocol) -> None:
+    """Raises if an argument applies to runs only."""
+    if given(args):
+        raise ValueError(
+            "--data and --config.data.path apply to a run (--workdir), not to two sets of pictures; leave them out."
+        )
+    if args.named["options"]:
+        raise ValueError("--options apply to a run (--workdir), not to two sets of pictures.")
+    if args.of or protocol.of == "transforms":
+        raise ValueError(
+            "transforms can be evaluated only for a run (--workdir); for two sets of pictures, choose a protocol of"
+            " samples and leave out --of."
+        )
+
+
+def open_pair(args, protocol):
+    """(`--real`, `--fake`), with the same numbers of the same classes if a score compares these."""
+    from jaxgan.train.classes import compares_classes, pair_classes
+
+    real, fake = open_set(args.real, args, protocol), open_set(args.fake, args, protocol)
+    if compares_classes(protocol.scores):
+        label = real.spec.fields.get("label")
+        fake = pair_classes(fake, label, real.summary, protocol.scores)
+    return real, fake
 
 
 def chosen_protocol(args, protocol):
