@@ -90,8 +90,12 @@ class Run:
 
     @property
     def record(self) -> dict:
-        """The record of the run that is kept in its workdir."""
+        """The record of the run that is kept in its workdir, without the identity of its data."""
         return {"config": self.config.to_dict(), "spec": self.spec.to_dict()}
+
+    def claim(self, workdir: str | Path, source: data.Source) -> None:
+        """Makes `workdir` the folder of this run on `source`; see `jaxgan.train.workdir.claim`."""
+        training.workdir.claim(workdir, {**self.record, **training.workdir.of_data(source)})
 
     def train(
         self,
@@ -105,7 +109,7 @@ class Run:
         `evaluator` is the result of `self.evaluator(source)`, if that was called before.
         """
         self.prepare(workdir)
-        training.workdir.claim(workdir, self.record)
+        self.claim(workdir, source)
         if evaluator is None and self.train_options.evaluate_every:
             evaluator = self.evaluator(source)
         return training.train(

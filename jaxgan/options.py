@@ -30,6 +30,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 SECTIONS = ("model", "data", "train", "seed", "pictures")
+# Options of data sources that say where the data are stored: they may change after training.
+PLACES = ("path", "table", "data_dir")
 
 # Option name -> the flag that sets it, or None where there is none.
 Flag = Callable[[str], str | None]

@@ -168,7 +168,7 @@ def test_a_command_says_which_flag_to_set_and_leaves_out_what_it_cannot():
     assert errors.sentence(error, "lipschitz") == "model.batch_size is 7, but it must divide."
     moved = OptionError("data.path", "x", "there is no such file", {"data.path": "FILE"})
     assert errors.sentence(moved, "evaluate") == (
-        "--data is 'x', but there is no such file: set --data=FILE."
+        "--config.data.path is 'x', but there is no such file: set --config.data.path=FILE."
     )
 
 

@@ -68,7 +68,12 @@ def test_the_main_commands_are_shown():
 
 
 # Flags of data sources that sngan_digits does not use.
-OF_SOURCES = {"data.strict": ["data.name=folder"], "data.path": ["data.name=folder"]}
+OF_SOURCES = {
+    "data.strict": ["data.name=folder"],
+    "data.path": ["data.name=folder"],
+    "data.table": ["data.name=attributes"],
+    "data.data_dir": ["data.name=tfds"],
+}
 
 
 def test_flags_in_the_text_exist():

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any, NamedTuple
 
 from jaxgan.cli.errors import user_errors
+from jaxgan.cli.moved import add_data_arguments, notes, open_data
 from jaxgan.cli.sample import add_run_arguments, check_generates
 
 DIAGNOSES = "diagnoses.jsonl"
@@ -39,9 +41,7 @@ def add_arguments(parser) -> None:
         "--weights",
         help="file with the weights of the feature network, if they cannot be downloaded",
     )
-    parser.add_argument(
-        "--data", help="path of the data (config.data.path), if it has changed since training"
-    )
+    add_data_arguments(parser)
     parser.add_argument("--out", help=f"file of the page (default WORKDIR/{PAGE})")
 
 
@@ -108,16 +108,21 @@ def _open(args) -> _Opened:
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics.features import default_features
     from jaxgan.metrics.networks import open_extractor
+    from jaxgan.train.classes import pair_classes
 
     trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
     check_generates(trained, args.workdir)
-    source, held_out, split = open_splits(trained, args.data, args.held_out)
+    source, held_out, split = open_splits(trained, args)
     shape = source.spec.shape
     if shape != trained.spec.shape:
         raise ValueError(
             f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
             f" {shape}; give the data it was trained on."
         )
+    if trained.game.num_classes is not None:
+        source = pair_classes(source, trained.spec.fields["label"], f"the run in {args.workdir}")
+    for line in notes(trained, args.workdir, source):
+        print(f"jaxgan: {line}", file=sys.stderr)
     features = args.features or default_features(shape)
     extractor = open_extractor(features, shape, args.weights, progress=weights_progress)
     return _Opened(trained, engine, step, state, source, held_out, split, extractor)
@@ -126,11 +131,13 @@ def _open(args) -> _Opened:
 def _protocol(args, opened: _Opened, num_train: int, num_held_out: int, ema: bool) -> dict:
     """The settings that determine the numbers, for JSON."""
     from jaxgan import __version__
+    from jaxgan.metrics.compare import DATA, FINGERPRINT
     from jaxgan.metrics.diagnosis import ALPHA
 
     game, held_out = opened.trained.game, opened.held_out
     return {
-        "data": opened.source.summary,
+        DATA: opened.source.summary,
+        FINGERPRINT: opened.source.identity,
         "num_data": len(opened.source),
         "held_out": None if held_out is None else held_out.summary,
         "held_out_split": opened.split,
@@ -202,13 +209,10 @@ def show(title: str, found: list) -> None:
     Console().print(table)
 
 
-def open_splits(trained, path: str | None, held_out: str | None):
+def open_splits(trained, args):
     """(the training data of the run, the held-out data or None, the name of the held-out split or None)."""
-    from jaxgan import config
-
-    changes: dict[str, Any] = {"path": path} if path else {}
-    trained_on = trained.config.data.split
-    source = config.open_data(trained.config, **changes)
+    held_out, trained_on = args.held_out, trained.config.data.split
+    source = open_data(trained, args)
     if held_out == "none" or (held_out is None and trained_on == "all"):
         return source, None, None
     if held_out == trained_on:
@@ -219,7 +223,7 @@ def open_splits(trained, path: str | None, held_out: str | None):
         if split == trained_on:
             continue
         try:
-            other = config.open_data(trained.config, split=split, **changes)
+            other = open_data(trained, args, split=split)
         except (ValueError, OSError):
             if held_out:
                 raise

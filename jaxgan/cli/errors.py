@@ -7,22 +7,22 @@ import contextlib
 import os
 import shlex
 
-from jaxgan.options import SECTIONS, Flag, OptionError
+from jaxgan.options import PLACES, SECTIONS, Flag, OptionError
 
 # For commands that take no config: {option: the argument that sets it}.
 _WORDS = {
     "prepare": {"tfds_name": "NAME", "data_dir": "--data_dir"},
     "evaluate": {
-        "data.path": "--data",
         "data.split": "--split",
         "train.protocol": "--protocol",
         "train.evaluate_of": "--of",
         "train.evaluate_num": "--num",
         "train.weights": "--weights",
     },
-    "diagnose": {"data.path": "--data", "data.split": "--held_out"},
-    "lipschitz": {"data.path": "--data"},
+    "diagnose": {"data.split": "--held_out"},
 }
+# Commands that take the place of a run's data as `train` does.
+_WITH_PLACES = ("evaluate", "diagnose", "lipschitz")
 # Commands that take --options.NAME=VALUE, and --pictures.NAME=FILE.
 _WITH_OPTIONS, _WITH_PICTURES = ("sample", "make", "evaluate"), ("make",)
 
@@ -45,6 +45,8 @@ def flags(command: str) -> Flag:
         if section not in SECTIONS and command in _WITH_OPTIONS:
             return f"--options.{name}"
         if section in SECTIONS and command == "train":
+            return f"--config.{name}"
+        if command in _WITH_PLACES and name in {f"data.{place}" for place in PLACES}:
             return f"--config.{name}"
         return _WORDS.get(command, {}).get(name)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.examples import FORMS
+from jaxgan.cli.moved import add_data_arguments, given, notes, open_data
 from jaxgan.cli.sample import add_run_arguments, sampling
 
 
@@ -41,9 +42,7 @@ def add_arguments(parser) -> None:
         "--weights",
         help="file with the weights of the feature network, if they cannot be downloaded",
     )
-    parser.add_argument(
-        "--data", help="path of the data (config.data.path), if it has changed since training"
-    )
+    add_data_arguments(parser)
     parser.epilog = (
         "Sampling options of a run (truncation, temperature, ...) are set as --options.NAME=VALUE;"
         " with --workdir, they are listed below."
@@ -86,24 +85,18 @@ def measure_run(args):
 
     if args.fake:
         raise ValueError("--workdir and --fake exclude each other; give one of them.")
+    if args.real and given(args):
+        raise ValueError(
+            "--real and the place of the run's data exclude each other; leave out --data (--config.data.path), or"
+            " --real."
+        )
     trained, engine, step, state = config.restore(
         args.workdir, args.step, best=args.best, devices=0
     )
     base = train.evaluation.protocol_of(trained.game, args.protocol or "", args.of or "")
     protocol = chosen_protocol(args, base)
     options = tools.complete(args.named["options"], trained.game.outputs[protocol.of].options)
-    if args.real:
-        source = open_set(args.real, args, protocol)
-    else:
-        changes = {"split": protocol.split} | ({"path": args.data} if args.data else {})
-        source = config.open_data(trained.config, **changes)
-    if source.spec.shape != trained.spec.shape:
-        raise ValueError(
-            f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
-            f" {source.spec.shape}; evaluate against data of the same shape."
-        )
-    if protocol.of == "transforms":
-        check_inputs(trained.game.outputs[protocol.of].needs, trained.spec, source)
+    source = open_real(args, trained, protocol)
     evaluator = train.make_evaluator(
         source,
         protocol,
@@ -118,9 +111,32 @@ def measure_run(args):
     )
     result = evaluator(engine, state, step)
     result |= modes(source, engine, state, args.seed, evaluator.ema)
+    if not args.real and protocol.split == trained.config.data.split:
+        result["notes"] += notes(trained, args.workdir, source)
     if jax.process_index() == 0:
         append_evaluation(args.workdir, result)
     return result, f"{trained.config.model_name}, step {step:,}"
+
+
+def open_real(args, trained, protocol):
+    """The real examples for a run: its own data, or `--real`, with its classes numbered as those of the run."""
+    from jaxgan.train.classes import compares_classes, pair_classes
+
+    here = {"split": protocol.split}
+    source = open_set(args.real, args, protocol) if args.real else open_data(trained, args, **here)
+    if source.spec.shape != trained.spec.shape:
+        raise ValueError(
+            f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
+            f" {source.spec.shape}; evaluate against data of the same shape."
+        )
+    transforms = protocol.of == "transforms"
+    if transforms:
+        check_inputs(trained.game.outputs[protocol.of].needs, trained.spec, source)
+    conditional = trained.game.num_classes is not None
+    if conditional and (transforms or compares_classes(protocol.scores)):
+        label = trained.spec.fields["label"]
+        source = pair_classes(source, label, f"the run in {args.workdir}", protocol.scores)
+    return source
 
 
 def check_inputs(names, trained, source) -> None:
@@ -139,6 +155,7 @@ def measure_set(args):
     from jaxgan import train
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics import protocols
+    from jaxgan.metrics.compare import DATA, FINGERPRINT
     from jaxgan.metrics.evaluate import check, evaluate, needs_of
     from jaxgan.metrics.summary import summarise
 
@@ -147,14 +164,8 @@ def measure_set(args):
             "there is nothing to evaluate: give --workdir (a run), or --fake and --real (two sets of pictures)."
         )
     protocol = chosen_protocol(args, protocols.by_name(args.protocol or protocols.DEFAULT))
-    if args.named["options"]:
-        raise ValueError("--options apply to a run (--workdir), not to two sets of pictures.")
-    if args.of or protocol.of == "transforms":
-        raise ValueError(
-            "transforms can be evaluated only for a run (--workdir); for two sets of pictures, choose a protocol of"
-            " samples and leave out --of."
-        )
-    real, fake = open_set(args.real, args, protocol), open_set(args.fake, args, protocol)
+    check_sets(args, protocol)
+    real, fake = open_pair(args, protocol)
     if args.protocol in (None, protocols.DEFAULT) and not args.num:
         protocol = protocols.adapted(
             protocol,
@@ -188,10 +199,36 @@ def measure_set(args):
         summary,
         extractor,
         protocol,
-        stated={"data": real.summary},
-        measured={"fake": fake.summary},
+        stated={DATA: real.summary, FINGERPRINT: real.identity},
+        measured={"fake": fake.summary, "fake_fingerprint": fake.identity},
     )
     return result, fake.summary
+
+
+def check_sets(args, protocol) -> None:
+    """Raises if an argument applies to runs only."""
+    if given(args):
+        raise ValueError(
+            "--data and --config.data.path apply to a run (--workdir), not to two sets of pictures; leave them out."
+        )
+    if args.named["options"]:
+        raise ValueError("--options apply to a run (--workdir), not to two sets of pictures.")
+    if args.of or protocol.of == "transforms":
+        raise ValueError(
+            "transforms can be evaluated only for a run (--workdir); for two sets of pictures, choose a protocol of"
+            " samples and leave out --of."
+        )
+
+
+def open_pair(args, protocol):
+    """(`--real`, `--fake`), with the same numbers of the same classes if a score compares these."""
+    from jaxgan.train.classes import compares_classes, pair_classes
+
+    real, fake = open_set(args.real, args, protocol), open_set(args.fake, args, protocol)
+    if compares_classes(protocol.scores):
+        label = real.spec.fields.get("label")
+        fake = pair_classes(fake, label, real.summary, protocol.scores)
+    return real, fake
 
 
 def chosen_protocol(args, protocol):
@@ -217,15 +254,16 @@ def open_set(text: str, args, protocol):
     """A set of examples; pictures that differ in size are resized if the features have a fixed input size."""
     from jaxgan.cli.examples import open_examples
     from jaxgan.metrics.resize import resize_on_host
+    from jaxgan.metrics.scores import SCORES
     from jaxgan.nets.features import networks
 
     net = networks().get(protocol.features)
+    classes = any(SCORES[name].labels for name in protocol.scores if name in SCORES)
     if net is None or net.size is None:
-        return open_examples(text, protocol.split)
+        return open_examples(text, protocol.split, classes=classes)
     mode = protocol.resize or net.resize
-    return open_examples(
-        text, protocol.split, net.size, lambda picture: resize_on_host(picture, net.size, mode)
-    )
+    fit = lambda picture: resize_on_host(picture, net.size, mode)  # noqa: E731
+    return open_examples(text, protocol.split, net.size, fit, classes)
 
 
 def show(result: dict, title: str) -> None:

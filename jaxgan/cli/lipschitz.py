@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+
 from jaxgan.cli.errors import seed, user_errors
+from jaxgan.cli.moved import add_data_arguments, notes, open_data
 
 CERTIFICATES = "lipschitz.jsonl"
 
@@ -21,9 +24,7 @@ def add_arguments(parser) -> None:
         "--label", type=int, default=0, help="label for a conditional critic (default 0)"
     )
     parser.add_argument("--player", default="critic", help="name of the critic (default critic)")
-    parser.add_argument(
-        "--data", help="path of the data (config.data.path), if it has changed since training"
-    )
+    add_data_arguments(parser)
 
 
 def run(args) -> int:
@@ -97,7 +98,9 @@ def open_critic(args):
         raise ValueError(
             f"--label is {args.label}, but the labels of this run go from 0 to {classes - 1}."
         )
-    source = config.open_data(run.config, **({"path": args.data} if args.data else {}))
+    source = open_data(run, args)
+    for line in notes(run, args.workdir, source):
+        print(f"jaxgan: {line}", file=sys.stderr)
     run, _, step, state = config.restore(args.workdir, args.step)
     images = jnp.asarray(source.images(min(args.num, len(source))))
     samples = run.spec.decode({"image": images})["image"]

@@ -30,7 +30,9 @@ COMMANDS = {
 NAMED = {
     "train": ("config",),
     "sample": ("options",),
-    "evaluate": ("options",),
+    "evaluate": ("options", "config"),
+    "diagnose": ("config",),
+    "lipschitz": ("config",),
     "make": ("options", "pictures"),
 }
 BAD_INPUT = 2
@@ -97,7 +99,8 @@ def show_help(words: list[str], named: dict[str, str | None]) -> None:
     about.add_argument("--workdir")
     given = about.parse_known_args(words)[0]
     module = importlib.import_module(f"jaxgan.cli.{words[0]}")
-    for line in module.explain(given.config, given.workdir, named):
+    explain = getattr(module, "explain", None)  # diagnose and lipschitz list no further options
+    for line in explain(given.config, given.workdir, named) if explain else ():
         print(line)
 
 

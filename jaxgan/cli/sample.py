@@ -66,6 +66,8 @@ def sampling(workdir: str | None, command: str) -> list[str]:
 def run(args) -> int:
     from pathlib import Path
 
+    import numpy as np
+
     from jaxgan import config, tools, train
 
     out = Path(args.out)
@@ -82,6 +84,9 @@ def run(args) -> int:
     arrays = {"images": samples["image"]}
     if "label" in samples:
         arrays["labels"] = samples["label"]
+        names = trained.spec["label"].names
+        if names:
+            arrays["label_names"] = np.array(names)
     with user_errors("sample"):
         if out.suffix == ".png":
             train.save_grid(out, samples["image"], trained.game.num_classes or 0)

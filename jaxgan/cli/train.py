@@ -99,7 +99,7 @@ def run(args) -> int:
         prepared.prepare(workdir)
         measures = prepared.train_options.evaluate_every > 0
         evaluator = prepared.evaluator(source) if measures else None
-        train.workdir.claim(workdir, prepared.record)
+        prepared.claim(workdir, source)
     del engine
     log(f"{cfg.model_name} on {source.summary}")
     log(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
@@ -151,14 +151,14 @@ def ending(game, examples: int, step: int, workdir) -> str:
 
 def scored(result, protocol: str) -> list[str]:
     """A line with the best and the last score; empty if the run was not evaluated during training."""
-    from jaxgan.metrics.compare import scores
+    from jaxgan.metrics.compare import differences, scores
     from jaxgan.metrics.protocols import by_name
     from jaxgan.train.evaluation import best_of
 
     if not result.evaluations:
         return []
     last = result.evaluations[-1]
-    alike = [r for r in result.evaluations if r["protocol"] == last["protocol"]]
+    alike = [r for r in result.evaluations if not differences(r["protocol"], last["protocol"])]
     best = best_of(alike, by_name(protocol))
     name = next(iter(scores(last)))
     return [

@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 
 from jaxgan.data import pictures
-from jaxgan.data.encoded import CACHE_BYTES, BadData, Encoded, open_encoded
+from jaxgan.data.encoded import CACHE_BYTES, BadLabels, Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
 from jaxgan.data.source import ArraySource, Source, digest, label_column
 from jaxgan.options import OptionError, option
 
 IMAGE_KEYS = ("images", "x")
-LABEL_KEYS = ("labels", "y")
+LABEL_KEYS, NAMES_KEY = ("labels", "y"), "label_names"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -32,17 +32,18 @@ def source(options: Options, progress: Progress) -> Source:
 
     - .npy: pictures as `array_source` takes them.
     - .npz: the pictures are `images`, or `x`, or its first array; the labels are `labels` or `y`,
-      if there.
+      if there, and `label_names` [K] the names of the classes.
     - .npz with `data` and `offsets`: encoded pictures end to end in `data` (uint8), picture i being
       `data[offsets[i]:offsets[i + 1]]`, with `labels` [N] if there.
     """
     where, members = load(options)
     labels = next((members[key] for key in LABEL_KEYS if key in members), None)
     labels = labels if options.labels else None
+    names = () if labels is None else _names(where, members, labels)
     if {"data", "offsets"} <= members.keys():
-        return open_encoded(packed(where, members, labels), options, progress)
+        return open_encoded(packed(where, members, labels, names), options, progress)
     first = next((key for key in IMAGE_KEYS if key in members), next(iter(members)))
-    return array_source(members[first], labels, options, where=where)
+    return array_source(members[first], labels, options, where=where, classes=names)
 
 
 def array_source(
@@ -51,6 +52,7 @@ def array_source(
     options: Options = Options(),
     *,
     where: str = "array",
+    classes: tuple[str, ...] = (),
 ) -> ArraySource:
     """A source from arrays in memory, converted to uint8 [N, H, W, 1 or 3].
 
@@ -61,6 +63,7 @@ def array_source(
       labels: whole numbers [N] from 0, or None.
       options: `resolution` and `channels` are used.
       where: name of the set in messages.
+      classes: names of the classes, if they have names.
 
     >>> spec = array_source(np.zeros((4, 8, 8)), np.array([0, 1, 2, 0])).spec
     >>> spec.shape, spec.num_classes, spec.size
@@ -70,7 +73,8 @@ def array_source(
     if labels is not None:
         labels = _check_labels(labels, len(images), where)
     images = pictures.to_channels(images, options.channels)
-    return ArraySource(pictures.fit_array(images, options.resolution), labels, name=where)
+    fitted = pictures.fit_array(images, options.resolution)
+    return ArraySource(fitted, labels, classes=classes, name=where)
 
 
 def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
@@ -88,7 +92,7 @@ def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
             {"data.name": "folder"},
         )
     if not path.exists():
-        raise OptionError("path", options.path, "there is no such file")
+        raise OptionError("path", options.path, "there is no such file", {"path": "PATH"})
     try:
         if path.suffix == ".npy" and path.stat().st_size > CACHE_BYTES:
             # Memory-mapped: the operating system caches the parts that are read.
@@ -107,7 +111,12 @@ def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
     return where, members
 
 
-def packed(where: str, members: dict[str, np.ndarray], labels: np.ndarray | None) -> Encoded:
+def packed(
+    where: str,
+    members: dict[str, np.ndarray],
+    labels: np.ndarray | None,
+    classes: tuple[str, ...] = (),
+) -> Encoded:
     """Encoded pictures end to end in one array."""
     data, offsets = members["data"], members["offsets"]
     whole = data.dtype == np.uint8 and data.ndim == 1 and offsets.ndim == 1 and len(offsets) > 1
@@ -130,8 +139,22 @@ def packed(where: str, members: dict[str, np.ndarray], labels: np.ndarray | None
         names=[f"number {i}" for i in range(count)],
         read=lambda i: io.BytesIO(data[offsets[i] : offsets[i + 1]].tobytes()),
         stamp=lambda i: digest([data[offsets[i] : offsets[i + 1]]]),
-        columns={} if labels is None else {"label": label_column(labels)},
+        size=lambda i: int(offsets[i + 1] - offsets[i]),
+        columns={} if labels is None else {"label": label_column(labels, names=classes)},
     )
+
+
+def _names(where: str, members: dict[str, np.ndarray], labels: np.ndarray) -> tuple[str, ...]:
+    """The names of the classes; () if the file states none."""
+    names = members.get(NAMES_KEY)
+    if names is None or not np.issubdtype(labels.dtype, np.integer):
+        return ()
+    if names.ndim != 1 or names.dtype.kind != "U" or len(names) <= labels.max(initial=0):
+        raise BadLabels(
+            f"{where}: `{NAMES_KEY}` must be the name of each class, from 0 to {labels.max(initial=0)}, not"
+            f" {names.dtype} of shape {list(names.shape)}; the labels can be left out"
+        )
+    return tuple(map(str, names))
 
 
 def _to_nhwc(images: np.ndarray, where: str) -> np.ndarray:
@@ -180,9 +203,8 @@ def _check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
     labels = np.asarray(labels)
     whole = np.issubdtype(labels.dtype, np.integer)
     if labels.shape != (count,) or not whole or labels.min() < 0:
-        raise BadData(
+        raise BadLabels(
             f"{where}: labels must be {count:,} whole numbers from 0, one for each picture, not "
-            f"{labels.dtype} of shape {list(labels.shape)}; they can be left out",
-            {"labels": False},
+            f"{labels.dtype} of shape {list(labels.shape)}; they can be left out"
         )
     return labels

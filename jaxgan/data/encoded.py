@@ -1,9 +1,10 @@
 """Sets of picture files (JPEG, PNG, ...), in any kind of storage."""
 
 import dataclasses
+import itertools
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
@@ -19,6 +20,7 @@ from jaxgan.data.source import (
     Column,
     Source,
     digest,
+    evenly,
     spec_of,
     summarise,
 )
@@ -29,6 +31,9 @@ log = logging.getLogger("jaxgan.data")
 
 # A set whose decoded pictures take no more than this is decoded once, into memory.
 CACHE_BYTES = 2**30
+
+# What is read of picture files to identify a set: the beginnings of so many of them.
+SAMPLED, SAMPLED_BYTES = 1000, 2**20
 
 # Broken pictures named one by one in the log; after that only counted.
 MAX_NAMED = 20
@@ -43,6 +48,7 @@ class Encoded:
       names: of the pictures, in the order of the source.
       read: opens picture i; called from several threads at once.
       stamp: a text for picture i that differs if its file has changed; it does not read the file.
+      size: of the file of picture i, in bytes.
       columns: {name: field of all pictures beside the pixels}, such as "label".
     """
 
@@ -50,7 +56,44 @@ class Encoded:
     names: Sequence[str]
     read: Callable[[int], BinaryIO]
     stamp: Callable[[int], str]
+    size: Callable[[int], int]
     columns: Mapping[str, Column] = dataclasses.field(default_factory=dict)
+
+    def contents(self, indices: Iterable[int]) -> Iterator[np.ndarray | str]:
+        """What identifies the pictures `indices`, wherever they are stored.
+
+        It consists of the names below the folder that holds all of them, the sizes of the files, and the first
+        `SAMPLED_BYTES` of at most `SAMPLED` files, which are spread evenly.
+        """
+        chosen = [int(i) for i in indices]
+        inner = below_common([self.names[i] for i in chosen])
+        yield "\n".join(f"{name} {self.size(i)}" for name, i in zip(inner, chosen, strict=True))
+
+        def start(i: int) -> np.ndarray:
+            with self.read(i) as file:
+                return np.frombuffer(file.read(SAMPLED_BYTES), np.uint8)
+
+        with ThreadPoolExecutor(os.cpu_count()) as pool:
+            yield from pool.map(start, [chosen[k] for k in evenly(len(chosen), SAMPLED)])
+
+
+def below_common(names: Sequence[str]) -> list[str]:
+    """Paths below the innermost folder that holds all of them.
+
+    >>> below_common(["pics/train/a/1.png", "pics/train/b/1.png"])
+    ['a/1.png', 'b/1.png']
+    """
+    paths = [tuple(name.split("/")) for name in names]
+    depth = len(common_folder(paths))
+    return ["/".join(parts[depth:]) for parts in paths]
+
+
+def common_folder(paths: Sequence[tuple[str, ...]]) -> tuple[str, ...]:
+    """The innermost folder that holds all of these files."""
+    # The first and the last in the order of the alphabet have no more in common than all.
+    first, last = min(paths)[:-1], max(paths)[:-1]
+    same = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(first, last, strict=False))
+    return tuple(name for name, _ in same)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -96,13 +139,23 @@ def open_encoded(files: Encoded, options: FileOptions, progress: Progress) -> So
     if store is None:
         return DecodingSource(files, good, broken, (*size, channels), options)
     store = store if len(good) == len(store) else store[good]
+    columns = {name: column.take(good) for name, column in files.columns.items()}
     return ArraySource(
         np.ascontiguousarray(store[..., :channels]),
-        columns={name: column.take(good) for name, column in files.columns.items()},
+        columns=columns,
         broken=broken,
         name=files.where,
         unit="pictures",
+        contents=lambda: _contents(files, good, columns),
     )
+
+
+def _contents(
+    files: Encoded, indices: Iterable[int], columns: Mapping[str, Column]
+) -> Iterator[np.ndarray | str]:
+    """`Source.contents` of these pictures, with the values of columns."""
+    yield from files.contents(indices)
+    yield from (column.values for column in columns.values())
 
 
 class BadData(OptionError):
@@ -110,6 +163,16 @@ class BadData(OptionError):
 
     def __init__(self, problem: str, *fixes: Mapping[str, Any]):
         super().__init__(None, None, problem, *fixes)
+
+
+class BadLabels(BadData):
+    """The labels of a set cannot be used; the set can be opened without them.
+
+    The problem ends in a clause such as "or use none".
+    """
+
+    def __init__(self, problem: str):
+        super().__init__(problem, {"labels": False})
 
 
 class SizesDiffer(BadData):
@@ -134,7 +197,11 @@ class FittedSource(Source):
 
     def fingerprint(self) -> str:
         stamps = (f"{name} {self._files.stamp(i)}" for i, name in enumerate(self._files.names))
-        return digest([str(self.spec.shape), *stamps])
+        columns = (column.values for column in self._files.columns.values())
+        return digest([str(self.spec.shape), *stamps, *columns])
+
+    def contents(self) -> Iterable[np.ndarray | str]:
+        return _contents(self._files, range(len(self)), self._files.columns)
 
     def gather(self, indices: np.ndarray) -> Batch:
         with ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -176,6 +243,9 @@ class DecodingSource(Source):
         shape = str((self.spec.shape, self._options.resolution))
         stamps = (f"{self._files.names[i]} {self._files.stamp(i)}" for i in self._good)
         return digest([shape, *stamps, *(column.values for column in self._columns.values())])
+
+    def contents(self) -> Iterable[np.ndarray | str]:
+        return _contents(self._files, self._good, self._columns)
 
     def gather(self, indices: np.ndarray) -> Batch:
         images = np.empty((len(indices), *self.spec.shape), np.uint8)

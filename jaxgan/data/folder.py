@@ -10,11 +10,10 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
-import numpy as np
-
+from jaxgan.data.classes import Parts, Splits, label_of
 from jaxgan.data.encoded import Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
-from jaxgan.data.source import Source, label_column
+from jaxgan.data.source import Source
 from jaxgan.options import OptionError, option
 
 SUFFIXES = frozenset(
@@ -23,9 +22,6 @@ SUFFIXES = frozenset(
 )
 SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
 
-# The folders a picture lies in, and its file name.
-Parts = tuple[str, ...]
-
 
 @dataclasses.dataclass(frozen=True)
 class Options(FileOptions, LabelOptions):
@@ -33,14 +29,18 @@ class Options(FileOptions, LabelOptions):
     split: str = option(
         "train", "top-level folder, if these are called train, val, test; all for all of them"
     )
-    labels: bool = option(True, "use folders of pictures as classes, and give labels to the game")
+    labels: bool = option(
+        True,
+        "give labels to the game: those of a dataset.json, or else folders of pictures as classes",
+    )
 
 
 class Member(NamedTuple):
-    """A file of the set: `read` opens it, and the text of `stamp` differs if the file has changed."""
+    """A file of the set: `read` opens it, the text of `stamp` differs if the file has changed, `size` is in bytes."""
 
     read: Callable[[], BinaryIO]
     stamp: Callable[[], str]
+    size: Callable[[], int]
 
 
 def source(options: Options, progress: Progress) -> Source:
@@ -49,9 +49,11 @@ def source(options: Options, progress: Progress) -> Source:
     - If the folders at the top are all called train, val, valid, validation or test, they are
       splits: `options.split` chooses one, "all" takes all. Otherwise there is only "train", which
       is everything.
-    - A top-level folder that holds all pictures is skipped.
-    - If then every picture is in a folder, the top-level folders are the classes, in the order of
-      their names.
+    - A dataset.json as NVIDIA's dataset tool writes it (for StyleGAN, EDM, R3GAN) states the labels, or that there are
+      none: then folders are no classes. Without one, its shards (00000/img00000000.png) are no classes either.
+    - Otherwise, a folder that holds all pictures of a split is skipped. If then every picture of the split is in a
+      folder, these folders are the classes, in the order of their names.
+    - Classes are those of all splits, so a label means the same class in each split.
     - Files without the suffix of a picture are ignored, and so are hidden files and `__MACOSX`.
     """
     return open_encoded(files(options), options, progress)
@@ -64,15 +66,19 @@ def files(options: Options) -> Encoded:
     if not found:
         names = "jpg, png, webp, bmp, gif, tif, ..."
         raise ValueError(f"{where}: holds no pictures ({names}) among its {len(entries):,} files")
-    chosen = _choose_split(where, found, options.split)
-    labels, classes = _classes(list(chosen.values())) if options.labels else (None, ())
-    members = [entries[parts] for parts in chosen]
+    splits = _splits(found)
+    chosen = _choose(where, splits, options.split)
+    pictures = [parts for name in chosen for parts in splits[name]]
+    reads = {parts: entry.read for parts, entry in entries.items()}
+    label = label_of(where, splits, chosen, reads) if options.labels else None
+    members = [entries[parts] for parts in pictures]
     return Encoded(
         where=where,
-        names=["/".join(parts).encode(errors="replace").decode() for parts in chosen],
+        names=["/".join(parts).encode(errors="replace").decode() for parts in pictures],
         read=lambda i: members[i].read(),
         stamp=lambda i: members[i].stamp(),
-        columns={} if labels is None else {"label": label_column(labels, names=classes)},
+        size=lambda i: members[i].size(),
+        columns={} if label is None else {"label": label},
     )
 
 
@@ -86,7 +92,9 @@ def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
     if path.is_dir():
         return f"folder {options.path}", _walk(path)
     if not path.exists():
-        raise OptionError("path", options.path, "there is no such folder or zip file")
+        raise OptionError(
+            "path", options.path, "there is no such folder or zip file", {"path": "PATH"}
+        )
     if path.suffix in (".npy", ".npz"):
         raise OptionError(
             "path",
@@ -113,7 +121,9 @@ def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:
 
     return {
         PurePosixPath(info.filename.replace("\\", "/")).parts: Member(
-            functools.partial(read, info), functools.partial(str, info.CRC)
+            functools.partial(read, info),
+            functools.partial(str, info.CRC),
+            functools.partial(int, info.file_size),
         )
         for info in archive.infolist()
         if not info.is_dir()
@@ -135,7 +145,9 @@ def _walk(root: Path) -> dict[Parts, Member]:
         for name in names:
             path = Path(folder, name)
             entries[*parts, name] = Member(
-                functools.partial(_open, path), functools.partial(_stamp, path)
+                functools.partial(_open, path),
+                functools.partial(_stamp, path),
+                functools.partial(_size, path),
             )
     return entries
 
@@ -149,40 +161,40 @@ def _stamp(path: Path) -> str:
     return f"{status.st_size} {status.st_mtime_ns}"
 
 
+def _size(path: Path) -> int:
+    return path.stat().st_size
+
+
 def _is_picture(parts: Parts) -> bool:
     hidden = any(part.startswith(".") or part == "__MACOSX" for part in parts)
     return not hidden and PurePosixPath(parts[-1]).suffix.lower() in SUFFIXES
 
 
-def _choose_split(where: str, found: list[Parts], split: str) -> dict[Parts, Parts]:
-    """The pictures of a split: path in the set -> path below the folder of the split."""
-    if {parts[0] for parts in found} <= SPLITS and all(len(parts) > 1 for parts in found):
-        chosen = {parts: parts[1:] for parts in found if split in ("all", parts[0])}
-        known = sorted({parts[0] for parts in found})
-        if not chosen:
+def _splits(found: list[Parts]) -> Splits:
+    """The pictures of each split; one split of the name "" if the folders at the top are no splits."""
+    if not ({parts[0] for parts in found} <= SPLITS and all(len(parts) > 1 for parts in found)):
+        return {"": found}
+    names = sorted({parts[0] for parts in found})
+    return {name: [parts for parts in found if parts[0] == name] for name in names}
+
+
+def _choose(where: str, splits: Splits, split: str) -> list[str]:
+    """The names of the splits that the option selects."""
+    known = list(splits)
+    if known == [""]:
+        if split not in ("train", "all"):
             raise OptionError(
                 "split",
                 split,
-                f"{where} has no such folder, only {', '.join(known)}",
-                *({"split": name} for name in (*known, "all")),
+                f"{where} has no folder of that name at its top, so it is not divided into splits",
+                {"split": "train"},
             )
-        return chosen
-    if split not in ("train", "all"):
+        return known
+    if split not in ("all", *known):
         raise OptionError(
             "split",
             split,
-            f"{where} has no folder of that name at its top, so it is not divided into splits",
-            {"split": "train"},
+            f"{where} has no such folder, only {', '.join(known)}",
+            *({"split": name} for name in (*known, "all")),
         )
-    return {parts: parts for parts in found}
-
-
-def _classes(paths: list[Parts]) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """(labels [N], names of the classes); None and () if there are fewer than two classes."""
-    while all(len(parts) > 1 for parts in paths):
-        classes = sorted({parts[0] for parts in paths})
-        if len(classes) > 1:
-            index = {name: i for i, name in enumerate(classes)}
-            return np.array([index[parts[0]] for parts in paths], np.int32), tuple(classes)
-        paths = [parts[1:] for parts in paths]
-    return None, ()
+    return known if split == "all" else [split]

@@ -12,7 +12,7 @@ from PIL import Image
 from jaxgan.data import array, digits, encoded, folder, pictures
 from jaxgan.data.encoded import Encoded
 from jaxgan.data.options import PictureOptions, Progress
-from jaxgan.data.source import Source, digest
+from jaxgan.data.source import Source, digest, sampled
 from jaxgan.data.together import (
     Parts,
     Reader,
@@ -101,7 +101,9 @@ def source(options: Options, progress: Progress) -> Source:
         return _parts(picture, labelled(found, options, f"{files.where}: {other}"), options)
 
     stamp = lambda i: " ".join(files.stamp(k) for k in indices[i])  # noqa: E731
-    return open_together(_reader(files.where, names, read, stamp, options), options, progress)
+    contents = lambda: files.contents(k for pair in indices for k in pair)  # noqa: E731
+    reader = _reader(files.where, names, read, stamp, contents, options)
+    return open_together(reader, options, progress)
 
 
 def labelled(found: np.ndarray, options: Options, where: str) -> np.ndarray:
@@ -143,10 +145,11 @@ def _reader(
     names: Sequence[str],
     read: Callable[[int], Parts],
     stamp: Callable[[int], str],
+    contents: Callable[[], Iterable[np.ndarray | str]],
     options: Options,
 ) -> Reader:
     settings = f"{options.num_labels} labels, {options.ignore} ignored"
-    return Reader(where, UNIT, names, read, stamp, settings, number_of_labels(options))
+    return Reader(where, UNIT, names, read, stamp, contents, settings, number_of_labels(options))
 
 
 def _digits(options: Options, progress: Progress) -> Source:
@@ -300,11 +303,13 @@ def _from_arrays(options: Options, progress: Progress) -> Source:
         files = array.packed(where, members, None)
         picture_of = lambda i: decoded(files, i, "picture with its map")  # noqa: E731
         stamp = lambda i: f"{files.stamp(i)} {digest([maps[i]])}"  # noqa: E731
+        contents = lambda: [*files.contents(range(len(maps))), sampled(maps)]  # noqa: E731
     else:
         plain = array.Options(path=options.path, channels=options.channels)
         drawn = array.array_source(images, None, plain, where=where).images()
         picture_of = lambda i: drawn[i]  # noqa: E731
         stamp = lambda i: digest([drawn[i], maps[i]])  # noqa: E731
+        contents = lambda: [sampled(drawn), sampled(maps)]  # noqa: E731
 
     def read(i: int) -> Parts:
         picture = picture_of(i)
@@ -316,7 +321,8 @@ def _from_arrays(options: Options, progress: Progress) -> Source:
         return _parts(picture, labelled(maps[i], options, f"{where}: map number {i}"), options)
 
     names = [f"number {i}" for i in range(len(maps))]
-    return open_together(_reader(where, names, read, stamp, options), options, progress)
+    reader = _reader(where, names, read, stamp, contents, options)
+    return open_together(reader, options, progress)
 
 
 def _members(where: str, members: dict[str, np.ndarray]) -> tuple[np.ndarray | None, np.ndarray]:

@@ -44,6 +44,7 @@ class Mixture2D(ArraySource):
     def __init__(self, options: Options):
         self.centers = (grid if options.layout == "grid" else ring)(options.modes)
         self.std = options.std or STD[options.layout]
+        self._drawn = f"mixture2d {options.layout} {options.modes} {self.std} {options.split}"
         labels = np.arange(POINTS) % options.modes
         noise = np.random.default_rng(options.split == "test").standard_normal((POINTS, 2))
         points = (self.centers[labels] + self.std * noise).astype(np.float32)
@@ -54,6 +55,10 @@ class Mixture2D(ArraySource):
             name=f"mixture2d {options.layout} ({options.split}), std {self.std:g}",
             unit="points",
         )
+
+    def contents(self) -> list[str]:
+        """The options: the last bits of the points may depend on the machine."""
+        return [self._drawn]
 
 
 def grid(modes: int) -> np.ndarray:

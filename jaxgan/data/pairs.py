@@ -12,7 +12,7 @@ from jaxgan.data import array, digits, encoded, folder
 from jaxgan.data.encoded import Encoded
 from jaxgan.data.options import PictureOptions, Progress
 from jaxgan.data.pictures import colours, fit_maps
-from jaxgan.data.source import Source, digest
+from jaxgan.data.source import Source, digest, sampled
 from jaxgan.data.together import (
     Parts,
     Reader,
@@ -126,7 +126,8 @@ def _side_by_side(files: Encoded, options: Options) -> Reader:
         left, right = both[:, : width // 2], both[:, width // 2 :]
         return _parts(fitted(left, options), fitted(right, options), options)
 
-    return Reader(files.where, UNIT, files.names, read, files.stamp, options.direction)
+    contents = lambda: files.contents(range(len(files.names)))  # noqa: E731
+    return Reader(files.where, UNIT, files.names, read, files.stamp, contents, options.direction)
 
 
 def _check_folders(files: Encoded) -> None:
@@ -168,7 +169,8 @@ def _two_folders(
         return _parts(fitted(a, options), fitted(b, options), options)
 
     stamp = lambda i: " ".join(files.stamp(k) for k in indices[i])  # noqa: E731
-    return Reader(files.where, UNIT, names, read, stamp, options.direction)
+    contents = lambda: files.contents(k for pair in indices for k in pair)  # noqa: E731
+    return Reader(files.where, UNIT, names, read, stamp, contents, options.direction)
 
 
 def _from_arrays(options: Options, progress: Progress) -> Source:
@@ -222,7 +224,8 @@ def _from_arrays(options: Options, progress: Progress) -> Source:
         return _parts(a[i], fitted(picture, options), options)
 
     stamp = lambda i: f"{files.stamp(i)} {digest([conditions[i]])}"  # noqa: E731
-    reader = Reader(where, UNIT, files.names, read, stamp, options.direction)
+    contents = lambda: [*files.contents(range(count)), sampled(conditions)]  # noqa: E731
+    reader = Reader(where, UNIT, files.names, read, stamp, contents, options.direction)
     return open_together(reader, options, progress)
 
 

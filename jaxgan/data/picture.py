@@ -38,6 +38,7 @@ def source(options: Options, progress: Progress) -> ArraySource:
 
     Its longer side is reduced to `options.max_side`, bicubic and antialiased; it is never enlarged.
     """
+    file = Path(options.path or CARRIED[0]).expanduser()
     pixels = pictures.to_channels(_read(options.path or CARRIED[0]), options.channels)
     image = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
     if options.resolution:
@@ -51,6 +52,7 @@ def source(options: Options, progress: Progress) -> ArraySource:
         pixels.reshape(1, *pixels.shape[:2], -1),
         name=f"picture {options.path or CARRIED[0]}",
         unit="picture",
+        contents=(lambda: [np.fromfile(file, np.uint8)]) if file.is_file() else None,
     )
 
 

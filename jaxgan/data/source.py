@@ -1,8 +1,9 @@
 """A source: a finite, indexed set of examples, without training order or randomness."""
 
 import abc
+import functools
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -14,6 +15,9 @@ Batch = dict[str, np.ndarray]
 
 # Names of pictures that could not be read, each with the reason.
 Broken = tuple[tuple[str, str], ...]
+
+# Arrays of more bytes are identified by a sample of their rows.
+WHOLE_BYTES, SAMPLED_ROWS = 2**28, 10_000
 
 
 class Source(abc.ABC):
@@ -56,11 +60,30 @@ class Source(abc.ABC):
             yield self.gather(np.arange(start, min(start + batch_size, len(self))))
 
     def fingerprint(self) -> str:
-        """A SHA-256 that differs whenever an example may differ.
+        """A SHA-256 that differs whenever an example may differ, for caches on one machine.
 
-        This method hashes every example; a source with a faster way overrides it.
+        It also differs if the data are moved or written anew. This method hashes every example; a source with a faster
+        way overrides it.
         """
         return digest(value for batch in self.batches(1024) for value in batch.values())
+
+    @functools.cached_property
+    def identity(self) -> str:
+        """A SHA-256 of the examples and their order that does not depend on where they are stored.
+
+        It tells whether two sets are the same. It is of the number, shapes and counts of the fields, and of `contents`,
+        which of a large set reads only a sample. Thus two sets that differ in a few pictures of equal names and sizes
+        may have the same identity.
+        """
+        fields = (
+            f"{name} {field.kind} {field.shape} {field.number}"
+            for name, field in self.spec.fields.items()
+        )
+        return digest([str(len(self)), *fields, *self.contents()])
+
+    def contents(self) -> Iterable[np.ndarray | str]:
+        """What `identity` is computed of. Here: every example; a source with a faster way overrides it."""
+        return (value for batch in self.batches(1024) for value in batch.values())
 
     def spread(
         self, count: int, batch_size: int = 256, part: tuple[int, int] = (0, 1)
@@ -126,6 +149,7 @@ class ArraySource(Source):
         broken: Broken = (),
         name: str = "array",
         unit: str = "images",
+        contents: Callable[[], Iterable[np.ndarray | str]] | None = None,
     ):
         """Keeps `images` [N, ...], `labels` [N] and the values of `columns` as they are.
 
@@ -138,7 +162,9 @@ class ArraySource(Source):
           broken: pictures that were left out.
           name: name of the set in the summary.
           unit: name of the examples in the summary, in the plural.
+          contents: the method `contents`, if the examples were read from files; None for the arrays themselves.
         """
+        self._contents = contents
         self._images = np.asarray(images)  # Not a memmap, whose rows would be memmaps too.
         self._columns = dict(columns or {})
         if labels is not None:
@@ -152,6 +178,37 @@ class ArraySource(Source):
     def gather(self, indices: np.ndarray) -> Batch:
         columns = {name: column.values[indices] for name, column in self._columns.items()}
         return {"image": self._images[indices], **columns}
+
+    def contents(self) -> Iterable[np.ndarray | str]:
+        if self._contents is not None:
+            return self._contents()
+        arrays = (self._images, *(column.values for column in self._columns.values()))
+        return (sampled(array) for array in arrays)
+
+
+def evenly(count: int, most: int) -> np.ndarray:
+    """The numbers below `count`, or `most` of them at equal distances: int64.
+
+    >>> evenly(3, 10).tolist(), evenly(10, 4).tolist()
+    ([0, 1, 2], [0, 2, 5, 7])
+    """
+    number = min(count, most)
+    return np.arange(number) * count // max(number, 1)
+
+
+def sampled(array: np.ndarray) -> np.ndarray:
+    """The array, or of more than `WHOLE_BYTES` rows that are spread evenly."""
+    return array if array.nbytes <= WHOLE_BYTES else array[evenly(len(array), SAMPLED_ROWS)]
+
+
+def listed(names: Sequence[str], most: int = 3) -> str:
+    """Names for a sentence.
+
+    >>> listed(["a", "b"]), listed(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    more = f" and {len(names) - most:,} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
 
 
 def spec_of(example: Field, columns: Mapping[str, Column], size: int) -> Spec:

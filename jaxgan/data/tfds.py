@@ -120,6 +120,9 @@ class TFDSSource(Source):
     def fingerprint(self) -> str:
         return self._fingerprint
 
+    def contents(self) -> list[str]:
+        return [self._fingerprint]
+
     def gather(self, indices: np.ndarray) -> Batch:
         if self._known is None or self._decoded is None:
             images, labels = self._read(indices)

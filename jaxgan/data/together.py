@@ -2,7 +2,7 @@
 
 import dataclasses
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import PurePosixPath
 
@@ -30,6 +30,7 @@ class Reader:
       names: of the examples, in the order of the source.
       read: the parts of example i, at the resolution of the options; called from several threads at once.
       stamp: a text for example i that differs if its files have changed; it does not decode them.
+      contents: what identifies the files of all examples, as `Source.contents`; without `settings`.
       settings: a text that differs if the same files are read in another way.
       num_labels: the number of labels in "label_map", if the examples have one.
     """
@@ -39,6 +40,7 @@ class Reader:
     names: Sequence[str]
     read: Callable[[int], Parts]
     stamp: Callable[[int], str]
+    contents: Callable[[], Iterable[np.ndarray | str]]
     settings: str = ""
     num_labels: int | None = None
 
@@ -80,16 +82,22 @@ def open_together(reader: Reader, options: PictureOptions, progress: Progress) -
     for name in grey if not options.channels else ():
         stores[name] = np.ascontiguousarray(stores[name][..., :1])
         fields[name] = Field("image", stores[name].shape[1:])
-    return in_memory(reader.where, reader.unit, fields, stores)
+    return in_memory(
+        reader.where, reader.unit, fields, stores, lambda: [reader.settings, *reader.contents()]
+    )
 
 
 def in_memory(
-    where: str, unit: str, fields: dict[str, Field], arrays: dict[str, np.ndarray]
+    where: str,
+    unit: str,
+    fields: dict[str, Field],
+    arrays: dict[str, np.ndarray],
+    contents: Callable[[], Iterable[np.ndarray | str]] | None = None,
 ) -> ArraySource:
-    """A source of arrays {field: [N, *shape]}; the examples themselves are "image"."""
+    """A source of arrays {field: [N, *shape]}; the examples themselves are "image". `contents` as of `ArraySource`."""
     columns = {name: Column(field, arrays[name]) for name, field in fields.items()}
     del columns["image"]
-    return ArraySource(arrays["image"], columns=columns, name=where, unit=unit)
+    return ArraySource(arrays["image"], columns=columns, name=where, unit=unit, contents=contents)
 
 
 class DecodingTogether(Source):
@@ -103,6 +111,9 @@ class DecodingTogether(Source):
     def fingerprint(self) -> str:
         stamps = (f"{name} {self._reader.stamp(i)}" for i, name in enumerate(self._reader.names))
         return digest([str(self.spec), self._reader.settings, *stamps])
+
+    def contents(self) -> Iterable[np.ndarray | str]:
+        return [self._reader.settings, *self._reader.contents()]
 
     def gather(self, indices: np.ndarray) -> Batch:
         with ThreadPoolExecutor(os.cpu_count()) as pool:

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 FREE = ("jaxgan",)
 # Defaults for entries that the protocols of older results lack.
 UNSAID = {"of": "samples"}
+# The entries that state the data in words, with its path, and by its contents (`Source.identity`).
+DATA, FINGERPRINT = "data", "data_fingerprint"
 
 
 class Comparison(NamedTuple):
@@ -20,6 +22,9 @@ class Comparison(NamedTuple):
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
     """Compares the scores that two results have in common.
+
+    Data are the same if their fingerprints agree, whatever their paths. Results of earlier versions state no
+    fingerprint; then the descriptions of the data must agree.
 
     Args:
       a, b: results of `evaluate`, or the same read from JSON.
@@ -37,12 +42,7 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
             raise ValueError(
                 f"{name} is not a result of jaxgan evaluate: it has no protocol; evaluate again to get one"
             )
-    one, two = UNSAID | dict(a["protocol"]), UNSAID | dict(b["protocol"])
-    different = [
-        f"{key} is {one.get(key)!r} in A and {two.get(key)!r} in B"
-        for key in sorted(one.keys() | two.keys())
-        if key not in FREE and one.get(key) != two.get(key)
-    ]
+    different = differences(a["protocol"], b["protocol"])
     if different:
         raise ValueError(
             f"the protocols differ, so the scores cannot be compared: {'; '.join(different[:5])}"
@@ -52,6 +52,26 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
     if not shared:
         raise ValueError("A and B have no score in common; evaluate both under one protocol")
     return [Comparison(name, a[name], b[name], b[name] - a[name]) for name in shared]
+
+
+def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
+    """The differences of two protocols for which results are not comparable, each as a clause; none if they agree.
+
+    >>> differences({"data": "folder a", "data_fingerprint": "1f"}, {"data": "folder b", "data_fingerprint": "1f"})
+    []
+    """
+    one, two = UNSAID | dict(a), UNSAID | dict(b)
+    free, found = {*FREE, FINGERPRINT}, []
+    if FINGERPRINT in one and FINGERPRINT in two:
+        free.add(DATA)
+        if one[FINGERPRINT] != two[FINGERPRINT]:
+            text = f"{DATA} is {one.get(DATA)!r} in A and other examples, {two.get(DATA)!r}, in B"
+            found.append(text)
+    return found + [
+        f"{key} is {one.get(key)!r} in A and {two.get(key)!r} in B"
+        for key in sorted(one.keys() | two.keys())
+        if key not in free and one.get(key) != two.get(key)
+    ]
 
 
 def scores(result: Mapping[str, Any]) -> dict[str, float]:

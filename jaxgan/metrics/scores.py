@@ -53,6 +53,7 @@ class Score:
       options: the fields of `Protocol` that the numbers depend on.
       least: (protocol) -> the minimum number of examples of each kind.
       through: whether `compute` takes the extractor as a fourth argument.
+      labels: whether it uses the labels of the examples.
     """
 
     compute: Callable[..., dict[str, float]]
@@ -62,6 +63,7 @@ class Score:
     options: tuple[str, ...] = ()
     least: Callable[[Protocol], int] = lambda protocol: 2
     through: bool = False
+    labels: bool = False
 
     def needs(self, kind: str) -> Needs | None:
         """The statistics that the score needs of examples of one kind ("real" or "fake"); None if it needs none."""
@@ -215,10 +217,10 @@ SCORES: dict[str, Score] = {
         options=("density_k",),
         least=lambda protocol: protocol.density_k + 1,
     ),
-    "classwise": Score(_classwise, _FEATURES, _FEATURES),
-    "probe": Score(_probe, _FEATURES, _FEATURES, lower_is_better=False),
+    "classwise": Score(_classwise, _FEATURES, _FEATURES, labels=True),
+    "probe": Score(_probe, _FEATURES, _FEATURES, lower_is_better=False, labels=True),
     "swd": Score(_swd, _PICTURES, _PICTURES),
-    "ms_ssim": Score(_ms_ssim, _PICTURES, None),
+    "ms_ssim": Score(_ms_ssim, _PICTURES, None, labels=True),
     "single_image": Score(
         _single_image, _PICTURES, _PICTURES, least=lambda protocol: 1, through=True
     ),

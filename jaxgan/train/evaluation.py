@@ -16,7 +16,7 @@ from jaxgan.data import Source
 from jaxgan.engine import Engine
 from jaxgan.game import SAMPLES, TRANSFORMS, Game, State
 from jaxgan.metrics import protocols, statistics
-from jaxgan.metrics.compare import scores
+from jaxgan.metrics.compare import DATA, FINGERPRINT, scores
 from jaxgan.metrics.evaluate import check, check_counts, evaluate, needs_of
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import QUANTISATION
@@ -189,7 +189,8 @@ class Evaluator:
             self.extractor,
             self.protocol,
             stated={
-                "data": self.source.summary,
+                DATA: self.source.summary,
+                FINGERPRINT: self.source.identity,
                 "ema": ema,
                 "batch_statistics": statistics,
                 "labels": labels,

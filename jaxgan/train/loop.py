@@ -20,7 +20,7 @@ from jaxgan.data import Batch, Pipeline, Source
 from jaxgan.data.pictures import colours
 from jaxgan.engine import Engine
 from jaxgan.game import SAMPLES, Game, Metrics, State, purpose_key
-from jaxgan.metrics.compare import scores
+from jaxgan.metrics.compare import differences, scores
 from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.protocols import OF, PROTOCOLS
 from jaxgan.options import check, option, section
@@ -350,7 +350,9 @@ class _Run:
         assert self.evaluator is not None
         result = self.evaluator(self.engine, state, step)
         result["measured"]["during"] = "training"
-        earlier = [r for r in self.evaluations if r["protocol"] == result["protocol"]]
+        earlier = [
+            r for r in self.evaluations if not differences(r["protocol"], result["protocol"])
+        ]
         self.evaluations.append(result)
         if self.chief:
             append_evaluation(self.workdir, result)

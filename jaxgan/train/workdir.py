@@ -16,7 +16,7 @@ import jax
 
 import jaxgan
 from jaxgan import data
-from jaxgan.options import declared, flatten
+from jaxgan.options import PLACES, OptionError, declared, flatten
 from jaxgan.spec import Field, Spec
 from jaxgan.train.report import replace_atomically
 
@@ -45,6 +45,9 @@ FREE = (
     "evaluate_num",
     "weights",
 )
+
+# Of the record: the identity of the data, and their description.
+FINGERPRINT, SUMMARY = "data_fingerprint", "data"
 
 
 class InUse(OSError):
@@ -83,11 +86,20 @@ def lock(workdir: str | Path) -> Iterator[None]:
         yield
 
 
+def of_data(source: data.Source) -> dict[str, str]:
+    """The part of a record that states the data: their identity, and a line for a person."""
+    return {FINGERPRINT: source.identity, SUMMARY: source.summary}
+
+
 def claim(workdir: str | Path, record: dict) -> None:
     """Makes `workdir` the folder of the run that `record` describes: {"config": {section: {key: value}}, ...}.
 
+    If the record in the folder and this one both state a fingerprint of the data (`of_data`), the data must be the
+    same, wherever they are stored. Otherwise the config must name the same place, and the numbers of examples and
+    classes must agree.
+
     Raises:
-      ValueError: it holds a run of another config.
+      ValueError: it holds a run of another config, or of other data.
       InUse: another process trains in it.
       OSError: it cannot be written to.
     """
@@ -107,20 +119,62 @@ def claim(workdir: str | Path, record: dict) -> None:
 
 def _claim(workdir: Path, record: dict) -> None:
     if (workdir / RECORD).exists():
-        there = flatten(read(workdir)["config"])
-        here = flatten(record["config"])
-        different = [
-            f"{key} is {there.get(key)!r} there and {here.get(key)!r} here"
-            for key in sorted(there.keys() | here.keys())
-            if there.get(key) != here.get(key) and key not in {f"train.{name}" for name in FREE}
-        ]
-        if different:
-            raise ValueError(
-                f"{workdir} holds a run of another config ({'; '.join(different[:5])}); choose another workdir or"
-                " the same config."
-            )
+        there = read(workdir)
+        _check_config(workdir, there, record)
+        _check_data(workdir, there, record)
     text = json.dumps({"jaxgan": jaxgan.__version__, **record}, indent=2)
     replace_atomically(workdir / RECORD, lambda path: path.write_text(text + os.linesep))
+
+
+def _check_config(workdir: Path, there: dict, here: dict) -> None:
+    """Raises unless a run of the config `here` can continue one of `there`."""
+    free = {f"train.{name}" for name in FREE}
+    places = {f"data.{name}" for name in PLACES}
+    one, other = flatten(there["config"]), flatten(here["config"])
+    known = FINGERPRINT in there and FINGERPRINT in here
+    different = [
+        key
+        for key in sorted(one.keys() | other.keys())
+        if one.get(key) != other.get(key) and key not in free and not (known and key in places)
+    ]
+    if not different:
+        return
+    moved = ""
+    if places >= set(different):
+        moved = (
+            " (The run is of an earlier version and states no fingerprint of its data, so moved data cannot be told"
+            " from others. Continue it once with the data in their former place, which adds one.)"
+        )
+    listed = [f"{key} is {one.get(key)!r} there and {other.get(key)!r} here" for key in different]
+    raise ValueError(
+        f"{workdir} holds a run of another config ({'; '.join(listed[:5])}); choose another workdir or"
+        f" the same config.{moved}"
+    )
+
+
+def _check_data(workdir: Path, there: dict, here: dict) -> None:
+    """Raises if the data of two records are known to differ."""
+    if FINGERPRINT in there and FINGERPRINT in here:
+        same = there[FINGERPRINT] == here[FINGERPRINT]
+    else:
+        same = _counts(there["spec"]) == _counts(here["spec"])
+    if same:
+        return
+    place, now = (record["config"]["data"].get("path") for record in (there, here))
+    was = there.get(SUMMARY, f"{there['spec']['size']:,} examples")
+    what = here.get(SUMMARY, f"{here['spec']['size']:,} examples")
+    raise OptionError(
+        None,
+        None,
+        f"{workdir} holds a run on other data ({was}) than these ({what}), and a run continues only on the data that"
+        f" it began with; choose another workdir, or {'give' if place != now else 'restore'} the former data",
+        *([{"data.path": place}] if place and place != now else []),
+    )
+
+
+def _counts(spec: dict) -> tuple:
+    """What the spec says of the data: the number of examples, and of classes or attributes."""
+    return spec["size"], {name: field["number"] for name, field in spec["fields"].items()}
 
 
 def read(workdir: str | Path) -> dict:

@@ -594,7 +594,8 @@ def test_sample_to_arrays(trained, tmp_path, capsys):
         return load(out)
 
     first = draw("--num", 30)
-    assert first.keys() == {"images", "labels"}
+    assert first.keys() == {"images", "labels", "label_names"}
+    assert first["label_names"].tolist() == list("0123456789")
     assert (first["images"].dtype, first["images"].shape) == (np.uint8, (30, 8, 8, 1))
     assert first["labels"].dtype == np.int32
     assert np.bincount(first["labels"]).tolist() == [3] * 10

@@ -168,7 +168,8 @@ def test_which_split_is_held_out(tmp_path):
     def splits(held_out=None, name="digits", **changes):
         options = data.options_of(name)(**changes)
         trained = types.SimpleNamespace(config=types.SimpleNamespace(data=options))
-        return diagnose.open_splits(trained, None, held_out)[1:]
+        args = types.SimpleNamespace(data=None, held_out=held_out, named={"config": {}})
+        return diagnose.open_splits(trained, args)[1:]
 
     other, name = splits(name="digits")
     assert (len(other), name) == (355, "test")

@@ -111,10 +111,32 @@ class TestImages:
         with pytest.raises(ValueError, match=re.escape(text)):
             array_source(IMAGES, labels)
 
+    def test_names_of_classes(self, load, png):
+        names = np.array(["cat", "dog", "fox", "gnu"])
+        data = png(IMAGES[0])
+        packed = {"data": np.frombuffer(data, np.uint8), "offsets": np.array([0, len(data)])}
+        for source in (
+            load(images=IMAGES, labels=LABELS, label_names=names),
+            load(**packed, labels=LABELS[:1], label_names=names),
+        ):
+            assert source.classes == ("cat", "dog", "fox", "gnu")
+            assert source.spec.num_classes == 4
+
+    @pytest.mark.parametrize("names", [["cat", "dog"], [["cat", "dog", "fox"]], [1, 2, 3]])
+    def test_names_that_are_not_of_the_classes(self, load, names):
+        members = {"images": IMAGES, "labels": LABELS, "label_names": np.array(names)}
+        text = (
+            r"`label_names` must be the name of each class, from 0 to 2, not .*: set labels=false\."
+        )
+        with pytest.raises(array.BadLabels, match=text) as raised:
+            load(**members)
+        (fix,) = raised.value.fixes
+        assert load(**members, options=fix.items()).spec.num_classes is None
+
 
 class TestFile:
     def test_missing(self, tmp_path):
-        text = f"path is '{tmp_path}/a.npy', but there is no such file."
+        text = f"path is '{tmp_path}/a.npy', but there is no such file: set path=PATH."
         with pytest.raises(ValueError, match=re.escape(text)):
             open_source("array", path=str(tmp_path / "a.npy"))
 

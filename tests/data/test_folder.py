@@ -255,7 +255,9 @@ class TestBrokenAtAccess:
 
 class TestRefused:
     def test_missing(self, tmp_path):
-        text = f"path is '{tmp_path}/nowhere', but there is no such folder or zip file."
+        text = (
+            f"path is '{tmp_path}/nowhere', but there is no such folder or zip file: set path=PATH."
+        )
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(tmp_path / "nowhere")
 

@@ -16,6 +16,27 @@ def test_the_version_alone_is_no_difference():
     assert compare(_RESULT, other)[0].difference == 0
 
 
+def stated(data, fingerprint=None):
+    """A result that states its data."""
+    more = {} if fingerprint is None else {"data_fingerprint": fingerprint}
+    return _RESULT | {"protocol": _PROTOCOL | {"data": data} | more}
+
+
+def test_data_are_known_by_their_fingerprint_and_not_by_their_path():
+    assert compare(stated("folder a", "1f"), stated("folder b", "1f"))[0].difference == 0
+    text = "cannot be compared: data is 'folder a' in A and other examples, 'folder a', in B. Eval"
+    with pytest.raises(ValueError, match=text):
+        compare(stated("folder a", "1f"), stated("folder a", "2e"))
+
+
+def test_of_results_without_fingerprints_the_descriptions_must_agree():
+    for one in (stated("folder a"), stated("folder a", "1f")):
+        assert compare(one, stated("folder a"))[0].difference == 0
+        assert compare(stated("folder a"), one)[0].difference == 0
+        with pytest.raises(ValueError, match="data is 'folder a' in A and 'folder b' in B"):
+            compare(one, stated("folder b"))
+
+
 @pytest.mark.parametrize(
     ("other", "message"),
     [

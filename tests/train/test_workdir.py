@@ -1,0 +1,145 @@
+"""The record of a run: which data a run continues on, and which it refuses."""
+
+import json
+import shlex
+import shutil
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from jaxgan import config
+from jaxgan.cli.errors import sentence
+from jaxgan.options import OptionError
+from jaxgan.train import workdir
+
+
+def save(root, count=4, seed=0):
+    """Pictures of two classes, 8x8."""
+    for i in range(count):
+        path = root / "train" / ("cat", "dog")[i % 2] / f"{i}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        pixels = np.random.default_rng([seed, i]).integers(0, 256, (8, 8, 3), np.uint8)
+        Image.fromarray(pixels).save(path)
+    return root
+
+
+def claim(folder, path, *overrides):
+    """Starts or continues the run in `folder` on the pictures of `path`."""
+    given = ["data.name=folder", f"data.path={path}", *overrides]
+    cfg = config.load("gan_digits", given)
+    source = config.open_data(cfg)
+    config.make_run(cfg, source.spec).claim(folder, source)
+
+
+def record(folder):
+    return json.loads((folder / workdir.RECORD).read_text())
+
+
+def forget(folder):
+    """Makes the record that of an earlier version, which states no fingerprint."""
+    left = {key: record(folder)[key] for key in ("jaxgan", "config", "spec")}
+    (folder / workdir.RECORD).write_text(json.dumps(left))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """(workdir of a run, its pictures)."""
+    pictures = save(tmp_path / "pics")
+    claim(tmp_path / "run", pictures)
+    return tmp_path / "run", pictures
+
+
+def test_the_record_states_the_data_and_the_names_of_classes(run):
+    folder, pictures = run
+    found = record(folder)
+    assert len(found["data_fingerprint"]) == 64
+    assert found["data"] == f"folder {pictures}: 4 pictures, 8x8x3, 2 classes"
+    assert found["spec"]["fields"]["label"]["names"] == ["cat", "dog"]
+    assert config.reopen(folder).spec["label"].names == ("cat", "dog")
+
+
+def test_moved_data_are_the_same(run):
+    folder, pictures = run
+    there = pictures.rename(pictures.parent / "moved")
+    before = record(folder)["data_fingerprint"]
+    claim(folder, there)
+    assert record(folder)["config"]["data"]["path"] == str(there)
+    assert record(folder)["data_fingerprint"] == before
+    claim(folder, shutil.make_archive(str(pictures.parent / "zipped"), "zip", there))
+
+
+@pytest.mark.parametrize("change", ["other pixels", "one more", "one fewer", "another class"])
+def test_other_data_under_the_same_path_are_refused(run, change):
+    folder, pictures = run
+    if change == "other pixels":
+        save(pictures, seed=1)
+    elif change == "one more":
+        save(pictures, 5)
+    elif change == "one fewer":
+        (pictures / "train/cat/0.png").unlink()
+    else:
+        (pictures / "train/cat").rename(pictures / "train/fox")
+    before = record(folder)
+    with pytest.raises(OptionError) as raised:
+        claim(folder, pictures)
+    text = sentence(raised.value, "train")
+    assert text.startswith(f"{folder} holds a run on other data (folder {pictures}: 4 pictures, ")
+    assert text.endswith("choose another workdir, or restore the former data.")
+    assert record(folder) == before
+    claim(folder.parent / "another", pictures)
+    shutil.rmtree(pictures)
+    save(pictures)
+    claim(folder, pictures)
+
+
+def test_other_data_under_another_path_are_refused(run):
+    folder, pictures = run
+    other = save(pictures.parent / "the others", seed=1)
+    with pytest.raises(OptionError) as raised:
+        claim(folder, other)
+    text = sentence(raised.value, "train")
+    assert text.endswith(f"or give the former data: set --config.data.path={pictures}.")
+    (word,) = [word for word in shlex.split(text) if word.startswith("--config.data.path=")]
+    claim(folder, word.partition("=")[2].removesuffix("."))
+
+
+def test_another_option_of_the_data_is_another_config(run):
+    folder, pictures = run
+    with pytest.raises(
+        ValueError, match=r"a run of another config \(data.flip is False there and True"
+    ):
+        claim(folder, pictures, "data.flip=true")
+
+
+class TestRecordsOfEarlierVersions:
+    def test_a_run_continues_and_then_states_a_fingerprint(self, run):
+        folder, pictures = run
+        there = record(folder)
+        forget(folder)
+        claim(folder, pictures)
+        assert record(folder) == there
+
+    def test_another_number_of_pictures_or_classes_is_refused(self, run):
+        folder, pictures = run
+        forget(folder)
+        save(pictures, 5)
+        text = r"holds a run on other data \(4 examples\) than these \(folder .*: 5 pictures"
+        with pytest.raises(OptionError, match=text):
+            claim(folder, pictures)
+        (pictures / "train/cat/4.png").unlink()
+        (pictures / "train/fox").mkdir()
+        (pictures / "train/cat/0.png").rename(pictures / "train/fox/0.png")
+        with pytest.raises(OptionError, match="holds a run on other data"):
+            claim(folder, pictures)
+
+    def test_moved_data_are_not_known_to_be_the_same(self, run):
+        folder, pictures = run
+        forget(folder)
+        there = pictures.rename(pictures.parent / "moved")
+        text = r"data.path is .*pics' there and .*moved' here\); choose .* Continue it once with the data in their form"
+        with pytest.raises(ValueError, match=text):
+            claim(folder, there)
+        there.rename(pictures)
+        claim(folder, pictures)
+        claim(folder, pictures.rename(there))
