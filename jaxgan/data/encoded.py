@@ -108,8 +108,8 @@ def open_encoded(files: Encoded, options: FileOptions, progress: Progress) -> So
 class BadData(OptionError):
     """An error in the files themselves, found at opening or later; a fix may change an option."""
 
-    def __init__(self, problem: str, *fixes: Mapping[str, Any]):
-        super().__init__(None, None, problem, *fixes)
+    def __init__(self, problem: str, *fixes: Mapping[str, Any], lead: str = ""):
+        super().__init__(None, None, problem, *fixes, lead=lead)
 
 
 class SizesDiffer(BadData):
@@ -274,8 +274,9 @@ def _check_sizes(
 def _broken(where: str, name: str, reason: str, others: int = 0) -> BadData:
     more = f" and {others:,} more" if others else ""
     return BadData(
-        f"{where}: picture {name} is broken ({reason}){more}; repair or remove it, or skip broken ones",
+        f"{where}: picture {name} is broken ({reason}){more}; repair or remove it",
         {"strict": False},
+        lead=", or skip broken ones",
     )
 
 
