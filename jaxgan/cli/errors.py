@@ -9,18 +9,25 @@ import shlex
 
 from jaxgan.options import SECTIONS, Flag, OptionError
 
+# The counts of a protocol (`jaxgan.metrics.protocols.COUNTS`; importing that package here would take a second).
+COUNTS = ("nearest_k", "density_k", "splits", "subsets", "subset_size")
+
 # For commands that take no config: {option: the argument that sets it}.
 _WORDS = {
     "prepare": {"tfds_name": "NAME", "data_dir": "--data_dir"},
     "evaluate": {
         "data.path": "--data",
         "data.split": "--split",
+        "data.resolution": "--resolution",
+        "data.channels": "--channels",
+        "features": "--features",
+        **{name: f"--{name}" for name in COUNTS},
         "train.protocol": "--protocol",
         "train.evaluate_of": "--of",
         "train.evaluate_num": "--num",
         "train.weights": "--weights",
     },
-    "diagnose": {"data.path": "--data", "data.split": "--held_out"},
+    "diagnose": {"data.path": "--data", "data.split": "--held_out", "train.weights": "--weights"},
     "lipschitz": {"data.path": "--data"},
 }
 # Commands that take --options.NAME=VALUE, and --pictures.NAME=FILE.
@@ -39,6 +46,8 @@ def flags(command: str) -> Flag:
     """
 
     def flag(name: str) -> str | None:
+        if name in _WORDS.get(command, {}):
+            return _WORDS[command][name]
         section = name.partition(".")[0]
         if section == "pictures":
             return f"--{name}" if command in _WITH_PICTURES else None
@@ -46,7 +55,7 @@ def flags(command: str) -> Flag:
             return f"--options.{name}"
         if section in SECTIONS and command == "train":
             return f"--config.{name}"
-        return _WORDS.get(command, {}).get(name)
+        return None
 
     return flag
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.examples import FORMS
 from jaxgan.cli.sample import add_run_arguments, sampling
+from jaxgan.options import OptionError
 
 
 def add_arguments(parser) -> None:
@@ -37,6 +38,18 @@ def add_arguments(parser) -> None:
         choices=("tf1", "clean", "torch"),
         help="method of resizing, instead of that of the features",
     )
+    add_count_arguments(parser)
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        help="side in pixels that the pictures of --real and --fake are cropped and resized to (default: their size)",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="1 to convert the pictures of --real and --fake to grey, 3 to RGB (default: what they have)",
+    )
     parser.add_argument(
         "--weights",
         help="file with the weights of the feature network, if they cannot be downloaded",
@@ -53,6 +66,18 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="for evaluation on several hosts: call jax.distributed.initialize() first",
     )
+
+
+def add_count_arguments(parser) -> None:
+    """Adds the numbers of parts and neighbours that scores take; the published ones need many examples."""
+    for name, text in (
+        ("nearest_k", "neighbour that defines the radii of precision and recall"),
+        ("density_k", "neighbour that defines the radii of density and coverage"),
+        ("splits", "number of parts of the class score (IS)"),
+        ("subsets", "number of subsets of the kernel distance (KID)"),
+        ("subset_size", "examples in a subset of the kernel distance (KID)"),
+    ):
+        parser.add_argument(f"--{name}", type=int, help=f"{text}, instead of the protocol's")
 
 
 def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
@@ -94,13 +119,21 @@ def measure_run(args):
     options = tools.complete(args.named["options"], trained.game.outputs[protocol.of].options)
     if args.real:
         source = open_set(args.real, args, protocol)
+    elif args.resolution or args.channels:
+        raise ValueError(
+            "--resolution and --channels convert the sets --real and --fake; leave them out to use the data of the run."
+        )
     else:
         changes = {"split": protocol.split} | ({"path": args.data} if args.data else {})
         source = config.open_data(trained.config, **changes)
     if source.spec.shape != trained.spec.shape:
-        raise ValueError(
+        raise OptionError(
+            None,
+            None,
             f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
-            f" {source.spec.shape}; evaluate against data of the same shape."
+            f" {source.spec.shape}; evaluate against data of the same shape",
+            *(conversion(source.spec.shape, trained.spec.shape) if args.real else []),
+            lead=", or convert it",
         )
     if protocol.of == "transforms":
         check_inputs(trained.game.outputs[protocol.of].needs, trained.spec, source)
@@ -114,10 +147,12 @@ def measure_run(args):
         seed=args.seed,
         ema=not args.no_ema,
         options=options,
+        stated=converted(args),
         measured={"model": trained.config.model_name} | ({"best": True} if args.best else {}),
     )
     result = evaluator(engine, state, step)
-    result |= modes(source, engine, state, args.seed, evaluator.ema)
+    if protocol.of == "samples" and not args.scores:
+        result |= modes(source, engine, state, args.num, args.seed, evaluator.ema, options)
     if jax.process_index() == 0:
         append_evaluation(args.workdir, result)
     return result, f"{trained.config.model_name}, step {step:,}"
@@ -139,7 +174,8 @@ def measure_set(args):
     from jaxgan import train
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics import protocols
-    from jaxgan.metrics.evaluate import check, evaluate, needs_of
+    from jaxgan.metrics.evaluate import evaluate, needs_of
+    from jaxgan.metrics.scores import SCORES
     from jaxgan.metrics.summary import summarise
 
     if not args.fake or not args.real:
@@ -155,26 +191,18 @@ def measure_set(args):
             " samples and leave out --of."
         )
     real, fake = open_set(args.real, args, protocol), open_set(args.fake, args, protocol)
-    if args.protocol in (None, protocols.DEFAULT) and not args.num:
-        protocol = protocols.adapted(
-            protocol,
-            num_fake=min(protocol.num_fake, len(fake)),
-            num_real=min(protocol.num_real, len(real)),
-        )
+    check_alike(real, fake, protocol)
     evaluator = train.make_evaluator(
         real,
         protocol,
         weights=args.weights,
         num=args.num or 0,
+        fit=args.protocol in (None, protocols.DEFAULT),
+        fake=fake,
         progress=weights_progress,
     )
     protocol, extractor = evaluator.protocol, evaluator.extractor
-    if protocol.num_fake > len(fake):
-        raise ValueError(
-            f"the protocol {protocol.name!r} takes {protocol.num_fake:,} generated examples, but {fake.summary} has"
-            f" only {len(fake):,}; generate more, or give a smaller --num, which makes it another protocol"
-        )
-    needs = needs_of(check(protocol, extractor), "fake")
+    needs = needs_of({name: SCORES[name] for name in protocol.scores}, "fake")
     assert needs is not None, "every score uses the generated examples"
     summary = summarise(
         fake.spread(protocol.num_fake),
@@ -188,7 +216,7 @@ def measure_set(args):
         summary,
         extractor,
         protocol,
-        stated={"data": real.summary},
+        stated={"data": real.summary, **converted(args)},
         measured={"fake": fake.summary},
     )
     return result, fake.summary
@@ -200,6 +228,12 @@ def chosen_protocol(args, protocol):
 
     if args.num is not None and args.num < 1:
         raise ValueError(f"--num is {args.num}; it must be at least 1.")
+    for name, least in protocols.COUNTS.items():
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise OptionError(name, value, f"it must be at least {least}", {name: least})
+    if args.resolution is not None and args.resolution < 1:
+        raise ValueError(f"--resolution is {args.resolution}; it must be at least 1.")
     changes = {
         name: value
         for name, value in (
@@ -207,6 +241,7 @@ def chosen_protocol(args, protocol):
             ("features", args.features),
             ("resize", args.resize),
             ("scores", tuple(args.scores.split(",")) if args.scores else None),
+            *((name, getattr(args, name)) for name in protocols.COUNTS),
         )
         if value
     }
@@ -219,13 +254,49 @@ def open_set(text: str, args, protocol):
     from jaxgan.metrics.resize import resize_on_host
     from jaxgan.nets.features import networks
 
-    net = networks().get(protocol.features)
+    net, changes = networks().get(protocol.features), converted(args)
     if net is None or net.size is None:
-        return open_examples(text, protocol.split)
-    mode = protocol.resize or net.resize
-    return open_examples(
-        text, protocol.split, net.size, lambda picture: resize_on_host(picture, net.size, mode)
-    )
+        return open_examples(text, protocol.split, **changes)
+    size, mode = net.size, protocol.resize or net.resize
+    fit = lambda picture: resize_on_host(picture, size, mode)  # noqa: E731
+    return open_examples(text, protocol.split, size, fit, **changes)
+
+
+def converted(args) -> dict[str, int]:
+    """The size and channels that sets are converted to: options of their source, and fields of the protocol."""
+    given = {"resolution": args.resolution, "channels": args.channels}
+    return {name: value for name, value in given.items() if value}
+
+
+def check_alike(real, fake, protocol) -> None:
+    """Raises if the examples of two sets differ in shape, and the features do not resize them."""
+    from jaxgan.nets.features import networks
+
+    if protocol.features in networks() and real.spec.pictures and fake.spec.pictures:
+        return
+    one, other = real.spec.shape, fake.spec.shape
+    if one != other:
+        side = min(*one[:2], *other[:2])
+        sides = one[:2] if one[:2] == other[:2] else (side, side)
+        shape = (*sides, max(one[-1], other[-1]))
+        raise OptionError(
+            None,
+            None,
+            f"the examples of both sets must have one shape, but {real.summary} has {one} and {fake.summary}"
+            f" has {other}",
+            *({**a, **b} for a in conversion(one, shape) for b in conversion(other, shape)),
+        )
+
+
+def conversion(shape: tuple[int, ...], wanted: tuple[int, ...]) -> list[dict[str, int]]:
+    """The options that convert pictures of a shape to that wanted, as a fix; none for points, or if there are none."""
+    if len(shape) != 3 or len(wanted) != 3:
+        return []
+    resized = shape[:2] != wanted[:2]
+    if resized and wanted[0] != wanted[1]:
+        return []
+    fix = {"data.resolution": wanted[0]} if resized else {}
+    return [fix | ({"data.channels": wanted[2]} if shape[2] != wanted[2] else {})]
 
 
 def show(result: dict, title: str) -> None:
@@ -277,13 +348,19 @@ def show_protocols() -> int:
     return 0
 
 
-def modes(source, engine, state, seed: int, ema: bool) -> dict[str, float]:
-    """For a mixture of known Gaussians: the modes found by 2,500 samples, and the share of samples near a mode."""
+def modes(
+    source, engine, state, num: int | None, seed: int, ema: bool, options: dict
+) -> dict[str, float]:
+    """For a mixture of known Gaussians: the modes found by `num` samples, and the share of samples near a mode.
+
+    If `num` is None, there are 2,500 samples, as in VEEGAN.
+    """
     from jaxgan import train
     from jaxgan.metrics.modes import modes_found
 
     if not hasattr(source, "centers"):
         return {}
-    points = train.sample(engine, state, 2500, seed, ema)["image"]
+    num = num or 2500
+    points = train.sample(engine, state, num, seed, ema, **options)["image"]
     found = modes_found(points, source.centers, source.std)
-    return {"modes_of_2500_samples": found.modes, "high_quality_share": found.high_quality}
+    return {f"modes_of_{num}_samples": found.modes, "high_quality_share": found.high_quality}

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 FORMS = "a folder or zip of pictures, a .npz or .npy, tfds:NAME[:SPLIT], digits[:SPLIT] or mixture2d[:SPLIT]"
 
 
-def open_examples(text: str, split: str = "train", size: tuple[int, int] | None = None, fit=None):
+def open_examples(
+    text: str,
+    split: str = "train",
+    size: tuple[int, int] | None = None,
+    fit=None,
+    **changes: int,
+):
     """The set that `text` names.
 
     Args:
@@ -15,31 +22,64 @@ def open_examples(text: str, split: str = "train", size: tuple[int, int] | None 
       split: used if `text` names none.
       size, fit: `fit` resizes a picture to `size`, the input size of the features; without `fit`, all pictures of a
         folder must have one size.
+      **changes: options of the source of pictures (resolution, channels).
 
     Returns:
       A `jaxgan.data.Source`.
     """
+    from jaxgan import options
+
+    try:
+        with options.section("data"):
+            return _open(text, split, size, fit, changes)
+    except options.OptionError as error:
+        _name_the_set(error, text)
+        raise
+
+
+def _name_the_set(error, text: str) -> None:
+    """Names the set in an error about an option that has no flag for sets, or that `text` itself holds."""
+    from jaxgan.options import UnknownOption
+
+    kind, _, rest = text.partition(":")
+    own_split = rest.partition(":")[2] if kind == "tfds" else rest
+    if isinstance(error, UnknownOption):
+        raise ValueError(
+            f"{text}: has no {error.option.rpartition('.')[2]}; leave this option out"
+        ) from error
+    if error.option == "data.path" or (error.option == "data.split" and own_split):
+        what = "" if error.option == "data.path" else f"split '{error.value}': "
+        forms = f"; give {FORMS}" if error.option == "data.path" else ""
+        error.problem, error.option, error.fixes = f"{text}: {what}{error.problem}{forms}", None, ()
+    elif error.option == "data.tfds_name":
+        known = "".join(f"; did you mean tfds:{fix['data.tfds_name']}?" for fix in error.fixes)
+        error.problem, error.option, error.fixes = f"{text}: {error.problem}{known}", None, ()
+
+
+def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dict[str, int]):
     from jaxgan import data
     from jaxgan.data import folder
-    from jaxgan.data.encoded import FittedSource, SizesDiffer
+    from jaxgan.data.encoded import BadData, FittedSource, SizesDiffer
 
     name, _, rest = text.partition(":")
     if name == "tfds":
         tfds_name, _, given = rest.partition(":")
-        return data.open_source("tfds", tfds_name=tfds_name, split=given or split)
+        return data.open_source("tfds", tfds_name=tfds_name, split=given or split, **changes)
     if name in ("digits", "mixture2d"):
-        return data.open_source(name, split=rest or split)
+        return data.open_source(name, split=rest or split, **changes)
     if not Path(text).expanduser().exists():
         raise FileNotFoundError(f"there is no {text}; give {FORMS}")
     if Path(text).suffix in (".npz", ".npy"):
-        return data.open_source("array", path=text)
-    options = folder.Options(path=text, split="all", strict=True)
+        return data.open_source("array", path=text, **changes)
+    options = dataclasses.replace(folder.Options(path=text, split="all", strict=True), **changes)
     try:
         return data.open_source(options)
-    except SizesDiffer:
+    except SizesDiffer as error:
         if fit is None or size is None:
-            raise ValueError(
+            raise BadData(
                 f"the pictures of {text} differ in size, and these features do not resize pictures; choose"
-                " features that do, or resize the pictures to one size"
+                " features that do",
+                *error.fixes,
+                lead=", or one size",
             ) from None
         return FittedSource(folder.files(options), fit, (*size, 3))

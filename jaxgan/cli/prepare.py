@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 from jaxgan.cli.errors import user_errors
 
 
@@ -18,9 +20,10 @@ def run(args) -> int:
 
     with user_errors("prepare"):
         data.prepare(args.name, args.data_dir)
-    where = f" --config.data.data_dir={args.data_dir}" if args.data_dir else ""
+    options = ["--config.data.name=tfds", f"--config.data.tfds_name={args.name}"]
+    options += [f"--config.data.data_dir={args.data_dir}"] if args.data_dir else []
     print(
         f"{args.name} is ready. Train on it with:\n"
-        f"  jaxgan train --config sngan_cifar10 --config.data.name=tfds --config.data.tfds_name={args.name}{where}"
+        f"  jaxgan train --config sngan_cifar10 {shlex.join(options)}"
     )
     return 0

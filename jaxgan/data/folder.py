@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import io
+import logging
 import os
 import threading
 import zipfile
@@ -16,6 +17,8 @@ from jaxgan.data.encoded import Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
 from jaxgan.data.source import Source, label_column
 from jaxgan.options import OptionError, option
+
+log = logging.getLogger("jaxgan.data")
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -66,6 +69,8 @@ def files(options: Options) -> Encoded:
         raise ValueError(f"{where}: holds no pictures ({names}) among its {len(entries):,} files")
     chosen = _choose_split(where, found, options.split)
     labels, classes = _classes(list(chosen.values())) if options.labels else (None, ())
+    if options.labels and labels is None:
+        _warn_of_loose(where, list(chosen.values()))
     members = [entries[parts] for parts in chosen]
     return Encoded(
         where=where,
@@ -186,3 +191,21 @@ def _classes(paths: list[Parts]) -> tuple[np.ndarray | None, tuple[str, ...]]:
             return np.array([index[parts[0]] for parts in paths], np.int32), tuple(classes)
         paths = [parts[1:] for parts in paths]
     return None, ()
+
+
+def _warn_of_loose(where: str, paths: list[Parts]) -> None:
+    """Logs a warning if pictures beside folders are the reason that these are no classes."""
+    while all(len(parts) > 1 for parts in paths):
+        paths = [parts[1:] for parts in paths]
+    loose = [parts[0] for parts in paths if len(parts) == 1]
+    folders = sorted({parts[0] for parts in paths if len(parts) > 1})
+    if len(folders) > 1:
+        log.warning(
+            "%s: %s beside the folders %s, so these are no classes and the set has no labels; move it into one of them,"
+            " or remove it",
+            where,
+            f"{loose[0]} lies"
+            if len(loose) == 1
+            else f"{loose[0]} and {len(loose) - 1:,} more lie",
+            ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else ""),
+        )

@@ -52,6 +52,7 @@ class Score:
       lower_is_better: whether lower values of the first number are better.
       options: the fields of `Protocol` that the numbers depend on.
       least: (protocol) -> the minimum number of examples of each kind.
+      count: the field of `Protocol` that this minimum grows with, one by one; None if it is fixed.
       through: whether `compute` takes the extractor as a fourth argument.
     """
 
@@ -61,6 +62,7 @@ class Score:
     lower_is_better: bool = True
     options: tuple[str, ...] = ()
     least: Callable[[Protocol], int] = lambda protocol: 2
+    count: str | None = None
     through: bool = False
 
     def needs(self, kind: str) -> Needs | None:
@@ -125,7 +127,8 @@ def _labelled(real: Summary, fake: Summary, what: str) -> tuple:
     for kind, summary in (("real", real), ("fake", fake)):
         if summary.labels is None:
             raise ValueError(
-                f"{what} needs the classes of the examples, but the {kind} ones have no labels"
+                f"{what} needs the classes of the examples, but the {kind} ones have no labels; give their labels, or"
+                " leave this score out"
             )
     return real.arrays["features"], real.labels, fake.arrays["features"], fake.labels
 
@@ -190,6 +193,7 @@ SCORES: dict[str, Score] = {
         _FEATURES,
         options=("subsets", "subset_size"),
         least=lambda protocol: protocol.subset_size,
+        count="subset_size",
     ),
     "class": Score(
         _class_score,
@@ -198,6 +202,7 @@ SCORES: dict[str, Score] = {
         lower_is_better=False,
         options=("splits",),
         least=lambda protocol: protocol.splits,
+        count="splits",
     ),
     "pr": Score(
         _precision_recall,
@@ -206,6 +211,7 @@ SCORES: dict[str, Score] = {
         lower_is_better=False,
         options=("nearest_k",),
         least=lambda protocol: protocol.nearest_k + 1,
+        count="nearest_k",
     ),
     "dc": Score(
         _density_coverage,
@@ -214,6 +220,7 @@ SCORES: dict[str, Score] = {
         lower_is_better=False,
         options=("density_k",),
         least=lambda protocol: protocol.density_k + 1,
+        count="density_k",
     ),
     "classwise": Score(_classwise, _FEATURES, _FEATURES),
     "probe": Score(_probe, _FEATURES, _FEATURES, lower_is_better=False),
