@@ -166,7 +166,9 @@ def test_a_command_says_which_flag_to_set_and_leaves_out_what_it_cannot():
         " --config.train.devices=1 and '--config.data.path=a b' or --config.model.other.x=1."
     )
     assert errors.sentence(error, "lipschitz") == "model.batch_size is 7, but it must divide."
-    left = OptionError(None, None, "it is broken; repair it", {"strict": False}, lead=", or skip it")
+    left = OptionError(
+        None, None, "it is broken; repair it", {"strict": False}, lead=", or skip it"
+    )
     left.move("data")
     assert errors.sentence(left, "train") == (
         "it is broken; repair it, or skip it: set --config.data.strict=false."

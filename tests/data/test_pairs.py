@@ -240,7 +240,10 @@ class TestRefused:
                 {"images": B, "labels": MAPS.astype(np.int64) - 1},
                 "`labels` are numbers from -1 to ",
             ),
-            ({"images": B, "labels": MAPS[..., None]}, "whole numbers from 0 to 255: labels[..., 0]"),
+            (
+                {"images": B, "labels": MAPS[..., None]},
+                "whole numbers from 0 to 255: labels[..., 0]",
+            ),
         ],
     )
     def test_arrays(self, tmp_path, members, text):
