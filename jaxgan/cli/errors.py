@@ -27,7 +27,12 @@ _WORDS = {
         "train.evaluate_num": "--num",
         "train.weights": "--weights",
     },
-    "diagnose": {"data.path": "--data", "data.split": "--held_out", "train.weights": "--weights"},
+    "diagnose": {
+        "data.path": "--data",
+        "data.split": "--held_out",
+        "features": "--features",
+        "train.weights": "--weights",
+    },
     "lipschitz": {"data.path": "--data"},
 }
 # Commands that take --options.NAME=VALUE, and --pictures.NAME=FILE.
@@ -58,6 +63,13 @@ def flags(command: str) -> Flag:
         return None
 
     return flag
+
+
+def suggest(error: OptionError, form: str = "{}") -> None:
+    """Turns the values that an error advises for an option without a flag into words; `form` formats each."""
+    near = [form.format(value) for fix in error.fixes for value in fix.values()]
+    error.problem += f"; the nearest is {' or '.join(near)}" if near else ""
+    error.fixes = ()
 
 
 def sentence(error: Exception, command: str) -> str:

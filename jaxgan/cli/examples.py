@@ -39,6 +39,7 @@ def open_examples(
 
 def _name_the_set(error, text: str) -> None:
     """Names the set in an error about an option that has no flag for sets, or that `text` itself holds."""
+    from jaxgan.cli.errors import suggest
     from jaxgan.options import UnknownOption
 
     kind, _, rest = text.partition(":")
@@ -52,8 +53,8 @@ def _name_the_set(error, text: str) -> None:
         forms = f"; give {FORMS}" if error.option == "data.path" else ""
         error.problem, error.option, error.fixes = f"{text}: {what}{error.problem}{forms}", None, ()
     elif error.option == "data.tfds_name":
-        known = "".join(f"; did you mean tfds:{fix['data.tfds_name']}?" for fix in error.fixes)
-        error.problem, error.option, error.fixes = f"{text}: {error.problem}{known}", None, ()
+        error.problem, error.option = f"{text}: {error.problem}", None
+        suggest(error, "tfds:{}")
 
 
 def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dict[str, int]):

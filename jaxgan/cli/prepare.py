@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 
-from jaxgan.cli.errors import user_errors
+from jaxgan.cli.errors import suggest, user_errors
+from jaxgan.options import OptionError
 
 
 def add_arguments(parser) -> None:
@@ -19,7 +20,11 @@ def run(args) -> int:
     from jaxgan import data
 
     with user_errors("prepare"):
-        data.prepare(args.name, args.data_dir)
+        try:
+            data.prepare(args.name, args.data_dir)
+        except OptionError as error:
+            suggest(error)
+            raise
     options = ["--config.data.name=tfds", f"--config.data.tfds_name={args.name}"]
     options += [f"--config.data.data_dir={args.data_dir}"] if args.data_dir else []
     print(

@@ -117,7 +117,7 @@ def _too_few(
     if kind == "real" and num == 1 and most in (None, 1):
         lead, single = "; to compare samples with one picture", protocols.by_name("single_image")
         fix: dict[str, Any] = {"train.protocol": single.name}
-        if protocol.num_fake < single.num_fake:
+        if 1 < protocol.num_fake < single.num_fake:
             fix["train.evaluate_num"] = protocol.num_fake
         return OptionError(None, None, problem, fix, lead=lead)
     fixes: list[dict[str, int]] = [smaller_counts(protocol, numbers["real"], numbers["fake"])]

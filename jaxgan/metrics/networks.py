@@ -148,7 +148,13 @@ def open_extractor(
     """
     if name in networks():
         if len(shape) != 3:
-            raise ValueError(f"{name} takes pictures [H, W, C], not points {list(shape)}")
+            raise OptionError(
+                None,
+                None,
+                f"{name} takes pictures [H, W, C], not points {list(shape)}; points are their own features, as in the"
+                " protocol 'quick'",
+                {"features": "points"},
+            )
         return network_extractor(name, file, mode, progress)
     if name not in WITHOUT_WEIGHTS:
         close = difflib.get_close_matches(name, [*networks(), *WITHOUT_WEIGHTS], 1)

@@ -66,10 +66,16 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
             None,
             None,
             "this game makes no transforms of examples; evaluate samples by a protocol of samples",
-            {"train.evaluate_of": "samples"},
+            {"train.evaluate_of": "samples"}
+            | ({"train.protocol": protocols.DEFAULT} if name and _of_pairs(name) else {}),
         )
     default = protocols.DEFAULT if of == "samples" else protocols.DEFAULT_OF_TRANSFORMS
     return protocols.adapted(named or default, of=of)
+
+
+def _of_pairs(name: str) -> bool:
+    """Whether a protocol has scores that only transforms have."""
+    return bool(set(protocols.by_name(name).scores) & set(OF_PAIRS))
 
 
 def make_evaluator(

@@ -506,10 +506,26 @@ def test_missing_and_empty_folders(refused, tmp_path):
     assert "--config.data.path=PATH" in refused(*FOLDER)
 
 
-def test_a_broken_picture_is_refused_by_name_if_strict(refused, pictures):
+def test_a_broken_picture_is_refused_by_name_if_strict(refused, pictures, monkeypatch):
     text = refused(*FOLDER, f"--config.data.path={pictures}", "--config.data.strict=true")
     assert text.startswith(f"folder {pictures}: picture holiday.png is broken (")
-    assert "--config.data.strict=" in text
+    (words,) = ways_out(text)
+    monkeypatch.setattr(dry_run, "show", lambda *_: None)
+    command = [*FOLDER, f"--config.data.path={pictures}", "--config.data.strict=true", *words]
+    assert main([*map(str, command), "--dry_run"]) == 0
+
+
+def test_labels_that_are_none_are_left_out(refused, tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", images=np.zeros((64, 8, 8, 1), np.uint8), labels=np.arange(64) - 1)
+    wrong = [
+        "--config=sngan_digits",
+        "--config.data.name=array",
+        f"--config.data.path={tmp_path}/a.npz",
+    ]
+    text = refused("train", *wrong)
+    assert "not numbers from -1: number the classes from 0" in text
+    monkeypatch.setattr(dry_run, "show", lambda *_: None)
+    assert main(["train", "--dry_run", *wrong, *ways_out(text)[0]]) == 0
 
 
 def test_a_broken_picture_is_skipped_named_and_counted_otherwise(pictures, tmp_path, capsys):
@@ -1012,6 +1028,25 @@ def test_the_way_out_of_a_measurement_works_in_that_command(
         evaluate(*wrong.split(), *words, capsys=capsys)
 
 
+@pytest.mark.parametrize(
+    ("wrong", "fixes"),
+    [
+        ("--protocol reconstruction --num 20", "--of=samples --protocol=quick"),
+        ("--num 3", "--nearest_k=2|--num=4"),
+        ("--scores kd --num 30", "--subset_size=30|--num=1000"),
+        ("--protocol prdc10k_train --features random_conv", "--num=1442"),
+        ("--real one.npz", "--protocol=single_image"),
+    ],
+)
+def test_the_way_out_of_measuring_a_run(trained, sets, monkeypatch, capsys, wrong, fixes):
+    wrong = wrong.replace("one.npz", str(sets / "one.npz")).split()
+    code, _, (text,) = run("evaluate", "--workdir", trained, *wrong, capsys=capsys)
+    assert code == 2
+    assert "|".join(map(" ".join, ways_out(text))) == fixes
+    for words in ways_out(text):
+        evaluate("--workdir", trained, *wrong, *words, capsys=capsys)
+
+
 def test_what_converts_sets_is_part_of_the_protocol(sets, monkeypatch, capsys):
     monkeypatch.chdir(sets)
     sets = ["--fake", "small.npz", "--real", "small.npz"]
@@ -1097,7 +1132,13 @@ def test_prepare_says_how_to_train_on_the_set(monkeypatch, tmp_path, capsys):
 def test_prepare_refuses_sets_that_tfds_does_not_know(refused, tmp_path):
     text = refused("prepare", "cifar01", "--data_dir", tmp_path)
     assert text == (
-        "NAME is 'cifar01', but TFDS (https://www.tensorflow.org/datasets) has no such set: set NAME=cifar10."
+        "NAME is 'cifar01', but TFDS (https://www.tensorflow.org/datasets) has no such set; the nearest is cifar10."
+    )
+    assert refused("evaluate", "--fake", "tfds:cifar01", "--real", "digits") == (
+        "tfds:cifar01: TFDS (https://www.tensorflow.org/datasets) has no such set; the nearest is tfds:cifar10."
+    )
+    assert "tfds:cifar10 is not prepared" not in refused(
+        "evaluate", "--fake", "tfds:cifar10", "--real", "digits"
     )
 
 
