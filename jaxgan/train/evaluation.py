@@ -23,7 +23,7 @@ from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.scores import OF_PAIRS, SCORES
+from jaxgan.metrics.scores import OF_PAIRS, SCORES, unfit
 from jaxgan.metrics.summary import BATCH_SIZE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 from jaxgan.train.outputs import balanced, examples, summarise_output
@@ -116,11 +116,14 @@ def make_evaluator(
         if protocol.of == "transforms":
             num_real = num_fake
         protocol = protocols.adapted(protocol, num_fake=num_fake, num_real=num_real)
-    # Both before any weights are fetched.
+    # All before any weights are fetched.
     if fake is not None:
         most = min(reals, len(fake))
         check_made(protocol, fake, reals)
     check_counts(protocol, reals, most)
+    for name in protocol.scores:
+        if reason := unfit(name, source.spec.shape, protocol.num_real or reals):
+            raise ValueError(reason)
     extractor = open_extractor(
         protocol.features, source.spec.shape, weights, protocol.resize, progress
     )

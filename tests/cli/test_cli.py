@@ -444,6 +444,27 @@ def test_scores_that_no_data_of_this_size_have_are_refused_before_anything_is_wr
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("protocol", "sentence"),
+    [
+        ("ms_ssim10k", "MS-SSIM needs pictures with sides of 17 pixels or more, not 8"),
+        (
+            "single_image",
+            "the single-image distance needs exactly one real picture, but there are 1,442",
+        ),
+    ],
+)
+def test_a_protocol_that_does_not_fit_the_pictures_is_refused_before_training(
+    refused, tmp_path, protocol, sentence
+):
+    """It ended the run with a traceback at the first evaluation."""
+    protocol = ["--config.train.evaluate_every=100", f"--config.train.protocol={protocol}"]
+    num = "--config.train.evaluate_num=50"
+    text = refused("train", *protocol, num, "--workdir", tmp_path / "run")
+    assert text.startswith(sentence)
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_run_of_any_batch_is_sampled_and_measured_on_all_devices(tmp_path, capsys):
     workdir = tmp_path / "run"
     one = ["--config.model.batch_size=1", "--config.train.steps=1"]
@@ -1045,6 +1066,28 @@ def test_the_way_out_of_measuring_a_run(trained, sets, monkeypatch, capsys, wron
     assert "|".join(map(" ".join, ways_out(text))) == fixes
     for words in ways_out(text):
         evaluate("--workdir", trained, *wrong, *words, capsys=capsys)
+
+
+def test_scores_that_a_set_has_not_are_left_out_or_the_set_is_converted(
+    sets, refused, monkeypatch, capsys
+):
+    """Both ways out that the sentences name are followed."""
+    monkeypatch.chdir(sets)
+    wrong = ["--fake", "small.npz", "--real", "small.npz", "--scores"]
+    text = refused("evaluate", *wrong, "ms_ssim,swd")
+    assert text == (
+        "MS-SSIM needs pictures with sides of 17 pixels or more, not 8; leave the score 'ms_ssim' out, or measure"
+        " larger pictures"
+    )
+    evaluate(*wrong, "swd", capsys=capsys)
+    evaluate(*wrong, "ms_ssim,swd", "--resolution", 17, capsys=capsys)
+    text = refused("evaluate", *wrong, "classwise,fd")
+    assert text.endswith("ones have no labels; give their labels, or leave this score out")
+    evaluate(*wrong, "fd", capsys=capsys)
+    text = refused("evaluate", *wrong, "fd_infinity")
+    few = ["--fake", "digits", "--real", "digits", "--scores", "fd_infinity", "--num"]
+    text = refused("evaluate", *few, 40)
+    evaluate(*few, text.rpartition("give at least ")[2], capsys=capsys)
 
 
 def test_what_converts_sets_is_part_of_the_protocol(sets, monkeypatch, capsys):
