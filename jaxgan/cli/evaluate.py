@@ -39,17 +39,7 @@ def add_arguments(parser) -> None:
         help="method of resizing, instead of that of the features",
     )
     add_count_arguments(parser)
-    parser.add_argument(
-        "--resolution",
-        type=int,
-        help="side in pixels that the pictures of --real and --fake are cropped and resized to (default: their size)",
-    )
-    parser.add_argument(
-        "--channels",
-        type=int,
-        choices=(1, 3),
-        help="1 to convert the pictures of --real and --fake to grey, 3 to RGB (default: what they have)",
-    )
+    add_conversion_arguments(parser)
     parser.add_argument(
         "--weights",
         help="file with the weights of the feature network, if they cannot be downloaded",
@@ -78,6 +68,21 @@ def add_count_arguments(parser) -> None:
         ("subset_size", "examples in a subset of the kernel distance (KID)"),
     ):
         parser.add_argument(f"--{name}", type=int, help=f"{text}, instead of the protocol's")
+
+
+def add_conversion_arguments(parser) -> None:
+    """Adds the options that bring the pictures of two sets to one shape."""
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        help="side in pixels that the pictures of --real and --fake are cropped and resized to (default: their size)",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="1 to convert the pictures of --real and --fake to grey, 3 to RGB (default: what they have)",
+    )
 
 
 def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
@@ -126,15 +131,7 @@ def measure_run(args):
     else:
         changes = {"split": protocol.split} | ({"path": args.data} if args.data else {})
         source = config.open_data(trained.config, **changes)
-    if source.spec.shape != trained.spec.shape:
-        raise OptionError(
-            None,
-            None,
-            f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
-            f" {source.spec.shape}; evaluate against data of the same shape",
-            *(conversion(source.spec.shape, trained.spec.shape) if args.real else []),
-            lead=", or convert it",
-        )
+    check_shape(source, trained.spec.shape, convert=bool(args.real))
     if protocol.of == "transforms":
         check_inputs(trained.game.outputs[protocol.of].needs, trained.spec, source)
     evaluator = train.make_evaluator(
@@ -156,6 +153,25 @@ def measure_run(args):
     if jax.process_index() == 0:
         append_evaluation(args.workdir, result)
     return result, f"{trained.config.model_name}, step {step:,}"
+
+
+def check_shape(source, shape: tuple[int, ...], convert: bool) -> None:
+    """Raises unless the examples of a source have the shape that a run was trained on.
+
+    Args:
+      source: the real examples.
+      shape: that of the run.
+      convert: whether the command has options that convert the source.
+    """
+    if source.spec.shape != shape:
+        raise OptionError(
+            None,
+            None,
+            f"the run was trained on examples of shape {shape}, but {source.summary} has {source.spec.shape};"
+            " evaluate against data of the same shape",
+            *(conversion(source.spec.shape, shape) if convert else []),
+            lead=", or convert it",
+        )
 
 
 def check_inputs(names, trained, source) -> None:
