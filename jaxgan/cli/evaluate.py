@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.examples import FORMS
 from jaxgan.cli.sample import add_run_arguments, sampling
@@ -278,7 +280,7 @@ def open_set(text: str, args, protocol):
     return open_examples(text, protocol.split, size, fit, **changes)
 
 
-def converted(args) -> dict[str, int]:
+def converted(args) -> dict[str, Any]:
     """The size and channels that sets are converted to: options of their source, and fields of the protocol."""
     given = {"resolution": args.resolution, "channels": args.channels}
     return {name: value for name, value in given.items() if value}

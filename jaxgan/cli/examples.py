@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import Any
 
 FORMS = "a folder or zip of pictures, a .npz or .npy, tfds:NAME[:SPLIT], digits[:SPLIT] or mixture2d[:SPLIT]"
 
@@ -13,7 +14,7 @@ def open_examples(
     split: str = "train",
     size: tuple[int, int] | None = None,
     fit=None,
-    **changes: int,
+    **changes: Any,
 ):
     """The set that `text` names.
 
@@ -57,7 +58,7 @@ def _name_the_set(error, text: str) -> None:
         suggest(error, "tfds:{}")
 
 
-def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dict[str, int]):
+def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dict[str, Any]):
     from jaxgan import data
     from jaxgan.data import folder
     from jaxgan.data.encoded import BadData, FittedSource, SizesDiffer
