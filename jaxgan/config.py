@@ -20,6 +20,7 @@ import ast
 import dataclasses
 import difflib
 import importlib.util
+import shlex
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -321,5 +322,6 @@ def restore(
             " use the latest one."
         )
     if restored is None:
-        raise FileNotFoundError(f"{workdir} has no checkpoint yet; train it first.")
+        command = f"jaxgan train --workdir {shlex.quote(str(workdir))}"
+        raise FileNotFoundError(f"{workdir} has no checkpoint yet; train it first: {command}")
     return run, engine, *restored

@@ -113,8 +113,13 @@ class Engine:
 
     def key(self, seed: int) -> jax.Array:
         """A random key on all devices of the mesh."""
+        return self._make_key(np.uint32(seed % 2**32))
+
+    @cached_property
+    def _make_key(self) -> Any:
+        """The program of `key`. The seed is its argument, so that another key compiles nothing."""
         # `jax.device_put` does not support typed keys on a mesh of several processes.
-        return jax.jit(lambda: jax.random.key(seed), out_shardings=self.replicated)()
+        return jax.jit(jax.random.key, out_shardings=self.replicated)
 
     def check_batches(self) -> None:
         """Raises unless every stage's batch can be split over the devices; call it before anything compiles."""

@@ -45,16 +45,24 @@ class OptionError(ValueError):
       value: the invalid value.
       problem: what is wrong with it. It follows "OPTION is VALUE, but"; if `option` is None, it is a whole clause.
       fixes: alternative fixes, each a dict {option: value} of changes to make together.
+      lead: words that introduce the fixes after the problem; they are left out where no fix has a flag.
       origin: the file that the value comes from, if any.
 
     >>> str(OptionError("heads", 3, "it must divide the width of 16", {"heads": 4}, {"width": 15}))
     'heads is 3, but it must divide the width of 16: set heads=4 or width=15.'
     """
 
-    def __init__(self, option: str | None, value: Any, problem: str, *fixes: Mapping[str, Any]):
+    def __init__(
+        self,
+        option: str | None,
+        value: Any,
+        problem: str,
+        *fixes: Mapping[str, Any],
+        lead: str = "",
+    ):
         super().__init__(option, value, problem, *fixes)
         self.option, self.value, self.problem, self.fixes = option, value, problem, fixes
-        self.origin = ""
+        self.lead, self.origin = lead, ""
 
     def __str__(self) -> str:
         return self.sentence()
@@ -73,7 +81,7 @@ class OptionError(ValueError):
             for fix in self.fixes
             if all(flag(name) for name in fix)
         ]
-        fix = f": set {' or '.join(ways)}" if ways else ""
+        fix = f"{self.lead}: set {' or '.join(ways)}" if ways else ""
         if self.option is None:
             return f"{self.problem}{fix}."
         return (

@@ -166,6 +166,17 @@ def test_a_command_says_which_flag_to_set_and_leaves_out_what_it_cannot():
         " --config.train.devices=1 and '--config.data.path=a b' or --config.model.other.x=1."
     )
     assert errors.sentence(error, "lipschitz") == "model.batch_size is 7, but it must divide."
+    left = OptionError(
+        None, None, "it is broken; repair it", {"strict": False}, lead=", or skip it"
+    )
+    left.move("data")
+    assert errors.sentence(left, "train") == (
+        "it is broken; repair it, or skip it: set --config.data.strict=false."
+    )
+    assert errors.sentence(left, "evaluate") == "it is broken; repair it."
+    counts = OptionError(None, None, "too few", {"subset_size": 12, "train.evaluate_num": 12})
+    assert errors.sentence(counts, "evaluate") == "too few: set --subset_size=12 and --num=12."
+    assert errors.sentence(counts, "train") == "too few."
     moved = OptionError("data.path", "x", "there is no such file", {"data.path": "FILE"})
     assert errors.sentence(moved, "evaluate") == (
         "--config.data.path is 'x', but there is no such file: set --config.data.path=FILE."

@@ -23,7 +23,7 @@ def elsewhere(name: str, overrides: list[str]) -> str:
     changes = f" --set {shlex.join(overrides)}" if overrides else ""
     return (
         "for the cost on another TPU or GPU, from a checkout of jaxgan:\n"
-        f"  python benchmarks/compile_for.py {name} --platform tpu --topology v5e:2x2{changes}"
+        f"  python benchmarks/compile_for.py {shlex.quote(name)} --platform tpu --topology v5e:2x2{changes}"
     )
 
 

@@ -9,17 +9,28 @@ import shlex
 
 from jaxgan.options import PLACES, SECTIONS, Flag, OptionError
 
+# The counts of a protocol (`jaxgan.metrics.protocols.COUNTS`; importing that package here would take a second).
+COUNTS = ("nearest_k", "density_k", "splits", "subsets", "subset_size")
+
 # For commands that take no config: {option: the argument that sets it}.
 _WORDS = {
     "prepare": {"tfds_name": "NAME", "data_dir": "--data_dir"},
     "evaluate": {
         "data.split": "--split",
+        "data.resolution": "--resolution",
+        "data.channels": "--channels",
+        "features": "--features",
+        **{name: f"--{name}" for name in COUNTS},
         "train.protocol": "--protocol",
         "train.evaluate_of": "--of",
         "train.evaluate_num": "--num",
         "train.weights": "--weights",
     },
-    "diagnose": {"data.split": "--held_out"},
+    "diagnose": {
+        "data.split": "--held_out",
+        "features": "--features",
+        "train.weights": "--weights",
+    },
 }
 # Commands that take the place of a run's data as `train` does.
 _WITH_PLACES = ("evaluate", "diagnose", "lipschitz")
@@ -39,6 +50,8 @@ def flags(command: str) -> Flag:
     """
 
     def flag(name: str) -> str | None:
+        if name in _WORDS.get(command, {}):
+            return _WORDS[command][name]
         section = name.partition(".")[0]
         if section == "pictures":
             return f"--{name}" if command in _WITH_PICTURES else None
@@ -48,9 +61,16 @@ def flags(command: str) -> Flag:
             return f"--config.{name}"
         if command in _WITH_PLACES and name in {f"data.{place}" for place in PLACES}:
             return f"--config.{name}"
-        return _WORDS.get(command, {}).get(name)
+        return None
 
     return flag
+
+
+def suggest(error: OptionError, form: str = "{}") -> None:
+    """Turns the values that an error advises for an option without a flag into words; `form` formats each."""
+    near = [form.format(value) for fix in error.fixes for value in fix.values()]
+    error.problem += f"; the nearest is {' or '.join(near)}" if near else ""
+    error.fixes = ()
 
 
 def sentence(error: Exception, command: str) -> str:

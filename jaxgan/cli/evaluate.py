@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.examples import FORMS
 from jaxgan.cli.moved import add_data_arguments, given, notes, open_data
 from jaxgan.cli.sample import add_run_arguments, sampling
+from jaxgan.options import OptionError
 
 
 def add_arguments(parser) -> None:
@@ -38,6 +41,8 @@ def add_arguments(parser) -> None:
         choices=("tf1", "clean", "torch"),
         help="method of resizing, instead of that of the features",
     )
+    add_count_arguments(parser)
+    add_conversion_arguments(parser)
     parser.add_argument(
         "--weights",
         help="file with the weights of the feature network, if they cannot be downloaded",
@@ -51,6 +56,33 @@ def add_arguments(parser) -> None:
         "--distributed",
         action="store_true",
         help="for evaluation on several hosts: call jax.distributed.initialize() first",
+    )
+
+
+def add_count_arguments(parser) -> None:
+    """Adds the numbers of parts and neighbours that scores take; the published ones need many examples."""
+    for name, text in (
+        ("nearest_k", "neighbour that defines the radii of precision and recall"),
+        ("density_k", "neighbour that defines the radii of density and coverage"),
+        ("splits", "number of parts of the class score (IS)"),
+        ("subsets", "number of subsets of the kernel distance (KID)"),
+        ("subset_size", "examples in a subset of the kernel distance (KID)"),
+    ):
+        parser.add_argument(f"--{name}", type=int, help=f"{text}, instead of the protocol's")
+
+
+def add_conversion_arguments(parser) -> None:
+    """Adds the options that bring the pictures of two sets to one shape."""
+    parser.add_argument(
+        "--resolution",
+        type=int,
+        help="side in pixels that the pictures of --real and --fake are cropped and resized to (default: their size)",
+    )
+    parser.add_argument(
+        "--channels",
+        type=int,
+        choices=(1, 3),
+        help="1 to convert the pictures of --real and --fake to grey, 3 to RGB (default: what they have)",
     )
 
 
@@ -107,10 +139,12 @@ def measure_run(args):
         seed=args.seed,
         ema=not args.no_ema,
         options=options,
+        stated=converted(args),
         measured={"model": trained.config.model_name} | ({"best": True} if args.best else {}),
     )
     result = evaluator(engine, state, step)
-    result |= modes(source, engine, state, args.seed, evaluator.ema)
+    if protocol.of == "samples" and not args.scores:
+        result |= modes(source, engine, state, args.num, args.seed, evaluator.ema, options)
     if not args.real and protocol.split == trained.config.data.split:
         result["notes"] += notes(trained, args.workdir, source)
     if jax.process_index() == 0:
@@ -122,13 +156,13 @@ def open_real(args, trained, protocol):
     """The real examples for a run: its own data, or `--real`, with its classes numbered as those of the run."""
     from jaxgan.train.classes import compares_classes, pair_classes
 
+    if not args.real and (args.resolution or args.channels):
+        raise ValueError(
+            "--resolution and --channels convert the sets --real and --fake; leave them out to use the data of the run."
+        )
     here = {"split": protocol.split}
     source = open_set(args.real, args, protocol) if args.real else open_data(trained, args, **here)
-    if source.spec.shape != trained.spec.shape:
-        raise ValueError(
-            f"the run was trained on examples of shape {trained.spec.shape}, but {source.summary} has"
-            f" {source.spec.shape}; evaluate against data of the same shape."
-        )
+    check_shape(source, trained.spec.shape, convert=bool(args.real))
     transforms = protocol.of == "transforms"
     if transforms:
         check_inputs(trained.game.outputs[protocol.of].needs, trained.spec, source)
@@ -137,6 +171,25 @@ def open_real(args, trained, protocol):
         label = trained.spec.fields["label"]
         source = pair_classes(source, label, f"the run in {args.workdir}", protocol.scores)
     return source
+
+
+def check_shape(source, shape: tuple[int, ...], convert: bool) -> None:
+    """Raises unless the examples of a source have the shape that a run was trained on.
+
+    Args:
+      source: the real examples.
+      shape: that of the run.
+      convert: whether the command has options that convert the source.
+    """
+    if source.spec.shape != shape:
+        raise OptionError(
+            None,
+            None,
+            f"the run was trained on examples of shape {shape}, but {source.summary} has {source.spec.shape};"
+            " evaluate against data of the same shape",
+            *(conversion(source.spec.shape, shape) if convert else []),
+            lead=", or convert it",
+        )
 
 
 def check_inputs(names, trained, source) -> None:
@@ -156,7 +209,8 @@ def measure_set(args):
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics import protocols
     from jaxgan.metrics.compare import DATA, FINGERPRINT
-    from jaxgan.metrics.evaluate import check, evaluate, needs_of
+    from jaxgan.metrics.evaluate import evaluate, needs_of
+    from jaxgan.metrics.scores import SCORES
     from jaxgan.metrics.summary import summarise
 
     if not args.fake or not args.real:
@@ -166,26 +220,17 @@ def measure_set(args):
     protocol = chosen_protocol(args, protocols.by_name(args.protocol or protocols.DEFAULT))
     check_sets(args, protocol)
     real, fake = open_pair(args, protocol)
-    if args.protocol in (None, protocols.DEFAULT) and not args.num:
-        protocol = protocols.adapted(
-            protocol,
-            num_fake=min(protocol.num_fake, len(fake)),
-            num_real=min(protocol.num_real, len(real)),
-        )
     evaluator = train.make_evaluator(
         real,
         protocol,
         weights=args.weights,
         num=args.num or 0,
+        fit=args.protocol in (None, protocols.DEFAULT),
+        fake=fake,
         progress=weights_progress,
     )
     protocol, extractor = evaluator.protocol, evaluator.extractor
-    if protocol.num_fake > len(fake):
-        raise ValueError(
-            f"the protocol {protocol.name!r} takes {protocol.num_fake:,} generated examples, but {fake.summary} has"
-            f" only {len(fake):,}; generate more, or give a smaller --num, which makes it another protocol"
-        )
-    needs = needs_of(check(protocol, extractor), "fake")
+    needs = needs_of({name: SCORES[name] for name in protocol.scores}, "fake")
     assert needs is not None, "every score uses the generated examples"
     summary = summarise(
         fake.spread(protocol.num_fake),
@@ -199,7 +244,7 @@ def measure_set(args):
         summary,
         extractor,
         protocol,
-        stated={DATA: real.summary, FINGERPRINT: real.identity},
+        stated={DATA: real.summary, FINGERPRINT: real.identity, **converted(args)},
         measured={"fake": fake.summary, "fake_fingerprint": fake.identity},
     )
     return result, fake.summary
@@ -225,6 +270,7 @@ def open_pair(args, protocol):
     from jaxgan.train.classes import compares_classes, pair_classes
 
     real, fake = open_set(args.real, args, protocol), open_set(args.fake, args, protocol)
+    check_alike(real, fake, protocol)
     if compares_classes(protocol.scores):
         label = real.spec.fields.get("label")
         fake = pair_classes(fake, label, real.summary, protocol.scores)
@@ -237,6 +283,12 @@ def chosen_protocol(args, protocol):
 
     if args.num is not None and args.num < 1:
         raise ValueError(f"--num is {args.num}; it must be at least 1.")
+    for name, least in protocols.COUNTS.items():
+        value = getattr(args, name)
+        if value is not None and value < least:
+            raise OptionError(name, value, f"it must be at least {least}", {name: least})
+    if args.resolution is not None and args.resolution < 1:
+        raise ValueError(f"--resolution is {args.resolution}; it must be at least 1.")
     changes = {
         name: value
         for name, value in (
@@ -244,6 +296,7 @@ def chosen_protocol(args, protocol):
             ("features", args.features),
             ("resize", args.resize),
             ("scores", tuple(args.scores.split(",")) if args.scores else None),
+            *((name, getattr(args, name)) for name in protocols.COUNTS),
         )
         if value
     }
@@ -257,13 +310,50 @@ def open_set(text: str, args, protocol):
     from jaxgan.metrics.scores import SCORES
     from jaxgan.nets.features import networks
 
-    net = networks().get(protocol.features)
+    net, changes = networks().get(protocol.features), converted(args)
     classes = any(SCORES[name].labels for name in protocol.scores if name in SCORES)
     if net is None or net.size is None:
-        return open_examples(text, protocol.split, classes=classes)
-    mode = protocol.resize or net.resize
-    fit = lambda picture: resize_on_host(picture, net.size, mode)  # noqa: E731
-    return open_examples(text, protocol.split, net.size, fit, classes)
+        return open_examples(text, protocol.split, classes=classes, **changes)
+    size, mode = net.size, protocol.resize or net.resize
+    fit = lambda picture: resize_on_host(picture, size, mode)  # noqa: E731
+    return open_examples(text, protocol.split, size, fit, classes, **changes)
+
+
+def converted(args) -> dict[str, Any]:
+    """The size and channels that sets are converted to: options of their source, and fields of the protocol."""
+    given = {"resolution": args.resolution, "channels": args.channels}
+    return {name: value for name, value in given.items() if value}
+
+
+def check_alike(real, fake, protocol) -> None:
+    """Raises if the examples of two sets differ in shape, and the features do not resize them."""
+    from jaxgan.nets.features import networks
+
+    if protocol.features in networks() and real.spec.pictures and fake.spec.pictures:
+        return
+    one, other = real.spec.shape, fake.spec.shape
+    if one != other:
+        side = min(*one[:2], *other[:2])
+        sides = one[:2] if one[:2] == other[:2] else (side, side)
+        shape = (*sides, max(one[-1], other[-1]))
+        raise OptionError(
+            None,
+            None,
+            f"the examples of both sets must have one shape, but {real.summary} has {one} and {fake.summary}"
+            f" has {other}",
+            *({**a, **b} for a in conversion(one, shape) for b in conversion(other, shape)),
+        )
+
+
+def conversion(shape: tuple[int, ...], wanted: tuple[int, ...]) -> list[dict[str, int]]:
+    """The options that convert pictures of a shape to that wanted, as a fix; none for points, or if there are none."""
+    if len(shape) != 3 or len(wanted) != 3:
+        return []
+    resized = shape[:2] != wanted[:2]
+    if resized and wanted[0] != wanted[1]:
+        return []
+    fix = {"data.resolution": wanted[0]} if resized else {}
+    return [fix | ({"data.channels": wanted[2]} if shape[2] != wanted[2] else {})]
 
 
 def show(result: dict, title: str) -> None:
@@ -315,13 +405,19 @@ def show_protocols() -> int:
     return 0
 
 
-def modes(source, engine, state, seed: int, ema: bool) -> dict[str, float]:
-    """For a mixture of known Gaussians: the modes found by 2,500 samples, and the share of samples near a mode."""
+def modes(
+    source, engine, state, num: int | None, seed: int, ema: bool, options: dict
+) -> dict[str, float]:
+    """For a mixture of known Gaussians: the modes found by `num` samples, and the share of samples near a mode.
+
+    If `num` is None, there are 2,500 samples, as in VEEGAN.
+    """
     from jaxgan import train
     from jaxgan.metrics.modes import modes_found
 
     if not hasattr(source, "centers"):
         return {}
-    points = train.sample(engine, state, 2500, seed, ema)["image"]
+    num = num or 2500
+    points = train.sample(engine, state, num, seed, ema, **options)["image"]
     found = modes_found(points, source.centers, source.std)
-    return {"modes_of_2500_samples": found.modes, "high_quality_share": found.high_quality}
+    return {f"modes_of_{num}_samples": found.modes, "high_quality_share": found.high_quality}

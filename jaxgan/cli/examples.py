@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
+from typing import Any
 
 FORMS = "a folder or zip of pictures, a .npz or .npy, tfds:NAME[:SPLIT], digits[:SPLIT] or mixture2d[:SPLIT]"
 
@@ -13,6 +15,7 @@ def open_examples(
     size: tuple[int, int] | None = None,
     fit=None,
     classes: bool = True,
+    **changes: Any,
 ):
     """The set that `text` names.
 
@@ -22,53 +25,72 @@ def open_examples(
       size, fit: `fit` resizes a picture to `size`, the input size of the features; without `fit`, all pictures of a
         folder must have one size.
       classes: whether labels are needed; if not, a set whose labels cannot be used is opened without them.
+      **changes: options of the source of pictures (resolution, channels).
 
     Returns:
       A `jaxgan.data.Source`.
     """
+    from jaxgan import options
     from jaxgan.data.encoded import BadLabels
-    from jaxgan.options import OptionError
 
     try:
-        return _open(text, split, size, fit)
+        with options.section("data"):
+            return _open(text, split, size, fit, changes)
     except BadLabels as error:
         if classes:
             raise ValueError(
-                f"{error.problem}, by --scores without classes, such as --scores fd."
+                f"{error.problem}, or choose scores without classes, such as --scores fd."
             ) from error
-        return _open(text, split, size, fit, labels=False)
-    except OptionError as error:
-        # The option is a part of `text`, which no flag sets, except for the split. Broken pictures are not skipped.
-        if error.option == "split" and ":" not in text.removeprefix("tfds:"):
-            error.move("data")
-            raise
-        named = "" if error.option is None else f"{text}: "
-        problem = error.problem.removesuffix(", or skip broken ones")
-        raise ValueError(f"{named}{problem}.") from error
+        return _open(text, split, size, fit, {**changes, "labels": False})
+    except options.OptionError as error:
+        _name_the_set(error, text)
+        raise
 
 
-def _open(text: str, split: str, size: tuple[int, int] | None, fit, **options):
+def _name_the_set(error, text: str) -> None:
+    """Names the set in an error about an option that has no flag for sets, or that `text` itself holds."""
+    from jaxgan.cli.errors import suggest
+    from jaxgan.options import UnknownOption
+
+    kind, _, rest = text.partition(":")
+    own_split = rest.partition(":")[2] if kind == "tfds" else rest
+    if isinstance(error, UnknownOption):
+        raise ValueError(
+            f"{text}: has no {error.option.rpartition('.')[2]}; leave this option out"
+        ) from error
+    if error.option == "data.path" or (error.option == "data.split" and own_split):
+        what = "" if error.option == "data.path" else f"split '{error.value}': "
+        forms = f"; give {FORMS}" if error.option == "data.path" else ""
+        error.problem, error.option, error.fixes = f"{text}: {what}{error.problem}{forms}", None, ()
+    elif error.option == "data.tfds_name":
+        error.problem, error.option = f"{text}: {error.problem}", None
+        suggest(error, "tfds:{}")
+
+
+def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dict[str, Any]):
     from jaxgan import data
     from jaxgan.data import folder
-    from jaxgan.data.encoded import FittedSource, SizesDiffer
+    from jaxgan.data.encoded import BadData, FittedSource, SizesDiffer
 
     name, _, rest = text.partition(":")
     if name == "tfds":
         tfds_name, _, given = rest.partition(":")
-        return data.open_source("tfds", tfds_name=tfds_name, split=given or split)
+        return data.open_source("tfds", tfds_name=tfds_name, split=given or split, **changes)
     if name in ("digits", "mixture2d"):
-        return data.open_source(name, split=rest or split)
+        return data.open_source(name, split=rest or split, **changes)
     if not Path(text).expanduser().exists():
         raise FileNotFoundError(f"there is no {text}; give {FORMS}")
     if Path(text).suffix in (".npz", ".npy"):
-        return data.open_source("array", path=text, **options)
-    found = folder.Options(path=text, split="all", strict=True, **options)
+        return data.open_source("array", path=text, **changes)
+    found = dataclasses.replace(folder.Options(path=text, split="all", strict=True), **changes)
     try:
         return data.open_source(found)
-    except SizesDiffer:
+    except SizesDiffer as error:
         if fit is None or size is None:
-            raise ValueError(
+            raise BadData(
                 f"the pictures of {text} differ in size, and these features do not resize pictures; choose"
-                " features that do, or resize the pictures to one size"
+                " features that do",
+                *error.fixes,
+                lead=", or one size",
             ) from None
         return FittedSource(folder.files(found), fit, (*size, 3))

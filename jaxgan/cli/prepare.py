@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from jaxgan.cli.errors import user_errors
+import shlex
+
+from jaxgan.cli.errors import suggest, user_errors
+from jaxgan.options import OptionError
 
 
 def add_arguments(parser) -> None:
@@ -17,10 +20,15 @@ def run(args) -> int:
     from jaxgan import data
 
     with user_errors("prepare"):
-        data.prepare(args.name, args.data_dir)
-    where = f" --config.data.data_dir={args.data_dir}" if args.data_dir else ""
+        try:
+            data.prepare(args.name, args.data_dir)
+        except OptionError as error:
+            suggest(error)
+            raise
+    options = ["--config.data.name=tfds", f"--config.data.tfds_name={args.name}"]
+    options += [f"--config.data.data_dir={args.data_dir}"] if args.data_dir else []
     print(
         f"{args.name} is ready. Train on it with:\n"
-        f"  jaxgan train --config sngan_cifar10 --config.data.name=tfds --config.data.tfds_name={args.name}{where}"
+        f"  jaxgan train --config sngan_cifar10 {shlex.join(options)}"
     )
     return 0

@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import logging
 import zipfile
 from pathlib import Path
 
@@ -13,8 +14,17 @@ from jaxgan.data.options import FileOptions, LabelOptions, Progress
 from jaxgan.data.source import ArraySource, Source, digest, label_column
 from jaxgan.options import OptionError, option
 
+log = logging.getLogger("jaxgan.data")
+
 IMAGE_KEYS = ("images", "x")
 LABEL_KEYS, NAMES_KEY = ("labels", "y"), "label_names"
+
+# Numbers this far outside of [0, 1] are rounding errors: half a grey level, so clipping them changes no byte.
+ROUNDING = 0.5 / 255
+# The number of classes, one more than the greatest label, must be an int32 too.
+MOST_LABEL = 2**31 - 2
+# Pictures in [-1, 1] without a number below this are unusual: numbers in [0, 1] with an overshoot look like that.
+DARK = -0.5
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +69,8 @@ def array_source(
     Args:
       images: [N, H, W] or [N, H, W, C] with C = 1 (grey), 3 (RGB), 2 or 4 (with alpha,
         composited on white). The range of whole numbers is 0 to 255; that of floating-point numbers
-        is [0, 1], or, if any is negative, [-1, 1].
+        is [0, 1], or, if any is negative, [-1, 1]. Up to half a grey level outside of the range is a
+        rounding error, which is clipped.
       labels: whole numbers [N] from 0, or None.
       options: `resolution` and `channels` are used.
       where: name of the set in messages.
@@ -152,7 +163,7 @@ def _names(where: str, members: dict[str, np.ndarray], labels: np.ndarray) -> tu
     if names.ndim != 1 or names.dtype.kind != "U" or len(names) <= labels.max(initial=0):
         raise BadLabels(
             f"{where}: `{NAMES_KEY}` must be the name of each class, from 0 to {labels.max(initial=0)}, not"
-            f" {names.dtype} of shape {list(names.shape)}; the labels can be left out"
+            f" {names.dtype} of shape {list(names.shape)}: correct the names of the labels"
         )
     return tuple(map(str, names))
 
@@ -175,36 +186,104 @@ def _to_nhwc(images: np.ndarray, where: str) -> np.ndarray:
 
 
 def _to_uint8(images: np.ndarray, where: str) -> np.ndarray:
-    if images.dtype == np.uint8:
-        return images
-    if not np.issubdtype(images.dtype, np.integer) and not np.issubdtype(images.dtype, np.floating):
+    if np.issubdtype(images.dtype, np.floating):
+        return _from_floats(images, where)
+    if not np.issubdtype(images.dtype, np.integer):
+        way = ": images.astype(numpy.float32)" if images.dtype == np.bool_ else ""
         raise ValueError(
-            f"{where}: pictures of type {images.dtype}; give uint8, or floats in [0, 1]"
+            f"{where}: pictures of type {images.dtype}; give uint8, or floats in [0, 1]{way}"
         )
-    low, high = images.min(), images.max()
-    if np.issubdtype(images.dtype, np.integer):
+    if images.dtype != np.uint8:
+        low, high = images.min(), images.max()
         if low < 0 or high > 255:
             raise ValueError(
                 f"{where}: whole numbers from {low} to {high}; "
                 "pictures have 0 to 255, or floats in [0, 1]"
             )
-        return images.astype(np.uint8)
-    # Not `low < -1 or high > 1`, which NaN would pass.
-    if not (low >= -1 and high <= 1):
+        images = images.astype(np.uint8)
+    # Picture by picture: of a memory-mapped file, the first one usually ends the search.
+    if all(picture.max() <= 1 for picture in images) and images.any():
+        log.warning(
+            "%s: its pictures hold only 0 and 1, but white is 255; if 1 means white, multiply them by 255",
+            where,
+        )
+    return images
+
+
+def _from_floats(images: np.ndarray, where: str) -> np.ndarray:
+    low, high = images.min(), images.max()
+    if np.isnan(low):
+        bad = np.array([np.isnan(picture).any() for picture in images])
+        raise ValueError(
+            f"{where}: {bad.sum():,} of its {len(images):,} pictures contain NaN, the first is number {bad.argmax()};"
+            " remove these, and their labels"
+        )
+    signed = low < -ROUNDING
+    slack = 2 * ROUNDING if signed else ROUNDING
+    if low < -1 - slack or high > 1 + slack:
+        way = ""
+        if low >= -2 and high <= 2:
+            way = f"; clip these: numpy.clip(images, {-1 if signed else 0}, 1)"
+        elif low >= -ROUNDING and high <= 255:
+            way = "; divide these by 255"
         raise ValueError(
             f"{where}: floating-point numbers from {low:g} to {high:g}; "
-            "pictures have [0, 1] or [-1, 1], or uint8 from 0 to 255"
+            f"pictures have [0, 1] or [-1, 1], or uint8 from 0 to 255{way}"
+        )
+    if signed and low > DARK:
+        log.warning(
+            "%s: its pictures are taken to be in [-1, 1], since the lowest of their numbers is %.3g; if black is 0,"
+            " clip them: numpy.clip(images, 0, 1)",
+            where,
+            low,
         )
     images = images.astype(np.float32)
-    return np.rint((images + 1) * 127.5 if low < 0 else images * 255).astype(np.uint8)
+    grey = (images + 1) * np.float32(127.5) if signed else images * np.float32(255)
+    return np.rint(grey).clip(0, 255).astype(np.uint8)
 
 
 def _check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
     labels = np.asarray(labels)
-    whole = np.issubdtype(labels.dtype, np.integer)
-    if labels.shape != (count,) or not whole or labels.min() < 0:
+    if wrong := _wrong_labels(labels, count):
         raise BadLabels(
-            f"{where}: labels must be {count:,} whole numbers from 0, one for each picture, not "
-            f"{labels.dtype} of shape {list(labels.shape)}; they can be left out"
+            f"{where}: labels must be {count:,} whole numbers from 0, one for each picture, not {wrong}"
+        )
+    low, high = int(labels.min()), int(labels.max())
+    if low > 0 or high >= max(count, low + 1):
+        log.warning(
+            "%s: its labels go from %s to %s, so there are %s classes, but %s; number the classes from 0 without gaps",
+            where,
+            f"{low:,}",
+            f"{high:,}",
+            f"{high + 1:,}",
+            "no picture is of class 0" if low > 0 else f"only {count:,} pictures",
         )
     return labels
+
+
+def _wrong_labels(labels: np.ndarray, count: int) -> str:
+    """What is wrong with labels, and a way to mend them; empty if nothing is."""
+    found = f"{labels.dtype} of shape {list(labels.shape)}"
+    if labels.shape == (count, 1):
+        return f"{found}: give labels[:, 0]"
+    if labels.ndim == 2 and len(labels) == count and _one_hot(labels):
+        return f"{found}, which are one-hot: give labels.argmax(axis=1)"
+    if labels.shape != (count,):
+        return f"{found}: give one for each picture"
+    if np.issubdtype(labels.dtype, np.floating):
+        whole = np.isfinite(labels).all() and (labels == np.rint(labels)).all()
+        return f"{found}: give {'labels.astype(int)' if whole else 'whole numbers'}"
+    if not np.issubdtype(labels.dtype, np.integer):
+        return f"{found}: give numpy.unique(labels, return_inverse=True)[1]"
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0:
+        return f"numbers from {low}: number the classes from 0, and remove pictures without a class"
+    if high > MOST_LABEL:
+        return f"numbers up to {high}: give numpy.unique(labels, return_inverse=True)[1]"
+    return ""
+
+
+def _one_hot(labels: np.ndarray) -> bool:
+    if not np.issubdtype(labels.dtype, np.number) and labels.dtype != np.bool_:
+        return False
+    return bool(((labels != 0).sum(axis=1) == 1).all())

@@ -66,7 +66,7 @@ def _stated(
         if missing:
             raise BadLabels(
                 f"{where}: {listed(['/'.join(parts) for parts in missing])} have no label in {table.path};"
-                " add the labels, or use none"
+                " add these labels"
             )
         labels += [table.labels[parts] for parts in splits[name]]
     every = [table.labels for table in tables.values() if table is not None and table.labels]
@@ -91,8 +91,7 @@ def _read(where: str, folder: Parts, opened: Callable[[], BinaryIO]) -> Table | 
             stated = json.loads(file.read().decode("utf-8-sig"))
     except (ValueError, RecursionError) as error:
         raise BadLabels(
-            f"{where}: {path} is not valid JSON ({error}), so the labels are not known; copy the file again, or use"
-            " none"
+            f"{where}: {path} is not valid JSON ({error}), so the labels are not known; copy the file again"
         ) from error
     if not isinstance(stated, dict) or "labels" not in stated:
         return None
@@ -102,14 +101,14 @@ def _read(where: str, folder: Parts, opened: Callable[[], BinaryIO]) -> Table | 
     if not isinstance(rows, list) or not all(map(_is_row, rows)):
         raise BadLabels(
             f'{where}: the labels of {path} are no list of names and labels, such as [["00000/img00000000.png", 3]];'
-            " correct it, or use none"
+            " correct these"
         )
     labels: dict[Parts, int] = {}
     for name, label in rows:
         key = (*folder, *name.replace("\\", "/").split("/"))
         if labels.setdefault(key, _class(where, path, name, label)) != label:
             raise BadLabels(
-                f"{where}: {path} states two labels for {name}, {labels[key]} and {label}; remove one, or use none"
+                f"{where}: {path} states two labels for {name}, {labels[key]} and {label}; remove one of these labels"
             )
     return Table(path, labels)
 
@@ -124,7 +123,7 @@ def _class(where: str, path: str, name: str, label: Any) -> int:
         return label
     what = f"a vector of {len(label)} numbers" if isinstance(label, list) else json.dumps(label)
     raise BadLabels(
-        f"{where}: the label of {name} in {path} is {what}, but a class is a whole number from 0; use no labels"
+        f"{where}: the label of {name} in {path} is {what}, but a class is a whole number from 0: correct the labels"
     )
 
 

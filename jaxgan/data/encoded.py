@@ -161,18 +161,15 @@ def _contents(
 class BadData(OptionError):
     """An error in the files themselves, found at opening or later; a fix may change an option."""
 
-    def __init__(self, problem: str, *fixes: Mapping[str, Any]):
-        super().__init__(None, None, problem, *fixes)
+    def __init__(self, problem: str, *fixes: Mapping[str, Any], lead: str = ""):
+        super().__init__(None, None, problem, *fixes, lead=lead)
 
 
 class BadLabels(BadData):
-    """The labels of a set cannot be used; the set can be opened without them.
-
-    The problem ends in a clause such as "or use none".
-    """
+    """The labels of a set cannot be used; the set can be opened without them."""
 
     def __init__(self, problem: str):
-        super().__init__(problem, {"labels": False})
+        super().__init__(problem, {"labels": False}, lead=", or leave them out")
 
 
 class SizesDiffer(BadData):
@@ -344,8 +341,9 @@ def _check_sizes(
 def _broken(where: str, name: str, reason: str, others: int = 0) -> BadData:
     more = f" and {others:,} more" if others else ""
     return BadData(
-        f"{where}: picture {name} is broken ({reason}){more}; repair or remove it, or skip broken ones",
+        f"{where}: picture {name} is broken ({reason}){more}; repair or remove it",
         {"strict": False},
+        lead=", or skip broken ones",
     )
 
 

@@ -3,6 +3,7 @@
 import dataclasses
 import functools
 import io
+import logging
 import os
 import threading
 import zipfile
@@ -15,6 +16,8 @@ from jaxgan.data.encoded import Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
 from jaxgan.data.source import Source
 from jaxgan.options import OptionError, option
+
+log = logging.getLogger("jaxgan.data")
 
 SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
@@ -71,6 +74,8 @@ def files(options: Options) -> Encoded:
     pictures = [parts for name in chosen for parts in splits[name]]
     reads = {parts: entry.read for parts, entry in entries.items()}
     label = label_of(where, splits, chosen, reads) if options.labels else None
+    if options.labels and label is None:
+        _warn_of_loose(where, pictures)
     members = [entries[parts] for parts in pictures]
     return Encoded(
         where=where,
@@ -198,3 +203,21 @@ def _choose(where: str, splits: Splits, split: str) -> list[str]:
             *({"split": name} for name in (*known, "all")),
         )
     return known if split == "all" else [split]
+
+
+def _warn_of_loose(where: str, paths: list[Parts]) -> None:
+    """Logs a warning if pictures beside folders are the reason that these are no classes."""
+    while all(len(parts) > 1 for parts in paths):
+        paths = [parts[1:] for parts in paths]
+    loose = [parts[0] for parts in paths if len(parts) == 1]
+    folders = sorted({parts[0] for parts in paths if len(parts) > 1})
+    if len(folders) > 1:
+        log.warning(
+            "%s: %s beside the folders %s, so these are no classes and the set has no labels; move it into one of them,"
+            " or remove it",
+            where,
+            f"{loose[0]} lies"
+            if len(loose) == 1
+            else f"{loose[0]} and {len(loose) - 1:,} more lie",
+            ", ".join(folders[:3]) + (", ..." if len(folders) > 3 else ""),
+        )

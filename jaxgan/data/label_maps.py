@@ -337,9 +337,10 @@ def _members(where: str, members: dict[str, np.ndarray]) -> tuple[np.ndarray | N
             " `images` [N, H, W, C] (or `data` and `offsets`)"
         )
     if maps.ndim != 3 or not np.issubdtype(maps.dtype, np.integer):
+        way = ": label_maps[..., 0]" if maps.ndim == 4 and maps.shape[-1] == 1 else ""
         raise ValueError(
             f"{where}: its label maps are {maps.dtype} of shape {list(maps.shape)}; they must be whole numbers"
-            " [N, H, W]"
+            f" [N, H, W]{way}"
         )
     count = len(members["offsets"]) - 1 if images is None else len(images)
     if len(maps) != count:

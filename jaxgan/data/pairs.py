@@ -24,12 +24,13 @@ from jaxgan.data.together import (
     same_name,
     size_of,
 )
-from jaxgan.options import check, option
+from jaxgan.options import OptionError, check, option
 from jaxgan.spec import Field
 
 DIRECTIONS = ("AtoB", "BtoA")
 SIDES = ("A", "B")
 UNIT = "pairs"
+AUTHORS = "http://efrosgans.eecs.berkeley.edu/pix2pix/datasets"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,6 +67,14 @@ def source(options: Options, progress: Progress) -> Source:
         drawn = digits.source(enlarged, progress)
         name = f"outlines of digits ({options.split})"
         return _in_memory(name, outlines(drawn.images()), drawn.images(), options)
+    if not Path(options.path).expanduser().exists():
+        raise OptionError(
+            "path",
+            options.path,
+            f"there is no such folder, zip or .npz of pairs; the pix2pix authors' sets, such as facades.tar.gz, are at"
+            f" {AUTHORS}, and the config pix2pix_digits needs no files",
+            {"path": "PATH"},
+        )
     if Path(options.path).suffix in (".npy", ".npz"):
         return _from_arrays(options, progress)
     files = folder.files(folder.Options(**_shared(options), labels=False))
@@ -232,8 +241,12 @@ def _from_arrays(options: Options, progress: Progress) -> Source:
 def _check_maps(where: str, maps: np.ndarray) -> np.ndarray:
     whole = np.issubdtype(maps.dtype, np.integer)
     if maps.ndim != 3 or not whole or maps.min() < 0 or maps.max() > 255:
+        found = f"{maps.dtype} of shape {list(maps.shape)}"
+        if maps.ndim == 3 and whole:
+            found = f"numbers from {maps.min()} to {maps.max()}"
+        way = ": labels[..., 0]" if maps.ndim == 4 and maps.shape[-1] == 1 else ""
         raise ValueError(
-            f"{where}: `labels` are {maps.dtype} of shape {list(maps.shape)}; as conditions they must be class maps"
-            " [N, H, W] of whole numbers from 0 to 255"
+            f"{where}: `labels` are {found}; as conditions they must be class maps"
+            f" [N, H, W] of whole numbers from 0 to 255{way}"
         )
     return maps

@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import importlib.util
 import io
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -30,10 +31,10 @@ def source(options: Options, progress: Progress) -> "TFDSSource":
         raise OptionError("tfds_name", "", "it must name a set of TFDS", {"tfds_name": "cifar10"})
     builder = _builder(options.tfds_name, options.data_dir)
     if "array_record" not in _prepared_formats(builder):
-        where = f" --data_dir {options.data_dir}" if options.data_dir else ""
+        where = f" --data_dir {shlex.quote(options.data_dir)}" if options.data_dir else ""
         raise FileNotFoundError(
             f"the TFDS set {options.tfds_name} is not prepared in {builder.data_dir}: "
-            f"run `jaxgan prepare {options.tfds_name}{where}` once"
+            f"run `jaxgan prepare {shlex.quote(options.tfds_name)}{where}` once"
         )
     return TFDSSource(builder, options)
 
@@ -53,7 +54,7 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
     """
     if importlib.util.find_spec("tensorflow") is None:
         raise ModuleNotFoundError(
-            f'preparing {name} needs TensorFlow (training does not): pip install "jaxgan[tfds]"'
+            f'preparing {name} needs TensorFlow (training does not): pip install "tensorflow-cpu>=2.18"'
         )
     import tensorflow_datasets as tfds
 

@@ -15,6 +15,7 @@ from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.scores import OF_PAIRS, SCORES, Score, score_name
 from jaxgan.metrics.summary import IMAGE, Needs, Summary, summarise
+from jaxgan.options import OptionError
 
 
 def evaluate(
@@ -73,8 +74,16 @@ def evaluate(
     )
 
 
-def check_counts(protocol: Protocol) -> dict[str, Score]:
-    """Returns the scores of a protocol; raises an error if they are unknown or its examples too few."""
+def check_counts(
+    protocol: Protocol, reals: int | None = None, most: int | None = None
+) -> dict[str, Score]:
+    """Returns the scores of a protocol; raises an error if they are unknown or its examples too few.
+
+    Args:
+      protocol: the protocol.
+      reals: number of real examples of a protocol that takes all of them, if it is known.
+      most: number of examples of either kind that there are, if it is known.
+    """
     if unknown := [name for name in protocol.scores if name not in SCORES]:
         raise ValueError(f"no score is called {unknown[0]!r}; there are {', '.join(SCORES)}")
     scores = {name: SCORES[name] for name in protocol.scores}
@@ -82,21 +91,63 @@ def check_counts(protocol: Protocol) -> dict[str, Score]:
         raise ValueError(f"of is {protocol.of!r}; it must be {' or '.join(protocols.OF)}")
     if protocol.of == "samples" and (paired := [name for name in scores if name in OF_PAIRS]):
         raise ValueError(
-            f"the score {paired[0]!r} compares the transform of an example with the example itself; measure transforms"
-            " of examples (--of transforms), or leave this score out"
+            f"the score {paired[0]!r} compares the transform of an example with the example itself; leave this score"
+            " out, or measure the transforms of a run that makes some"
         )
+    numbers = {
+        "real": reals if protocol.num_real is None else protocol.num_real,
+        "fake": protocol.num_fake,
+    }
     for name, score in scores.items():
-        for kind in ("real", "fake"):
-            if score.needs(kind) is None:
-                continue
-            num, least = getattr(protocol, f"num_{kind}"), score.least(protocol)
-            if num is not None and num < least:
-                single = "; use --protocol single_image to compare samples with one picture"
-                raise ValueError(
-                    f"num_{kind} = {num} is too few: the score {name!r} needs at least {least}"
-                    + (single if (kind, num) == ("real", 1) else "")
-                )
+        for kind, num in numbers.items():
+            if num is not None and score.needs(kind) is not None and num < score.least(protocol):
+                raise _too_few(protocol, numbers, most, name, kind)
     return scores
+
+
+def _too_few(
+    protocol: Protocol, numbers: Mapping[str, int | None], most: int | None, name: str, kind: str
+) -> OptionError:
+    """The error for a score that needs more examples of a kind than there are: `numbers` of each kind."""
+    num, least = numbers[kind], max(SCORES[score].least(protocol) for score in protocol.scores)
+    problem = (
+        f"num_{kind} = {num} is too few: the score {name!r} needs at least"
+        f" {SCORES[name].least(protocol)}"
+    )
+    if kind == "real" and num == 1 and most in (None, 1):
+        lead, single = "; to compare samples with one picture", protocols.by_name("single_image")
+        fix: dict[str, Any] = {"train.protocol": single.name}
+        if 1 < protocol.num_fake < single.num_fake:
+            fix["train.evaluate_num"] = protocol.num_fake
+        return OptionError(None, None, problem, fix, lead=lead)
+    fixes: list[dict[str, int]] = [smaller_counts(protocol, numbers["real"], numbers["fake"])]
+    fixes += [{"train.evaluate_num": least}] if most is not None and most >= least else []
+    return OptionError(None, None, problem, *filter(None, fixes))
+
+
+def smaller_counts(
+    protocol: Protocol, num_real: int | None, num_fake: int | None
+) -> dict[str, int]:
+    """{field: value} of the counts in a protocol that must be smaller for so few examples; empty if that is not enough.
+
+    >>> smaller_counts(protocols.by_name("kid50k_train"), 500, 400)
+    {'subset_size': 400}
+    """
+    changes = {}
+    for score in (SCORES[name] for name in protocol.scores):
+        numbers = [
+            num
+            for kind, num in (("real", num_real), ("fake", num_fake))
+            if num is not None and score.needs(kind) is not None
+        ]
+        missing = score.least(protocol) - min(numbers, default=score.least(protocol))
+        if missing <= 0:
+            continue
+        value = getattr(protocol, score.count) - missing if score.count else 0
+        if score.count is None or value < protocols.COUNTS[score.count]:
+            return {}
+        changes[score.count] = value
+    return changes
 
 
 def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
@@ -105,9 +156,12 @@ def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
     for name, score in scores.items():
         outputs = score.fake.moments | score.fake.arrays
         if missing := sorted(outputs - set(extractor.outputs) - {IMAGE, *OF_PAIRS}):
-            raise ValueError(
+            raise OptionError(
+                None,
+                None,
                 f"the score {name!r} needs the {', '.join(missing)} of a network, but"
-                f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features"
+                f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features",
+                *([] if extractor.name == "points" else [{"features": "inception"}]),
             )
     return scores
 

@@ -73,13 +73,27 @@ class ArrayExtractor:
         if batch.shape[1:] != self.shape or batch.dtype != self.dtype:
             raise ValueError(
                 f"{self.name} was made for {self.dtype} examples {list(self.shape)}, but was given "
-                f"a batch {batch.dtype} {list(batch.shape)}"
-                + ("; quantise with to_uint8 first" if self.dtype == np.uint8 else "")
+                f"a batch {batch.dtype} {list(batch.shape)}; {self._way(batch)}"
             )
         return self.apply((), batch)
 
+    def _way(self, batch) -> str:
+        """What to do with a batch of another shape or type."""
+        if batch.shape[1:] != self.shape:
+            return "give examples of one shape"
+        if self.dtype != np.uint8:
+            return f"convert them by batch.astype(numpy.{self.dtype})"
+        return how_to_quantise(batch.dtype)
+
     def apply(self, variables: tuple[()], batch) -> dict[str, jax.Array]:
         return {"features": self.function(batch)}
+
+
+def how_to_quantise(dtype: np.dtype) -> str:
+    """What to do with pictures of a type other than uint8."""
+    if jnp.issubdtype(dtype, np.floating):
+        return "quantise with to_uint8 first, which takes pictures in [-1, 1]"
+    return "convert whole numbers from 0 to 255 by images.astype(numpy.uint8)"
 
 
 def extractor_for(shape: tuple[int, ...], name: str | None = None) -> ArrayExtractor:

@@ -75,7 +75,8 @@ def extrapolated_frechet(
     at_least("smallest", smallest, 2)
     if count < 2 * smallest:
         raise ValueError(
-            f"{count} fakes are too few for a line from smallest = {smallest} on; give at least 2 * smallest"
+            f"{count} fakes are too few for a line from smallest = {smallest} on; give at least"
+            f" {2 * smallest}"
         )
     rng, distance_to_real = np.random.default_rng(seed), frechet_distance_to(real)
     sizes = np.linspace(smallest, count, points).astype(int)

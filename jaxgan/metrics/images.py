@@ -29,9 +29,10 @@ def to_uint8(images):
     xp = jnp if isinstance(images, jax.Array) else np
     x = xp.asarray(images)
     if not jnp.issubdtype(x.dtype, jnp.floating):
-        raise ValueError(
-            f"to_uint8 takes float pictures in [-1, 1], not {x.dtype}; uint8 needs no quantising"
-        )
+        way = "uint8 needs no quantising"
+        if x.dtype != np.uint8:
+            way = "convert whole numbers from 0 to 255 by images.astype(numpy.uint8)"
+        raise ValueError(f"to_uint8 takes float pictures in [-1, 1], not {x.dtype}; {way}")
     x = x.astype(xp.float32)
     nan = xp.isnan(x)
     if not isinstance(x, jax.core.Tracer) and nan.any():

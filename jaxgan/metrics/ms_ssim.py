@@ -201,7 +201,17 @@ def _fits(shape: tuple[int, ...], scales: int, shrink: bool) -> None:
     sides = [math.ceil(side / 2**level) for level in range(scales)]
     if sides[-1] < least:
         fitting = sum(of_scale >= least for of_scale in sides)
+        shrunk = "" if shrink else f", or shrink_window=True for scales below {_WINDOW}"
         raise ValueError(
-            f"pictures {shape[1]} x {shape[2]} hold windows of {least} at {fitting} of {scales} scales; give "
-            f"larger pictures, or fewer weights (WEIGHTS[:n]), or shrink_window=True for scales below {_WINDOW}"
+            f"pictures {shape[1]} x {shape[2]} hold windows of {least} at {fitting} of {scales} scales; give larger"
+            f" pictures, from {smallest_side(scales, least)} pixels, or fewer weights (WEIGHTS[:n]){shrunk}"
         )
+
+
+def smallest_side(scales: int = len(WEIGHTS), window: int = 2) -> int:
+    """The side from which pictures hold a window at each of several scales.
+
+    >>> smallest_side(5, 11)
+    161
+    """
+    return (window - 1) * 2 ** (scales - 1) + 1

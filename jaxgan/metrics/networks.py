@@ -14,9 +14,10 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxgan import weights
-from jaxgan.metrics.features import WITHOUT_WEIGHTS, Extractor, extractor_for
+from jaxgan.metrics.features import WITHOUT_WEIGHTS, Extractor, extractor_for, how_to_quantise
 from jaxgan.metrics.resize import MODES, resize
 from jaxgan.nets.features import FeatureNet, by_name, networks
+from jaxgan.options import OptionError
 
 # Networks whose scores have published names (FID, IS), which are valid only with the published weights.
 DEFINED_BY_WEIGHTS = ("inception",)
@@ -71,9 +72,11 @@ class NetworkExtractor:
         shape = tuple(batch.shape)
         ready = batch.dtype == np.float32 and (self.net.size is None or shape[1:3] == self.net.size)
         if len(shape) != 4 or shape[-1] not in (1, 3) or not (batch.dtype == np.uint8 or ready):
+            pictures = len(shape) == 4 and shape[-1] in (1, 3)
             raise ValueError(
                 f"{self.name} takes uint8 pictures [B, H, W, 1 or 3], but was given a batch"
-                f" {batch.dtype} {list(shape)}; quantise with to_uint8 first"
+                f" {batch.dtype} {list(shape)};"
+                f" {how_to_quantise(batch.dtype) if pictures else 'give grey or RGB pictures'}"
             )
 
 
@@ -95,9 +98,11 @@ def network_extractor(
     """
     net = by_name(name)
     if file is None and not net.files:
-        raise ValueError(
-            f"jaxgan has no download address for the weights of {name}; give their file"
-            " (--weights FILE)"
+        raise OptionError(
+            None,
+            None,
+            f"jaxgan has no download address for the weights of {name}; give their file",
+            {"train.weights": "FILE"},
         )
     kind = None if file is None else weights.kind_of_file(file)
     own = kind in weights.UNPUBLISHED
@@ -111,8 +116,19 @@ def network_extractor(
         assert file is not None, "without a file, the published one is loaded"
         tensors, checksum = weights.load_file(file)
     else:
-        tensors, checksum = weights.load(net.files, file, progress=progress)
+        tensors, checksum = _load(net, file, progress)
     return NetworkExtractor(net, net.convert(tensors), checksum, mode)
+
+
+def _load(net: FeatureNet, file: str | Path | None, progress: Progress | None):
+    """(tensors, checksum) of a published file: `file`, or the one in the cache, which is downloaded if missing."""
+    try:
+        return weights.load(net.files, file, progress=progress)
+    except OSError as error:
+        if file is not None:
+            raise
+        lead = ", or give this file itself"
+        raise OptionError(None, None, str(error), {"train.weights": "FILE"}, lead=lead) from error
 
 
 def open_extractor(
@@ -132,7 +148,13 @@ def open_extractor(
     """
     if name in networks():
         if len(shape) != 3:
-            raise ValueError(f"{name} takes pictures [H, W, C], not points {list(shape)}")
+            raise OptionError(
+                None,
+                None,
+                f"{name} takes pictures [H, W, C], not points {list(shape)}; points are their own features, as in the"
+                " protocol 'quick'",
+                {"features": "points"},
+            )
         return network_extractor(name, file, mode, progress)
     if name not in WITHOUT_WEIGHTS:
         close = difflib.get_close_matches(name, [*networks(), *WITHOUT_WEIGHTS], 1)
@@ -140,7 +162,7 @@ def open_extractor(
         there = ", ".join([*WITHOUT_WEIGHTS, *sorted(networks())])
         raise ValueError(f"no features are called {name!r}; {hint or f'there are {there}'}")
     if file is not None:
-        raise ValueError(f"{name} has no weights; leave out the weight file (--weights)")
+        raise ValueError(f"{name} has no weights; leave out the weight file")
     if mode is not None:
         raise ValueError(f"{name} does not resize pictures; leave out the resize {mode!r}")
     return extractor_for(shape, name)

@@ -16,6 +16,9 @@ DEFAULT = "quick"
 DEFAULT_OF_TRANSFORMS = "reconstruction"
 DEFAULTS = (DEFAULT, DEFAULT_OF_TRANSFORMS)
 
+# The fields of a `Protocol` that count the parts of a set or its neighbours, and their least values.
+COUNTS = {"nearest_k": 1, "density_k": 1, "splits": 1, "subsets": 1, "subset_size": 2}
+
 # Kinds of generated examples: samples, or transforms of real examples (reconstructions, translations).
 OF = ("samples", "transforms")
 

@@ -15,7 +15,7 @@ from jaxgan.metrics.frechet import frechet_distance_to
 from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
 from jaxgan.metrics.inception_score import inception_score
 from jaxgan.metrics.kid import kernel_distance
-from jaxgan.metrics.ms_ssim import ms_ssim_diversity
+from jaxgan.metrics.ms_ssim import ms_ssim_diversity, smallest_side
 from jaxgan.metrics.paired import MEASURES
 from jaxgan.metrics.precision_recall import density_coverage, precision_recall
 from jaxgan.metrics.protocols import Protocol
@@ -52,6 +52,7 @@ class Score:
       lower_is_better: whether lower values of the first number are better.
       options: the fields of `Protocol` that the numbers depend on.
       least: (protocol) -> the minimum number of examples of each kind.
+      count: the field of `Protocol` that this minimum grows with, one by one; None if it is fixed.
       through: whether `compute` takes the extractor as a fourth argument.
       labels: whether it uses the labels of the examples.
     """
@@ -62,6 +63,7 @@ class Score:
     lower_is_better: bool = True
     options: tuple[str, ...] = ()
     least: Callable[[Protocol], int] = lambda protocol: 2
+    count: str | None = None
     through: bool = False
     labels: bool = False
 
@@ -127,7 +129,8 @@ def _labelled(real: Summary, fake: Summary, what: str) -> tuple:
     for kind, summary in (("real", real), ("fake", fake)):
         if summary.labels is None:
             raise ValueError(
-                f"{what} needs the classes of the examples, but the {kind} ones have no labels"
+                f"{what} needs the classes of the examples, but the {kind} ones have no labels; give their labels, or"
+                " leave this score out"
             )
     return real.arrays["features"], real.labels, fake.arrays["features"], fake.labels
 
@@ -142,11 +145,37 @@ def _probe(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]
     return {"probe_accuracy": found.accuracy}
 
 
+def unfit(score: str, shape: tuple[int, ...], reals: int | None) -> str:
+    """The reason why a score cannot be computed from pictures of a shape, and so many real ones; empty if it can.
+
+    >>> unfit("ms_ssim", (32, 32, 3), 1000)
+    ''
+    """
+    side, least = min(shape[:2]), smallest_side()
+    if score == "ms_ssim" and side < least:
+        return (
+            f"MS-SSIM needs pictures with sides of {least} pixels or more, not {side}; leave the score"
+            " 'ms_ssim' out, or measure larger pictures"
+        )
+    if score == "single_image" and reals != 1:
+        return (
+            f"the single-image distance needs exactly one real picture, but there are {reals:,}; use"
+            " another score"
+        )
+    return ""
+
+
+def _check_fit(score: str, shape: tuple[int, ...], reals: int | None) -> None:
+    if reason := unfit(score, shape, reals):
+        raise ValueError(reason)
+
+
 def _swd(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
     return {"swd": patch_sliced_wasserstein(real.arrays[IMAGE], fake.arrays[IMAGE]).mean}
 
 
 def _ms_ssim(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    _check_fit("ms_ssim", fake.arrays[IMAGE].shape[1:], None)
     found = ms_ssim_diversity(fake.arrays[IMAGE], fake.labels, shrink_window=True)
     return {"ms_ssim": found.mean}
 
@@ -157,10 +186,7 @@ def _single_image(
     protocol: Protocol,
     extractor: Any,  # an `Extractor`; for Inception's features a `NetworkExtractor`
 ) -> dict[str, float]:
-    if real.count != 1:
-        raise ValueError(
-            f"the single-image distance needs exactly one real picture, but there are {real.count:,}; use another score"
-        )
+    _check_fit("single_image", fake.arrays[IMAGE].shape[1:], real.count)
     if protocol.features not in ("inception", "random_conv"):
         raise ValueError(
             f"the single-image distance needs the features 'inception' or 'random_conv', not {protocol.features!r}"
@@ -192,6 +218,7 @@ SCORES: dict[str, Score] = {
         _FEATURES,
         options=("subsets", "subset_size"),
         least=lambda protocol: protocol.subset_size,
+        count="subset_size",
     ),
     "class": Score(
         _class_score,
@@ -200,6 +227,7 @@ SCORES: dict[str, Score] = {
         lower_is_better=False,
         options=("splits",),
         least=lambda protocol: protocol.splits,
+        count="splits",
     ),
     "pr": Score(
         _precision_recall,
@@ -208,6 +236,7 @@ SCORES: dict[str, Score] = {
         lower_is_better=False,
         options=("nearest_k",),
         least=lambda protocol: protocol.nearest_k + 1,
+        count="nearest_k",
     ),
     "dc": Score(
         _density_coverage,
@@ -216,6 +245,7 @@ SCORES: dict[str, Score] = {
         lower_is_better=False,
         options=("density_k",),
         least=lambda protocol: protocol.density_k + 1,
+        count="density_k",
     ),
     "classwise": Score(_classwise, _FEATURES, _FEATURES, labels=True),
     "probe": Score(_probe, _FEATURES, _FEATURES, lower_is_better=False, labels=True),

@@ -10,6 +10,7 @@ the same layer of torchvision's Inception, which has different weights: its numb
 """
 
 import dataclasses
+import functools
 from collections.abc import Callable
 
 import jax
@@ -39,6 +40,7 @@ class FeatureMaps:
     smallest: int
 
 
+@functools.lru_cache(maxsize=1)  # compiled once, however many states are evaluated
 def inception_maps(extractor: NetworkExtractor) -> FeatureMaps:
     """Returns the input of the original Inception's second pooling: 192 features at a quarter of the resolution.
 
@@ -55,6 +57,7 @@ def inception_maps(extractor: NetworkExtractor) -> FeatureMaps:
     return FeatureMaps("sifid", jax.jit(maps), 19)
 
 
+@functools.cache
 def random_maps() -> FeatureMaps:
     """Returns the second level of the untrained pyramid `random_conv`: 32 features at half the resolution."""
     return FeatureMaps(

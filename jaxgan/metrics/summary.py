@@ -267,6 +267,11 @@ def _image_and_label(batch) -> tuple[np.ndarray, np.ndarray | None]:
     if batch.get("label") is None:
         return np.asarray(batch["image"]), None
     label, limits = np.asarray(batch["label"]), np.iinfo(np.int32)
+    if label.ndim != 1:
+        raise ValueError(
+            f"labels must be a number for each example, not of shape {list(label.shape)}; give"
+            f" {'labels[:, 0]' if label.shape[1:] == (1,) else 'labels.argmax(axis=1) of one-hot labels'}"
+        )
     whole = np.issubdtype(label.dtype, np.integer)
     if not whole or (label.size and not limits.min <= label.min() <= label.max() <= limits.max):
         raise ValueError(

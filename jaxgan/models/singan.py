@@ -24,7 +24,6 @@ the reference trains another pyramid of factor 2^(-1/3).
 from __future__ import annotations
 
 import dataclasses
-import math
 from functools import partial
 
 import jax
@@ -284,7 +283,9 @@ def check(options: Options, spec: Spec) -> nets.Pyramid:
             options.min_size,
             f"the picture has only {spec.shape[0]} x {spec.shape[1]} pixels",
             *([{"min_size": side}] if side >= nets.RECEPTIVE_FIELD else []),
-            {"data.max_side": math.ceil(max(spec.shape[:2]) * options.min_size / side) + 1},
+            {
+                "data.resolution": options.min_size
+            },  # a small picture is enlarged by this option only
         )
     height, width, _ = spec.shape
     pyramid = nets.Pyramid.of((height, width), options.min_size, options.scale_factor)

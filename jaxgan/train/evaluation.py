@@ -17,13 +17,13 @@ from jaxgan.engine import Engine
 from jaxgan.game import SAMPLES, TRANSFORMS, Game, State
 from jaxgan.metrics import protocols, statistics
 from jaxgan.metrics.compare import DATA, FINGERPRINT, scores
-from jaxgan.metrics.evaluate import check, check_counts, evaluate, needs_of
+from jaxgan.metrics.evaluate import check, check_counts, evaluate, needs_of, smaller_counts
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.scores import OF_PAIRS, SCORES
+from jaxgan.metrics.scores import OF_PAIRS, SCORES, unfit
 from jaxgan.metrics.summary import BATCH_SIZE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 from jaxgan.train.outputs import balanced, examples, summarise_output
@@ -66,10 +66,16 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
             None,
             None,
             "this game makes no transforms of examples; evaluate samples by a protocol of samples",
-            {"train.evaluate_of": "samples"},
+            {"train.evaluate_of": "samples"}
+            | ({"train.protocol": protocols.DEFAULT} if name and _of_pairs(name) else {}),
         )
     default = protocols.DEFAULT if of == "samples" else protocols.DEFAULT_OF_TRANSFORMS
     return protocols.adapted(named or default, of=of)
+
+
+def _of_pairs(name: str) -> bool:
+    """Whether a protocol has scores that only transforms have."""
+    return bool(set(protocols.by_name(name).scores) & set(OF_PAIRS))
 
 
 def make_evaluator(
@@ -79,6 +85,7 @@ def make_evaluator(
     weights: str | Path | None = None,
     num: int = 0,
     fit: bool = False,
+    fake: Source | None = None,
     cache: str | Path | None = None,
     progress: Progress | None = None,
     **how: Any,
@@ -91,7 +98,8 @@ def make_evaluator(
       weights: file of the feature network's weights; downloaded if it is None.
       num: number of generated examples instead of the protocol's. The number of reals is the same, or all if there are
         fewer; for transforms the two are always equal.
-      fit: if `num` is not given, use at most as many examples as the source has, instead of raising an error.
+      fit: if `num` is not given, use at most as many examples as there are, instead of raising an error.
+      fake: the generated examples, if they are a set.
       cache: folder for the statistics of reals; None for the user's cache folder.
       progress: called while weights are downloaded, as by `jaxgan.weights.load`.
       **how: further fields of `Evaluator`.
@@ -100,19 +108,46 @@ def make_evaluator(
         protocol = protocols.by_name(protocol)
     if not source.spec.pictures and protocol.features == "random_conv":
         protocol = protocols.adapted(protocol, features="points")
-    most = len(source)
+    most = reals = len(source)
+    made = len(fake) if fake is not None else None
     if num or fit:
-        num_fake = num or min(protocol.num_fake, most)
-        num_real = None if protocol.num_real is None else min(num or protocol.num_real, most)
+        num_fake = num or min(protocol.num_fake, reals if made is None else made)
+        num_real = None if protocol.num_real is None else min(num or protocol.num_real, reals)
         if protocol.of == "transforms":
             num_real = num_fake
         protocol = protocols.adapted(protocol, num_fake=num_fake, num_real=num_real)
-    check_counts(protocol)  # before any weights are fetched
+    # All before any weights are fetched.
+    if fake is not None:
+        most = min(reals, len(fake))
+        check_made(protocol, fake, reals)
+    check_counts(protocol, reals, most)
+    for name in protocol.scores:
+        if reason := unfit(name, source.spec.shape, protocol.num_real or reals):
+            raise ValueError(reason)
     extractor = open_extractor(
         protocol.features, source.spec.shape, weights, protocol.resize, progress
     )
     cache = Path(cache) if cache else cache_folder() / "statistics"
     return Evaluator(protocol, extractor, source, cache, **how)
+
+
+def check_made(protocol: Protocol, fake: Source, reals: int) -> None:
+    """Raises if a set of generated examples has fewer than the protocol takes."""
+    most = len(fake)
+    if protocol.num_fake > most:
+        raise OptionError(
+            None,
+            None,
+            f"the protocol {protocol.name!r} takes {protocol.num_fake:,} generated examples, but {fake.summary} has"
+            f" only {most:,}; generate more",
+            _with_fewer(protocol, most, min(most, reals)),
+            lead=", or measure these by a protocol of your own",
+        )
+
+
+def _with_fewer(protocol: Protocol, num: int, reals: int) -> dict[str, int]:
+    """The options by which a protocol takes `num` generated examples, and so many real ones."""
+    return {"train.evaluate_num": num, **smaller_counts(protocol, reals, num)}
 
 
 @dataclasses.dataclass
@@ -143,19 +178,26 @@ class Evaluator:
 
     def __post_init__(self):
         self._scores = check(self.protocol, self.extractor)
-        if self.protocol.num_real is not None and self.protocol.num_real > len(self.source):
-            raise ValueError(
+        most = len(self.source)
+        if self.protocol.num_real is not None and self.protocol.num_real > most:
+            raise OptionError(
+                None,
+                None,
                 f"the protocol {self.protocol.name!r} compares with {self.protocol.num_real:,} real examples, but"
-                f" {self.source.summary} has only {len(self.source):,}; choose another protocol, or a smaller `num`,"
-                " which makes it another protocol"
+                f" {self.source.summary} has only {most:,}; choose another protocol",
+                _with_fewer(self.protocol, most, most),
+                lead=", or one of your own",
             )
         for name in set(self.protocol.scores) & set(OF_PAIRS):
             load_measure(name)  # raises now if its weights are not available
         num_real = self.protocol.num_real or len(self.source)
         if self.protocol.of == "transforms" and self.protocol.num_fake != num_real:
-            raise ValueError(
+            raise OptionError(
+                None,
+                None,
                 f"a transform is made of each real example, but the protocol {self.protocol.name!r} takes"
-                f" {self.protocol.num_fake:,} generated and {num_real:,} real ones; set both to one number by `num`"
+                f" {self.protocol.num_fake:,} generated and {num_real:,} real ones; take one number of both",
+                {"train.evaluate_num": min(num_real, self.protocol.num_fake)},
             )
         self._real: Summary | None = None
 

@@ -48,7 +48,7 @@ def check_film(path: str | Path, fps: int = FPS) -> None:
         raise ValueError(f"fps is {fps}; it must be from 1 to {FASTEST} frames a second.")
     if path.suffix.lower() == ".mp4" and importlib.util.find_spec("av") is None:
         raise ImportError(
-            f'{path} needs PyAV: pip install "jaxgan[video]"; or save the film as .gif or .webp.'
+            f'{path} needs PyAV: pip install "av>=14"; or save the film as .gif or .webp.'
         )
 
 

@@ -146,8 +146,8 @@ def _writing(entry: Published) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(
-            f"the cache folder {_place(entry).parent} cannot be written ({error.strerror}): set "
-            f"JAXGAN_CACHE to one that can, or give {entry.file} with --weights FILE"
+            f"the cache folder {_place(entry).parent} for {entry.file} cannot be written ({error.strerror}): set "
+            "JAXGAN_CACHE to one that can"
         ) from error
 
 
@@ -228,8 +228,7 @@ def _download(entry: Published, progress: Progress | None, timeout: float) -> by
             failure = str(getattr(error, "reason", "") or error or type(error).__name__)
     raise ConnectionError(
         f"{entry.file} cannot be downloaded from {entry.url} ({failure}). Download it on a machine with internet "
-        f"access ({_published(entry)}), then put it at {_place(entry)} or give it with "
-        "--weights FILE"
+        f"access ({_published(entry)}), then put it at {_place(entry)}"
     )
 
 

@@ -5,12 +5,15 @@ import gc
 import importlib.util
 import json
 import os
+import re
 import shlex
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import tomllib
+from pathlib import Path
 
 import jax
 import numpy as np
@@ -20,12 +23,14 @@ from PIL import Image
 from processes import one_device
 
 import jaxgan
-from jaxgan import adversarial, config, options
+from jaxgan import adversarial, config, data, options
 from jaxgan.cli import dry_run
 from jaxgan.cli.examples import open_examples
-from jaxgan.cli.main import main, parser
+from jaxgan.cli.main import main, parse, parser
 from jaxgan.engine import Engine
+from jaxgan.metrics.compare import scores as metric_scores
 from jaxgan.train import Checkpoints, read_metrics
+from jaxgan.train import workdir as training_folder
 
 # One device: several virtual ones compile more slowly and gain nothing.
 TINY = [
@@ -44,6 +49,13 @@ def run(*arguments, capsys):
     code = main([str(argument) for argument in arguments])
     out, err = capsys.readouterr()
     return code, out, err.splitlines()
+
+
+def ways_out(text):
+    """The arguments of each way out that an error advises: "... set --a=1 and --b=2 or --c=3."."""
+    words = shlex.split(text[text.index(": set ") + 6 :].removesuffix("."))
+    ways = " ".join(map(shlex.quote, words)).split(" or ")
+    return [[word for word in shlex.split(way) if word != "and"] for way in ways]
 
 
 @pytest.fixture
@@ -376,17 +388,49 @@ def test_bad_arguments_of_train(refused, tmp_path, monkeypatch, arguments, sente
         (["--config.data.name=mixture2d", "--config.data.modes=24"], 3),
         (["--config=vqgan_digits", "--config.model.channel_multiples=1,2,2,2,2,2"], 2),
         (["--config=progressive_digits", "--config.model.batch_size=(8,16)"], 1),
+        (["--config=singan_china", "--config.train.evaluate_every=100", "--config.train.devices=1"], 1),
+        (["--config.train.evaluate_every=100", "--config.train.evaluate_num=1"], 1),
+        (["--config.train.evaluate_every=100", "--config.train.evaluate_num=3"], 1),
     ],
 )  # fmt: skip
 def test_the_way_out_works_in_the_command_that_names_it(refused, monkeypatch, wrong, ways):
-    text = refused("train", *wrong)
-    fixes = shlex.split(text[text.index(": set ") + 6 :].removesuffix("."))
-    fixes = " ".join(shlex.quote(word) for word in fixes).split(" or ")
+    fixes = ways_out(refused("train", *wrong))
     assert len(fixes) == ways
     monkeypatch.setattr(dry_run, "show", lambda *_: None)
-    for fix in fixes:
-        words = [word for word in shlex.split(fix) if word != "and"]
-        assert main(["train", "--dry_run", *wrong, *words]) == 0, fix
+    for words in fixes:
+        assert main(["train", "--dry_run", *wrong, *words]) == 0, words
+
+
+def test_a_picture_that_is_too_small_can_be_enlarged(refused, tmp_path, monkeypatch):
+    """`max_side`, which was advised, never enlarges."""
+    path = tmp_path / "tiny.png"
+    Image.new("RGB", (5, 5)).save(path)
+    wrong = ["--config=singan_picture", f"--config.data.path={path}", "--config.train.devices=1"]
+    text = refused("train", *wrong)
+    assert text == (
+        "--config.model.min_size is 25, but the picture has only 5 x 5 pixels: set --config.data.resolution=25."
+    )
+    monkeypatch.setattr(dry_run, "show", lambda *_: None)
+    assert main(["train", "--dry_run", *wrong, *ways_out(text)[0]]) == 0
+
+
+def test_pix2pix_facades_says_that_its_data_is_missing(refused, tmp_path, monkeypatch):
+    """It trained on outlines of digits instead; each of the three ways out is followed."""
+    monkeypatch.chdir(tmp_path)
+    text = refused("train", "--config", "pix2pix_facades")
+    assert text.startswith(
+        "--config.data.path is 'facades', but there is no such folder, zip or .npz"
+    )
+    assert "facades.tar.gz, are at http" in text
+    assert list(tmp_path.iterdir()) == []
+    monkeypatch.setattr(dry_run, "show", lambda *_: None)
+    ((flag,),) = ways_out(text)
+    for folder in ("facades", "mine"):  # the authors' archive unpacked here, and one's own
+        (tmp_path / folder / "train").mkdir(parents=True)
+        Image.new("RGB", (512, 256)).save(tmp_path / folder / "train" / "1.jpg")
+    own = ["--config=pix2pix_facades", flag.replace("PATH", "mine")]
+    for words in (["--config=pix2pix_facades"], own, ["--config=pix2pix_digits"]):
+        assert main(["train", "--dry_run", "--config.train.devices=1", *words]) == 0, words
 
 
 def test_scores_that_no_data_of_this_size_have_are_refused_before_anything_is_written(
@@ -397,6 +441,27 @@ def test_scores_that_no_data_of_this_size_have_are_refused_before_anything_is_wr
         *("--config.train.evaluate_every=100", "--config.train.devices=1"),
     )
     assert "too few" in sentence
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("protocol", "sentence"),
+    [
+        ("ms_ssim10k", "MS-SSIM needs pictures with sides of 17 pixels or more, not 8"),
+        (
+            "single_image",
+            "the single-image distance needs exactly one real picture, but there are 1,442",
+        ),
+    ],
+)
+def test_a_protocol_that_does_not_fit_the_pictures_is_refused_before_training(
+    refused, tmp_path, protocol, sentence
+):
+    """It ended the run with a traceback at the first evaluation."""
+    protocol = ["--config.train.evaluate_every=100", f"--config.train.protocol={protocol}"]
+    num = "--config.train.evaluate_num=50"
+    text = refused("train", *protocol, num, "--workdir", tmp_path / "run")
+    assert text.startswith(sentence)
     assert not (tmp_path / "run").exists()
 
 
@@ -455,17 +520,34 @@ FOLDER = ["train", "--config.data.name=folder", "--config.model.batch_size=8"]
 def test_missing_and_empty_folders(refused, tmp_path):
     missing = tmp_path / "nothing"
     text = refused(*FOLDER, f"--config.data.path={missing}")
-    assert text == f"--config.data.path is '{missing}', but there is no such folder or zip file."
+    found = f"--config.data.path is '{missing}', but there is no such folder or zip file"
+    assert text == f"{found}: set --config.data.path=PATH."
     missing.mkdir()
     text = refused(*FOLDER, f"--config.data.path={missing}")
     assert text.startswith(f"folder {missing}: holds no pictures")
     assert "--config.data.path=PATH" in refused(*FOLDER)
 
 
-def test_a_broken_picture_is_refused_by_name_if_strict(refused, pictures):
+def test_a_broken_picture_is_refused_by_name_if_strict(refused, pictures, monkeypatch):
     text = refused(*FOLDER, f"--config.data.path={pictures}", "--config.data.strict=true")
     assert text.startswith(f"folder {pictures}: picture holiday.png is broken (")
-    assert "--config.data.strict=" in text
+    (words,) = ways_out(text)
+    monkeypatch.setattr(dry_run, "show", lambda *_: None)
+    command = [*FOLDER, f"--config.data.path={pictures}", "--config.data.strict=true", *words]
+    assert main([*map(str, command), "--dry_run"]) == 0
+
+
+def test_labels_that_are_none_are_left_out(refused, tmp_path, monkeypatch):
+    np.savez(tmp_path / "a.npz", images=np.zeros((64, 8, 8, 1), np.uint8), labels=np.arange(64) - 1)
+    wrong = [
+        "--config=sngan_digits",
+        "--config.data.name=array",
+        f"--config.data.path={tmp_path}/a.npz",
+    ]
+    text = refused("train", *wrong)
+    assert "not numbers from -1: number the classes from 0" in text
+    monkeypatch.setattr(dry_run, "show", lambda *_: None)
+    assert main(["train", "--dry_run", *wrong, *ways_out(text)[0]]) == 0
 
 
 def test_a_broken_picture_is_skipped_named_and_counted_otherwise(pictures, tmp_path, capsys):
@@ -638,7 +720,7 @@ def test_sampling_from_a_run_without_a_checkpoint(refused, trained, tmp_path):
     (tmp_path / "config.json").write_text((trained / "config.json").read_text())
     assert (
         refused("sample", "--workdir", tmp_path)
-        == f"{tmp_path} has no checkpoint yet; train it first."
+        == f"{tmp_path} has no checkpoint yet; train it first: jaxgan train --workdir {tmp_path}"
     )
 
 
@@ -813,7 +895,7 @@ def test_pictures_of_several_sizes_need_features_that_resize(tmp_path, refused):
     text = refused("evaluate", "--fake", tmp_path, "--real", "digits", "--num", 2, "--scores", "fd")
     assert text == (
         f"the pictures of {tmp_path} differ in size, and these features do not resize pictures; choose features"
-        " that do, or resize the pictures to one size"
+        " that do, or one size: set --resolution=8."
     )
     fitted = open_examples(str(tmp_path), size=(4, 4), fit=lambda x: x[:4, :4].astype(np.float32))
     assert fitted.images().shape == (2, 4, 4, 3)
@@ -865,15 +947,25 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
     code, out, _ = run("evaluate", "--workdir", tmp_path, "--num", 100, capsys=capsys)
     assert code == 0
     result = json.loads(out.splitlines()[-1])
-    assert 0 <= result["modes_of_2500_samples"] <= 25
+    assert 0 <= result["modes_of_100_samples"] <= 25
     assert 0 <= result["high_quality_share"] <= 1
     assert "fd_points" in result
+    # Papers take 2,500; with scores by name, there are no others.
+    result = evaluate("--workdir", tmp_path, capsys=capsys)
+    assert "modes_of_2500_samples" in result
+    result = evaluate("--workdir", tmp_path, "--num", 100, "--scores", "fd", capsys=capsys)
+    assert list(metric_scores(result)) == ["fd_points"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--num", "3"], "num_real = 3 is too few: the score 'pr' needs at least 4"),
+        (["--num", "3"], "num_real = 3 is too few: the score 'pr' needs at least 4: set --nearest_k=2 or --num=4."),
+        (["--num", "1"], "num_real = 1 is too few: the score 'fd' needs at least 2: set --num=4."),
+        (["--nearest_k", "0"], "--nearest_k is 0, but it must be at least 1: set --nearest_k=1."),
+        (["--subset_size", "1"], "--subset_size is 1, but it must be at least 2: set --subset_size=2."),
+        (["--resolution", "4"], "--resolution and --channels convert the sets --real and --fake; leave them out"),
+        (["--real", "digits", "--resolution", "0"], "--resolution is 0; it must be at least 1."),
         (["--num", "0"], "--num is 0; it must be at least 1."),
         (["--split", "tset"], "--split is 'tset', but it must be one of train, test, all: set --split=test."),
         (["--protocol", "fid50k"], "no protocol is called 'fid50k'; did you mean 'fid50k_train'"),
@@ -901,6 +993,156 @@ def test_evaluate_asks_what_to_measure(refused):
     text = refused("evaluate", "--fake", "digits", "--real", "digits", "--protocol", "fid10k_test",
                    "--features", "pixels")  # fmt: skip
     assert "takes 10,000 generated examples, but digits (test): 355 images" in text
+
+
+@pytest.fixture
+def sets(tmp_path):
+    """Sets of twelve pictures each: large.npz, small.npz, broken/ and sizes/."""
+    random = np.random.default_rng(0)
+    small = random.integers(0, 256, (12, 8, 8, 1), dtype=np.uint8)
+    np.savez(tmp_path / "small.npz", images=small)
+    np.savez(tmp_path / "one.npz", images=small[:1])
+    np.savez(
+        tmp_path / "large.npz", images=random.integers(0, 256, (12, 12, 16, 3), dtype=np.uint8)
+    )
+    for name in ("broken", "sizes"):
+        (tmp_path / name).mkdir()
+        for i, picture in enumerate(small[..., 0]):
+            sides = (8, 9 if (name, i) == ("sizes", 11) else 8)
+            Image.fromarray(picture).resize(sides).save(tmp_path / name / f"{i:02}.png")
+    (tmp_path / "broken" / "05.png").write_bytes(b"no picture")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    ("wrong", "error", "fixes"),
+    [
+        ("--fake large.npz --real small.npz", "must have one shape", "--channels=3 --resolution=8"),
+        ("--fake large.npz --real digits", "must have one shape", "--channels=3 --resolution=8"),
+        ("--fake sizes --real small.npz", "differ in size", "--resolution=8"),
+        ("--fake small.npz --real small.npz --scores kd", "at least 1000", "--subset_size=12"),
+        ("--fake small.npz --real small.npz --scores pr --nearest_k 12", "at least 13", "--nearest_k=11"),
+        ("--fake small.npz --real small.npz --scores dc --density_k 15", "at least 16", "--density_k=11"),
+        ("--fake small.npz --real small.npz --scores kd,pr --nearest_k 20", "at least 1000",
+         "--subset_size=12 --nearest_k=11"),
+        ("--fake small.npz --real small.npz --num 3", "needs at least 4", "--nearest_k=2|--num=4"),
+        ("--fake small.npz --real digits --scores kd --num 13", "only 12", "--num=12 --subset_size=12"),
+        ("--fake small.npz --real digits --protocol kid50k_train --features pixels", "only 12",
+         "--num=12 --subset_size=12"),
+        ("--fake digits --real small.npz --protocol kid50k_train --features pixels --num 20", "at least 1000",
+         "--subset_size=12"),
+        ("--fake digits:test --real small.npz --protocol prdc10k_train --features pixels --num 6", "needs at least 6",
+         ""),
+        ("--fake small.npz --real one.npz", "num_real = 1 is too few", "--protocol=single_image --num=12"),
+    ],
+)  # fmt: skip
+def test_the_way_out_of_a_measurement_works_in_that_command(
+    sets, refused, monkeypatch, capsys, wrong, error, fixes
+):
+    monkeypatch.chdir(sets)
+    if not fixes:
+        assert run("evaluate", *wrong.split(), capsys=capsys)[0] == 0
+        return
+    text = refused("evaluate", *wrong.split())
+    assert error in text
+    assert "|".join(map(" ".join, ways_out(text))) == fixes
+    for words in ways_out(text):
+        evaluate(*wrong.split(), *words, capsys=capsys)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "fixes"),
+    [
+        ("--protocol reconstruction --num 20", "--of=samples --protocol=quick"),
+        ("--num 3", "--nearest_k=2|--num=4"),
+        ("--scores kd --num 30", "--subset_size=30|--num=1000"),
+        ("--protocol prdc10k_train --features random_conv", "--num=1442"),
+        ("--real one.npz", "--protocol=single_image"),
+    ],
+)
+def test_the_way_out_of_measuring_a_run(trained, sets, monkeypatch, capsys, wrong, fixes):
+    wrong = wrong.replace("one.npz", str(sets / "one.npz")).split()
+    code, _, (text,) = run("evaluate", "--workdir", trained, *wrong, capsys=capsys)
+    assert code == 2
+    assert "|".join(map(" ".join, ways_out(text))) == fixes
+    for words in ways_out(text):
+        evaluate("--workdir", trained, *wrong, *words, capsys=capsys)
+
+
+def test_scores_that_a_set_has_not_are_left_out_or_the_set_is_converted(
+    sets, refused, monkeypatch, capsys
+):
+    """Both ways out that the sentences name are followed."""
+    monkeypatch.chdir(sets)
+    wrong = ["--fake", "small.npz", "--real", "small.npz", "--scores"]
+    text = refused("evaluate", *wrong, "ms_ssim,swd")
+    assert text == (
+        "MS-SSIM needs pictures with sides of 17 pixels or more, not 8; leave the score 'ms_ssim' out, or measure"
+        " larger pictures"
+    )
+    evaluate(*wrong, "swd", capsys=capsys)
+    evaluate(*wrong, "ms_ssim,swd", "--resolution", 17, capsys=capsys)
+    text = refused("evaluate", *wrong, "classwise,fd")
+    assert text.endswith("ones have no labels; give their labels, or leave this score out")
+    evaluate(*wrong, "fd", capsys=capsys)
+    text = refused("evaluate", *wrong, "fd_infinity")
+    few = ["--fake", "digits", "--real", "digits", "--scores", "fd_infinity", "--num"]
+    text = refused("evaluate", *few, 40)
+    evaluate(*few, text.rpartition("give at least ")[2], capsys=capsys)
+
+
+def test_what_converts_sets_is_part_of_the_protocol(sets, monkeypatch, capsys):
+    monkeypatch.chdir(sets)
+    sets = ["--fake", "small.npz", "--real", "small.npz"]
+    plain = evaluate(*sets, capsys=capsys)["protocol"]
+    converted = evaluate(*sets, "--resolution", 8, "--channels", 3, capsys=capsys)["protocol"]
+    assert not {"resolution", "channels"} & plain.keys()
+    assert (converted["resolution"], converted["channels"]) == (8, 3)
+    counts = evaluate(*sets, "--scores", "kd", "--subset_size", 6, "--subsets", 3, capsys=capsys)
+    assert (counts["protocol"]["subset_size"], counts["protocol"]["subsets"]) == (6, 3)
+
+
+def test_a_run_is_measured_against_a_set_of_another_shape(trained, sets, refused, monkeypatch):
+    monkeypatch.chdir(sets)
+    wrong = ["--workdir", trained, "--real", "large.npz", "--num", 8]
+    text = refused("evaluate", *wrong)
+    assert ways_out(text) == [["--resolution=8", "--channels=1"]]
+    monkeypatch.undo()
+    monkeypatch.chdir(sets)
+    assert main(["evaluate", *map(str, wrong), *ways_out(text)[0]]) == 0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "sentence"),
+    [
+        ("broken", "folder broken: picture 05.png is broken (not a picture that Pillow can read); repair or remove it"),
+        ("digits:tset", "digits:tset: split 'tset': it must be one of train, test, all."),
+        ("one.txt", "one.txt: the file is not a complete zip of pictures (File is not a zip file); give a folder"),
+        ("mixture2d", "mixture2d: has no channels; leave this option out"),
+    ],
+)  # fmt: skip
+def test_errors_of_sets_advise_nothing_that_evaluate_refuses(
+    sets, refused, monkeypatch, capsys, wrong, sentence
+):
+    """--config.data.strict=false, --options.labels=false, --split=test, --data and more were."""
+    monkeypatch.chdir(sets)
+    (sets / "one.txt").write_text("text")
+    channels = ["--channels", 3] if wrong == "mixture2d" else []
+    text = refused("evaluate", "--fake", wrong, "--real", "small.npz", *channels)
+    assert text.startswith(sentence)
+    assert "set --" not in text
+    (sets / "broken" / "05.png").unlink()
+    for mended in ("broken", "small.npz", "digits:test"):
+        evaluate("--fake", mended, "--real", "small.npz", capsys=capsys)
+
+
+def test_every_count_of_a_protocol_has_a_flag():
+    from jaxgan.cli import errors
+    from jaxgan.metrics import protocols
+
+    assert set(errors.COUNTS) == set(protocols.COUNTS)
+    known = parser().parse_args(["evaluate", *(f"--{name}=3" for name in protocols.COUNTS)])
+    assert all(getattr(known, name) == 3 for name in protocols.COUNTS)
 
 
 # The others -----------------------------------------------------------------------------------------------
@@ -932,7 +1174,13 @@ def test_prepare_says_how_to_train_on_the_set(monkeypatch, tmp_path, capsys):
 def test_prepare_refuses_sets_that_tfds_does_not_know(refused, tmp_path):
     text = refused("prepare", "cifar01", "--data_dir", tmp_path)
     assert text == (
-        "NAME is 'cifar01', but TFDS (https://www.tensorflow.org/datasets) has no such set: set NAME=cifar10."
+        "NAME is 'cifar01', but TFDS (https://www.tensorflow.org/datasets) has no such set; the nearest is cifar10."
+    )
+    assert refused("evaluate", "--fake", "tfds:cifar01", "--real", "digits") == (
+        "tfds:cifar01: TFDS (https://www.tensorflow.org/datasets) has no such set; the nearest is tfds:cifar10."
+    )
+    assert "tfds:cifar10 is not prepared" not in refused(
+        "evaluate", "--fake", "tfds:cifar10", "--real", "digits"
     )
 
 
@@ -985,3 +1233,38 @@ def test_a_reader_that_has_read_enough_ends_the_command_without_a_word():
 def test_the_command_needs_no_device_to_list(monkeypatch, capsys):
     monkeypatch.setattr(jax, "devices", lambda *args: pytest.fail("looked for devices"))
     assert run("list", capsys=capsys)[0] == 0
+
+
+def test_packages_are_advised_by_names_that_pip_knows():
+    """`pip install "jaxgan[video]"` finds nothing: jaxgan is not on PyPI, and the command may run anywhere."""
+    root = Path(jaxgan.__file__).parents[1]
+    extras = tomllib.loads((root / "pyproject.toml").read_text())["project"][
+        "optional-dependencies"
+    ]
+    advised = {
+        name
+        for path in (root / "jaxgan").rglob("*.py")
+        for name in re.findall(r'pip install \\?"?([^"\\ ]+)', path.read_text())
+    }
+    assert advised == {*extras["tfds"], *extras["video"]}
+
+
+def test_commands_in_messages_quote_the_names_of_files(tmp_path, capsys, monkeypatch):
+    """Each command is split as a shell splits it, and parsed."""
+    monkeypatch.setattr("jaxgan.data.prepare", lambda *_: None)
+    folder = str(tmp_path / "two words")
+    _, out, _ = run("prepare", "cifar10", "--data_dir", folder, capsys=capsys)
+    args = parse(shlex.split(out.splitlines()[1])[1:])
+    assert args.named["config"]["data.data_dir"] == folder
+    with pytest.raises(FileNotFoundError, match="is not prepared") as raised:
+        data.open_source("tfds", tfds_name="cifar10", data_dir=folder)
+    command = shlex.split(re.search("run `jaxgan (.*)` once", str(raised.value))[1])
+    assert parse(command).data_dir == folder
+    digits = config.make_run(config.load("gan_digits"), data.open_source("digits").spec)
+    training_folder.claim(folder, digits.record)
+    with pytest.raises(FileNotFoundError, match="has no checkpoint yet; train it first") as raised:
+        config.restore(folder)
+    command = shlex.split(str(raised.value).rpartition("jaxgan ")[2])
+    assert parse(command).workdir == folder
+    words = shlex.split(dry_run.elsewhere(f"{folder}/my.py", ["data.path=my pictures"]))
+    assert {f"{folder}/my.py", "data.path=my pictures"} <= set(words)

@@ -3,11 +3,13 @@
 import json
 import re
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan import data
+from jaxgan import config, data
+from jaxgan import train as training
 from jaxgan.cli import main as cli
 from jaxgan.cli.evaluate import check_inputs
 from jaxgan.metrics.features import random_conv
@@ -242,6 +244,45 @@ def test_samples_take_the_options_of_their_game(trained, tmp_path, capsys):
         text
         == "--options.brightness is 2.0, but it must be from -1 to 1: set --options.brightness=1.0."
     )
+
+
+@pytest.fixture
+def compiled():
+    """A list that grows by an element whenever XLA compiles a program."""
+    found = []
+
+    def listen(event, seconds, **_):
+        if event.endswith("backend_compile_duration"):
+            found.append(event)
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield found
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_other_values_of_floats_and_other_seeds_compile_nothing(trained, compiled):
+    """Each call compiled a program for its seed, and each single-image distance one for its features."""
+    _, engine, step, state = config.restore(trained)
+    digits = config.open_data(config.reopen(trained).config)
+    one = data.array_source(digits.images(1))
+    evaluators = [
+        training.make_evaluator(digits, num=8),
+        training.make_evaluator(one, "single_image", num=8),
+    ]
+
+    def all_of(value, seed):
+        training.sample(engine, state, 8, seed, brightness=value)
+        training.make(engine, state, "fade", seed=seed, options={"start": value})
+        for evaluator in evaluators:
+            evaluator.options, evaluator.seed = {"brightness": value}, seed
+            evaluator(engine, state, step)
+
+    all_of(0.5, 0)
+    assert compiled
+    compiled.clear()
+    for value, seed in ((0.25, 1), (0.0, 2**32 - 1), (-1.0, 3)):
+        all_of(value, seed)
+    assert compiled == []
 
 
 @pytest.mark.parametrize("command", ["sample", "diagnose"])

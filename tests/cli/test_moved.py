@@ -193,7 +193,7 @@ class TestTwoSets:
         for path in (root, tmp_path / "a.npz"):
             command = ("evaluate", "--fake", path, "--real", path, "--num", 4)
             text = refused(*command, "--scores", "classwise", capsys=capsys)
-            assert text.endswith("by --scores without classes, such as --scores fd.")
+            assert text.endswith("or choose scores without classes, such as --scores fd.")
             fix = shlex.split(text.removesuffix("."))[-2:]
             assert "fd_random_conv" in evaluate(*command[1:], *fix, capsys=capsys)
             assert open_examples(str(path), classes=False).spec.num_classes is None
@@ -212,7 +212,7 @@ class TestTwoSets:
         file.unlink()
         assert len(open_examples(str(root))) == 3
         text = refused("evaluate", "--fake", "digits:tset", "--real", "digits", capsys=capsys)
-        assert text == "digits:tset: it must be one of train, test, all."
+        assert text == "digits:tset: split 'tset': it must be one of train, test, all."
         wrong = ("evaluate", "--fake", "digits", "--real", "digits", "--split", "tset")
         text = refused(*wrong, capsys=capsys)
         assert (

@@ -78,7 +78,11 @@ class TestImages:
                 IMAGES.astype(np.float32),
                 "floating-point numbers from 0 to 255; pictures have [0, 1]",
             ),
-            (np.full((2, 5, 5), np.nan), "floating-point numbers from nan to nan"),
+            (
+                np.where(np.arange(6)[:, None, None, None] > 3, np.nan, IMAGES / 255),
+                "2 of its 6 pictures contain NaN, the first is number 4; remove these, and their labels",
+            ),
+            (np.full((2, 5, 5), -np.inf), "floating-point numbers from -inf to -inf"),
             (IMAGES.astype(np.int64) - 1, "whole numbers from -1 to 254; pictures have 0 to 255"),
             (IMAGES > 3, "pictures of type bool; give uint8, or floats in [0, 1]"),
             (
@@ -100,16 +104,111 @@ class TestImages:
             load(images)
 
     @pytest.mark.parametrize(
-        "labels", [LABELS[:5], LABELS[:, None], LABELS.astype(np.float32), LABELS - 1]
+        ("images", "way"),
+        [
+            (IMAGES / np.float32(255) * np.float32(1.01), "clip these: numpy.clip(images, 0, 1)"),
+            (IMAGES / np.float32(100) - 1, "clip these: numpy.clip(images, -1, 1)"),
+            (IMAGES.astype(np.float64), "divide these by 255"),
+            (IMAGES > 99, "images.astype(numpy.float32)"),
+        ],
     )
-    def test_wrong_labels(self, labels):
+    def test_the_way_out_of_wrong_numbers(self, images, way):
+        """The advised expression, computed."""
+        with pytest.raises(ValueError, match=re.escape(way)):
+            array_source(images)
+        mend = way.rpartition(": ")[2].replace("divide these by", "images /")
+        found = array_source(eval(mend, {"images": images, "numpy": np})).images()
+        near = np.where(images, 255, 0) if images.dtype == bool else IMAGES
+        assert "-1" in way or np.abs(near.astype(int) - found).max() <= 3
+
+    @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+    @pytest.mark.parametrize("range_", [(0, 1), (-1, 1)])
+    def test_rounding_errors_are_clipped(self, load, caplog, dtype, range_):
+        """-1e-7 in pictures of [0, 1] made all of them pale; 1 + 2e-7 was refused as a number from 0 to 1."""
+        low, high = range_
+        floats = (IMAGES / 255 * (high - low) + low).astype(dtype)
+        floats[0, 0, 0, 0], floats[1, 0, 0, 0] = low - 1e-7, high + 2e-7
+        floats[0, 0, 1, 0], floats[1, 0, 1, 0] = low - 1.9e-3, high + 1.9e-3
+        expected = IMAGES.copy()
+        expected[0, 0, :2, 0], expected[1, 0, :2, 0] = 0, 255
+        np.testing.assert_array_equal(load(floats).images(), expected)
+        assert caplog.text == ""
+
+    def test_an_overshoot_below_zero_is_told(self, caplog):
+        """Which of the two ranges is meant cannot be known, so it is said; the advised call is followed."""
+        images = IMAGES / np.float32(255)
+        images[0, 0, 0, 0] = -0.05
+        array_source(images)
+        assert "taken to be in [-1, 1], since the lowest of their numbers is -0.05" in caplog.text
+        caplog.clear()
+        array_source(np.clip(images, 0, 1))
+        array_source(IMAGES / np.float32(127.5) - 1)
+        assert caplog.text == ""
+
+    def test_bits_are_told(self, load, caplog, monkeypatch):
+        bits = (IMAGES > 99).astype(np.uint8)
+        for images in (bits, bits.astype(np.int64)):
+            np.testing.assert_array_equal(load(images).images(), bits)
+            assert "hold only 0 and 1, but white is 255; if 1 means white, multiply" in caplog.text
+            caplog.clear()
+        for images in (bits * 255, np.zeros_like(bits), bits / 1.0):
+            load(images)
+        assert caplog.text == ""
+        monkeypatch.setattr(array, "CACHE_BYTES", 10)  # memory-mapped
+        load(bits)
+        assert "hold only 0 and 1" in caplog.text
+
+
+class TestLabels:
+    @pytest.mark.parametrize(
+        ("labels", "found", "way"),
+        [
+            (LABELS[:5], "int64 of shape [5]", ""),
+            (LABELS[:, None], "int64 of shape [6, 1]", "labels[:, 0]"),
+            (np.eye(3)[LABELS], "float64 of shape [6, 3], which are one-hot", "labels.argmax(axis=1)"),
+            (LABELS.astype(np.float16), "float16 of shape [6]", "labels.astype(int)"),
+            (LABELS + 0.5, "float64 of shape [6]", ""),
+            (LABELS * np.nan, "float64 of shape [6]", ""),
+            (LABELS == 1, "bool of shape [6]", "numpy.unique(labels, return_inverse=True)[1]"),
+            (LABELS.astype(str), "<U21 of shape [6]", "numpy.unique(labels, return_inverse=True)[1]"),
+            (LABELS + 2**40, "numbers up to 1099511627778", "numpy.unique(labels, return_inverse=True)[1]"),
+            (LABELS + 2**31, "numbers up to 2147483650", "numpy.unique(labels, return_inverse=True)[1]"),
+            (LABELS.astype(np.uint64) + np.uint64(2**63), "numbers up to 9223372036854775810",
+             "numpy.unique(labels, return_inverse=True)[1]"),
+            (LABELS - 1, "numbers from -1", ""),
+        ],
+    )  # fmt: skip
+    def test_wrong_labels(self, labels, found, way):
+        """Each is refused for what is wrong with it; the advised expression is computed."""
         text = (
-            "array: labels must be 6 whole numbers from 0, one for each picture, "
-            f"not {labels.dtype} of shape {list(labels.shape)}; "
-            "they can be left out: set labels=false."
+            "array: labels must be 6 whole numbers from 0, one for each picture, not "
+            f"{found}: {f'give {way}, ' if way else ''}"
         )
-        with pytest.raises(ValueError, match=re.escape(text)):
+        with pytest.raises(ValueError, match=re.escape(text)) as raised:
             array_source(IMAGES, labels)
+        assert str(raised.value).endswith(", or leave them out: set labels=false.")
+        if way:
+            given = eval(way, {"labels": labels, "numpy": np})
+            assert array_source(IMAGES, given).spec.num_classes in (2, 3)
+
+    def test_labels_can_be_left_out(self, load):
+        options = {"labels": False}.items()
+        assert load(images=IMAGES, labels=LABELS - 1, options=options).spec.num_classes is None
+
+    @pytest.mark.parametrize(
+        ("labels", "text"),
+        [
+            (LABELS + 1, "its labels go from 1 to 3, so there are 4 classes, but no picture is of class 0"),
+            (LABELS * 100, "its labels go from 0 to 200, so there are 201 classes, but only 6 pictures"),
+        ],
+    )  # fmt: skip
+    def test_classes_that_never_occur_are_told(self, caplog, labels, text):
+        assert array_source(IMAGES, labels).spec.num_classes == labels.max() + 1
+        assert text in caplog.text
+        caplog.clear()
+        array_source(IMAGES, np.unique(labels, return_inverse=True)[1])  # from 0 without gaps
+        array_source(IMAGES[:1], np.array([0]))
+        assert caplog.text == ""
 
     def test_names_of_classes(self, load, png):
         names = np.array(["cat", "dog", "fox", "gnu"])

@@ -97,7 +97,7 @@ class TestDatasetJson:
     @pytest.mark.parametrize(
         ("stated", "text"),
         [
-            ({"labels": LABELS[:1]}, f"{SHARDS[1]} have no label in dataset.json; add the labels, or use none"),
+            ({"labels": LABELS[:1]}, f"{SHARDS[1]} have no label in dataset.json; add these labels, or leave them out"),
             ({"labels": []}, f"{', '.join(SHARDS)} have no label in dataset.json"),
             ({"labels": [[SHARDS[0], [0.5, 1.0]]]}, "in dataset.json is a vector of 2 numbers, but a class is a whole"),
             ({"labels": [[SHARDS[0], 0.5]]}, "in dataset.json is 0.5, but a class is a whole number from 0"),

@@ -40,6 +40,23 @@ class TestWhatIsRead:
         assert source.summary == f"folder {root}: 4 pictures, 12x10x3, 2 classes"
         assert source.in_memory == (both_ways == "in memory")
 
+    def test_a_picture_beside_the_classes_is_told(self, save_pictures, caplog):
+        """It drops all labels. The way out is followed: without it, the folders are classes."""
+        root, _ = save_pictures("preview.png", "cat/z.png", "dog/a.png")
+        assert folder(root).spec.num_classes is None
+        assert caplog.text.endswith(
+            f"folder {root}: preview.png lies beside the folders cat, dog, so these are no classes and the set has no"
+            " labels; move it into one of them, or remove it\n"
+        )
+        caplog.clear()
+        assert folder(root, labels=False).spec.num_classes is None
+        (root / "preview.png").rename(root / "cat/preview.png")
+        assert folder(root).classes == ("cat", "dog")
+        for path in root.rglob("cat/*"):
+            path.rename(root / path.name)  # one folder is no classes anyway
+        assert folder(root).spec.num_classes is None
+        assert caplog.text == ""
+
     def test_zip_is_the_same(self, save_pictures, tmp_path, both_ways):
         root, _ = save_pictures("dog/b.png", "cat/z.png", "dog/a.png")
         (root / "__MACOSX/cat").mkdir(parents=True)

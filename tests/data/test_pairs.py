@@ -236,7 +236,14 @@ class TestRefused:
                 {"images": B, "labels": np.arange(5)},
                 "`labels` are int64 of shape [5]; as conditions they must be class maps [N, H, W]",
             ),
-            ({"images": B, "labels": MAPS.astype(np.int64) - 1}, "whole numbers from 0 to 255"),
+            (
+                {"images": B, "labels": MAPS.astype(np.int64) - 1},
+                "`labels` are numbers from -1 to ",
+            ),
+            (
+                {"images": B, "labels": MAPS[..., None]},
+                "whole numbers from 0 to 255: labels[..., 0]",
+            ),
         ],
     )
     def test_arrays(self, tmp_path, members, text):

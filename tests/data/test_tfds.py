@@ -191,7 +191,7 @@ class TestRefused:
 
     def test_preparing_needs_tensorflow(self, tmp_path, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-        text = 'preparing cifar10 needs TensorFlow (training does not): pip install "jaxgan[tfds]"'
+        text = 'preparing cifar10 needs TensorFlow (training does not): pip install "tensorflow-cpu>=2.18"'
         with pytest.raises(ModuleNotFoundError, match=re.escape(text)):
             prepare("cifar10", str(tmp_path))
 

@@ -320,7 +320,7 @@ _X = np.zeros((10, 8, 8, 1), np.uint8)
             [_X],
             [_X],
             {"num_real": 1, "scores": ("fd",)},
-            "1 is too few: .* use --protocol single_image",
+            "1 is too few: .*; to compare samples with one picture: set train.protocol=single_image",
         ),
         ([_X[:3]], [_X], {"num_real": None}, "3 real examples are too few: the scores fd, pr need"),
         (
@@ -339,6 +339,18 @@ _X = np.zeros((10, 8, 8, 1), np.uint8)
         ([_X], [_X / np.float32(255)], {}, "reals are uint8 and fakes are float32: quantise both"),
         ([_X], [_X * np.float32("nan")], {}, "features of the fake examples contain NaN or Inf"),
         (None, [_X], {}, "real is None, but fd, pr need examples"),
+        (
+            [{"image": _X, "label": np.arange(10)[:, None]}],
+            [_X],
+            {},
+            r"labels must be a number for each example, not of shape \[10, 1\]; give labels\[:, 0\]",
+        ),
+        (
+            [{"image": _X, "label": np.eye(10)}],
+            [_X],
+            {},
+            r"not of shape \[10, 10\]; give labels.argmax\(axis=1\) of one-hot labels",
+        ),
     ],
 )
 def test_refuses(real, fake, options, message):

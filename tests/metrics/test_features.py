@@ -112,7 +112,18 @@ def test_random_conv_is_its_definition_in_numpy():
             lambda: random_conv((8, 8, 1))(np.zeros((2, 8, 8, 1), np.float32)),
             r"made for uint8 .* given a batch float32 \[2, 8, 8, 1\]; quantise with to_uint8",
         ),
-        (lambda: pixels((8, 8, 1))(_noise((9, 9, 1))), r"\[8, 8, 1\], but was given a batch uint8"),
+        (
+            lambda: pixels((8, 8, 1))(_noise((9, 9, 1))),
+            r"\[8, 8, 1\], but was given a batch uint8 \[\d+, 9, 9, 1\]; give examples of one shape$",
+        ),
+        (
+            lambda: pixels((8, 8, 1))(np.zeros((2, 8, 8, 1), np.int64)),
+            r"convert whole numbers from 0 to 255 by images.astype\(numpy.uint8\)$",
+        ),
+        (
+            lambda: points((2,))(np.zeros((3, 2))),
+            r"points was made for float32 .*; convert them by batch.astype\(numpy.float32\)$",
+        ),
     ],
 )
 def test_refuses(make, message):

@@ -52,7 +52,7 @@ def test_features_and_their_moments_are_the_same_reals_and_the_seed_fixes_the_dr
 @pytest.mark.parametrize(
     ("shape", "how", "message"),
     [
-        ((13, 6), {}, "13 fakes are too few for a line from smallest = 7 on; give at least 2"),
+        ((13, 6), {}, "13 fakes are too few for a line from smallest = 7 on; give at least 14$"),
         ((50, 6), {"smallest": 1}, "smallest = 1 must be at least 2"),
         ((50, 6), {"points": 2}, "points = 2 must be at least 3"),
         ((50, 6), {"draws": 0}, "draws = 0 must be at least 1"),

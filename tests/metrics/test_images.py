@@ -42,3 +42,5 @@ def test_nan_is_zero_while_traced():
 def test_refuses_bytes():
     with pytest.raises(ValueError, match="not uint8; uint8 needs no quantising"):
         to_uint8(np.zeros(3, np.uint8))
+    with pytest.raises(ValueError, match=r"convert .* by images.astype\(numpy.uint8\)"):
+        to_uint8(np.zeros(3, np.int64))

@@ -594,7 +594,7 @@ def test_a_palette_finds_the_colours_of_a_picture():
         (
             SPEC,
             {"min_size": 17},
-            "min_size is 17, but the picture has only 16 x 20 pixels: set min_size=16 or data.max_side=",
+            "min_size is 17, but the picture has only 16 x 20 pixels: set min_size=16 or data.resolution=17.",
         ),
         (SPEC, {"scale_factor": 1.0}, "it must be from 0.1 to 0.95: set scale_factor=0.95"),
         (SPEC, {"steps_per_scale": 0}, "steps_per_scale is 0, but it must be at least 1"),

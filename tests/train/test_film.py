@@ -89,7 +89,7 @@ def test_what_is_no_film_is_refused_before_it_is_made(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(
         ImportError,
-        match=r'a\.mp4 needs PyAV: pip install "jaxgan\[video\]"; or save the film as',
+        match=r'a\.mp4 needs PyAV: pip install "av>=14"; or save the film as',
     ):
         film.check_film(tmp_path / "a.mp4")
     assert not list(tmp_path.iterdir())

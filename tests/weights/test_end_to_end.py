@@ -121,5 +121,10 @@ def test_from_the_ports_file_to_a_score(
         assert (code, sentence.strip()) == (2, f"jaxgan: {told}")
     code, sentence = evaluate(pictures, capsys)  # neither a network nor a file
     assert code == 2
-    for part in (entry.file, entry.url, digest[:8], "--weights FILE"):
+    for part in (
+        entry.file,
+        entry.url,
+        digest[:8],
+        "or give this file itself: set --weights=FILE.",
+    ):
         assert part in sentence

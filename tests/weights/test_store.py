@@ -267,7 +267,7 @@ class TestNoNetwork:
         assert self.failed() == (
             f"{entry.file} cannot be downloaded from {entry.url} (the server returned 404 Not Found). "
             f"Download it on a machine with internet access ({published}), then put it at "
-            f"{cache / entry.file} or give it with --weights FILE"
+            f"{cache / entry.file}"
         )
         assert files(cache) == []
 
@@ -311,8 +311,8 @@ class TestNoNetwork:
         cache.parent.write_text("a file where the folder would be")
         entry = publish(NAME, data)
         assert self.failed() == (
-            f"the cache folder {cache} cannot be written (Not a directory): set JAXGAN_CACHE to one "
-            f"that can, or give {entry.file} with --weights FILE"
+            f"the cache folder {cache} for {entry.file} cannot be written (Not a directory): set JAXGAN_CACHE to one "
+            "that can"
         )
         assert server.requests == []
 
@@ -322,7 +322,7 @@ class TestNoNetwork:
 
         publish(NAME, data)
         monkeypatch.setattr(store.os, "replace", full)
-        assert f"{cache} cannot be written (No space left on device): set JAXGAN" in self.failed()
+        assert "cannot be written (No space left on device): set JAXGAN" in self.failed()
         assert files(cache) == []
 
 
