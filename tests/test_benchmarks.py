@@ -67,14 +67,20 @@ def measure(out, cache, *flags, **environment):
     return child.stdout
 
 
-# Two halves, which two processes of the suite can rehearse at a time.
+# Two halves; the second one compiles for longer.
 HALVES = (
     ("device", "configs", "trajectory", "resume", "features", "training"),
     ("speed_sngan", "speed_wgan_gp", "rewrites", "stylegan2"),
 )
 
 
-@pytest.mark.parametrize("steps", HALVES, ids=["sound", "fast"])
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(HALVES[0], id="sound"),
+        pytest.param(HALVES[1], id="fast", marks=pytest.mark.slow),
+    ],
+)
 def test_a_rehearsal_runs_every_step_and_the_next_one_none(steps, tmp_path, pytestconfig):
     assert sorted(step for half in HALVES for step in half) == sorted(table.NAMES)
     cache = pytestconfig.cache.mkdir("on_device")  # the next time, little need be compiled

@@ -77,13 +77,13 @@ def test_what_it_imports_is_there(path):
     exec(compile(ast.Module(imports, type_ignores=[]), str(path), "exec"), {})
 
 
-# These compile for most of a minute each, functions that the tests of the models and of spectral norms call as well.
-LONG = ("spectral_norm", "stylegan2", "vqgan")
+# The others compile for up to a minute each, functions that the tests of models, metrics and spectral norms call too.
+QUICK = ("pix2pix",)
 
 
 @pytest.mark.parametrize(
     "path",
-    [pytest.param(p, marks=pytest.mark.slow if p.stem in LONG else ()) for p in NOTEBOOKS],
+    [pytest.param(p, marks=() if p.stem in QUICK else pytest.mark.slow) for p in NOTEBOOKS],
     ids=IDS,
 )
 def test_runs(path, tmp_path):
