@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import difflib
+import re
 import shlex
 
 from jaxgan.cli.errors import flags, seed, user_errors
@@ -31,9 +33,13 @@ def add_arguments(parser) -> None:
     add_run_arguments(parser)
     parser.add_argument("--num", type=int, default=64, help="number of samples (default 64)")
     parser.add_argument(
+        "--label", help="class of all samples, by name or number (default: all classes in turn)"
+    )
+    parser.add_argument(
         "--out",
         default="samples.png",
-        help="file to write: .png for a grid, .npz for arrays (default samples.png)",
+        help="file to write: .png for a grid, .npz for arrays; or a folder for a PNG of each sample, in folders of"
+        " classes if there are any (default samples.png)",
     )
     parser.epilog = (
         "Sampling options of a model (truncation, temperature, ...) are set as --options.NAME=VALUE;"
@@ -66,34 +72,99 @@ def sampling(workdir: str | None, command: str) -> list[str]:
 def run(args) -> int:
     from pathlib import Path
 
-    import numpy as np
-
     from jaxgan import config, tools, train
 
     out = Path(args.out)
     with user_errors("sample"):
-        if out.suffix not in (".png", ".npz"):
-            raise ValueError(f"--out is {out}; it must end in .png (a grid) or .npz (arrays).")
+        check_out(out, args.out)
         if args.num < 1:
             raise ValueError(f"--num is {args.num}; ask for at least one sample.")
-        check_folder(out)
         trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         check_generates(trained, args.workdir)
-        options = tools.complete(args.named["options"], trained.game.outputs["samples"].options)
-        samples = train.sample(engine, state, args.num, args.seed, not args.no_ema, **options)
+        if not out.suffix and not trained.game.spec.pictures:
+            raise ValueError(
+                f"--out is {args.out}, a folder for pictures, but this run makes points; give a file that ends in .npz."
+            )
+        game, names = trained.game, class_names(trained.game)
+        label = None if args.label is None else class_number(args.label, game)
+        options = tools.complete(args.named["options"], game.outputs["samples"].options)
+        wanted = (engine, state, args.num, args.seed, not args.no_ema, label)
+        if not out.suffix:
+            batches = train.iterate_samples(*wanted, **options)
+            train.report.save_pictures(out, batches, folders_of(names))
+        else:
+            samples = train.sample(*wanted, **options)
+            if out.suffix == ".png":
+                train.save_grid(out, samples["image"], 0 if label is not None else len(names))
+            else:
+                train.report.save_arrays(out, arrays_of(samples, game))
+    print(f"{args.num:,} samples of step {step:,} in {args.out}")
+    return 0
+
+
+def arrays_of(samples, game) -> dict:
+    """Samples as the arrays of a file that the data source `array` reads."""
+    import numpy as np
+
     arrays = {"images": samples["image"]}
     if "label" in samples:
         arrays["labels"] = samples["label"]
-        names = trained.spec["label"].names
-        if names:
-            arrays["label_names"] = np.array(names)
-    with user_errors("sample"):
-        if out.suffix == ".png":
-            train.save_grid(out, samples["image"], trained.game.num_classes or 0)
-        else:
-            train.report.save_arrays(out, arrays)
-    print(f"{args.num:,} samples of step {step:,} in {out}")
-    return 0
+        if game.spec["label"].names:
+            arrays["label_names"] = np.array(game.spec["label"].names)
+    return arrays
+
+
+def folders_of(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Names of folders for classes: their own, without characters that folders should not have; else numbers.
+
+    >>> folders_of(("cat", "n/a")), folders_of(("a?", "a/"))
+    (('cat', 'n_a'), ('0', '1'))
+    """
+    safe = tuple(re.sub(r"[^\w +-]", "_", name) for name in names)
+    return safe if len(set(safe)) == len(safe) else tuple(map(str, range(len(names))))
+
+
+def class_names(game) -> tuple[str, ...]:
+    """The names of the classes of a conditional game, or their numbers; () of an unconditional game."""
+    if game.num_classes is None:
+        return ()
+    return game.spec["label"].names or tuple(map(str, range(game.num_classes)))
+
+
+def class_number(text: str, game) -> int:
+    """The label that `--label` names, by name or number."""
+    names = class_names(game)
+    if not names:
+        raise ValueError(
+            f"--label is {text}, but this model is not conditioned on labels; leave it out."
+        )
+    if text in names:
+        return names.index(text)
+    if text.isdigit() and int(text) < len(names):
+        return int(text)
+    close = difflib.get_close_matches(text, names, 1)
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    hint = f"did you mean {close[0]}?" if close else f"the classes are {listed}."
+    raise ValueError(
+        f"--label is {text}, but this run has no such class, by name or by number from 0 to {len(names) - 1}; {hint}"
+    )
+
+
+def check_out(out, given: str) -> None:
+    """Raises unless samples can be written to `--out`."""
+    if out.suffix in (".png", ".npz"):
+        check_folder(out)
+        return
+    if out.suffix:
+        raise ValueError(
+            f"--out is {given}; it must end in .png (a grid) or .npz (arrays), or be a folder (a PNG of each sample),"
+            " such as samples."
+        )
+    if out.is_file() or (out.is_dir() and any(out.iterdir())):
+        what = "a file" if out.is_file() else "a folder with files in it"
+        raise FileExistsError(f"--out is {given}, which is {what}; choose a new folder.")
+    if not out.is_dir():
+        check_folder(out)
 
 
 def check_folder(out) -> None:

@@ -34,6 +34,20 @@ def balanced(game: Game) -> Given:
     return lambda rows: {} if classes is None else {"label": (rows % classes).astype(np.int32)}
 
 
+def of_class(game: Game, label: int) -> Given:
+    """For samples: the same label for every row.
+
+    Raises:
+      ValueError: the game has no such class.
+    """
+    classes = game.num_classes
+    if classes is None:
+        raise ValueError("the model is not conditioned on labels, so no label can be chosen.")
+    if not 0 <= label < classes:
+        raise ValueError(f"there is no label {label}; labels go from 0 to {classes - 1}.")
+    return lambda rows: {"label": np.full(len(rows), label, np.int32)}
+
+
 def examples(source: Source, num: int) -> Given:
     """For transforms: `num` examples spread over a source."""
     indices = source.spread_indices(num)
@@ -41,14 +55,21 @@ def examples(source: Source, num: int) -> Given:
 
 
 def iterate_samples(
-    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
+    engine: Engine,
+    state: State,
+    num: int,
+    seed: int = 0,
+    ema: bool = True,
+    label: int | None = None,
+    **options: Value,
 ) -> Iterator[dict[str, np.ndarray]]:
-    """Batches {"image", "label" if conditional}, `num` samples in all, with balanced labels.
+    """Batches {"image", "label" if conditional}, `num` samples in all, of one label or with labels 0, 1, ... in turn.
 
     The first n of m samples are the same as n samples. Pictures are quantised to uint8 [B, H, W, C], points are float32
     [B, D]. `options` are those of the output "samples".
     """
-    given, start = balanced(engine.game), 0
+    given = balanced(engine.game) if label is None else of_class(engine.game, label)
+    start = 0
     made = engine.make(state, SAMPLES, engine.key(seed), num, given, ema=ema, **options)
     for samples in made:
         rows = np.arange(start, start + len(samples))
@@ -57,10 +78,10 @@ def iterate_samples(
 
 
 def sample(
-    engine: Engine, state: State, num: int, seed: int = 0, ema: bool = True, **options: Value
+    engine: Engine, state: State, num: int, *args: Any, **kwargs: Any
 ) -> dict[str, np.ndarray]:
     """{"image": [num, ...], "label": [num] if conditional}: the batches of `iterate_samples`, concatenated."""
-    batches = list(iterate_samples(engine, state, num, seed, ema, **options))
+    batches = list(iterate_samples(engine, state, num, *args, **kwargs))
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 
 
@@ -166,7 +187,7 @@ def summarise_output(
             f"{extractor.name!r} has no `apply(variables, batch)`, which is needed to evaluate {output} in"
             f" {jax.process_count()} process(es)"
         )
-    samples = iterate_samples(engine, state, num, seed, ema, **options)
+    samples = iterate_samples(engine, state, num, seed, ema, None, **options)
     size = engine.chunk_rows(output)
     return summarise(samples, extractor, num, "fake", needs, batch_size=size)
 

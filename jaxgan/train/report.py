@@ -7,7 +7,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -16,6 +16,7 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.metrics.images import to_uint8
+from jaxgan.spec import Batch
 
 METRICS_FILE = "metrics.jsonl"
 SMALLEST_GRID = (
@@ -129,6 +130,26 @@ def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0, gap: int 
     (grid,) = enlarged(tile(images, columns, gap)[None])
     picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
     replace_atomically(path, lambda p: picture.save(p, format="PNG"))
+
+
+def save_pictures(
+    folder: str | Path, batches: Iterable[Batch], classes: Sequence[str] = ()
+) -> None:
+    """Saves each picture of the batches as a PNG: `FOLDER/000000.png`, with classes `FOLDER/CLASS/000000.png`.
+
+    Args:
+      folder: created if missing.
+      batches: {"image": uint8 [B, H, W, C], "label": int [B], if there are classes}.
+      classes: names of the folders of the classes.
+    """
+    root, number = Path(folder), 0
+    for batch in batches:
+        for row, pixels in enumerate(batch["image"]):
+            path = root / classes[batch["label"][row]] if classes else root
+            path.mkdir(parents=True, exist_ok=True)
+            picture = Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels)
+            picture.save(path / f"{number:06d}.png")
+            number += 1
 
 
 def save_arrays(path: str | Path, arrays: Mapping[str, np.ndarray]) -> None:

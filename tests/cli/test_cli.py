@@ -14,6 +14,7 @@ import sys
 import time
 import tomllib
 from pathlib import Path
+from types import SimpleNamespace
 
 import jax
 import numpy as np
@@ -24,7 +25,7 @@ from processes import one_device
 
 import jaxgan
 from jaxgan import adversarial, config, data, options
-from jaxgan.cli import dry_run
+from jaxgan.cli import dry_run, sample
 from jaxgan.cli.examples import open_examples
 from jaxgan.cli.main import main, parse, parser
 from jaxgan.engine import Engine
@@ -688,6 +689,44 @@ def test_sample_to_arrays(trained, tmp_path, capsys):
         assert (draw("--num", 30, *other)["images"] != first["images"]).any(), other
 
 
+def test_samples_of_one_class_by_name_or_number(trained, tmp_path, capsys):
+    out = tmp_path / "out.npz"
+    draw = ("sample", "--workdir", trained, "--num", 5, "--out", out)
+    assert run(*draw, "--label", "7", capsys=capsys)[0] == 0
+    seven = load(out)
+    assert seven["labels"].tolist() == [7] * 5
+    assert run(*draw, "--label", "8", capsys=capsys)[0] == 0
+    assert (load(out)["images"] != seven["images"]).any()
+    game = SimpleNamespace(
+        num_classes=3, spec={"label": SimpleNamespace(names=("cat", "dog", "fox"))}
+    )
+    assert [sample.class_number(text, game) for text in ("dog", "2")] == [1, 2]
+    with pytest.raises(ValueError, match=r"--label is dgo, .* from 0 to 2; did you mean dog"):
+        sample.class_number("dgo", game)
+
+
+def test_samples_as_a_folder_of_pictures_are_read_back_with_their_classes(
+    trained, tmp_path, capsys
+):
+    folder = tmp_path / "made"
+    draw = ("sample", "--workdir", trained, "--num", 20)
+    assert run(*draw, "--out", folder, capsys=capsys)[0] == 0
+    assert run(*draw, "--out", tmp_path / "made.npz", capsys=capsys)[0] == 0
+    source = open_examples(str(folder))
+    expected = load(tmp_path / "made.npz")
+    order = np.argsort(expected["labels"], kind="stable")
+    read = source.gather(np.arange(20))
+    assert source.classes == tuple("0123456789")
+    assert (read["label"] == expected["labels"][order]).all()
+    assert (read["image"][..., :1] == expected["images"][order]).all()
+
+
+def test_samples_are_not_added_to_a_folder_with_files(trained, tmp_path, refused):
+    (tmp_path / "notes.txt").write_text("mine")
+    text = refused("sample", "--workdir", trained, "--out", tmp_path)
+    assert text == f"--out is {tmp_path}, which is a folder with files in it; choose a new folder."
+
+
 def test_sample_to_a_picture(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("sample", "--workdir", trained, "--num", 20, capsys=capsys)
@@ -700,7 +739,7 @@ def test_sample_to_a_picture(trained, tmp_path, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (["--out", "samples.jpg"], "--out is samples.jpg; it must end in .png (a grid) or .npz (arrays)."),
+        (["--out", "samples.jpg"], "--out is samples.jpg; it must end in .png (a grid) or .npz (arrays), or be a"),
         (["--num", "0"], "--num is 0; ask for at least one sample."),
         (["--out", "nowhere/samples.png"], "there is no folder nowhere to put samples.png into; create it first."),
         (["--out", "folder.png"], "folder.png is a folder; give the name of a file."),
