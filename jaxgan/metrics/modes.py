@@ -61,6 +61,9 @@ def nearest_modes(points: np.ndarray, centers: np.ndarray, std: float) -> np.nda
     return np.where(near, nearest, -1)
 
 
+FEWEST_ASSIGNED = 0.5  # share of the samples
+
+
 def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
     """Tests whether samples cover all of several equally frequent modes, and cover them equally often.
 
@@ -74,7 +77,8 @@ def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
 
     Red if modes are significantly missing: the probability that N uniform samples miss k or more of M modes is at
     most C(M, k) (1 - k / M)^N (a union bound over the sets of k modes). Amber if the shares are significantly
-    unequal (Pearson's chi-square).
+    unequal (Pearson's chi-square), or if fewer than half of the samples are assigned to a mode: the others say nothing
+    about the modes, and few samples reveal no missing one.
 
     Args:
       modes: int [N], the mode that each sample is assigned to; negative for none.
@@ -110,7 +114,8 @@ def mode_coverage(modes, num_modes: int, *, alpha: float = ALPHA) -> Diagnosis:
         "missed_by_chance_p": chance,
         "uniform_p": unequal,
     }
-    verdict = RED if chance < alpha / 2 else AMBER if unequal < alpha / 2 else GREEN
+    doubtful = unequal < alpha / 2 or total < FEWEST_ASSIGNED * len(modes)
+    verdict = RED if chance < alpha / 2 else AMBER if doubtful else GREEN
     return Diagnosis("modes", verdict, numbers, _sentence(verdict, numbers), {"counts": counts})
 
 
@@ -121,6 +126,11 @@ def _sentence(verdict: str, numbers: dict) -> str:
         return (
             f"{met}; {num_modes - modes:,} are missing. Mode dropping: try a gradient penalty or spectral "
             "normalisation, a lower generator learning rate, larger batches, or packing."
+        )
+    if numbers["assigned"] < FEWEST_ASSIGNED:
+        return (
+            f"{met}, but only {numbers['assigned']:.1%} of the samples are near a mode, too few to tell whether modes"
+            " are missing: train longer, or see whether the samples are spread between the modes."
         )
     if verdict == AMBER:
         return f"{met}, but with significantly unequal shares; longer training or a larger batch may help."

@@ -100,9 +100,10 @@ class Result:
       evaluations: the results of evaluations during training, in order.
     """
 
-    state: State
+    # Not shown: a notebook shows the value of a cell's last line, and the state holds all weights.
+    state: State = dataclasses.field(repr=False)
     step: int
-    engine: Engine
+    engine: Engine = dataclasses.field(repr=False)
     workdir: Path
     stopped_by: signal.Signals | None = None
     evaluations: list[dict] = dataclasses.field(default_factory=list)

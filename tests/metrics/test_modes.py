@@ -102,6 +102,17 @@ def test_unequal_modes_are_amber():
     )
 
 
+def test_samples_between_the_modes_are_no_sign_of_coverage():
+    modes = np.concatenate([np.arange(13), np.full(487, -1)])
+    found = mode_coverage(modes, 25)
+    assert found.verdict == "amber"
+    assert "only 2.6% of the samples are near a mode, too few to tell" in found.sentence
+    assert (
+        mode_coverage(np.concatenate([np.arange(300) % 25, np.full(200, -1)]), 25).verdict
+        == "green"
+    )
+
+
 def test_mode_coverage_refuses():
     with pytest.raises(ValueError, match=r"below num_modes = 3, not \[2\] up to 3"):
         mode_coverage([0, 3], 3)

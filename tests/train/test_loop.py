@@ -437,3 +437,8 @@ def test_data_that_cannot_be_augmented_are_refused_before_anything_is_written(
     with pytest.raises(ValueError, match=text):
         train(counting_game(), SOURCE, tmp_path / "run", QUICK, log=quietly, **augment)
     assert not (tmp_path / "run").exists()
+
+
+def test_a_result_shows_no_weights(tmp_path):
+    result = loop.Result({"w": np.arange(1000)}, 3, None, tmp_path)
+    assert repr(result).startswith("Result(step=3, workdir=")
