@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import Any, NamedTuple
 
+from jaxgan.cli import results
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.moved import add_data_arguments, notes, open_data
 from jaxgan.cli.sample import add_run_arguments, check_generates
@@ -165,19 +166,13 @@ def _write_page(out, title: str, found: list, nearest: dict, protocol: dict) -> 
 
 
 def _write_row(file, found: list, protocol: dict) -> None:
-    """Prints verdicts, numbers and protocol as a line of JSON, and appends it to the file."""
-    import json
-
-    row = json.dumps(
-        {
-            "verdicts": {answer.name: answer.verdict for answer in found},
-            "numbers": {answer.name: answer.numbers for answer in found},
-            "protocol": protocol,
-        }
-    )
-    print(row)
-    with file.open("a") as lines:
-        lines.write(row + "\n")
+    """Adds verdicts, numbers and protocol to the file, and shows them; see `results`."""
+    result = {
+        "verdicts": {answer.name: answer.verdict for answer in found},
+        "numbers": {answer.name: answer.numbers for answer in found},
+        "protocol": protocol,
+    }
+    results.write(result, file)
 
 
 def check_arguments(args) -> None:

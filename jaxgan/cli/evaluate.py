@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from jaxgan.cli import results
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.examples import FORMS
 from jaxgan.cli.moved import add_data_arguments, given, notes, open_data
-from jaxgan.cli.sample import add_run_arguments, sampling
+from jaxgan.cli.sample import add_run_arguments, check_folder, sampling
 from jaxgan.options import OptionError
 
 
@@ -43,6 +44,10 @@ def add_arguments(parser) -> None:
     )
     add_count_arguments(parser)
     add_conversion_arguments(parser)
+    parser.add_argument(
+        "--out",
+        help="file to which the whole result is added as a line of JSON, for `jaxgan compare`",
+    )
     parser.add_argument(
         "--weights",
         help="file with the weights of the feature network, if they cannot be downloaded",
@@ -93,16 +98,26 @@ def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
 
 
 def run(args) -> int:
+    from pathlib import Path
+
     import jax
+
+    from jaxgan.train.evaluation import EVALUATIONS
 
     if args.protocol == "list":
         return show_protocols()
     if args.distributed:
         jax.distributed.initialize()
     with user_errors("evaluate"):
+        if args.out:
+            check_folder(Path(args.out))
         result, title = (measure_run if args.workdir else measure_set)(args)
     if jax.process_index() == 0:
         show(result, title)
+        if args.out:
+            results.write(result, args.out)
+        else:
+            results.show(result, Path(args.workdir) / EVALUATIONS if args.workdir else None)
     return 0
 
 
@@ -357,8 +372,6 @@ def conversion(shape: tuple[int, ...], wanted: tuple[int, ...]) -> list[dict[str
 
 
 def show(result: dict, title: str) -> None:
-    import json
-
     from rich.console import Console
     from rich.table import Table
 
@@ -377,7 +390,6 @@ def show(result: dict, title: str) -> None:
     console.print(table)
     for note in result["notes"]:
         console.print(f"note: {note}", soft_wrap=True)
-    print(json.dumps(result))
 
 
 def show_protocols() -> int:

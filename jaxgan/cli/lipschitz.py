@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from jaxgan.cli import results
 from jaxgan.cli.errors import seed, user_errors
 from jaxgan.cli.moved import add_data_arguments, notes, open_data
 
@@ -28,7 +29,6 @@ def add_arguments(parser) -> None:
 
 
 def run(args) -> int:
-    import json
     from pathlib import Path
 
     import jax
@@ -69,9 +69,7 @@ def run(args) -> int:
             "norm": "l2",
         },
     }
-    print(json.dumps(result))
-    with (Path(args.workdir) / CERTIFICATES).open("a") as file:
-        file.write(json.dumps(result) + "\n")
+    results.write(result, Path(args.workdir) / CERTIFICATES)
     return 0
 
 

@@ -881,6 +881,21 @@ def test_evaluate_prints_a_table_and_json_with_its_protocol(trained, capsys):
         assert found["fd_random_conv"] != result["fd_random_conv"]
 
 
+def test_a_terminal_is_told_where_the_whole_result_is(trained, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    _, out, _ = run("evaluate", "--workdir", trained, "--num", 50, capsys=capsys)
+    file = trained / "evaluations.jsonl"
+    assert out.endswith(f"the whole result, with its protocol, is the last line of {file}\n")
+    np.savez(tmp_path / "a.npz", images=np.zeros((64, 8, 8, 1), np.uint8))
+    sets = ("evaluate", "--fake", tmp_path / "a.npz", "--real", "digits", "--num", 64)
+    _, out, _ = run(*sets, capsys=capsys)
+    assert out.endswith("to keep the whole result, with its protocol, give --out FILE.json\n")
+    kept = [tmp_path / name for name in ("a.json", "b.json")]
+    for file in kept:
+        assert run(*sets, "--out", file, capsys=capsys)[0] == 0
+    assert run("compare", *kept, capsys=capsys)[0] == 0
+
+
 def test_evaluate_takes_what_there_is_unless_a_protocol_is_named(trained, refused, capsys):
     protocol = evaluate("--workdir", trained, "--scores", "fd", capsys=capsys)["protocol"]
     assert (protocol["num_real"], protocol["num_fake"]) == (1442, 1442)
