@@ -147,37 +147,21 @@ def by_rule_networks():
     return networks
 
 
+def parity_batch():
+    rng = np.random.default_rng(0)
+    pictures = jnp.asarray(rng.integers(0, 256, (4, 16, 16, 3), np.uint8))
+    return SPEC.decode({"image": pictures, "label": jnp.asarray([0, 2, 1, 0], jnp.int32)})
+
+
 @pytest.fixture(scope="module")
-def ours():
-    """(outputs and losses, gradients) of jaxgan for the weights and pictures that the reference was given."""
+def learnt():
+    """(losses, gradients) of jaxgan for the weights and pictures that the reference was given."""
     options = dataclasses.replace(
         vqgan.Options(**TINY), codes=24, code_dim=8, adaptive_delta=1e-4, dropout=0.0, keep=1.0,
         revive_after=0,
     )  # fmt: skip
     procedure, networks = vqgan.Procedure(options, (8, 8)), by_rule_networks()
-    batch = SPEC.decode(
-        {
-            "image": jnp.asarray(
-                np.random.default_rng(0).integers(0, 256, (4, 16, 16, 3), np.uint8)
-            ),
-            "label": jnp.asarray([0, 2, 1, 0], jnp.int32),
-        }
-    )
-
-    @jax.jit
-    def outputs(networks):
-        z, indices, e = encode(networks, batch["image"])
-        label = 24 + batch["label"][:, None]
-        tokens = jnp.concatenate([label, indices.reshape(4, -1)[:, :-1]], axis=1)
-        return {
-            "latents": z,
-            "codes": indices,
-            "pictures": networks["decoder"](e),
-            "logits": networks["critic"](batch["image"]),
-            "code_logits": networks["transformer"](tokens),
-        }
-
-    made, gradients = outputs(networks), {}
+    batch, made, gradients = parity_batch(), {}, {}
     for loss, movers in (
         (lambda play: procedure.autoencoder_loss(play, True), ("encoder", "decoder", "codebook")),
         (procedure.critic_loss, ("critic",)),
@@ -204,12 +188,27 @@ def close(actual, desired, tolerance):
     np.testing.assert_allclose(actual, desired, rtol=0, atol=tolerance * np.abs(desired).max())
 
 
-def test_networks_agree_with_taming_transformers(reference, ours):
+def test_networks_agree_with_taming_transformers(reference):
     """CompVis/taming-transformers (MIT), commit 3ba01b241669f5ade541ce990f7650a3b8f65318.
 
     Its Encoder, Decoder, VectorQuantizer2, NLayerDiscriminator and GPT in PyTorch 2.13, parameters by `by_rule`.
     """
-    made, _ = ours
+    batch = parity_batch()
+
+    @jax.jit
+    def outputs(networks):
+        z, indices, e = encode(networks, batch["image"])
+        label = 24 + batch["label"][:, None]
+        tokens = jnp.concatenate([label, indices.reshape(4, -1)[:, :-1]], axis=1)
+        return {
+            "latents": z,
+            "codes": indices,
+            "pictures": networks["decoder"](e),
+            "logits": networks["critic"](batch["image"]),
+            "code_logits": networks["transformer"](tokens),
+        }
+
+    made = outputs(by_rule_networks())
     np.testing.assert_array_equal(made["codes"], reference["codes"])
     close(made["latents"], reference["latents"], 1e-4)
     close(made["pictures"][:2], reference["pictures"], 1e-4)
@@ -217,9 +216,10 @@ def test_networks_agree_with_taming_transformers(reference, ours):
     close(made["code_logits"][:2], reference["code_logits"], 1e-4)
 
 
-def test_losses_agree_with_taming_transformers(reference, ours):
+@pytest.mark.slow
+def test_losses_agree_with_taming_transformers(reference, learnt):
     """VQLPIPSWithDiscriminator of the same commit, `distance_by_rule` in LPIPS's place, beta as with legacy=False."""
-    made, _ = ours
+    made, _ = learnt
     for name, theirs in (
         ("loss encoder", "loss"),
         ("adaptive_weight", "adaptive_weight"),
@@ -231,8 +231,9 @@ def test_losses_agree_with_taming_transformers(reference, ours):
         np.testing.assert_allclose(made[name], reference[theirs], rtol=1e-4, err_msg=name)
 
 
-def test_gradients_agree_with_taming_transformers(reference, ours):
-    _, gradients = ours
+@pytest.mark.slow
+def test_gradients_agree_with_taming_transformers(reference, learnt):
+    _, gradients = learnt
     norms = dict(zip(reference["gradient_names"], reference["gradient_norms"], strict=True))
     assert norms.keys() == gradients.keys()
     largest = {}
@@ -269,7 +270,7 @@ def scene():
         patch.setattr(vqgan.perceptual, "by_name", lambda *arguments: seen)
         made = game(
             perceptual="squeezenet1_1_notop", perceptual_weight=0.7, codebook_weight=0.6, commitment_weight=0.2,
-            adversarial_weight=0.5, adaptive_delta=0.01, keep=0.5, blocks=1,
+            adversarial_weight=0.5, adaptive_delta=0.01, keep=0.5,
         )  # fmt: skip
     engine = Engine(made)
     state = battery.host(engine.init())
