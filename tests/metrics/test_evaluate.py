@@ -410,6 +410,7 @@ def test_damaged_digits_are_further(digits):
     _assert_ordered(_ladder(digits, random_conv((8, 8, 1)), 0.4, 0.7))
 
 
+@pytest.mark.slow
 @_needs_data
 def test_damaged_photographs_are_further():
     with np.load(Path(os.environ["JAXGAN_TEST_DATA"], "cifar10/cifar10_jpeg_test.npz")) as pack:

@@ -1,6 +1,7 @@
 """pix2pix: parity with another implementation, what its parts are defined by, and what it refuses."""
 
 import dataclasses
+import functools
 import re
 import zlib
 from pathlib import Path
@@ -307,7 +308,7 @@ def test_the_generator_alone_is_averaged():
 # What defines it ----------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("patch", [1, 16, 70, 286])
+@pytest.mark.parametrize("patch", [1, 16, 70, pytest.param(286, marks=pytest.mark.slow)])
 def test_one_logit_sees_a_patch_of_so_many_pixels(patch):
     layers = pix2pix.PATCHES[patch]
     critic = PatchCritic(1, layers, norm="none")
@@ -342,6 +343,18 @@ def test_a_shortcut_joins_each_two_layers_of_one_resolution():
         assert jnp.std(apply(only)) > 0, alone
 
 
+@functools.cache
+def engine_of(norm, dropout=TINY.dropout):
+    """One for all tests, which compile its outputs once."""
+    return Engine(tiny(norm=norm, dropout=dropout))
+
+
+@functools.cache
+def initial_state():
+    """Without running statistics, which instance normalisation has not."""
+    return engine_of("instance").init()
+
+
 def shifted(state):
     """A state whose running statistics are those of other data."""
     generator = state.variables["generator"]
@@ -363,7 +376,7 @@ def test_at_test_time_a_picture_is_normalised_by_itself_or_by_the_running_statis
     np.testing.assert_array_equal(train.transform(engine, state, other, key)[0], made[0])
     # Running statistics make a difference only if they are asked for.
     for norm in ("batch", "batch_running"):
-        engine = Engine(tiny(norm=norm))
+        engine = engine_of(norm)
         one, another = (train.transform(engine, s, batch, key) for s in (state, shifted(state)))
         assert (norm == "batch") == bool((one == another).all())
         assert (norm == "batch") == bool(np.abs(one - made).max() < 1e-6)
@@ -373,9 +386,9 @@ def test_at_test_time_a_picture_is_normalised_by_itself_or_by_the_running_statis
 def test_a_translation_at_test_time_is_the_unets_with_the_rows_own_dropout(norm, played):
     state = shifted(played[1])
     if norm == "instance":
-        state = Engine(tiny(norm=norm)).init()
+        state = initial_state()
     batch, key = battery.batch(SPEC, 0, played[0].game.stages[0], 5), jax.random.key(0)
-    made = train.transform(Engine(tiny(norm=norm)), state, batch, key)
+    made = train.transform(engine_of(norm), state, batch, key)
     net = UNet(1, 4, 3, "instance" if norm == "instance" else "batch")
     network = {"params": state.params["generator"], **state.variables["generator"]}
     drawn = purpose(jax.random.fold_in(key, 0), "dropout")  # of the first chunk of rows
@@ -404,8 +417,8 @@ def test_instance_and_batch_normalisation_of_one_picture_are_the_same():
         for name, leaf in network["params"].items()
     }
     np.testing.assert_allclose(
-        instance.apply({"params": params}, x),
-        batch.apply(network, x, mutable=True)[0],
+        jax.jit(instance.apply)({"params": params}, x),
+        jax.jit(functools.partial(batch.apply, mutable=True))(network, x)[0],
         rtol=1e-4,
         atol=1e-5,
     )
@@ -413,8 +426,8 @@ def test_instance_and_batch_normalisation_of_one_picture_are_the_same():
 
 @pytest.mark.parametrize("norm", pix2pix.NORMS)
 def test_dropout_is_the_noise_and_a_key_draws_it(norm, played):
-    engine = Engine(tiny(norm=norm))
-    state = engine.init() if norm == "instance" else played[1]
+    engine = engine_of(norm)
+    state = initial_state() if norm == "instance" else played[1]
     batch = battery.batch(SPEC, 0, engine.game.stages[0], 5)
     one, again, another = (
         train.transform(engine, state, batch, jax.random.key(k)) for k in (0, 0, 1)
@@ -425,7 +438,7 @@ def test_dropout_is_the_noise_and_a_key_draws_it(norm, played):
     twins = {**batch, "condition": np.repeat(batch["condition"][:1], 2, 0)}
     first, second = train.transform(engine, state, twins, jax.random.key(0))
     assert (first != second).mean() > 0.9
-    silent = Engine(tiny(norm=norm, dropout=0.0))
+    silent = engine_of(norm, 0.0)
     one, another = (train.transform(silent, state, batch, jax.random.key(k)) for k in (0, 1))
     np.testing.assert_array_equal(one, another)
 
@@ -446,6 +459,7 @@ def test_resume_is_bit_exact(played):
     battery.check_resume(played[0], SPEC, at=1, rounds=3)
 
 
+@pytest.mark.slow
 def test_one_and_eight_devices_agree():
     battery.check_devices(tiny(batch_size=8), SPEC, rounds=2)
 

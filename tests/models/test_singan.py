@@ -1,7 +1,7 @@
 """SinGAN: its pyramid, stages, losses and outputs, and parity with the reference implementation."""
 
 import zlib
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -168,23 +168,30 @@ def test_the_scales_below_do_not_change(trained):
         assert not same(network_of(coarse, 1, kind), network_of(state, 1, kind))
 
 
-def entered(game, coarse):
-    """The state as scale 1 starts with it."""
-    engine, stage = Engine(game), game.stages[1]
+@cache
+def entering(engine):
+    """The compiled start of scale 1."""
+    stage = engine.game.stages[1]
     batch = battery.batch(SPEC, 1, stage, 0)
-    return jax.jit(lambda state: stage.enter(state, engine.play(state, batch, KEY)))(coarse)
+    return jax.jit(lambda state: stage.enter(state, engine.play(state, batch, KEY)))
+
+
+def entered(engine, coarse):
+    """The state as scale 1 starts with it."""
+    return entering(engine)(coarse)
 
 
 def test_a_scale_starts_from_the_networks_below_if_they_have_the_same_width(trained):
     _, coarse, _ = trained
-    after = entered(make(), coarse)
+    after = entered(trained[0], coarse)
     for kind in ("critic", "generator"):
         assert same(network_of(after, 0, kind), network_of(coarse, 0, kind))
         assert same(network_of(after, 1, kind), network_of(coarse, 0, kind))
         assert not same(network_of(coarse, 1, kind), network_of(coarse, 0, kind))
     wider = make(double_every=1)
-    initial = Engine(wider).init()
-    assert same(network_of(entered(wider, initial), 1), network_of(initial, 1))
+    engine = Engine(wider)
+    initial = engine.init()
+    assert same(network_of(entered(engine, initial), 1), network_of(initial, 1))
 
 
 def test_the_amplitude_is_a_tenth_of_the_error_of_the_reconstruction_below(trained):
@@ -193,10 +200,15 @@ def test_the_amplitude_is_a_tenth_of_the_error_of_the_reconstruction_below(train
     generator = nets.Generator(TINY["features"])
     noise = np.pad(np.repeat(scale["noise"], 3, axis=-1), ((5, 5), (5, 5), (0, 0)))[None]
     variables = {"params": coarse.params["generator0"], **coarse.variables["generator0"]}
-    rebuilt = generator.apply(variables, jnp.zeros((1, 12, 15, 3)), noise, train=False)
-    below = nets.resize(rebuilt, (16, 20))
+
+    @jax.jit
+    def rebuilt_below(variables):
+        rebuilt = generator.apply(variables, jnp.zeros((1, 12, 15, 3)), noise, train=False)
+        return nets.resize(rebuilt, (16, 20))
+
+    below = rebuilt_below(variables)
     real = scale["picture"]
-    after = entered(make(), coarse)
+    after = entered(trained[0], coarse)
     np.testing.assert_allclose(scale_of(after, 1)["below"], below[0], atol=1e-5)
     error = np.sqrt(np.mean(np.square(below[0] - real)))
     np.testing.assert_allclose(scale_of(after, 1)["amplitude"], 0.1 * error, rtol=1e-5)
@@ -270,8 +282,8 @@ def test_the_stages_follow_the_options():
         assert not generator.fresh_batch
 
 
-def test_players_are_initialised_from_different_keys():
-    state = Engine(make()).init()
+def test_players_are_initialised_from_different_keys(trained):
+    state = trained[0].init()
     for kind in ("critic", "generator"):
         assert not same(state.params[f"{kind}0"], state.params[f"{kind}1"])
     kernels = state.params["critic0"]["conv0"], state.params["generator0"]["net"]["conv0"]
@@ -323,9 +335,9 @@ class ByHand:
         below = self.generators[0].apply(
             self.variables["generator0"], black, self.noise(0), train=False
         )
-        below, colours = np.asarray(self.resized(below, 1)), np.asarray(self.scale(1)["palette"])
-        distances = np.stack([np.sum((below - colour) ** 2, axis=-1) for colour in colours])
-        return jnp.asarray(colours[np.argmin(distances, axis=0)])
+        below, colours = self.resized(below, 1), self.scale(1)["palette"]
+        distances = jnp.sum((below[None] - colours[:, None, None, None]) ** 2, axis=-1)
+        return colours[jnp.argmin(distances, axis=0)]
 
     def trained(self, module, name, stats, *args):
         """(output, batch statistics) of a network in training mode."""
@@ -379,18 +391,24 @@ def test_losses_and_batch_statistics_are_those_computed_by_hand(kind, n):
         variables[f"generator{m}"]["scale"]["amplitude"] = np.float32(amplitude)
     batch = battery.batch(SPEC, n, stage, 0)
     (turn,) = (turn for turn in stage.turns if turn.name == kind)
-    play = engine.play(State(jnp.int32(0), params, {}, variables, {}), batch, KEY)
-    loss = turn.loss(play)
-    whole = {name: {"params": params[name], **variables[name]} for name in params}
-    hand = ByHand(n, whole, batch, play.rng("noise"), play.rng("penalty"))
-    value, metrics, stats = getattr(hand, f"{kind}_loss")()
+
+    @jax.jit
+    def both(params, variables):
+        play = engine.play(State(jnp.int32(0), params, {}, variables, {}), batch, KEY)
+        loss = turn.loss(play)
+        moved = {name: (moving.assigned, moving.state) for name, moving in play.moved.items()}
+        whole = {name: {"params": params[name], **variables[name]} for name in params}
+        hand = ByHand(n, whole, batch, play.rng("noise"), play.rng("penalty"))
+        return loss, moved, getattr(hand, f"{kind}_loss")()
+
+    loss, moved, (value, metrics, stats) = both(params, variables)
     np.testing.assert_allclose(loss.value, value, rtol=1e-4, atol=1e-5)
     assert loss.metrics.keys() == metrics.keys()
     for name, expected in metrics.items():
         np.testing.assert_allclose(loss.metrics[name], expected, rtol=1e-4, atol=1e-5, err_msg=name)
-    assert set(play.moved) == {f"{kind}{n}"}
-    moving = play.moved[f"{kind}{n}"]
-    assert not moving.assigned
+    assert set(moved) == {f"{kind}{n}"}
+    assigned, moving = moved[f"{kind}{n}"]
+    assert not assigned
     jax.tree.map(
         partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5), moving["batch_stats"], stats
     )
@@ -413,6 +431,7 @@ def test_resumes_in_the_middle_of_a_scale(trained):
     jax.tree.map(np.testing.assert_array_equal, battery.host(again), state)
 
 
+@pytest.mark.slow
 def test_one_and_eight_devices_agree(trained):
     _, coarse, one = trained
     engine = make_engine(make(), TrainOptions(devices=8), seed=3)
@@ -540,7 +559,7 @@ def test_noise_in_the_border_and_a_scale_with_a_palette(trained):
     initial = engine.init()
     learnt = {**scale_of(initial, 0), "picture": jnp.array(scale_of(trained[1], 0)["picture"])}
     initial.variables["generator0"]["scale"] = learnt
-    state = entered(game, initial)
+    state = entered(engine, initial)
     scale = jax.tree.map(np.asarray, scale_of(state, 1))
     colours = {tuple(c) for c in scale["palette"]}
     assert len(colours) == nets.COLOURS
@@ -726,7 +745,7 @@ def parity_shapes():
     )
 
 
-@pytest.mark.parametrize("n", [0, 2])
+@pytest.mark.parametrize("n", [pytest.param(0, marks=pytest.mark.slow), 2])
 def test_a_step_matches_the_reference_implementation(monkeypatch, n):
     """Iheb96/SinGAN_InPainting at 16ddbaa, a fork of tamarott/SinGAN: its models and its losses.
 
@@ -748,7 +767,8 @@ def test_a_step_matches_the_reference_implementation(monkeypatch, n):
 def test_resizing_matches_the_reference_implementation(way):
     """Its `imresize` without the rounding to 8 bits, inside the picture: at edges it mirrors, and we renormalise."""
     expected = reference("resize/")[way]
-    found = resize_antialiased(by_rule("resized", (12, 15, 3))[None], expected.shape[:2])[0]
+    resize = jax.jit(partial(resize_antialiased, size=expected.shape[:2]))
+    found = resize(by_rule("resized", (12, 15, 3))[None])[0]
     np.testing.assert_allclose(found[3:-3, 3:-3], expected[3:-3, 3:-3], atol=1e-5)
 
 

@@ -10,7 +10,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from jax.experimental.compilation_cache import compilation_cache
 from models import battery
 
 from jaxgan import augment, penalties, resample
@@ -41,18 +40,7 @@ SMALL = stylegan2.Options(
 )
 
 
-@pytest.fixture(scope="module", autouse=True)
-def compiled_once(tmp_path_factory):
-    """Engines of one game share compiled programs through a cache: most of this file's time is compilation."""
-    names = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
-    before = {name: getattr(jax.config, name) for name in names}
-    for name, value in zip(names, (str(tmp_path_factory.mktemp("compiled")), 0), strict=True):
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
-    yield
-    for name, value in before.items():
-        jax.config.update(name, value)
-    compilation_cache.reset_cache()
+pytestmark = pytest.mark.usefixtures("compiled_once")
 
 
 def make(spec=SPEC, **changes):
@@ -325,7 +313,9 @@ def test_losses_gradients_and_state_are_those_by_hand(setting, name):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), new.get(mover, expected), expected)
 
 
-@pytest.mark.parametrize("name", ["critic", "generator", "path"])
+@pytest.mark.parametrize(
+    "name", ["critic", "generator", pytest.param("path", marks=pytest.mark.slow)]
+)
 def test_means_and_controller_move_once_per_move_of_two_micro_batches(setting, name):
     """To the mean of what the two give from the state before the move; the controller counts the images of both."""
     engine, state, batch = setting
@@ -402,10 +392,15 @@ def test_resumes_bit_for_bit_between_the_regularisers(played):
 @pytest.mark.parametrize("turns", [("generator",), pytest.param(None, marks=pytest.mark.slow)])
 def test_recomputed_activations_change_neither_parameters_nor_gradients(turns):
     changes = dict(conditional=True, augmentation="fixed", augmentation_p=0.9, batch_size=4)
+    if (
+        turns is not None
+    ):  # what is recomputed is in the networks; the rest doubles the time to compile
+        changes = dict(augmentation="off", mixing=0.0, mapping_layers=1, batch_size=4)
     kept, again = (make(TINY, **changes, remat=remat) for remat in (False, True))
     battery.check_remat(kept, again, TINY, turns=turns)
 
 
+@pytest.mark.slow
 def test_one_and_eight_devices_agree():
     """Without what each image has for itself: it doubles the time to compile."""
     small = make(TINY, augmentation="off", mapping_layers=1, mixing=0.0, critic="plain")
@@ -535,6 +530,7 @@ def test_noise_has_no_effect_at_its_initial_strength(painter):
     synthesis, variables = painter
     w = jnp.ones((1, 4, 6))
 
+    @jax.jit
     def pictures(variables):
         random = [
             synthesis.apply(variables, w, rngs={"noise": jax.random.key(seed)}) for seed in (1, 2)
@@ -565,8 +561,10 @@ def test_a_logit_depends_on_the_images_of_its_group(key, group):
 def test_the_last_layers_compute_in_float32_for_any_dtype(key):
     critic = nets.Critic(64, 8, dtype=jnp.bfloat16)
     x = jax.random.normal(key, (4, 8, 8, 3))
-    params = jax.jit(lambda: critic.init(key, x, None))()
-    logits, seen = critic.apply(params, x, None, capture_intermediates=True)
+    params = jax.eval_shape(lambda: critic.init(key, x, None))
+    logits, seen = jax.eval_shape(
+        lambda params: critic.apply(params, x, None, capture_intermediates=True), params
+    )
     dtypes = {
         name: value["__call__"][0].dtype
         for name, value in seen["intermediates"].items()
@@ -579,14 +577,15 @@ def test_the_last_layers_compute_in_float32_for_any_dtype(key):
 
 
 @pytest.fixture(scope="module")
-def judged(played):
+def judged():
     """{augmentation: (sign, p, rounds) -> (loss, p afterwards)}: the critic's loss on one batch, so many times.
 
     The last layer's bias is large and of that sign, so all logits of one class have the same sign.
     """
-    engine, state = played
-    batch = battery.batch(TINY, 0, engine.game.stages[0], 0)
-    changes = {"augmentation_groups": "b", "augmentation_target": 0.0, "conditional": True}
+    changes = {"augmentation_groups": "b", "augmentation_target": 0.0, "mixing": 0.0}
+    changes |= {"mapping_layers": 1, "critic": "plain"}
+    engine = Engine(make(TINY, **changes))
+    state, batch = filled(engine), battery.batch(TINY, 0, engine.game.stages[0], 0)
 
     def prepare(augmentation):
         start = 0.5 if augmentation == "fixed" else 0.0  # replaced below
@@ -606,7 +605,8 @@ def judged(played):
             return turn.loss(play).value, play.moving("critic")["augmentation"]["ada"]
 
         def judge(sign, p=0.0, rounds=1):
-            output = {**state.params["critic"]["output"], "bias": jnp.full((16,), 100.0 * sign)}
+            output = state.params["critic"]["output"]
+            output = {**output, "bias": jnp.full(output["bias"].shape, 100.0 * sign)}
             params = {**state.params, "critic": {**state.params["critic"], "output": output}}
             ada = ada_start(p)
             for _ in range(rounds):
@@ -689,7 +689,7 @@ def test_truncation_to_0_makes_the_picture_of_the_mean_style(tiny, played):
     synthesis = nets.Synthesis(8, 3, 64, 16)
     w = jnp.broadcast_to(network["average"]["style"], (1, 4, 16))
     variables = {"params": network.params["synthesis"], "noise": network["noise"]["synthesis"]}
-    mean = synthesis.apply(variables, w, "constant")
+    mean = jax.jit(lambda variables: synthesis.apply(variables, w, "constant"))(variables)
     np.testing.assert_allclose(same[0], np.clip(mean[0], -1, 1), atol=1e-5)
     w, other = jnp.ones((2, 4, 16)), jnp.zeros(16)
     cut = latents.truncate(w, other, 0.25, 1)
@@ -706,10 +706,15 @@ def test_samples_are_truncated_pictures_of_their_labels(played):
     z = jax.random.normal(latent_key, (engine.chunk_rows("samples"), 16))[:3]
     averaged = {**state.variables["generator"], **state.ema["generator"]}
     generator = nets.Generator(nets.Mapping(16, 3, num_classes=3), nets.Synthesis(8, 3, 64, 16))
-    w = generator.apply(averaged, z, jnp.arange(3), method="style")[:, None]
-    cut = averaged["average"]["style"][None, None] * 0.3 + 0.7 * w
-    w = jnp.concatenate([cut, cut, w, w], axis=1)
-    expected = jnp.clip(generator.apply(averaged, w, "constant", method="paint"), -1, 1)
+
+    @jax.jit
+    def by_hand(averaged):
+        w = generator.apply(averaged, z, jnp.arange(3), method="style")[:, None]
+        cut = averaged["average"]["style"][None, None] * 0.3 + 0.7 * w
+        w = jnp.concatenate([cut, cut, w, w], axis=1)
+        return jnp.clip(generator.apply(averaged, w, "constant", method="paint"), -1, 1)
+
+    expected = by_hand(averaged)
     np.testing.assert_allclose(made, expected, rtol=1e-3, atol=1e-5)
     options = {**options, "noise": "random"}
     assert np.abs(make_output(engine, state, "samples", key, 3, labels, **options) - made).max() > 0
@@ -901,7 +906,7 @@ def test_projection_by_a_perceptual_distance(tiny, trained, monkeypatch):
     options = {"distance": "lpips_alex", "steps": 1, "noise": False}
     made = tiny.tools["projection"](trained(), image, **options)
     one, other = (np.kron(x, np.ones((8, 8, 1), np.float32))[None] for x in made.pictures)
-    expected = lpips.lpips(lpips.convert(backbone, heads), jnp.asarray(one), jnp.asarray(other))
+    expected = jax.jit(lpips.lpips)(lpips.convert(backbone, heads), one, other)
     np.testing.assert_allclose(made.numbers["distance"], expected[0], rtol=1e-4)
 
 

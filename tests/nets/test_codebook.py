@@ -96,10 +96,13 @@ def test_unused_codes_become_latents_of_the_batch_and_no_others_move(averaged):
     network = fresh(6, 3, averaged)
     before, z = vectors(network), latents(1, 50, 3)
     used = jnp.asarray([0, 2, 3] * 16 + [0, 2], jnp.int32)
+    advance = jax.jit(
+        lambda network, z, key: codebook.advance(network, z, used, key, 1.0, revive_after=3)
+    )
     for batch in range(4):
         # Decay 1: chosen codes do not change, so that only replaced ones do.
         key = jax.random.key(batch)
-        codes = codebook.advance(network, z, used, key, 1.0, revive_after=3)
+        codes = advance(network, z, key)
         network = network.replace(codes=codes)
         after = vectors(network)
         if batch < 3:

@@ -63,7 +63,8 @@ def cifar_test():
 
 
 @pytest.mark.parametrize(
-    ("name", "accuracy"), [("cifar10_resnet20", 91.6), ("cifar10_resnet56", 92.7)]
+    ("name", "accuracy"),
+    [("cifar10_resnet20", 91.6), pytest.param("cifar10_resnet56", 92.7, marks=pytest.mark.slow)],
 )
 def test_accuracy_on_the_true_cifar_pictures(name, accuracy, cifar_test):
     images, labels = cifar_test

@@ -100,7 +100,9 @@ def check(ours, theirs):
             assert (error.max(0) < 1e-4 * largest)[alive].all()
 
 
-@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize(
+    "size", [SIZES[0], *(pytest.param(size, marks=pytest.mark.slow) for size in SIZES[1:])]
+)
 def test_equals_the_port(port, outputs, size):
     images = pictures(size, 4)
     theirs = port_outputs(port, images)

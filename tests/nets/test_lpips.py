@@ -51,6 +51,14 @@ def pairs():
     return x, y
 
 
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        pytest.param(name, marks=() if name == "alex" else pytest.mark.slow, id=name)
+        for name in BACKBONES
+    ],
+    indirect=True,
+)
 def test_it_and_its_gradient_are_the_packages(backbone, reference, variables, pairs):
     x, y = (torch.tensor(images).permute(0, 3, 1, 2) for images in pairs)
     x.requires_grad_()

@@ -18,16 +18,17 @@ from jaxgan.options import complete
 NET = Transformer(codes=7, prefixes=3, context=12, layers=2, heads=2, width=8)
 PREFIX = jnp.asarray([0, 2], jnp.int32)
 GREEDY = {"top_k": 1}
+apply = jax.jit(NET.apply)
 
 
 @pytest.fixture(scope="module")
 def variables():
     """Larger weights than the initial ones, with which all codes are about equally probable."""
-    initial = NET.init(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
+    initial = jax.jit(NET.init)(jax.random.key(0), jnp.zeros((1, 1), jnp.int32))
     leaves, tree = jax.tree.flatten(initial)
     rng = np.random.default_rng(0)
     return jax.tree.unflatten(
-        tree, [jnp.asarray(x + rng.normal(size=x.shape), jnp.float32) for x in leaves]
+        tree, [jnp.float32(np.asarray(x) + rng.normal(size=x.shape)) for x in leaves]
     )
 
 
@@ -45,7 +46,7 @@ def tokens():
 
 @pytest.fixture(scope="module")
 def logits(variables, tokens):
-    return jax.jit(NET.apply)(variables, tokens)
+    return apply(variables, tokens)
 
 
 def test_causality(variables, tokens):
@@ -62,7 +63,6 @@ def test_causality(variables, tokens):
 
 def test_cached_logits_are_the_uncached_ones(variables, tokens, logits):
     """Tokens one at a time, and in two pieces."""
-    apply = jax.jit(NET.apply)
     for pieces in ([1] * 12, [5, 7]):
         cache, found, place = NET.empty_cache(2, 12), [], 0
         for piece in pieces:
@@ -84,16 +84,17 @@ def test_a_sequence_longer_than_the_context_is_refused(variables):
 def test_greedy_samples_are_the_argmax_of_the_uncached_network(network, variables):
     codes = jax.jit(lambda n: sample(n, PREFIX, 12, jax.random.key(0), **GREEDY))(network)
     tokens = jnp.concatenate([7 + PREFIX[:, None], codes[:, :-1]], axis=1)
-    np.testing.assert_array_equal(codes, NET.apply(variables, tokens).argmax(-1))
+    np.testing.assert_array_equal(codes, apply(variables, tokens).argmax(-1))
     assert len(set(map(tuple, codes.tolist()))) == 2  # the prefix matters
 
 
 def test_given_codes_are_kept_and_continued(network, variables):
     given = jnp.asarray([[1, 6, 2], [0, 0, 5]], jnp.int32)
-    codes = sample(network, PREFIX, 12, jax.random.key(0), given, **GREEDY)
+    draw = jax.jit(lambda n: sample(n, PREFIX, 12, jax.random.key(0), given, **GREEDY))
+    codes = draw(network)
     np.testing.assert_array_equal(codes[:, :3], given)
     tokens = jnp.concatenate([7 + PREFIX[:, None], codes[:, :-1]], axis=1)
-    np.testing.assert_array_equal(codes[:, 3:], NET.apply(variables, tokens).argmax(-1)[:, 3:])
+    np.testing.assert_array_equal(codes[:, 3:], apply(variables, tokens).argmax(-1)[:, 3:])
 
 
 def test_samples_have_the_probabilities_of_the_network(network, variables):
@@ -104,7 +105,7 @@ def test_samples_have_the_probabilities_of_the_network(network, variables):
     seen = np.zeros((7, 7))
     np.add.at(seen, (codes[:, 0], codes[:, 1]), 1 / num)
     tokens = jnp.stack([jnp.full(7, 7), jnp.arange(7)], axis=1)
-    p = np.asarray(jax.nn.softmax(NET.apply(variables, tokens)))
+    p = np.asarray(jax.nn.softmax(apply(variables, tokens)))
     expected = p[0, 0][:, None] * p[:, 1]
     deviation = np.sqrt(expected * (1 - expected) / num)
     assert (np.abs(seen - expected) < 5 * deviation + 1e-4).all()
@@ -171,7 +172,6 @@ def test_each_code_of_a_larger_grid_is_drawn_from_the_window_around_it(network, 
             lambda n: sample_sliding(n, PREFIX, grid, (high, wide), jax.random.key(0), **GREEDY)
         )(network)
     )
-    apply = jax.jit(NET.apply)
     for i in range(rows):
         for j in range(columns):
             top, left = min(max(i - 1, 0), rows - high), min(max(j - 2, 0), columns - wide)
@@ -188,22 +188,30 @@ def test_a_grid_smaller_than_the_window_is_refused(network):
         sample_sliding(network, PREFIX, (2, 4), (3, 4), jax.random.key(0))
 
 
+@jax.jit
+def beginning(network, prefix):
+    """The first logits, and codes that are drawn in both ways."""
+    key = jax.random.key(0)
+    return (
+        network(NET.start(prefix)[:, None]),
+        sample(network, prefix, 4, key),
+        sample_sliding(network, prefix, (2, 2), (2, 2), key).reshape(2, 4),
+    )
+
+
 @pytest.mark.parametrize("prefix", [-1, -8, 3, 100])
 def test_a_prefix_that_does_not_exist_gives_nan_and_the_code_minus_one(network, prefix):
     given = jnp.asarray([0, prefix], jnp.int32)
     np.testing.assert_array_equal(NET.start(given), [7, -1])
-    logits = network(NET.start(given)[:, None])
+    logits, *drawn = beginning(network, given)
     assert np.isfinite(logits[0]).all()
     assert np.isnan(logits[1]).all()
-    key = jax.random.key(0)
-    for codes in (
-        sample(network, given, 4, key),
-        sample_sliding(network, given, (2, 2), (2, 2), key).reshape(2, 4),
-    ):
+    for codes in drawn:
         assert (codes[0] >= 0).all()
         assert (codes[1] == -1).all()
 
 
 @pytest.mark.parametrize("token", [-1, 10])
 def test_a_token_that_does_not_exist_gives_nan(network, token):
-    assert np.isnan(network(jnp.asarray([[7, token]], jnp.int32))[0, 1]).all()
+    tokens = jnp.asarray([[7, token]], jnp.int32)
+    assert np.isnan(apply(network.variables, tokens)[0, 1]).all()

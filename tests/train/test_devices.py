@@ -139,6 +139,11 @@ def eight(single):
     return Trajectory("sngan", devices=8).play()
 
 
+@pytest.fixture(scope="module")
+def two(single):
+    return like(single("sngan"), "sngan", 2).play()
+
+
 def like(trajectory, name, devices):
     """A trajectory on `devices` from the same first state: only its rounds, not its birth, are compiled."""
     state = jax.tree.map(np.asarray, trajectory.seen[0][0])
@@ -147,6 +152,7 @@ def like(trajectory, name, devices):
     return fresh
 
 
+@pytest.mark.slow
 def test_eight_devices_follow_one_from_birth_on(single, eight):
     one = single("sngan")
     # What the comparison is about is there, and moves.
@@ -162,15 +168,17 @@ def test_eight_devices_follow_one_from_birth_on(single, eight):
     ("name", "devices"),
     [
         ("sngan", 2),
-        ("sngan", 4),
-        ("wgan_gp", 8),
+        pytest.param("sngan", 4, marks=pytest.mark.slow),
+        pytest.param("wgan_gp", 8, marks=pytest.mark.slow),
         pytest.param("wgan_gp", 2, marks=pytest.mark.slow),
         pytest.param("wgan_gp", 4, marks=pytest.mark.slow),
     ],
 )
-def test_the_trajectory_does_not_depend_on_the_number_of_devices(single, name, devices):
+def test_the_trajectory_does_not_depend_on_the_number_of_devices(request, single, name, devices):
     one = single(name)
-    assert_same(one.seen, like(one, name, devices).play().seen)
+    shared = (name, devices) == ("sngan", 2)
+    many = request.getfixturevalue("two") if shared else like(one, name, devices).play()
+    assert_same(one.seen, many.seen)
 
 
 def test_the_bounds_would_notice_if_two_processes_were_fed_the_same_rows(single):
@@ -186,9 +194,10 @@ def test_the_bounds_would_notice_if_two_processes_were_fed_the_same_rows(single)
     assert max(d for name, d in apart.items() if name.startswith("params")) > 100 * ROUNDING
 
 
-def test_a_checkpoint_moves_between_eight_devices_and_one(single, eight, tmp_path):
-    one = single("sngan")
-    for before, after in ((one, eight), (eight, one)):
+@pytest.mark.parametrize("many", ["two", pytest.param("eight", marks=pytest.mark.slow)])
+def test_a_checkpoint_moves_between_several_devices_and_one(request, single, many, tmp_path):
+    one, many = single("sngan"), request.getfixturevalue(many)
+    for before, after in ((one, many), (many, one)):
         folder = tmp_path / str(before.engine.mesh.size)
         checkpoints = Checkpoints(folder)
         checkpoints.save(10, jax.device_put(before.seen[10][0], before.engine.state_shardings))

@@ -19,6 +19,8 @@ from jaxgan.metrics.summary import Needs, summarise
 from jaxgan.train import evaluation
 from jaxgan.train.outputs import balanced, iterate_samples, summarise_output
 
+pytestmark = pytest.mark.usefixtures("compiled_once")
+
 SMALL = [
     "model.batch_size=8",
     "model.critic_steps=1",
@@ -41,10 +43,11 @@ def prepared(*changes):
 def digits():
     """(run, source, {devices: (engine, state)}) of an untrained generator."""
     run, source = prepared("model.conditional=true")
-    engines = {}
+    engines, state = {}, None
     for devices in (1, 2, 8):
         engine = train.make_engine(run.game, train.Options(devices=devices), seed=3)
-        engines[devices] = (engine, engine.init())
+        state = state or engine.init()
+        engines[devices] = (engine, jax.device_put(state, engine.state_shardings))
     return run, source, engines
 
 
@@ -205,6 +208,7 @@ def test_a_resumed_run_keeps_results_up_to_its_checkpoint_and_those_of_other_com
 # In the loop ----------------------------------------------------------------------------------------------
 
 MEASURED = ["train.evaluate_every=2", "train.evaluate_num=100", "train.checkpoint_every=2"]
+MEASURED += ["train.devices=1"]
 
 
 def quiet(sentence):
@@ -260,7 +264,7 @@ def test_the_protocol_of_a_run_is_checked_before_anything_compiles(tmp_path, mon
 
 
 def test_a_run_without_measurements_has_no_best(tmp_path):
-    run, source = prepared("train.steps=1")
+    run, source = prepared("train.steps=1", "train.devices=1")
     run.train(source, tmp_path / "run", quiet)
     assert not (tmp_path / "run" / "best").exists()
     with pytest.raises(FileNotFoundError, match="has no best checkpoint, since it was not evalua"):

@@ -85,6 +85,7 @@ def evaluate(pictures, capsys, *more):
     return code, json.loads(out.splitlines()[-1]) if code == 0 else err
 
 
+@pytest.mark.slow
 def test_from_the_ports_file_to_a_score(
     port, pictures, expected, publish, server, cache, capsys, monkeypatch
 ):
