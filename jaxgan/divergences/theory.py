@@ -51,9 +51,12 @@ def optimal_critic(p_real: jax.Array, p_fake: jax.Array) -> OptimalCritic:
     real, fake = nonnegative("p_real", p_real), nonnegative("p_fake", p_fake)
     nowhere = (real == 0) & (fake == 0)
     real, fake = (jnp.where(nowhere, 1.0, x) for x in (real, fake))
-    # Divided by the larger one, so that the sum neither overflows nor underflows; it cancels in the gradient too.
-    largest = jax.lax.stop_gradient(jnp.maximum(real, fake))
-    probability = (real / largest) / (real / largest + fake / largest)
+    # 1 / (1 + ratio), of a ratio up to 1: the sum of the densities may overflow or underflow, also that of densities
+    # divided by the larger one, since XLA adds before it divides.
+    larger = real >= fake
+    of_real = jnp.where(larger, fake, 0.0) / jnp.where(larger, real, 1.0)
+    of_fake = jnp.where(larger, 0.0, real) / jnp.where(larger, 1.0, fake)
+    probability = jnp.where(larger, 1.0 / (1.0 + of_real), of_fake / (1.0 + of_fake))
     return OptimalCritic(probability, jnp.log(real) - jnp.log(fake))
 
 
