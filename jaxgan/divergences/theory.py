@@ -51,11 +51,12 @@ def optimal_critic(p_real: jax.Array, p_fake: jax.Array) -> OptimalCritic:
     real, fake = nonnegative("p_real", p_real), nonnegative("p_fake", p_fake)
     nowhere = (real == 0) & (fake == 0)
     real, fake = (jnp.where(nowhere, 1.0, x) for x in (real, fake))
-    # 1 / (1 + ratio), of a ratio up to 1: the sum of the densities may overflow or underflow, also that of densities
-    # divided by the larger one, since XLA adds before it divides.
-    larger = real >= fake
-    of_real = jnp.where(larger, fake, 0.0) / jnp.where(larger, real, 1.0)
-    of_fake = jnp.where(larger, 0.0, real) / jnp.where(larger, 1.0, fake)
+    # Of densities divided by the larger one, and as 1 / (1 + ratio): XLA computes p / (p + q) of divided numbers as
+    # that of the numbers themselves, whose sum may overflow.
+    larger, largest = real >= fake, jax.lax.stop_gradient(jnp.maximum(real, fake))
+    p, q = real / largest, fake / largest
+    of_real = jnp.where(larger, q, 0.0) / jnp.where(larger, p, 1.0)
+    of_fake = jnp.where(larger, 0.0, p) / jnp.where(larger, 1.0, q)
     probability = jnp.where(larger, 1.0 / (1.0 + of_real), of_fake / (1.0 + of_fake))
     return OptimalCritic(probability, jnp.log(real) - jnp.log(fake))
 
