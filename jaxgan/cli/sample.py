@@ -73,6 +73,7 @@ def run(args) -> int:
     from pathlib import Path
 
     from jaxgan import config, tools, train
+    from jaxgan.data.source import listed
 
     out = Path(args.out)
     with user_errors("sample"):
@@ -98,7 +99,10 @@ def run(args) -> int:
                 train.save_grid(out, samples["image"], 0 if label is not None else len(names))
             else:
                 train.report.save_arrays(out, arrays_of(samples, game))
-    print(f"{args.num:,} samples of step {step:,} in {args.out}")
+    columns = ""
+    if out.suffix == ".png" and label is None and names:
+        columns = f", a column for each class: {listed(names, 12)}"
+    print(f"{args.num:,} samples of step {step:,} in {args.out}{columns}")
     return 0
 
 
@@ -133,6 +137,8 @@ def class_names(game) -> tuple[str, ...]:
 
 def class_number(text: str, game) -> int:
     """The label that `--label` names, by name or number."""
+    from jaxgan.data.source import listed
+
     names = class_names(game)
     if not names:
         raise ValueError(
@@ -143,8 +149,7 @@ def class_number(text: str, game) -> int:
     if text.isdigit() and int(text) < len(names):
         return int(text)
     close = difflib.get_close_matches(text, names, 1)
-    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
-    hint = f"did you mean {close[0]}?" if close else f"the classes are {listed}."
+    hint = f"did you mean {close[0]}?" if close else f"the classes are {listed(names, 20)}."
     raise ValueError(
         f"--label is {text}, but this run has no such class, by name or by number from 0 to {len(names) - 1}; {hint}"
     )

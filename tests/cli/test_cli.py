@@ -730,7 +730,8 @@ def test_samples_are_not_added_to_a_folder_with_files(trained, tmp_path, refused
 def test_sample_to_a_picture(trained, tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     code, out, _ = run("sample", "--workdir", trained, "--num", 20, capsys=capsys)
-    assert (code, out) == (0, "20 samples of step 6 in samples.png\n")
+    columns = "a column for each class: 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    assert (code, out) == (0, f"20 samples of step 6 in samples.png, {columns}\n")
     with Image.open("samples.png") as picture:
         # A column for each class: 10 x 2 pictures of 8 pixels and a gap, enlarged 16 times to be seen.
         assert picture.size == (16 * (10 * 9 - 1), 16 * (2 * 9 - 1))
