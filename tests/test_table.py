@@ -208,7 +208,7 @@ def test_extreme_inputs_keep_value_and_gradient_finite(case):
 
 @cases_with("bfloat16")
 def test_bfloat16_in(case):
-    arrays = map_floats(lambda x: jnp.asarray(x, jnp.bfloat16), draw(case, 64))
+    arrays = map_floats(lambda x: jnp.asarray(x, jnp.bfloat16), draw(case))
     result = compiled(case)(*arrays)
     expected = compiled(case)(*map_floats(lambda x: x.astype(jnp.float32), arrays))
     dtype = jnp.bfloat16 if case.keeps_dtype else jnp.float32
