@@ -6,6 +6,7 @@ from jaxgan.data import open_source
 from jaxgan.metrics.evaluate import evaluate
 from jaxgan.metrics.networks import network_extractor
 from jaxgan.metrics.protocols import adapted
+from jaxgan.options import OptionError
 
 pytestmark = pytest.mark.slow
 
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.slow
 def inception():
     try:
         return network_extractor("inception")
-    except OSError as error:
+    except OptionError as error:
         pytest.skip(f"Inception's weights are not here: {error}")
 
 
