@@ -135,7 +135,7 @@ def ending(game, examples: int, step: int, workdir) -> str:
     if "samples" in game.outputs:
         shown.append(f"Samples: {workdir}/samples.png")
         commands.append(f"jaxgan sample --workdir {folder} --num 64 --out samples.png")
-    others = [name for name in game.outputs if name != "samples"]
+    others = train.outputs.made_of_examples(game)
     shown += [f"{name.capitalize()}: {workdir}/{name}.png" for name in others]
     if game.tools:
         commands.append(f"jaxgan make list --workdir {folder}")

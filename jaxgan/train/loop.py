@@ -35,7 +35,7 @@ from jaxgan.train.evaluation import (
     resume_evaluations,
 )
 from jaxgan.train.mesh import make_mesh, state_sharding
-from jaxgan.train.outputs import balanced, make_output, transform
+from jaxgan.train.outputs import balanced, made_of_examples, make_output, transform
 from jaxgan.train.progress import Progress
 from jaxgan.train.workdir import lock
 
@@ -195,14 +195,7 @@ class _Run:
         self.evaluator = evaluator if options.evaluate_every else None
         self.evaluations: list[dict] = []
         self.best = Checkpoints(workdir / BEST, keep=1)
-        # The outputs that are shown in addition to the samples: pictures made from examples, such as transforms.
-        self.of_examples = [
-            name
-            for name, output in engine.game.outputs.items()
-            if name != SAMPLES
-            and len(output.shape) == 3
-            and set(output.needs) <= source.spec.fields.keys()
-        ]
+        self.of_examples = made_of_examples(engine.game)
         if self.of_examples:
             num = min(EXAMPLES, len(source))
             (self.examples,) = source.spread(num, batch_size=num)

@@ -48,6 +48,17 @@ def of_class(game: Game, label: int) -> Given:
     return lambda rows: {"label": np.full(len(rows), label, np.int32)}
 
 
+def made_of_examples(game: Game) -> list[str]:
+    """The outputs that training shows in addition to the samples: pictures made from examples, such as transforms."""
+    return [
+        name
+        for name, output in game.outputs.items()
+        if name != SAMPLES
+        and len(output.shape) == 3
+        and set(output.needs) <= game.spec.fields.keys()
+    ]
+
+
 def examples(source: Source, num: int) -> Given:
     """For transforms: `num` examples spread over a source."""
     indices = source.spread_indices(num)

@@ -22,7 +22,7 @@ from jaxgan.metrics.summary import IMAGE, Needs
 from jaxgan.schedules import Ema
 from jaxgan.spec import Field, Spec
 from jaxgan.train import loop, report
-from jaxgan.train.outputs import examples, summarise_output
+from jaxgan.train.outputs import examples, made_of_examples, summarise_output
 
 DIGITS = data.open_source("digits")
 PROTOCOL = Protocol(
@@ -192,6 +192,7 @@ def test_a_run_shows_every_output_that_is_made_from_examples(tmp_path):
     game = dataclasses.replace(game, outputs={**game.outputs, "small": small, "absent": absent})
     options = train.Options(steps=1, sample_every=1, log_every=1, devices=1, grid=4)
     train.train(game, source, tmp_path, options, log=lambda sentence: None)
+    assert made_of_examples(game) == ["transforms", "small"]
     assert {path.stem for path in tmp_path.glob("*.png")} == {
         "losses",
         "samples",
