@@ -29,8 +29,10 @@ def run(args) -> int:
     table.add_column("score", no_wrap=True)
     for column in ("A", "B", "B - A"):
         table.add_column(column, justify="right")
+    table.add_column("better")
     for row in rows:
-        table.add_row(row.score, f"{row.a:,.6g}", f"{row.b:,.6g}", f"{row.difference:+,.6g}")
+        numbers = (f"{row.a:,.6g}", f"{row.b:,.6g}", f"{row.difference:+,.6g}")
+        table.add_row(row.score, *numbers, row.better.upper())
     console.print(table)
     return 0
 

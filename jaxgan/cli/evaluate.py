@@ -158,8 +158,10 @@ def measure_run(args):
         measured={"model": trained.config.model_name} | ({"best": True} if args.best else {}),
     )
     result = evaluator(engine, state, step)
-    if protocol.of == "samples" and not args.scores:
-        result |= modes(source, engine, state, args.num, args.seed, evaluator.ema, options)
+    if protocol.of == "samples" and not args.scores and hasattr(source, "centers"):
+        points = args.num or 2500  # VEEGAN's number
+        drawn = train.sample(engine, state, points, args.seed, evaluator.ema, **options)["image"]
+        add_modes(result, source, drawn)
     if not args.real and protocol.split == trained.config.data.split:
         result["notes"] += notes(trained, args.workdir, source)
     if jax.process_index() == 0:
@@ -383,10 +385,12 @@ def show(result: dict, title: str) -> None:
     console = Console()
     console.print(title, soft_wrap=True, highlight=False)
     table = Table(title=f"{protocol['name']}: {reals}{protocol['num_fake']:,} {made}")
-    table.add_column("score")
-    table.add_column("value", justify="right")
+    table.add_column("score", overflow="fold")
+    table.add_column("value", justify="right", no_wrap=True)
+    table.add_column("better", no_wrap=True)
+    table.add_column("unit")
     for name, value in scores(result).items():
-        table.add_row(name, f"{value:,.6g}")
+        table.add_row(name, f"{value:,.6g}", result["better"][name], result["units"][name])
     console.print(table)
     for note in result["notes"]:
         console.print(f"note: {note}", soft_wrap=True)
@@ -417,19 +421,20 @@ def show_protocols() -> int:
     return 0
 
 
-def modes(
-    source, engine, state, num: int | None, seed: int, ema: bool, options: dict
-) -> dict[str, float]:
-    """For a mixture of known Gaussians: the modes found by `num` samples, and the share of samples near a mode.
+def add_modes(result: dict, source, points) -> None:
+    """Adds the modes that samples of a mixture of known Gaussians found, and the share of samples near a mode.
 
-    If `num` is None, there are 2,500 samples, as in VEEGAN.
+    Args:
+      result: of `jaxgan.metrics.evaluate.evaluate`.
+      source: the mixture, with its `centers` and `std`.
+      points: the samples, [N, 2].
     """
-    from jaxgan import train
     from jaxgan.metrics.modes import modes_found
 
-    if not hasattr(source, "centers"):
-        return {}
-    num = num or 2500
-    points = train.sample(engine, state, num, seed, ema, **options)["image"]
     found = modes_found(points, source.centers, source.std)
-    return {f"modes_of_{num}_samples": found.modes, "high_quality_share": found.high_quality}
+    for name, value, unit in (
+        (f"modes_of_{len(points)}_samples", found.modes, f"of {len(source.centers)} modes"),
+        ("high_quality_share", found.high_quality, "share, 0 to 1"),
+    ):
+        result[name] = value
+        result["better"][name], result["units"][name] = "higher", unit

@@ -73,7 +73,7 @@ def run(args) -> int:
     from pathlib import Path
 
     from jaxgan import config, tools, train
-    from jaxgan.data.source import listed
+    from jaxgan.train.outputs import class_names
 
     out = Path(args.out)
     with user_errors("sample"):
@@ -96,13 +96,10 @@ def run(args) -> int:
         else:
             samples = train.sample(*wanted, **options)
             if out.suffix == ".png":
-                train.save_grid(out, samples["image"], 0 if label is not None else len(names))
+                train.save_grid(out, samples["image"], classes=names if label is None else ())
             else:
                 train.report.save_arrays(out, arrays_of(samples, game))
-    columns = ""
-    if out.suffix == ".png" and label is None and names:
-        columns = f", a column for each class: {listed(names, 12)}"
-    print(f"{args.num:,} samples of step {step:,} in {args.out}{columns}")
+    print(f"{args.num:,} samples of step {step:,} in {args.out}")
     return 0
 
 
@@ -128,16 +125,10 @@ def folders_of(names: tuple[str, ...]) -> tuple[str, ...]:
     return safe if len(set(safe)) == len(safe) else tuple(map(str, range(len(names))))
 
 
-def class_names(game) -> tuple[str, ...]:
-    """The names of the classes of a conditional game, or their numbers; () of an unconditional game."""
-    if game.num_classes is None:
-        return ()
-    return game.spec["label"].names or tuple(map(str, range(game.num_classes)))
-
-
 def class_number(text: str, game) -> int:
     """The label that `--label` names, by name or number."""
     from jaxgan.data.source import listed
+    from jaxgan.train.outputs import class_names
 
     names = class_names(game)
     if not names:

@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-# Entries of a protocol that may differ between comparable results.
-FREE = ("jaxgan",)
+# Entries of a protocol that may differ between comparable results: its name stands for the other entries.
+FREE = ("jaxgan", "name")
 # Defaults for entries that the protocols of older results lack.
 UNSAID = {"of": "samples"}
 # The entries that state the data in words, with its path, and by its contents (`Source.identity`).
@@ -12,12 +12,21 @@ DATA, FINGERPRINT = "data", "data_fingerprint"
 
 
 class Comparison(NamedTuple):
-    """One score of two results: `difference` is b - a."""
+    """One score of two results.
+
+    Attributes:
+      score: its name.
+      a, b: its values.
+      difference: b - a.
+      better: "a" or "b"; empty if they are equal, if the score has no better direction, or if A does not state it, as
+        results of earlier versions.
+    """
 
     score: str
     a: float
     b: float
     difference: float
+    better: str = ""
 
 
 def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
@@ -33,9 +42,9 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
       ValueError: one of them is not a result, or the protocols differ; the message names the first
         differences. One score under two protocols is two different quantities.
 
-    >>> one = {"fid": 3.0, "protocol": {"num_fake": 50_000}}
+    >>> one = {"fid": 3.0, "better": {"fid": "lower"}, "protocol": {"num_fake": 50_000}}
     >>> compare(one, one | {"fid": 2.5})
-    [Comparison(score='fid', a=3.0, b=2.5, difference=-0.5)]
+    [Comparison(score='fid', a=3.0, b=2.5, difference=-0.5, better='b')]
     """
     for name, result in (("A", a), ("B", b)):
         if not isinstance(result, Mapping) or not isinstance(result.get("protocol"), Mapping):
@@ -51,7 +60,16 @@ def compare(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[Comparison]:
     shared = [name for name in scores(a) if name in b]
     if not shared:
         raise ValueError("A and B have no score in common; evaluate both under one protocol")
-    return [Comparison(name, a[name], b[name], b[name] - a[name]) for name in shared]
+    return [
+        _comparison(name, a[name], b[name], a.get("better", {}).get(name, "")) for name in shared
+    ]
+
+
+def _comparison(name: str, a: float, b: float, direction: str) -> Comparison:
+    better = ""
+    if direction and (a < b or a > b):  # neither, for equal numbers and NaN
+        better = "a" if (a < b) == (direction == "lower") else "b"
+    return Comparison(name, a, b, b - a, better)
 
 
 def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:

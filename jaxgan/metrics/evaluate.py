@@ -44,8 +44,9 @@ def evaluate(
         between comparable results.
 
     Returns:
-      {score: float, ..., "protocol": dict, "measured": dict, "notes": list}, ready for JSON. Two
-      results are comparable only if their protocols agree (`jaxgan.metrics.compare`).
+      {score: float, ..., "better": {score: "lower", "higher" or ""}, "units": {score: text},
+      "protocol": dict, "measured": dict, "notes": list}, ready for JSON. Two results are comparable
+      only if their protocols agree (`jaxgan.metrics.compare`).
 
     >>> from jaxgan.metrics.features import points
     >>> x = np.random.default_rng(0).normal(size=(500, 2)).astype(np.float32)
@@ -191,13 +192,17 @@ def report(
     if clash := sorted(statement.keys() & stated.keys()):
         raise ValueError(f"the protocol already states {', '.join(clash)}; use another name")
     result: dict[str, Any] = {}
+    better, units = {}, {}
     for name in protocol.scores:
         score = SCORES[name]
         arguments = (extractor,) if score.through else ()
         for key, value in score.compute(real, fake, protocol, *arguments).items():
             called = score_name(key, extractor.name, statement["resize"], protocol.of)
             result[called] = value
+            better[called], units[called] = score.numbers[key].better, score.numbers[key].unit
     return result | {
+        "better": better,
+        "units": units,
         "protocol": statement | stated,
         "measured": dict(measured or {}),
         "notes": _notes(real, fake),

@@ -222,3 +222,14 @@ def adapted(protocol: Protocol | str, **changes) -> Protocol:
     return (
         protocol if changed == protocol else dataclasses.replace(changed, name="custom", source="")
     )
+
+
+def fitted(protocol: Protocol, **changes) -> Protocol:
+    """Returns a default protocol as its data require: with changed fields, and under the same name.
+
+    >>> fitted(by_name("quick"), num_fake=500).name, fitted(by_name("fid10k_test"), num_fake=500).name
+    ('quick', 'custom')
+    """
+    if protocol.name not in DEFAULTS:
+        return adapted(protocol, **changes)
+    return dataclasses.replace(protocol, **changes)

@@ -6,7 +6,7 @@ published names begin with "r" (rFID).
 """
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from jaxgan.metrics.classification_accuracy import linear_probe_accuracy
@@ -42,14 +42,30 @@ OF_PAIRS = tuple(MEASURES)
 
 
 @dataclasses.dataclass(frozen=True)
+class Number:
+    """The meaning of one number.
+
+    Attributes:
+      better: "lower" or "higher"; empty if neither is, as for a standard deviation.
+      unit: what it counts or measures, with its range if it has one.
+    """
+
+    better: str
+    unit: str
+
+    def __post_init__(self):
+        assert self.better in ("lower", "higher", ""), self.better
+
+
+@dataclasses.dataclass(frozen=True)
 class Score:
     """A score, or a group of scores that are computed together.
 
     Attributes:
-      compute: (real or None, fake, protocol) -> {name without features: number}.
+      compute: (real or None, fake, protocol) -> {name without features: number}, some or all of `numbers`.
       fake: the statistics that the score needs of the fakes.
       real: the statistics that the score needs of the reals; None if it does not use reals.
-      lower_is_better: whether lower values of the first number are better.
+      numbers: {name without features: meaning}. The first number is the one by which results are ranked.
       options: the fields of `Protocol` that the numbers depend on.
       least: (protocol) -> the minimum number of examples of each kind.
       count: the field of `Protocol` that this minimum grows with, one by one; None if it is fixed.
@@ -60,12 +76,17 @@ class Score:
     compute: Callable[..., dict[str, float]]
     fake: Needs
     real: Needs | None
-    lower_is_better: bool = True
+    numbers: Mapping[str, Number]
     options: tuple[str, ...] = ()
     least: Callable[[Protocol], int] = lambda protocol: 2
     count: str | None = None
     through: bool = False
     labels: bool = False
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether lower values of the first number are better."""
+        return next(iter(self.numbers.values())).better == "lower"
 
     def needs(self, kind: str) -> Needs | None:
         """The statistics that the score needs of examples of one kind ("real" or "fake"); None if it needs none."""
@@ -90,12 +111,17 @@ def score_name(score: str, features: str, resize: str, of: str = "samples") -> s
     return name if resize == "tf1" else f"{resize}_{name}"
 
 
+_DISTANCE = Number("lower", "squared distance")
+_DEVIATION = Number("", "standard deviation")
+_SHARE = Number("higher", "share, 0 to 1")
+
+
 def _frechet(output: str, name: str) -> Score:
     def compute(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
         return {name: frechet_distance_to(real.moments[output])(fake.moments[output])}
 
     needs = Needs(moments=frozenset([output]))
-    return Score(compute, needs, needs)
+    return Score(compute, needs, needs, {name: _DISTANCE})
 
 
 def _extrapolated(real: Summary, fake: Summary, protocol: Protocol) -> dict[str, float]:
@@ -195,14 +221,21 @@ def _single_image(
     return single_image_distance(real.arrays[IMAGE][0], fake.arrays[IMAGE], maps)
 
 
-def _mean_of_pairs(measure: str, lower_is_better: bool) -> Score:
+def _mean_of_pairs(measure: str, number: Number) -> Score:
     def compute(real: Summary | None, fake: Summary, protocol: Protocol) -> dict[str, float]:
         return {measure: float(fake.arrays[measure].mean(dtype="float64"))}
 
     needs = Needs(arrays=frozenset([measure]))
-    return Score(compute, needs, None, lower_is_better, least=lambda protocol: 1)
+    return Score(compute, needs, None, {measure: number}, least=lambda protocol: 1)
 
 
+_OF_PAIRS = {
+    "psnr": Number("higher", "dB"),
+    "ssim": Number("higher", "similarity, at most 1"),
+    "l1": Number("lower", "share of the range of values"),
+    "lpips_alex": Number("lower", "distance"),
+    "lpips_vgg": Number("lower", "distance"),
+}
 _MOMENTS = Needs(moments=frozenset(["features"]))
 _FEATURES = Needs(arrays=frozenset(["features"]))
 _LOGITS = Needs(arrays=frozenset(["logits"]))
@@ -211,11 +244,12 @@ _PICTURES = Needs(arrays=frozenset([IMAGE]))
 SCORES: dict[str, Score] = {
     "fd": _frechet("features", "fd"),
     "sfd": _frechet("spatial", "sfd"),
-    "fd_infinity": Score(_extrapolated, _FEATURES, _MOMENTS),
+    "fd_infinity": Score(_extrapolated, _FEATURES, _MOMENTS, {"fd_infinity": _DISTANCE}),
     "kd": Score(
         _kernel,
         _FEATURES,
         _FEATURES,
+        {"kd": _DISTANCE, "kd_deviation": _DEVIATION},
         options=("subsets", "subset_size"),
         least=lambda protocol: protocol.subset_size,
         count="subset_size",
@@ -224,7 +258,10 @@ SCORES: dict[str, Score] = {
         _class_score,
         _LOGITS,
         None,
-        lower_is_better=False,
+        {
+            "class_score": Number("higher", "number of classes"),
+            "class_score_deviation": _DEVIATION,
+        },
         options=("splits",),
         least=lambda protocol: protocol.splits,
         count="splits",
@@ -233,7 +270,7 @@ SCORES: dict[str, Score] = {
         _precision_recall,
         _FEATURES,
         _FEATURES,
-        lower_is_better=False,
+        {"precision": _SHARE, "recall": _SHARE},
         options=("nearest_k",),
         least=lambda protocol: protocol.nearest_k + 1,
         count="nearest_k",
@@ -242,17 +279,39 @@ SCORES: dict[str, Score] = {
         _density_coverage,
         _FEATURES,
         _FEATURES,
-        lower_is_better=False,
+        {"density": Number("higher", "about 1 for real ones"), "coverage": _SHARE},
         options=("density_k",),
         least=lambda protocol: protocol.density_k + 1,
         count="density_k",
     ),
-    "classwise": Score(_classwise, _FEATURES, _FEATURES, labels=True),
-    "probe": Score(_probe, _FEATURES, _FEATURES, lower_is_better=False, labels=True),
-    "swd": Score(_swd, _PICTURES, _PICTURES),
-    "ms_ssim": Score(_ms_ssim, _PICTURES, None, labels=True),
-    "single_image": Score(
-        _single_image, _PICTURES, _PICTURES, least=lambda protocol: 1, through=True
+    "classwise": Score(
+        _classwise,
+        _FEATURES,
+        _FEATURES,
+        {"classwise_fd": _DISTANCE, "classwise_fd_worst": _DISTANCE},
+        labels=True,
     ),
-    **{name: _mean_of_pairs(name, name not in ("psnr", "ssim")) for name in OF_PAIRS},
+    "probe": Score(_probe, _FEATURES, _FEATURES, {"probe_accuracy": _SHARE}, labels=True),
+    "swd": Score(
+        _swd,
+        _PICTURES,
+        _PICTURES,
+        {"swd": Number("lower", "distance; papers print 1,000 times it")},
+    ),
+    "ms_ssim": Score(
+        _ms_ssim,
+        _PICTURES,
+        None,
+        {"ms_ssim": Number("lower", "similarity of pairs, at most 1")},
+        labels=True,
+    ),
+    "single_image": Score(
+        _single_image,
+        _PICTURES,
+        _PICTURES,
+        {"sifid": _DISTANCE, "single_image_fd_random_conv": _DISTANCE},
+        least=lambda protocol: 1,
+        through=True,
+    ),
+    **{name: _mean_of_pairs(name, number) for name, number in _OF_PAIRS.items()},
 }

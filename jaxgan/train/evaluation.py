@@ -107,7 +107,7 @@ def make_evaluator(
     if isinstance(protocol, str):
         protocol = protocols.by_name(protocol)
     if not source.spec.pictures and protocol.features == "random_conv":
-        protocol = protocols.adapted(protocol, features="points")
+        protocol = protocols.fitted(protocol, features="points")
     most = reals = len(source)
     made = len(fake) if fake is not None else None
     if num or fit:
@@ -115,7 +115,8 @@ def make_evaluator(
         num_real = None if protocol.num_real is None else min(num or protocol.num_real, reals)
         if protocol.of == "transforms":
             num_real = num_fake
-        protocol = protocols.adapted(protocol, num_fake=num_fake, num_real=num_real)
+        change = protocols.adapted if num else protocols.fitted
+        protocol = change(protocol, num_fake=num_fake, num_real=num_real)
     # All before any weights are fetched.
     if fake is not None:
         most = min(reals, len(fake))

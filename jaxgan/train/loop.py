@@ -35,7 +35,13 @@ from jaxgan.train.evaluation import (
     resume_evaluations,
 )
 from jaxgan.train.mesh import make_mesh, state_sharding
-from jaxgan.train.outputs import balanced, made_of_examples, make_output, transform
+from jaxgan.train.outputs import (
+    balanced,
+    class_names,
+    made_of_examples,
+    make_output,
+    transform,
+)
 from jaxgan.train.progress import Progress
 from jaxgan.train.workdir import lock
 
@@ -320,18 +326,19 @@ class _Run:
         self.flush()  # so that the plot has all rows, and a diverged run raises `Diverged`
         if SAMPLES in self.engine.game.outputs:
             samples = sample_grid(self.engine, state, self.options.grid)
-            self.save_grid(SAMPLES, step, samples)
+            classes = class_names(self.engine.game)
+            self.save_grid(SAMPLES, step, samples, classes=classes)
         for name in self.of_examples:
             self.save_grid(name, step, output_grid(self.engine, state, name, self.examples), gap=4)
         if self.chief:
             report.save_plot(self.workdir, self.engine.game.shown)
 
-    def save_grid(self, name: str, step: int, pictures: np.ndarray, gap: int = 1) -> None:
+    def save_grid(self, name: str, step: int, pictures: np.ndarray, **how: Any) -> None:
         """Saves a grid in the folder `name`, and a copy of it as the latest one."""
         if self.chief:
             (self.workdir / name).mkdir(exist_ok=True)
             path = self.workdir / name / f"{step:08d}.png"
-            report.save_grid(path, pictures, gap=gap)
+            report.save_grid(path, pictures, **how)
             report.replace_atomically(
                 self.workdir / f"{name}.png", lambda latest: shutil.copyfile(path, latest)
             )

@@ -28,6 +28,13 @@ from jaxgan.tools import Value
 Given = Callable[[np.ndarray], Batch]  # row numbers -> the fields of these rows
 
 
+def class_names(game: Game) -> tuple[str, ...]:
+    """The names of the classes of a conditional game, or their numbers; () of an unconditional game."""
+    if game.num_classes is None:
+        return ()
+    return game.spec["label"].names or tuple(map(str, range(game.num_classes)))
+
+
 def balanced(game: Game) -> Given:
     """For samples: labels 0, 1, ... in turn, or nothing for an unconditional game."""
     classes = game.num_classes

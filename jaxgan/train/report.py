@@ -13,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageDraw, ImageFont
 
 from jaxgan.metrics.images import to_uint8
 from jaxgan.spec import Batch
@@ -117,19 +117,60 @@ def side_by_side(*columns: np.ndarray) -> np.ndarray:
     return np.concatenate(parts, axis=2)[:, :, :-1]
 
 
-def save_grid(path: str | Path, samples: np.ndarray, columns: int = 0, gap: int = 1) -> None:
+def save_grid(
+    path: str | Path,
+    samples: np.ndarray,
+    columns: int = 0,
+    gap: int = 1,
+    classes: Sequence[str] = (),
+) -> None:
     """Saves a PNG: a grid of pictures (uint8 [N, H, W, C] or float in [-1, 1]), or a scatter plot of points [N, D].
 
-    With `columns` 0 the grid is about square.
+    Args:
+      path: the file.
+      samples: the pictures or points.
+      columns: number of columns; 0 for a grid that is about square.
+      gap: pixels between two pictures.
+      classes: names of the classes 0, 1, ... that the pictures have in turn. Where there is a row of all of them, each
+        has a column, with its name above it.
     """
     path = Path(path)
     if samples.ndim == 2:
         replace_atomically(path, lambda p: _scatter(p, samples))
         return
     images = samples if samples.dtype == np.uint8 else to_uint8(samples)
-    (grid,) = enlarged(tile(images, columns, gap)[None])
+    titled = 0 < len(classes) <= len(images)
+    (grid,) = enlarged(tile(images, len(classes) if titled else columns, gap)[None])
     picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
+    if titled:
+        picture = with_titles(picture, classes)
     replace_atomically(path, lambda p: picture.save(p, format="PNG"))
+
+
+def with_titles(picture: Image.Image, titles: Sequence[str]) -> Image.Image:
+    """The picture with a title above each of its columns; all are turned to the side if one is too wide."""
+    import matplotlib
+
+    width = picture.width / len(titles)
+    # Pillow's own font has only ASCII.
+    font_file = Path(matplotlib.get_data_path(), "fonts", "ttf", "DejaVuSans.ttf")
+    font = ImageFont.truetype(font_file, float(np.clip(width / 2, 10, 20)))
+    sizes = [
+        (math.ceil(right), math.ceil(bottom)) for _, _, right, bottom in map(font.getbbox, titles)
+    ]
+    widest, tallest = max(x for x, _ in sizes), max(y for _, y in sizes)
+    turned = widest > width - 4
+    strip = Image.new(picture.mode, (picture.width, (widest if turned else tallest) + 8), "white")
+    for column, (title, (title_width, _)) in enumerate(zip(titles, sizes, strict=True)):
+        text = Image.new("L", (title_width, tallest), 255)
+        ImageDraw.Draw(text).text((0, 0), title, fill=0, font=font)
+        text = text.rotate(90, expand=True) if turned else text
+        left = round(column * width + (width - text.width) / 2)
+        strip.paste(text.convert(picture.mode), (max(left, 0), strip.height - 4 - text.height))
+    whole = Image.new(picture.mode, (picture.width, strip.height + picture.height))
+    whole.paste(strip, (0, 0))
+    whole.paste(picture, (0, strip.height))
+    return whole
 
 
 def save_pictures(

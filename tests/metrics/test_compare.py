@@ -11,6 +11,28 @@ def test_puts_shared_scores_side_by_side():
     assert compare(_RESULT, other) == [Comparison("fid", 10.0, 7.5, -2.5)]
 
 
+@pytest.mark.parametrize(
+    ("direction", "values", "better"),
+    [
+        ("lower", (10.0, 7.5), "b"),
+        ("lower", (7.5, 10.0), "a"),
+        ("higher", (10.0, 7.5), "a"),
+        ("higher", (7.5, 10.0), "b"),
+        ("higher", (7.5, 7.5), ""),
+        ("lower", (7.5, float("nan")), ""),
+        ("", (10.0, 7.5), ""),
+    ],
+)
+def test_says_which_is_better(direction, values, better):
+    a, b = (_RESULT | {"fid": value, "better": {"fid": direction}} for value in values)
+    assert compare(a, b)[0].better == better
+
+
+def test_the_name_of_a_protocol_stands_for_its_entries():
+    other = _RESULT | {"protocol": _PROTOCOL | {"name": "custom"}}
+    assert compare(_RESULT, other)[0].difference == 0
+
+
 def test_the_version_alone_is_no_difference():
     other = _RESULT | {"protocol": _PROTOCOL | {"jaxgan": "0.2.0"}}
     assert compare(_RESULT, other)[0].difference == 0

@@ -182,6 +182,12 @@ def test_states_its_protocol(digits):
     assert json.loads(json.dumps(result)) == result
     assert result["notes"] == []
     assert result["measured"] == {"step": 7}
+    assert result["better"] == {
+        "fd_random_conv": "lower",
+        "precision_random_conv": "higher",
+        "recall_random_conv": "higher",
+    }
+    assert result["units"]["fd_random_conv"] == "squared distance"
     assert result["protocol"] == {
         "name": "custom",
         "scores": ["fd", "pr"],

@@ -44,6 +44,30 @@ def test_a_grid_of_pictures_is_a_png_of_the_same_pixels_enlarged(tmp_path, chann
     assert (picture[::16, ::16].reshape(17, 17, channels) == report.tile(images)).all()
 
 
+@pytest.mark.parametrize("names", [("a", "b", "c"), ("a class of long name", "another class", "eine Übergröße")])
+def test_a_grid_of_classes_has_a_column_for_each_with_its_name_above(tmp_path, names):
+    images = np.random.default_rng(0).integers(0, 255, (7, 64, 64, 3), np.uint8)
+    save_grid(tmp_path / "titled.png", images, classes=names)
+    save_grid(tmp_path / "plain.png", images, columns=3)
+    titled, plain = pixels(tmp_path / "titled.png"), pixels(tmp_path / "plain.png")
+    strip = len(titled) - len(plain)
+    assert (titled[strip:] == plain).all()
+    # Something dark above each column, and white between them.
+    ink = (titled[:strip] < 128).any((0, 2))
+    width = len(ink) / 3
+    assert all(ink[round(i * width) : round((i + 1) * width)].any() for i in range(3))
+    assert not ink[[0, round(width), round(2 * width), -1]].any()
+    # Names that are wider than their columns are turned to the side.
+    assert (strip > 64) == (len(names[0]) > 1)
+
+
+def test_a_grid_with_fewer_pictures_than_classes_has_no_titles(tmp_path):
+    images = np.zeros((4, 64, 64, 3), np.uint8)
+    save_grid(tmp_path / "titled.png", images, classes=tuple("abcde"))
+    save_grid(tmp_path / "plain.png", images)
+    assert (pixels(tmp_path / "titled.png") == pixels(tmp_path / "plain.png")).all()
+
+
 def test_float_pictures_are_quantised_from_minus_one_to_one(tmp_path):
     images = np.array([-1.0, 0.0, 1.0, 9.0], np.float32)[:, None, None, None]
     save_grid(tmp_path / "grid.png", np.broadcast_to(images, (4, 300, 300, 1)), columns=4)
