@@ -12,6 +12,7 @@ import sys
 import warnings
 
 import jaxgan
+from jaxgan.cli import completion
 from jaxgan.cli.advice import meant
 from jaxgan.cli.errors import UserError
 
@@ -44,7 +45,11 @@ def parser() -> argparse.ArgumentParser:
 
 def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
     """The parser of command lines, and those of the commands."""
-    top = argparse.ArgumentParser(prog="jaxgan", description="The classic GANs in JAX and Flax.")
+    top = argparse.ArgumentParser(
+        prog="jaxgan",
+        description="The classic GANs in JAX and Flax.",
+        epilog='Completion in bash and zsh: eval "$(register-python-argcomplete jaxgan)"',
+    )
     top.add_argument("--version", action="version", version=f"jaxgan {jaxgan.__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in COMMANDS.items():
@@ -128,6 +133,8 @@ def _take_named(argv: list[str]) -> tuple[list[tuple[str, str, str, str | None]]
 
 def main(argv: list[str] | None = None) -> int:
     """Runs a command and returns its exit code; it is 2 after an input error, which is printed as one sentence."""
+    if completion.REQUESTED in os.environ:
+        completion.complete(*_parsers())
     warnings.showwarning = lambda message, *_, **__: print(f"jaxgan: {message}", file=sys.stderr)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)

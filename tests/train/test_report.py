@@ -44,7 +44,9 @@ def test_a_grid_of_pictures_is_a_png_of_the_same_pixels_enlarged(tmp_path, chann
     assert (picture[::16, ::16].reshape(17, 17, channels) == report.tile(images)).all()
 
 
-@pytest.mark.parametrize("names", [("a", "b", "c"), ("a class of long name", "another class", "eine Übergröße")])
+@pytest.mark.parametrize(
+    "names", [("a", "b", "c"), ("a class of long name", "another class", "eine Übergröße")]
+)
 def test_a_grid_of_classes_has_a_column_for_each_with_its_name_above(tmp_path, names):
     images = np.random.default_rng(0).integers(0, 255, (7, 64, 64, 3), np.uint8)
     save_grid(tmp_path / "titled.png", images, classes=names)
