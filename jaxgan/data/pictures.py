@@ -30,9 +30,8 @@ def header(file: BinaryIO) -> tuple[tuple[int, int], bool]:
     with Image.open(file) as image:
         width, height = image.size
         # Not `image.getexif`: for a PNG it decodes the picture, since EXIF data may follow it.
-        if (
-            Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) >= 5
-        ):  # 5 to 8 are turned by 90 degrees.
+        turned = Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) >= 5  # by 90 degrees
+        if turned and image.format != "TIFF":  # Pillow states a TIFF's size as it is after turning.
             width, height = height, width
         return (height, width), image.mode in GREY_MODES
 

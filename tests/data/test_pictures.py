@@ -88,8 +88,10 @@ class TestKinds:
         black, white = Image.new("L", (4, 4), 0), Image.new("L", (4, 4), 255)
         assert decode(black, "GIF", save_all=True, append_images=[white]).max() == 0
 
+    @pytest.mark.parametrize("kind", ["PNG", "TIFF", "WEBP"])
     @pytest.mark.parametrize("orientation", range(1, 9))
-    def test_exif_orientation(self, orientation):
+    def test_exif_orientation(self, orientation, kind):
+        """Pillow states the size of a PNG or WebP before it is turned, that of a TIFF as it is afterwards."""
         image, exif = Image.fromarray(RGB), Image.Exif()
         exif[pictures.EXIF_ORIENTATION] = orientation
         # The EXIF standard: where the 0th row and the 0th column are to be seen.
@@ -103,7 +105,7 @@ class TestKinds:
             7: RGB.transpose(1, 0, 2)[::-1, ::-1],
             8: RGB.transpose(1, 0, 2)[::-1],
         }[orientation]
-        file = encoded(image, exif=exif)
+        file = encoded(image, kind, exif=exif, **({"lossless": True} if kind == "WEBP" else {}))
         np.testing.assert_array_equal(pictures.decode(file), seen)
         file.seek(0)
         assert pictures.header(file) == (seen.shape[:2], False)
