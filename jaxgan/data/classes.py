@@ -10,6 +10,7 @@ import numpy as np
 
 from jaxgan.data.encoded import BadLabels, common_folder
 from jaxgan.data.source import Column, label_column, listed
+from jaxgan.data.splits import level_of_splits
 
 log = logging.getLogger("jaxgan.data")
 
@@ -48,9 +49,9 @@ def label_of(where: str, splits: Splits, chosen: Sequence[str], files: Files) ->
     tables = {name: _table(where, paths, files) for name, paths in splits.items()}
     if any(tables[name] is not None for name in chosen):
         return _stated(where, splits, chosen, tables)
-    return _named(
-        where, {name: paths for name, paths in splits.items() if not tables[name]}, chosen
-    )
+    level = level_of_splits([parts for paths in splits.values() for parts in paths])
+    without = {name: paths for name, paths in splits.items() if not tables[name]}
+    return _named(where, without, chosen, 0 if level is None else level + 1)
 
 
 def _stated(
@@ -127,9 +128,10 @@ def _class(where: str, path: str, name: str, label: Any) -> int:
     )
 
 
-def _named(where: str, splits: Splits, chosen: Sequence[str]) -> Column | None:
-    """The labels by names of folders; None unless the chosen splits consist of such folders, and there are several."""
-    levels = {name: level for name, level in _levels(splits).items() if level is not None}
+def _named(where: str, splits: Splits, chosen: Sequence[str], start: int) -> Column | None:
+    """The labels by names of folders, from position `start` of the paths on; None unless the chosen splits consist of
+    such folders, and there are several."""
+    levels = {name: level for name, level in _levels(splits, start).items() if level is not None}
     if not levels.keys() >= set(chosen):
         return None
     folders = {name: [parts[levels[name]] for parts in splits[name]] for name in levels}
@@ -144,13 +146,13 @@ def _named(where: str, splits: Splits, chosen: Sequence[str]) -> Column | None:
     return label_column(np.array([index[name] for name in labels]), names=tuple(names))
 
 
-def _levels(splits: Splits) -> dict[str, int | None]:
-    """{split: the position of the class in the paths of its pictures, or None}.
+def _levels(splits: Splits, start: int) -> dict[str, int | None]:
+    """{split: the position of the class in the paths of its pictures, from `start` on, or None}.
 
     It is that of the first folders below which there are several, but not deeper than a folder that is a class of
     another split: a split may have only one of the classes.
     """
-    first = {name: _first_of_several(paths, 1 if name else 0) for name, paths in splits.items()}
+    first = {name: _first_of_several(paths, start) for name, paths in splits.items()}
     names = {
         parts[level]
         for name, level in first.items()
@@ -159,7 +161,7 @@ def _levels(splits: Splits) -> dict[str, int | None]:
     }
     found: dict[str, int | None] = {}
     for name, paths in splits.items():
-        start, end = 1 if name else 0, min(map(len, paths)) - 1
+        end = min(map(len, paths)) - 1
         stop = end - 1 if first[name] is None else first[name]
         assert stop is not None, "as above"
         known = [k for k in range(start, stop + 1) if names & {parts[k] for parts in paths}]

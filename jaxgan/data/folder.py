@@ -15,6 +15,7 @@ from jaxgan.data.classes import Parts, Splits, label_of
 from jaxgan.data.encoded import Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
 from jaxgan.data.source import Source
+from jaxgan.data.splits import level_of_splits, split_of
 from jaxgan.options import OptionError, option
 
 log = logging.getLogger("jaxgan.data")
@@ -23,7 +24,6 @@ SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
     | {".ppm", ".pgm", ".pbm", ".pnm", ".jp2", ".tga", ".avif"}
 )
-SPLITS = frozenset({"train", "val", "valid", "validation", "test"})
 
 
 @dataclasses.dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Member(NamedTuple):
 def source(options: Options, progress: Progress) -> Source:
     """All pictures below `options.path`, in the order of their names.
 
-    - If the folders at the top are all called train, val, valid, validation or test, they are
-      splits: `options.split` chooses one, "all" takes all. Otherwise there is only "train", which
-      is everything.
+    - If the folders at the top, or those in the innermost folder that holds all pictures, are all called train (or
+      training), val, valid, validation or test (or testing), in small or capital letters, they are splits:
+      `options.split` chooses one, "all" takes all. Otherwise there is only "train", which is everything.
     - A dataset.json as NVIDIA's dataset tool writes it (for StyleGAN, EDM, R3GAN) states the labels, or that there are
       none: then folders are no classes. Without one, its shards (00000/img00000000.png) are no classes either.
     - Otherwise, a folder that holds all pictures of a split is skipped. If then every picture of the split is in a
@@ -176,18 +176,21 @@ def _is_picture(parts: Parts) -> bool:
 
 
 def _splits(found: list[Parts]) -> Splits:
-    """The pictures of each split; one split of the name "" if the folders at the top are no splits."""
-    if not ({parts[0] for parts in found} <= SPLITS and all(len(parts) > 1 for parts in found)):
+    """The pictures of each split; one split of the name "" if they are not divided into splits."""
+    level = level_of_splits(found)
+    if level is None:
         return {"": found}
-    names = sorted({parts[0] for parts in found})
-    return {name: [parts for parts in found if parts[0] == name] for name in names}
+    splits: dict[str, list[Parts]] = {}
+    for parts in found:
+        splits.setdefault(split_of(parts[level]), []).append(parts)
+    return dict(sorted(splits.items()))
 
 
 def _choose(where: str, splits: Splits, split: str) -> list[str]:
     """The names of the splits that the option selects."""
     known = list(splits)
     if known == [""]:
-        if split not in ("train", "all"):
+        if split != "all" and split_of(split) != "train":
             raise OptionError(
                 "split",
                 split,
@@ -195,14 +198,15 @@ def _choose(where: str, splits: Splits, split: str) -> list[str]:
                 {"split": "train"},
             )
         return known
-    if split not in ("all", *known):
+    chosen = known if split == "all" else [split_of(split)]
+    if not set(chosen) <= set(known):
         raise OptionError(
             "split",
             split,
             f"{where} has no such folder, only {', '.join(known)}",
             *({"split": name} for name in (*known, "all")),
         )
-    return known if split == "all" else [split]
+    return chosen
 
 
 def _warn_of_loose(where: str, paths: list[Parts]) -> None:

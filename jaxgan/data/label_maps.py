@@ -13,6 +13,7 @@ from jaxgan.data import array, digits, encoded, folder, pictures
 from jaxgan.data.encoded import Encoded
 from jaxgan.data.options import PictureOptions, Progress
 from jaxgan.data.source import Source, digest, sampled
+from jaxgan.data.splits import level_of_splits, split_of
 from jaxgan.data.together import (
     Parts,
     Reader,
@@ -27,7 +28,6 @@ from jaxgan.options import OptionError, check, option
 from jaxgan.spec import Field
 
 UNIT = "pictures with label maps"
-SPLITS = folder.SPLITS | {"training", "testing"}
 # Formats that do not keep the value of a pixel.
 LOSSY = frozenset({".jpg", ".jpeg", ".jpe", ".jfif", ".webp", ".jp2", ".avif"})
 # Pillow's modes with one whole number for each pixel; of a palette ("P") that is the index.
@@ -209,7 +209,7 @@ def _no_folders(
     missing = [
         name for name in ("image_folder", "map_folder") if same or not keys[getattr(options, name)]
     ]
-    likely = [name for name in others if name not in SPLITS]
+    likely = [name for name in others if not split_of(name)]
     name = likely[0] if len(likely) == len(missing) == 1 else "FOLDER"
     fix = dict.fromkeys(missing, name)
     ends = (options.image_ending, options.map_ending)
@@ -224,8 +224,9 @@ def _no_folders(
 def _keep_split(where: str, keys: dict[str, dict[int, str]], split: str) -> None:
     """Removes from `keys` the files of other splits, and from the names of the others the folder of the split."""
     every = [PurePosixPath(key).parts for found in keys.values() for key in found.values()]
-    if not all(len(parts) > 1 and parts[0] in SPLITS for parts in every):
-        if split not in ("train", "all"):
+    level = level_of_splits(every)
+    if level is None:
+        if split != "all" and split_of(split) != "train":
             raise OptionError(
                 "split",
                 split,
@@ -233,18 +234,23 @@ def _keep_split(where: str, keys: dict[str, dict[int, str]], split: str) -> None
                 {"split": "train"},
             )
         return
-    known = sorted({parts[0] for parts in every})
-    if split not in ("all", *known):
+    known = sorted({split_of(parts[level]) for parts in every})
+    if split != "all" and split_of(split) not in known:
         raise OptionError(
             "split",
             split,
             f"{where} has no such folder, only {', '.join(known)}",
             *({"split": name} for name in (*known, "all")),
         )
-    if split != "all":
-        for side, found in keys.items():
-            inside = {i: key for i, key in found.items() if key.startswith(f"{split}/")}
-            keys[side] = {i: key.removeprefix(f"{split}/") for i, key in inside.items()}
+    if split == "all":
+        return
+    for side, found in keys.items():
+        paths = {i: PurePosixPath(key).parts for i, key in found.items()}
+        keys[side] = {
+            i: "/".join((*parts[:level], *parts[level + 1 :]))
+            for i, parts in paths.items()
+            if split_of(parts[level]) == split_of(split)
+        }
 
 
 def _map(files: Encoded, i: int) -> np.ndarray:

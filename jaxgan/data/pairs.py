@@ -13,6 +13,7 @@ from jaxgan.data.encoded import Encoded
 from jaxgan.data.options import PictureOptions, Progress
 from jaxgan.data.pictures import colours, fit_maps
 from jaxgan.data.source import Source, digest, sampled
+from jaxgan.data.splits import split_of
 from jaxgan.data.together import (
     Parts,
     Reader,
@@ -159,7 +160,9 @@ def _two_folders(
         if split is None:
             continue
         side, key = split
-        if PurePosixPath(key).parts[0] in folder.SPLITS and files.names[i].startswith(f"{side}/"):
+        parts = PurePosixPath(files.names[i]).parts
+        inside = parts[parts.index(side) + 1 : -1]
+        if inside and split_of(inside[0]):
             raise ValueError(
                 f"{files.where}: has its splits inside of {side} ({files.names[i]}); put them outside, as in"
                 " train/A, train/B, test/A, test/B"

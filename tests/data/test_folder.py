@@ -97,6 +97,37 @@ class TestWhatIsRead:
         )
         assert contents(folder(root, split="all"))["label"].tolist() == [0, 0, 1]
 
+    def test_splits_in_one_folder_as_in_an_archive(self, save_pictures, tmp_path, both_ways):
+        """They are splits and no classes, also below a folder that has the name of a class."""
+        names = ("train/cat/a.png", "train/dog/b.png", "test/cat/c.png", "test/dog/d.png")
+        _, pixels = save_pictures(*(f"dog/{name}" for name in names))
+        archive = shutil.make_archive(str(tmp_path / "pets"), "zip", tmp_path / "pics")
+        for root in (archive, tmp_path / "pics"):
+            for split, indices in (("train", [0, 1]), ("test", [2, 3]), ("all", [2, 3, 0, 1])):
+                source = folder(root, split=split)
+                assert source.classes == ("cat", "dog")
+                batch = contents(source)
+                expected = [pixels[f"dog/{names[i]}"] for i in indices]
+                np.testing.assert_array_equal(batch["image"], expected)
+                assert batch["label"].tolist() == [i % 2 for i in indices]
+
+    def test_splits_in_capital_letters_or_called_training(self, save_pictures):
+        root, pixels = save_pictures("Train/x/a.png", "training/y/b.png", "TESTING/x/c.png")
+        source = folder(root)
+        assert source.classes == ("x", "y")
+        assert contents(source)["label"].tolist() == [0, 1]
+        for split in ("test", "testing", "Test"):
+            batch = contents(folder(root, split=split))
+            np.testing.assert_array_equal(batch["image"], [pixels["TESTING/x/c.png"]])
+        with pytest.raises(
+            ValueError, match="has no such folder, only test, train: set split=test"
+        ):
+            folder(root, split="val")
+
+    def test_one_split_in_a_folder_is_all(self, save_pictures):
+        root, _ = save_pictures("pets/test/cat/a.png", "pets/test/dog/b.png")
+        assert folder(root).classes == ("cat", "dog")
+
     def test_domains_as_in_afhq(self, save_pictures, both_ways):
         names = [
             f"{split}/{domain}/{i}.jpg"

@@ -70,6 +70,8 @@ class TestLayouts:
         [
             ("{split}/images/{i}.png", "{split}/labels/{i}.png"),
             ("images/{split}/{i}.png", "labels/{split}/{i}.png"),
+            ("set/{split}/images/{i}.png", "set/{split}/labels/{i}.png"),
+            ("set/images/{split}/{i}.png", "set/labels/{split}/{i}.png"),
         ],
     )
     def test_splits_outside_and_inside(self, tmp_path, image, label):

@@ -61,12 +61,13 @@ class TestLayouts:
         assert source.spec == spec_of((6, 8, 3), 5, (6, 8, 3))
         assert source.summary == f"folder {tmp_path}/pics: 5 pairs, 6x8x3 from 6x8x3"
 
-    def test_a_zip_and_its_splits(self, tmp_path):
+    @pytest.mark.parametrize("wrapped", [False, True])
+    def test_a_zip_and_its_splits(self, tmp_path, wrapped):
         folder = side_by_side(tmp_path / "pics" / "train")
         save(tmp_path / "pics", **{"test/0.png": np.concatenate([B[0], A[0]], axis=1)})
         with zipfile.ZipFile(tmp_path / "pics.zip", "w") as archive:
             for path in sorted(folder.parent.rglob("*.png")):
-                archive.write(path, path.relative_to(folder.parent))
+                archive.write(path, path.relative_to(tmp_path if wrapped else folder.parent))
         assert pairs(tmp_path / "pics.zip").spec.size == 5
         np.testing.assert_array_equal(pairs(tmp_path / "pics.zip", split="test")[0]["image"], A[0])
 
@@ -200,12 +201,20 @@ class TestRefused:
         root = save(in_folders(tmp_path), **{"A/1.bmp": A[0]})
         self.refused("A/1.bmp and A/1.png have the same name, so the partner of either", root)
 
-    def test_splits_inside(self, tmp_path):
-        root = save(tmp_path, **{"A/train/0.png": A[0], "B/train/0.png": B[0]})
+    @pytest.mark.parametrize("outer", ["", "pics/"])
+    def test_splits_inside(self, tmp_path, outer):
+        """The way out is followed."""
+        names = {"A": f"{outer}A/Train/0.png", "B": f"{outer}B/Train/0.png"}
+        root = save(tmp_path, **{names["A"]: A[0], names["B"]: B[0]})
         text = (
-            "has its splits inside of A (A/train/0.png); put them outside, as in train/A, train/B,"
+            f"has its splits inside of A ({names['A']}); put them outside, as in train/A, train/B,"
         )
         self.refused(text, root)
+        for side, name in names.items():
+            target = root / outer / "train" / side / "0.png"
+            target.parent.mkdir(parents=True)
+            (root / name).rename(target)
+        np.testing.assert_array_equal(pairs(root).images(), B[:1])
 
     def test_sides_of_different_sizes(self, tmp_path):
         root = save(tmp_path, **{"A/0.png": A[0], "B/0.png": B[0][:5]})
