@@ -50,7 +50,9 @@ class Codebook(nn.Module):
 
     def setup(self):
         limit, shape = 1.0 / self.num, (self.num, self.dim)
-        uniform = partial(jax.random.uniform, shape=shape, minval=-limit, maxval=limit)
+        uniform = partial(
+            jax.random.uniform, shape=shape, dtype=jnp.float32, minval=-limit, maxval=limit
+        )
         self.embedding = self.param("embedding", uniform)
         for name, value in _fresh(self.embedding, self.averaged).items():
             self.variable("codes", name, lambda value=value: value)

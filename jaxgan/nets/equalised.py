@@ -25,7 +25,7 @@ def equalised_kernel(
     module: nn.Module, shape: tuple[int, ...], gain: float = 1.0, lr_multiplier: float = 1.0
 ) -> jax.Array:
     """The parameter "kernel" of `module`, [..., in, out], times gain * lr_multiplier / sqrt(fan_in); float32."""
-    kernel = module.param("kernel", nn.initializers.normal(1.0 / lr_multiplier), shape)
+    kernel = module.param("kernel", nn.initializers.normal(1.0 / lr_multiplier), shape, jnp.float32)
     return kernel * np.float32(gain * lr_multiplier / np.sqrt(np.prod(shape[:-1])))
 
 
@@ -51,7 +51,9 @@ class EqualisedDense(nn.Module):
         y = x.astype(dtype) @ kernel.astype(dtype)
         if self.use_bias:
             init = nn.initializers.constant(self.bias_init / self.lr_multiplier)
-            bias = self.param("bias", init, (self.features,)) * np.float32(self.lr_multiplier)
+            bias = self.param("bias", init, (self.features,), jnp.float32) * np.float32(
+                self.lr_multiplier
+            )
             y = y + jnp.expand_dims(bias.astype(dtype), tuple(range(y.ndim - 1)))
         return y
 
@@ -73,6 +75,8 @@ class EqualisedConv(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = equalised_kernel(self, (*self.kernel_size, x.shape[-1], self.features), self.gain)
         bias = (
-            self.param("bias", nn.initializers.zeros, (self.features,)) if self.use_bias else None
+            self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
+            if self.use_bias
+            else None
         )
         return self.convolve(x.astype(self.dtype or x.dtype), kernel, bias)

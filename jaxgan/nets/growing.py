@@ -91,7 +91,7 @@ class GrowingGenerator(nn.Module):
         x = EqualisedDense(
             base * base * first, use_bias=False, gain=HE / base, dtype=self.dtype, name="dense"
         )(x)
-        bias = self.param("bias", nn.initializers.zeros, (first,)).astype(self.dtype)
+        bias = self.param("bias", nn.initializers.zeros, (first,), jnp.float32).astype(self.dtype)
         x = x.reshape(-1, base, base, first) + bias[None, None, None]
         x = pixel_norm(activate(x))
         x = EqualisedConv(first, gain=HE, dtype=self.dtype, name="conv")(x)

@@ -91,12 +91,12 @@ class StyledConv(nn.Module):
             "map",
             lambda: jax.random.normal(self.make_rng("params"), (height, width), jnp.float32),
         )
-        strength = self.param("noise_strength", nn.initializers.zeros, ())
+        strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
         if noise == "random":
             added = draws.normal(self.make_rng("noise"), (b, height, width, 1))
         else:
             added = constant.value[None, :, :, None]
-        bias = self.param("bias", nn.initializers.zeros, (self.features,))
+        bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         x = x + (strength * added).astype(x.dtype) + bias[None, None, None].astype(x.dtype)
         return leaky_relu(x)
 
@@ -109,5 +109,5 @@ class ToPicture(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array) -> jax.Array:
         y = ModulatedConv(self.channels, (1, 1), demodulate=False, name="conv")(x, w)
-        bias = self.param("bias", nn.initializers.zeros, (self.channels,))
+        bias = self.param("bias", nn.initializers.zeros, (self.channels,), jnp.float32)
         return y.astype(jnp.float32) + bias[None, None, None]

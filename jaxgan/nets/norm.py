@@ -85,7 +85,7 @@ class InstanceNorm(nn.Module):
         var = jnp.var(wide, axis=(1, 2), keepdims=True)
         wide = (wide - mean) * jax.lax.rsqrt(var + self.epsilon)
         if self.affine:
-            gain = self.param("scale", nn.initializers.ones, (x.shape[-1],))
-            bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],))
+            gain = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+            bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
             wide = wide * gain[None, None, None] + bias[None, None, None]
         return wide.astype(x.dtype)

@@ -91,7 +91,7 @@ class Synthesis(nn.Module):
     @nn.compact
     def __call__(self, w: jax.Array, noise: str = "random") -> jax.Array:
         width = channels(4, self.channel_base, self.channel_max)
-        x = self.param("constant", nn.initializers.normal(1.0), (4, 4, width))
+        x = self.param("constant", nn.initializers.normal(1.0), (4, 4, width), jnp.float32)
         x = jnp.broadcast_to(x.astype(self.dtype), (w.shape[0], *x.shape))
         grow = recomputed(Synthesis.grow, self.remat, static=2)
         picture: jax.Array | None = None

@@ -83,7 +83,9 @@ class Transformer(nn.Module):
         embed = nn.Embed(
             self.codes + self.prefixes, self.width, embedding_init=normal_002, name="tokens"
         )
-        places = self.param("positions", nn.initializers.zeros, (self.context, self.width))
+        places = self.param(
+            "positions", nn.initializers.zeros, (self.context, self.width), jnp.float32
+        )
         place = jax.lax.dynamic_slice_in_dim(places, position, tokens.shape[1])
         x = (lookup(embed, tokens) + place[None]).astype(self.dtype or jnp.float32)
         x = nn.Dropout(self.dropout, deterministic=not train)(x)

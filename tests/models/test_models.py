@@ -84,6 +84,18 @@ def test_golden_parameter_counts(case):
     assert counts(make(*case)) == GOLDEN[case]
 
 
+@pytest.mark.parametrize("name", models.names())
+def test_the_state_is_float32_under_x64(name):
+    """Parameters are float32 whatever `jax_enable_x64` is: an initialiser without a dtype gives float64 there."""
+
+    smallest = min(
+        (case for case in GOLDEN if case[0] == name), key=lambda case: sum(GOLDEN[case].values())
+    )
+    with jax.enable_x64(True):
+        shapes = Engine(make(*smallest)).state_shape
+    assert {str(x.dtype) for x in jax.tree.leaves(shapes)} <= {"float32", "int32"}
+
+
 def test_every_model_has_golden_counts_a_source_and_configs():
     counted = {name for name, _, _ in GOLDEN}
     used = {config.load(name).model_name for name in config.names()}
