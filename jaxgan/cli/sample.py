@@ -127,10 +127,10 @@ def folders_of(names: tuple[str, ...]) -> tuple[str, ...]:
 
 def class_number(text: str, game) -> int:
     """The label that `--label` names, by name or number."""
-    from jaxgan.data.source import listed
+    from jaxgan.data.source import composed, listed
     from jaxgan.train.outputs import class_names
 
-    names = class_names(game)
+    names, text = class_names(game), composed(text)
     if not names:
         raise ValueError(
             f"--label is {text}, but this model is not conditioned on labels; leave it out."

@@ -12,7 +12,7 @@ import numpy as np
 from jaxgan.data import digits, folder
 from jaxgan.data.encoded import BadData, Encoded, open_encoded
 from jaxgan.data.options import FileOptions, Progress
-from jaxgan.data.source import ArraySource, Column, Source
+from jaxgan.data.source import ArraySource, Column, Source, composed
 from jaxgan.options import OptionError, check, option
 from jaxgan.spec import Field
 
@@ -194,6 +194,7 @@ def _rows(files: Encoded, table: Table, path: str) -> np.ndarray:
 
 def _key(name: str) -> str:
     """A file name without its suffix: tables name 000001.jpg where a set may hold 000001.png."""
+    name = composed(name)
     path = PurePosixPath(name)
     return str(path.with_suffix("")) if path.suffix.lower() in folder.SUFFIXES else name
 

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from jaxgan.data.encoded import BadLabels, common_folder
-from jaxgan.data.source import Column, label_column, listed
+from jaxgan.data.source import Column, composed, label_column, listed
 from jaxgan.data.splits import level_of_splits
 
 log = logging.getLogger("jaxgan.data")
@@ -106,7 +106,7 @@ def _read(where: str, folder: Parts, opened: Callable[[], BinaryIO]) -> Table | 
         )
     labels: dict[Parts, int] = {}
     for name, label in rows:
-        key = (*folder, *name.replace("\\", "/").split("/"))
+        key = (*folder, *composed(name).replace("\\", "/").split("/"))
         if labels.setdefault(key, _class(where, path, name, label)) != label:
             raise BadLabels(
                 f"{where}: {path} states two labels for {name}, {labels[key]} and {label}; remove one of these labels"

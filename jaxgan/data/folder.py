@@ -14,7 +14,7 @@ from typing import BinaryIO, NamedTuple
 from jaxgan.data.classes import Parts, Splits, label_of
 from jaxgan.data.encoded import Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
-from jaxgan.data.source import Source
+from jaxgan.data.source import Source, composed
 from jaxgan.data.splits import level_of_splits, split_of
 from jaxgan.options import OptionError, option
 
@@ -65,6 +65,7 @@ def source(options: Options, progress: Progress) -> Source:
 def files(options: Options) -> Encoded:
     """The pictures of `source`, before any is decoded."""
     where, entries = _entries(options)
+    entries = _composed(entries)
     found = sorted(parts for parts in entries if _is_picture(parts))
     if not found:
         names = "jpg, png, webp, bmp, gif, tif, ..."
@@ -114,6 +115,16 @@ def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
             "path", options.path, f"the file is not a complete zip of pictures ({error})"
         ) from error
     return f"zip {options.path}", _unzip(archive)
+
+
+def _composed(entries: dict[Parts, Member]) -> dict[Parts, Member]:
+    """The files by their paths as `composed`; of two that are then the same, one keeps its path."""
+    paths = {parts: tuple(map(composed, parts)) for parts in entries}
+    kept = {parts: entries[parts] for parts, path in paths.items() if parts == path}
+    for parts, path in paths.items():
+        if parts != path:
+            kept[parts if path in kept else path] = entries[parts]
+    return kept
 
 
 def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:

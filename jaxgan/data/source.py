@@ -3,6 +3,7 @@
 import abc
 import functools
 import hashlib
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
@@ -130,6 +131,7 @@ def label_column(
 ) -> Column:
     """Labels [N] as a column; without `num_classes` there are as many classes as names, or up to the largest label."""
     number = num_classes or len(names) or int(labels.max()) + 1
+    names = tuple(map(composed, names))
     return Column(Field("label", number=number, names=names), np.asarray(labels).astype(np.int32))
 
 
@@ -199,6 +201,17 @@ def evenly(count: int, most: int) -> np.ndarray:
 def sampled(array: np.ndarray) -> np.ndarray:
     """The array, or of more than `WHOLE_BYTES` rows that are spread evenly."""
     return array if array.nbytes <= WHOLE_BYTES else array[evenly(len(array), SAMPLED_ROWS)]
+
+
+def composed(name: str) -> str:
+    """The name with one character for each accented letter (Unicode's NFC), in which names are compared.
+
+    Names from macOS often have two, the letter and its accent, which look the same.
+
+    >>> len("e\u0301"), len(composed("e\u0301"))
+    (2, 1)
+    """
+    return unicodedata.normalize("NFC", name)
 
 
 def listed(names: Sequence[str], most: int = 3) -> str:

@@ -49,6 +49,13 @@ def faces(save_pictures):
 
 @pytest.mark.usefixtures("both_ways")
 class TestTables:
+    @pytest.mark.parametrize("swapped", [False, True])
+    def test_two_forms_of_accented_letters_are_one_name(self, save_pictures, tmp_path, swapped):
+        one, other = ("e\u0301.png", "\u00e9.png")[:: -1 if swapped else 1]
+        root, _ = save_pictures(one)
+        table = comma(tmp_path / "a.csv", [other], VALUES[1:2])
+        assert contents(attributes(root, table))["attributes"].tolist() == VALUES[1:2].tolist()
+
     @pytest.mark.parametrize(
         ("write", "name"), [(celeba, "list_attr_celeba.txt"), (comma, "a.csv")]
     )

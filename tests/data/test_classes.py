@@ -12,6 +12,7 @@ from jaxgan.data.encoded import BadLabels
 from jaxgan.options import OptionError
 
 SHARDS = ("00000/img00000000.png", "00000/img00000001.png", "00001/img00001000.png")
+COMPOSED, DECOMPOSED = "\u00e9t\u00e9", "e\u0301te\u0301"
 LABELS = [[SHARDS[2], 1], [SHARDS[0], 3], [SHARDS[1], 0]]
 
 
@@ -42,6 +43,12 @@ class TestDatasetJson:
         source = folder(self.write(root, {"labels": LABELS}))
         assert labels(source) == [3, 0, 1]
         assert (source.spec.num_classes, source.classes) == (4, ())
+
+    def test_names_in_the_other_form_of_accented_letters(self, save_pictures):
+        """A zip from macOS has the letter and its accent apart, a JSON file usually one character."""
+        root = save_pictures(*(f"{DECOMPOSED}/{i}.png" for i in range(2)))[0]
+        self.write(root, {"labels": [[f"{COMPOSED}/0.png", 1], [f"{DECOMPOSED}/1.png", 0]]})
+        assert labels(folder(root)) == [1, 0]
 
     def test_null_means_no_classes(self, root):
         assert has_none(folder(self.write(root, {"labels": None})))
@@ -148,6 +155,22 @@ class TestSplits:
         assert labels(folder(root, split="all")) == [0, 1, 2, 0, 2]
         for split in ("train", "val", "all"):
             assert folder(root, split=split).classes == ("cat", "dog", "fox")
+
+    def test_a_class_has_one_number_in_both_forms_of_accented_letters(self, save_pictures):
+        root = save_pictures(
+            f"train/{COMPOSED}/1.png", "train/z/1.png", f"val/{DECOMPOSED}/1.png", "val/z/1.png"
+        )[0]
+        for split in ("train", "val"):
+            assert labels(folder(root, split=split)) == [0, 1]
+            assert folder(root, split=split).classes == ("z", COMPOSED)
+
+    def test_two_files_whose_names_look_the_same_are_both_kept(self, save_pictures):
+        root, pixels = save_pictures(f"{DECOMPOSED}.png", f"{COMPOSED}.png")
+        source = folder(root)
+        assert len(source) == 2
+        np.testing.assert_array_equal(
+            source.images(), [pixels[f"{name}.png"] for name in (DECOMPOSED, COMPOSED)]
+        )
 
     def test_a_class_that_a_split_lacks_is_named(self, root, caplog):
         folder(root)

@@ -82,6 +82,11 @@ class TestLayouts:
         np.testing.assert_array_equal(source.images(), B)
         assert pairs(tmp_path, split="all").spec.size == 6
 
+    def test_two_forms_of_accented_letters_are_one_name(self, tmp_path):
+        """As macOS writes them, and as other systems do."""
+        save(tmp_path, **{"A/e\u0301.png": A[0], "B/\u00e9.png": B[0]})
+        np.testing.assert_array_equal(pairs(tmp_path).images(), B[:1])
+
     @pytest.mark.parametrize("folders", [("a", "b"), ("trainA", "trainB"), ("train/a", "train/B")])
     def test_sides_by_another_name_are_not_cut_in_two(self, tmp_path, folders):
         save(tmp_path, **{f"{folder}/0.png": A[0] for folder in folders})
