@@ -39,12 +39,16 @@ def header(file: BinaryIO) -> tuple[tuple[int, int], bool]:
 def flatten(image: Image.Image) -> Image.Image:
     """Any Pillow image as 8-bit grey ("L") or "RGB".
 
-    Transparent pixels are composited on white; 16 bits are scaled to 8 (v * 255 / 65535, rounded), where
-    Pillow's own conversion clips; palettes, CMYK, YCbCr and Lab become RGB by Pillow's plain
-    formulas, without colour profiles.
+    Transparent pixels are composited on white; 16 bits of grey are scaled to 8 (v * 255 / 65535, rounded), where
+    Pillow's own conversion clips, while of 16 bits of colour Pillow reads the upper 8; palettes, CMYK, YCbCr and Lab
+    become RGB by Pillow's plain formulas, without colour profiles.
     """
     if image.mode.startswith("I"):
-        return Image.fromarray(_from_16_bits(np.asarray(image)))
+        pixels = np.asarray(image)
+        levels = _from_16_bits(pixels)
+        if (clear := image.info.get("transparency")) is not None:  # a level, of a PNG
+            levels[pixels == clear] = 255
+        return Image.fromarray(levels)
     if image.mode == "F":
         raise ValueError("its pixels are floating-point numbers, whose white is not defined")
     grey = image.mode in GREY_MODES

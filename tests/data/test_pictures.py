@@ -53,6 +53,13 @@ class TestKinds:
         assert pixels[2, 3].tolist() == [255, 255, 255]
         np.testing.assert_array_equal(pixels[0], RGB[0])
 
+    @pytest.mark.parametrize("levels", [GREY > 127, GREY, DEEP])
+    def test_a_transparent_level_of_grey_lies_on_white(self, levels):
+        image, clear = Image.fromarray(levels), levels.min()
+        expected = np.where(levels == clear, 255, decode(image)[..., 0])
+        assert (expected != decode(image)[..., 0]).any()
+        np.testing.assert_array_equal(decode(image, transparency=int(clear))[..., 0], expected)
+
     def test_palette(self):
         image = Image.new("P", (2, 1))
         image.putpalette([10, 20, 30, 200, 100, 50])
