@@ -6,6 +6,7 @@ import contextlib
 import gc
 import logging
 import os
+import re
 import shutil
 import warnings
 from pathlib import Path
@@ -55,12 +56,17 @@ class Checkpoints:
         )
 
     def save(self, step: int, state: State) -> None:
-        """Starts saving and returns as soon as the state may be donated; waits for the save before this one."""
+        """Starts saving and returns as soon as the state may be donated; waits for the save before this one.
+
+        Raises:
+          OSError: this checkpoint or the one before it cannot be written.
+        """
         # Unreadable checkpoints would count towards `keep`. If there is one of this very step, it is unreadable, too.
         for old in (*self._unreadable, step):
             shutil.rmtree(self.directory / str(old), ignore_errors=True)
         self._unreadable = []
-        self._checkpointer().save_async(step, state, force=True)
+        with self._writing():
+            self._checkpointer().save_async(step, state, force=True)
 
     def restore(self, shape: State, step: int | None = None) -> tuple[int, State] | None:
         """(step, state) of the latest checkpoint that can be read (or of `step`); None if there is none at all.
@@ -97,15 +103,31 @@ class Checkpoints:
         return None
 
     def close(self) -> None:
-        """Waits until everything is on disk."""
+        """Waits until everything is on disk; raises an OSError if a checkpoint cannot be written."""
         if self._open is not None:
-            self._open.close()
+            with self._writing():
+                self._open.close()
             self._open = None
+
+    @contextlib.contextmanager
+    def _writing(self):
+        """Makes one sentence of what Orbax raises, in whichever call, about a checkpoint that it cannot write."""
+        try:
+            yield
+        except Exception as error:  # Orbax has no common type
+            steps = self.steps()
+            kept = f"which continues from step {steps[-1]:,}" if steps else "which starts anew"
+            raise OSError(
+                f"a checkpoint cannot be written to {self.directory} ({_reason(error)}); make room there, and run the"
+                f" same again, {kept}"
+            ) from error
 
 
 def _reason(error: Exception) -> str:
-    """Why Orbax could not restore a state, in a phrase."""
+    """Why Orbax could not restore or save a state, in a phrase."""
     text = str(error).strip() or type(error).__name__
+    if of_system := re.search(r"([^:]+?) \[os_error_code=", text):
+        return of_system[1].strip()
     if "tree structures do not match" in text:
         return "its state has another structure: it is of another model, or of an earlier version of jaxgan"
     return text.splitlines()[0][:200]

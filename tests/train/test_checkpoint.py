@@ -3,6 +3,7 @@
 import dataclasses
 import gc
 import re
+import resource
 import warnings
 
 import jax
@@ -13,7 +14,7 @@ import pytest
 from numbers_only import Numbers
 
 from jaxgan.engine import Engine
-from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
+from jaxgan.game import Game, Loss, Output, Player, Stage, State, Turn
 from jaxgan.schedules import Ema
 from jaxgan.spec import Field, Spec
 from jaxgan.train import Checkpoints
@@ -207,6 +208,42 @@ def test_the_next_save_replaces_what_could_not_be_read(saved, engine, state_at):
     # The damaged one does not count among the two to keep.
     assert checkpoints.steps() == [2, 4]
     assert values(checkpoints.restore(engine.state_shape)[1]) == {4.0}
+
+
+@pytest.mark.parametrize("steps", [(2,), (2, 3)])
+def test_a_full_disk_is_told_and_the_run_goes_on_where_there_is_room(tmp_path, steps):
+    """By `close`, or by the next `save`. No file may have more than 100 kB. The way out is followed."""
+
+    def state_at(step):
+        noise = jax.random.normal(jax.random.key(step), (100_000,))
+        return State(jnp.int32(step), {"critic": {"w": noise}}, {}, {}, {})
+
+    def save(*steps):
+        for step in steps:
+            checkpoints.save(step, state_at(step))
+        checkpoints.close()
+
+    checkpoints = Checkpoints(tmp_path)
+    save(1)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    text = re.escape(
+        f"a checkpoint cannot be written to {tmp_path} (File too large); make room there, and run the same again, which"
+        " continues from step 1"
+    )
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, limits[1]))
+        with pytest.raises(OSError, match=f"^{text}$"):
+            save(*steps)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    checkpoints = Checkpoints(tmp_path)
+    shape = jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=x.sharding), state_at(1)
+    )
+    step, state = checkpoints.restore(shape)
+    np.testing.assert_array_equal(state.params["critic"]["w"], state_at(1).params["critic"]["w"])
+    save(2)
+    assert (step, checkpoints.steps()) == (1, [1, 2])
 
 
 def test_a_damaged_checkpoint_of_the_same_step_can_be_saved_over(saved, engine, state_at):
