@@ -352,5 +352,6 @@ def reason_of(error: Exception) -> str:
     if isinstance(error, UnidentifiedImageError):
         return "not a picture that Pillow can read"
     if isinstance(error, Image.DecompressionBombError):
-        return "far too large"
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # a warning at half of it
+        return f"more than {limit:,} pixels, which Pillow does not open; save it smaller"
     return str(error).strip().rstrip(".").lower() or type(error).__name__

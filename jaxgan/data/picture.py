@@ -11,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from jaxgan.data import pictures
+from jaxgan.data.encoded import reason_of
 from jaxgan.data.options import PictureOptions, Progress
 from jaxgan.data.source import ArraySource
 from jaxgan.options import OptionError, option
@@ -69,4 +70,6 @@ def _read(path: str) -> np.ndarray:
         with file.open("rb") as opened:
             return pictures.decode(opened)
     except Exception as error:
-        raise OptionError("path", path, f"it cannot be read as a picture ({error})") from error
+        raise OptionError(
+            "path", path, f"it cannot be read as a picture ({reason_of(error)})"
+        ) from error

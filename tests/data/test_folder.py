@@ -250,7 +250,10 @@ class TestBroken:
         root, _ = save_pictures("a.png", "b.png")
         Image.new("1", (400, 400)).save(root / "bomb.png")
         monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
-        assert folder(root).broken == (("bomb.png", "far too large"),)
+        reason = "more than 2,000 pixels, which Pillow does not open; save it smaller"
+        assert folder(root).broken == (("bomb.png", reason),)
+        Image.new("L", (12, 10)).save(root / "bomb.png")
+        assert (len(folder(root, resolution=8)), folder(root, resolution=8).broken) == (3, ())
 
     def test_a_broken_first_picture_does_not_set_the_size(self, save_pictures):
         root, _ = save_pictures("b.png", "c.png")
