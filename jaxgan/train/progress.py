@@ -24,6 +24,25 @@ def describe(row: dict[str, float], shown: tuple[str, ...] = ()) -> str:
     return f"{listed} | {row['images_per_second']:,.0f} img/s | {row['kimg']:,.1f} kimg"
 
 
+def duration(seconds: float) -> str:
+    """A duration in words: by its size in days and hours, hours and minutes, minutes, or seconds.
+
+    >>> [duration(seconds) for seconds in (0.4, 40, 90, 3600, 12_345, 100_000, 2_000_000)]
+    ['0 s', '40 s', '2 min', '1 h', '3 h 26 min', '1 d 4 h', '23 d 4 h']
+    """
+    minutes, hours = round(seconds / 60), round(seconds / 3600)
+    if round(seconds) < 60:
+        parts = {"s": round(seconds)}
+    elif minutes < 60:
+        parts = {"min": minutes}
+    elif minutes < 24 * 60:
+        parts = {"h": minutes // 60, "min": minutes % 60}
+    else:
+        parts = {"d": hours // 24, "h": hours % 24}
+    written = [f"{number:,} {unit}" for unit, number in parts.items() if number]
+    return " ".join(written) or "0 s"
+
+
 class Progress:
     """A bar with rate, losses and time left on a terminal, else a line every `LINE_EVERY_SECONDS`.
 
@@ -85,4 +104,5 @@ class Progress:
     def _left(self, step: int, now: float) -> str:
         if self.began is None or step <= self.first:
             return "compiling"
-        return f"{(now - self.began) / (step - self.first) * (self.steps - step):,.0f} s left"
+        each = (now - self.began) / (step - self.first)
+        return f"{duration(each * (self.steps - step))} left"

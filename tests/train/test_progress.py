@@ -29,7 +29,7 @@ def test_time_left_does_not_count_the_first_round(clock, capsys):
     first, second = capsys.readouterr().err.splitlines()
     assert first.endswith("| compiling")
     assert re.search(
-        r"critic 0\.500 critic/k 0\.250 \| 64 img/s \| 1\.5 kimg \| 90 s left$", second
+        r"critic 0\.500 critic/k 0\.250 \| 64 img/s \| 1\.5 kimg \| 2 min left$", second
     )
 
 
@@ -41,3 +41,11 @@ def test_a_resumed_run_counts_its_own_rounds(clock, capsys):
         bar.advance(12)
         bar.show(12, ROW)
     assert capsys.readouterr().err.splitlines()[-1].endswith("| 36 s left")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(59.4, "59 s"), (59.6, "1 min"), (3599, "1 h"), (3661, "1 h 1 min"), (86_399, "1 d")],
+)
+def test_a_duration_is_rounded_to_whole_units(seconds, words):
+    assert progress.duration(seconds) == words
