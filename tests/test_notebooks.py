@@ -1,13 +1,13 @@
 """Every notebook in colab/ runs from top to bottom at a small size, and is committed clean."""
 
 import ast
-import os
 import re
 import shlex
 from pathlib import Path
 
 import nbformat
 import pytest
+from notebooks import execute
 
 from jaxgan.cli import main as cli
 from jaxgan.metrics.protocols import PROTOCOLS
@@ -87,16 +87,8 @@ QUICK = ("pix2pix",)
     ids=IDS,
 )
 def test_runs(path, tmp_path):
-    from nbclient import NotebookClient
-
     notebook = read(path)
-    client = NotebookClient(
-        notebook,
-        timeout=600,
-        kernel_name="python3",
-        resources={"metadata": {"path": str(tmp_path)}},
-    )
-    client.execute(env=environment(tmp_path))  # raises on the first cell that fails
+    execute(notebook, tmp_path, {"JAXGAN_NOTEBOOK_STEPS": str(STEPS)})
     shown = [
         output.data
         for cell in notebook.cells
@@ -105,21 +97,3 @@ def test_runs(path, tmp_path):
         if output.output_type in ("display_data", "execute_result")
     ]
     assert any("image/png" in data for data in shown)
-
-
-def environment(folder: Path) -> dict[str, str]:
-    """A reader's: one CPU device instead of the tests' eight, inline figures, no settings from the home directory."""
-    own = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
-    flags = [flag for flag in own.get("XLA_FLAGS", "").split() if "device_count" not in flag]
-    return own | {
-        "XLA_FLAGS": " ".join(flags),
-        "JAXGAN_NOTEBOOK_STEPS": str(STEPS),
-        "JAX_PLATFORMS": "cpu",
-        # A run that is continued compiles the same programs again.
-        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
-        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
-        "TMPDIR": str(folder),
-        "IPYTHONDIR": str(folder / "ipython"),
-        "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
-        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-    }

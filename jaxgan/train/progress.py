@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import sys
 import time
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as RichProgress
+from rich.table import Column
 
 LINE_EVERY_SECONDS = 20.0  # without a terminal
+REDRAW_EVERY_SECONDS = 1.0  # in a notebook
+NARROWEST_BAR = 5  # characters
 
 
 def describe(row: dict[str, float], shown: tuple[str, ...] = ()) -> str:
@@ -44,9 +48,11 @@ def duration(seconds: float) -> str:
 
 
 class Progress:
-    """A bar with rate, losses and time left on a terminal, else a line every `LINE_EVERY_SECONDS`.
+    """A bar with rate, losses and time left on a terminal and in a notebook, else a line every `LINE_EVERY_SECONDS`.
 
-    The time left is estimated without the first round, which compiles.
+    In a notebook, the bar is one output of the cell, which is replaced at most every `REDRAW_EVERY_SECONDS`: Rich's own
+    live display needs ipywidgets there, and is not saved with the notebook. The time left is estimated without the
+    first round, which compiles.
 
     Args:
       steps: of the whole run.
@@ -57,40 +63,47 @@ class Progress:
     def __init__(self, steps: int, step: int, shown: tuple[str, ...] = ()):
         self.steps, self.shown, self.first, self.step = steps, shown, step, step
         self.began: float | None = None
-        self.last_line = time.monotonic()
+        self.last_line = self.last_drawn = time.monotonic()
         console = Console(file=sys.stderr)
-        self.bar = None
-        if console.is_terminal:
-            self.bar = RichProgress(
-                TextColumn("step"),
-                MofNCompleteColumn(),
-                BarColumn(),
-                TimeRemainingColumn(),
-                TextColumn("{task.description}"),
-                console=console,
-            )
-            self.task = self.bar.add_task("compiling", total=steps, completed=step)
+        # Rich counts a file as a terminal where FORCE_COLOR is set, as in the commands of a notebook.
+        on_terminal = console.is_interactive and console.file.isatty()
+        self.bar = _bar(console, steps) if on_terminal or console.is_jupyter else None
+        self.in_notebook = console.is_jupyter
+        self.output: Any = None  # the output of the notebook's cell
+        if self.bar is not None:
+            words = "compiling" if step < steps else ""
+            self.task = self.bar.add_task(words, total=steps, completed=step)
 
     def __enter__(self):
-        if self.bar is not None:
+        if self.in_notebook:
+            from IPython.display import display
+
+            self.output = display(self.bar, display_id=True)
+        elif self.bar is not None:
             self.bar.start()
         return self
 
     def __exit__(self, *error):
-        if self.bar is not None:
+        if self.output is not None:
+            self.output.update(self.bar)
+        elif self.bar is not None:
             self.bar.stop()
 
     def advance(self, step: int) -> None:
         self.step = step
         if self.began is None:
             self.first, self.began = step, time.monotonic()
+            if self.bar is not None:
+                self.bar.update(self.task, description="")
         if self.bar is not None:
             self.bar.update(self.task, completed=step)
+            self._redraw()
 
     def show(self, step: int, row: dict[str, float]) -> None:
         """Shows a row of metrics."""
         if self.bar is not None:
             self.bar.update(self.task, description=describe(row, self.shown))
+            self._redraw()
             return
         now = time.monotonic()
         if now - self.last_line >= LINE_EVERY_SECONDS or step >= self.steps:
@@ -101,8 +114,31 @@ class Progress:
                 flush=True,
             )
 
+    def _redraw(self) -> None:
+        now = time.monotonic()
+        if self.output is not None and now - self.last_drawn >= REDRAW_EVERY_SECONDS:
+            self.last_drawn = now
+            self.output.update(self.bar)
+
     def _left(self, step: int, now: float) -> str:
         if self.began is None or step <= self.first:
             return "compiling"
         each = (now - self.began) / (step - self.first)
         return f"{duration(each * (self.steps - step))} left"
+
+
+def _bar(console: Console, steps: int) -> RichProgress:
+    """The bar; if the console is narrow, the metrics at its end are cut off, not the step or the time left."""
+    whole = 2 * len(str(steps)) + len("step /  0:00:00 ")
+    rest = max(console.width - whole - NARROWEST_BAR, 1)
+    return RichProgress(
+        TextColumn("step"),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        BarColumn(),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        TextColumn(
+            "{task.description}",
+            table_column=Column(no_wrap=True, overflow="ellipsis", max_width=rest),
+        ),
+        console=console,
+    )

@@ -1,0 +1,48 @@
+"""Notebooks run as a reader runs them."""
+
+import os
+from pathlib import Path
+
+
+def execute(notebook, folder: Path, more: dict[str, str] | None = None) -> list[str]:
+    """Runs all cells in `folder`, and returns the types of the kernel's messages; raises on a cell that fails.
+
+    Args:
+      notebook: its outputs are replaced.
+      folder: a new folder.
+      more: environment variables.
+    """
+    from nbclient import NotebookClient
+
+    received = []
+
+    class Client(NotebookClient):
+        def process_message(self, msg, cell, cell_index):
+            received.append(msg["msg_type"])
+            return super().process_message(msg, cell, cell_index)
+
+    client = Client(
+        notebook,
+        timeout=600,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(folder)}},
+    )
+    client.execute(env=environment(folder) | (more or {}))
+    return received
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A reader's: one CPU device instead of the tests' eight, inline figures, no settings from the home directory."""
+    own = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    flags = [flag for flag in own.get("XLA_FLAGS", "").split() if "device_count" not in flag]
+    return own | {
+        "XLA_FLAGS": " ".join(flags),
+        "JAX_PLATFORMS": "cpu",
+        # A run that is continued compiles the same programs again.
+        "JAX_COMPILATION_CACHE_DIR": str(folder / "compiled"),
+        "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0",
+        "TMPDIR": str(folder),
+        "IPYTHONDIR": str(folder / "ipython"),
+        "JUPYTER_CONFIG_DIR": str(folder / "jupyter"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+    }
