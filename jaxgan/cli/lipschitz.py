@@ -7,6 +7,7 @@ import sys
 from jaxgan.cli import results
 from jaxgan.cli.errors import seed, user_errors
 from jaxgan.cli.moved import add_data_arguments, notes, open_data
+from jaxgan.cli.sample import class_number
 
 CERTIFICATES = "lipschitz.jsonl"
 
@@ -22,7 +23,8 @@ def add_arguments(parser) -> None:
         help="number of real examples at which gradient ascent for the lower bound starts (default 64)",
     )
     parser.add_argument(
-        "--label", type=int, default=0, help="label for a conditional critic (default 0)"
+        "--label",
+        help="class for a conditional critic, by name or number (default: the first class)",
     )
     parser.add_argument("--player", default="critic", help="name of the critic (default critic)")
     add_data_arguments(parser)
@@ -33,15 +35,18 @@ def run(args) -> int:
 
     import jax
     from rich.console import Console
+    from rich.markup import escape
     from rich.table import Table
 
     from jaxgan.spectral.certificate import COLUMNS, lipschitz_certificate
 
     with user_errors("lipschitz"):
-        trained, step, critic, samples, kernels = open_critic(args)
+        trained, step, label, critic, samples, kernels = open_critic(args)
         found = lipschitz_certificate(critic, samples, jax.random.key(args.seed), kernels=kernels)
-    label = "" if trained.game.num_classes is None else f", label {args.label}"
-    table = Table(title=f"{trained.config.model_name}, step {step:,}, {args.player}{label}")
+    name = label_name(trained.game, label)
+    of = "" if label is None else f", label {label}"
+    of += "" if name in (None, str(label)) else f" ({name})"
+    table = Table(title=escape(f"{trained.config.model_name}, step {step:,}, {args.player}{of}"))
     for i, column in enumerate(COLUMNS):
         table.add_column(column, justify="left" if i < 3 else "right", overflow="fold")
     for row in found.rows():
@@ -62,7 +67,8 @@ def run(args) -> int:
             "step": step,
             "kimg": trained.game.images(step) / 1000,
             "player": args.player,
-            "label": None if trained.game.num_classes is None else args.label,
+            "label": label,
+            "label_name": name,
             "num_real": len(samples),
             "seed": args.seed,
             "failure": found.failure,
@@ -73,8 +79,14 @@ def run(args) -> int:
     return 0
 
 
+def label_name(game, label: int | None) -> str | None:
+    """The name of a class; None if the classes have no names."""
+    names = () if label is None else game.spec["label"].names
+    return names[label] if names else None
+
+
 def open_critic(args):
-    """(run, step, critic as a closure of samples, real samples, the kernels of its layers) of a workdir."""
+    """(run, step, label or None, critic as a closure of samples, real samples, the kernels of its layers)."""
     import jax
     import jax.numpy as jnp
     import numpy as np
@@ -91,11 +103,8 @@ def open_critic(args):
         raise ValueError(
             f"--player is '{args.player}', but this run has {f'only {names}' if names else 'no player'} to bound."
         )
-    classes = run.game.num_classes
-    if classes is not None and not 0 <= args.label < classes:
-        raise ValueError(
-            f"--label is {args.label}, but the labels of this run go from 0 to {classes - 1}."
-        )
+    first = None if run.game.num_classes is None else 0
+    number = first if args.label is None else class_number(args.label, run.game)
     source = open_data(run, args)
     for line in notes(run, args.workdir, source):
         print(f"jaxgan: {line}", file=sys.stderr)
@@ -107,7 +116,7 @@ def open_critic(args):
     assert score is not None, "as above"
 
     def critic(x: jax.Array) -> jax.Array:
-        label = None if classes is None else jnp.full(x.shape[:1], args.label, jnp.int32)
+        label = None if number is None else jnp.full(x.shape[:1], number, jnp.int32)
         return score(network, x, label)
 
-    return run, step, critic, samples, kernels(lambda: critic(samples[:1]))
+    return run, step, number, critic, samples, kernels(lambda: critic(samples[:1]))

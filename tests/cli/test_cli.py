@@ -787,12 +787,35 @@ def test_lipschitz_prints_a_table_and_json(trained, monkeypatch, capsys):
     protocol = result["protocol"]
     expected = {"step": 6, "player": "critic", "label": 0, "num_real": 4, "seed": 0, "norm": "l2"}
     assert {name: protocol[name] for name in expected} == expected
+    assert "sngan, step 6, critic, label 0" in map(str.strip, out.splitlines())
     assert f"{result['lower']:.6g} <= Lipschitz constant <= {result['upper']:.6g}" in out
     kept = (trained / "lipschitz.jsonl").read_text().splitlines()
     assert json.loads(kept[-1]) == result
     # Another label is another function; the same is the same.
     other = ["lipschitz", "--workdir", trained, "--num", 4, "--label", 3]
     assert json.loads(run(*other, capsys=capsys)[1].splitlines()[-1])["lower"] != result["lower"]
+
+
+def test_lipschitz_of_a_class_by_name_or_number(trained, tmp_path, capsys, monkeypatch):
+    """As `sample --label` takes them; a run whose classes have names states the name beside the number."""
+    monkeypatch.setenv("COLUMNS", "120")
+    named = shutil.copytree(trained, tmp_path / "named")
+    record = json.loads((named / "config.json").read_text())
+    record["spec"]["fields"]["label"]["names"] = names = [f"[{k}] class" for k in range(10)]
+    (named / "config.json").write_text(json.dumps(record))
+    ask = ["lipschitz", "--workdir", named, "--num", 2]
+    for given in ("[3] class", "3"):
+        code, out, _ = run(*ask, "--label", given, capsys=capsys)
+        assert code == 0
+        assert "sngan, step 6, critic, label 3 ([3] class)" in out
+        protocol = json.loads(out.splitlines()[-1])["protocol"]
+        assert (protocol["label"], protocol["label_name"]) == (3, names[3])
+    code, _, err = run(*ask, "--label", "3] clas", capsys=capsys)
+    hint = "by name or by number from 0 to 9; did you mean [3] class?"
+    assert (code, err) == (
+        2,
+        [f"jaxgan: --label is 3] clas, but this run has no such class, {hint}"],
+    )
 
 
 def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, capsys):
@@ -802,7 +825,11 @@ def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, caps
     ask = ["lipschitz", "--workdir", tmp_path, "--num", 2]
     code, out, _ = run(*ask, capsys=capsys)
     assert code == 0
-    assert json.loads(out.splitlines()[-1])["protocol"]["label"] is None
+    protocol = json.loads(out.splitlines()[-1])["protocol"]
+    assert (protocol["label"], protocol["label_name"]) == (None, None)
+    code, _, err = run(*ask, "--label", 0, capsys=capsys)
+    unconditional = "--label is 0, but this model is not conditioned on labels; leave it out."
+    assert (code, err) == (2, [f"jaxgan: {unconditional}"])
 
     def in_training(network, x, label):
         return network(x, label, train=True)
@@ -823,7 +850,7 @@ def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, caps
     ("arguments", "sentence"),
     [
         (["--num", "0"], "--num is 0; the ascent needs at least one real example."),
-        (["--label", "10"], "--label is 10, but the labels of this run go from 0 to 9."),
+        (["--label", "10"], "--label is 10, but this run has no such class, by name or by number from 0 to 9; "),
         (["--player", "crtic"], "--player is 'crtic', but this run has only critic, generator to bound."),
         (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are [3, 6]."),
         (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it);"),
