@@ -269,8 +269,7 @@ def complete(given: Mapping[str, Any], changes: Mapping[str, str], origin: str) 
             config = options.override(config, {k: v for k, v in flat.items() if k not in changes})
         return options.override(config, changes)
     except options.UnknownOption as error:
-        error.known = ("model.name", "data.name", *error.known)
-        raise
+        raise error.changed(known=("model.name", "data.name", *error.known)) from None
 
 
 def open_data(

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import copy
 import dataclasses
 import difflib
 import functools
@@ -27,7 +28,7 @@ import numbers
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 SECTIONS = ("model", "data", "train", "seed", "pictures")
 # Options of data sources that say where the data are stored: they may change after training.
@@ -93,6 +94,34 @@ class OptionError(ValueError):
             return f"{option} in {self.origin}"
         return flag(option) or option
 
+    def changed(self, **attributes: Any) -> Self:
+        """The same error with other attributes, as a new one with the same traceback."""
+        error = copy.copy(self)
+        error.__dict__.update(attributes)
+        return error.with_traceback(self.__traceback__)
+
+    def about(self, subject: str) -> Self:
+        """The error as one of `subject`, for a reader who does not know the option.
+
+        >>> str(OptionError("path", "x", "there is no such file", {"path": "FILE"}).about("the set x"))
+        'the set x: there is no such file: set path=FILE.'
+        """
+        return self.changed(option=None, problem=f"{subject}: {self.problem}")
+
+    def in_words(self, form: str = "{}") -> Self:
+        """The error with the values of its fixes in words, for options that have no flag; `form` formats each value.
+
+        >>> str(OptionError("name", "cifar01", "there is no such set", {"name": "cifar10"}).in_words())
+        "name is 'cifar01', but there is no such set; the nearest is cifar10."
+        """
+        near = [form.format(value) for fix in self.fixes for value in fix.values()]
+        words = f"; the nearest is {' or '.join(near)}" if near else ""
+        return self.changed(problem=f"{self.problem}{words}", fixes=())
+
+    def __reduce__(self):
+        # The default calls the class with `args`, which are those of this class, not of one with other arguments.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
     def move(self, section: str, origin: str = "") -> None:
         """Completes the names that are relative to a section."""
         if self.option is not None:
@@ -101,6 +130,12 @@ class OptionError(ValueError):
             {_absolute(name, section): value for name, value in fix.items()} for fix in self.fixes
         )
         self.origin = self.origin or origin
+
+
+def _rebuilt(cls: type[OptionError], args: tuple, attributes: dict[str, Any]) -> OptionError:
+    error = cls.__new__(cls, *args)
+    error.__dict__.update(attributes)
+    return error
 
 
 class UnknownOption(OptionError):

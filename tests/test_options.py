@@ -1,13 +1,16 @@
 """Options: declared once, checked, changed by name, described; a group of options inside another."""
 
+import copy
 import dataclasses
 import json
+import pickle
 
 import numpy as np
 import pytest
 
 from jaxgan import options
 from jaxgan.cli import errors
+from jaxgan.data.encoded import BadLabels
 from jaxgan.options import Option, OptionError, UnknownOption, option
 
 
@@ -180,6 +183,37 @@ def test_a_command_says_which_flag_to_set_and_leaves_out_what_it_cannot():
     moved = OptionError("data.path", "x", "there is no such file", {"data.path": "FILE"})
     assert errors.sentence(moved, "evaluate") == (
         "--config.data.path is 'x', but there is no such file: set --config.data.path=FILE."
+    )
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OptionError("width", 1, "it is small", {"width": 2}, {"rate": 0.5}, lead=" or so"),
+        UnknownOption("with", ["width"], 1),
+        BadLabels("no labels"),
+    ],
+)
+def test_a_changed_error_is_a_new_one_and_can_be_copied(error):
+    sentence = str(error)
+    for same in (error.changed(), copy.deepcopy(error), pickle.loads(pickle.dumps(error))):
+        assert same is not error
+        assert (type(same), str(same), same.__dict__) == (type(error), sentence, error.__dict__)
+    other = error.changed(option=None, problem="other", fixes=()).about("set")
+    assert (other.problem, other.option, other.fixes) == ("set: other", None, ())
+    assert error.in_words("<{}>").fixes == ()
+    assert str(error) == sentence
+    with pytest.raises(OptionError) as raised:
+        raise error
+    assert error.changed().__traceback__ is raised.tb
+
+
+def test_fixes_in_words_name_every_value():
+    error = OptionError("name", "x", "there is none", {"name": "a"}, {"name": "b"})
+    words = error.in_words("tfds:{}").about("tfds:x")
+    assert str(words) == "tfds:x: there is none; the nearest is tfds:a or tfds:b."
+    assert str(OptionError("name", "x", "there is none").in_words()) == (
+        "name is 'x', but there is none."
     )
 
 

@@ -66,13 +66,6 @@ def flags(command: str) -> Flag:
     return flag
 
 
-def suggest(error: OptionError, form: str = "{}") -> None:
-    """Turns the values that an error advises for an option without a flag into words; `form` formats each."""
-    near = [form.format(value) for fix in error.fixes for value in fix.values()]
-    error.problem += f"; the nearest is {' or '.join(near)}" if near else ""
-    error.fixes = ()
-
-
 def sentence(error: Exception, command: str) -> str:
     """The text of an error, in which options are named by the flags of `command`."""
     if isinstance(error, OptionError):

@@ -41,30 +41,27 @@ def open_examples(
             raise ValueError(
                 f"{error.problem}, or choose scores without classes, such as --scores fd."
             ) from error
-        return _open(text, split, size, fit, {**changes, "labels": False})
+        return open_examples(text, split, size, fit, classes, **{**changes, "labels": False})
     except options.OptionError as error:
-        _name_the_set(error, text)
-        raise
+        raise _of_the_set(error, text) from None
 
 
-def _name_the_set(error, text: str) -> None:
-    """Names the set in an error about an option that has no flag for sets, or that `text` itself holds."""
-    from jaxgan.cli.errors import suggest
+def _of_the_set(error, text: str) -> ValueError:
+    """An error about an option that has no flag for sets, or that `text` itself holds, as one about the set."""
     from jaxgan.options import UnknownOption
 
     kind, _, rest = text.partition(":")
     own_split = rest.partition(":")[2] if kind == "tfds" else rest
     if isinstance(error, UnknownOption):
-        raise ValueError(
-            f"{text}: has no {error.option.rpartition('.')[2]}; leave this option out"
-        ) from error
-    if error.option == "data.path" or (error.option == "data.split" and own_split):
-        what = "" if error.option == "data.path" else f"split '{error.value}': "
-        forms = f"; give {FORMS}" if error.option == "data.path" else ""
-        error.problem, error.option, error.fixes = f"{text}: {what}{error.problem}{forms}", None, ()
-    elif error.option == "data.tfds_name":
-        error.problem, error.option = f"{text}: {error.problem}", None
-        suggest(error, "tfds:{}")
+        name = error.option.rpartition(".")[2]
+        return ValueError(f"{text}: has no {name}; leave this option out")
+    if error.option == "data.path":
+        return error.changed(problem=f"{error.problem}; give {FORMS}", fixes=()).about(text)
+    if error.option == "data.split" and own_split:
+        return error.changed(fixes=()).about(f"{text}: split '{error.value}'")
+    if error.option == "data.tfds_name":
+        return error.about(text).in_words("tfds:{}")
+    return error
 
 
 def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dict[str, Any]):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 
-from jaxgan.cli.errors import suggest, user_errors
+from jaxgan.cli.errors import user_errors
 from jaxgan.options import OptionError
 
 
@@ -23,8 +23,7 @@ def run(args) -> int:
         try:
             data.prepare(args.name, args.data_dir)
         except OptionError as error:
-            suggest(error)
-            raise
+            raise error.in_words() from None
     options = ["--config.data.name=tfds", f"--config.data.tfds_name={args.name}"]
     options += [f"--config.data.data_dir={args.data_dir}"] if args.data_dir else []
     print(

@@ -197,6 +197,17 @@ class TestTwoSets:
             fix = shlex.split(text.removesuffix("."))[-2:]
             assert "fd_random_conv" in evaluate(*command[1:], *fix, capsys=capsys)
             assert open_examples(str(path), classes=False).spec.num_classes is None
+        # A set that is opened again, without labels, names its other faults as at first.
+        broken = root / "00000/1.png"
+        pixels = broken.read_bytes()
+        broken.write_bytes(b"no picture")
+        command = ("evaluate", "--fake", root, "--real", root, "--num", 4)
+        text = refused(*command, capsys=capsys)
+        assert text.endswith(
+            "1.png is broken (not a picture that Pillow can read); repair or remove it."
+        )
+        broken.write_bytes(pixels)
+        assert "fd_random_conv" in evaluate(*command[1:], capsys=capsys)
 
     def test_errors_name_no_flag_that_there_is_not(self, tmp_path, capsys):
         root = save(tmp_path / "pics", ("a",))
