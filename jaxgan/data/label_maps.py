@@ -117,17 +117,32 @@ def labelled(found: np.ndarray, options: Options, where: str) -> np.ndarray:
     Raises:
       BadData: an index is no label.
     """
+    _check_sign(where, int(found.min()), options, options.num_labels)
     ignored = found == options.ignore
-    wrong = ~ignored & ((found < 0) | (found >= options.num_labels))
+    wrong = ~ignored & (found >= options.num_labels)
     if wrong.any():
         index = int(found[wrong].max())
         raise encoded.BadData(
             f"{where} has the index {index}, but there are {options.num_labels} labels, from 0 to"
             f" {options.num_labels - 1}",
-            *([{"num_labels": index + 1}] if index >= 0 else []),
-            *([{"ignore": index}] if options.ignore < 0 <= index else []),
+            {"num_labels": index + 1},
+            *([{"ignore": index}] if options.ignore < 0 else []),
         )
     return np.where(ignored, options.num_labels, found)
+
+
+def _check_sign(where: str, least: int, options: Options, spare: int) -> None:
+    """Raises if the least index is negative; `spare` is an index that no label has."""
+    if least >= 0:
+        return
+    spare = spare if options.ignore < 0 else options.ignore
+    changes = {"num_labels": options.num_labels or spare, "ignore": spare}
+    fix = {name: value for name, value in changes.items() if value != getattr(options, name)}
+    raise encoded.BadData(
+        f"{where} has the index {least}, but indices are from 0; write {spare} for pixels without a label",
+        *([fix] if fix else []),
+        lead=", and say so",
+    )
 
 
 def number_of_labels(options: Options) -> int:
@@ -177,15 +192,21 @@ def _chosen(files: Encoded, options: Options) -> tuple[list[str], list[tuple[int
         options.map_folder: options.map_ending,
     }
     keys: dict[str, dict[int, str]] = {name: {} for name in endings}
+    left_out: dict[str, str] = {}
     for i, name in enumerate(files.names):
         parts = PurePosixPath(name).parts
         inside = next((part for part in parts[:-1] if part in endings), None)
         stem = PurePosixPath(name).stem
-        if inside is None or not stem.endswith(endings[inside]):
+        if inside is None:
+            continue
+        if not stem.endswith(endings[inside]):
+            left_out.setdefault(inside, name)
             continue
         place = parts.index(inside)
         rest = PurePosixPath(*parts[:place], *parts[place + 1 : -1])
         keys[inside][i] = str(rest / stem.removesuffix(endings[inside]))
+    if options.image_folder != options.map_folder:
+        _check_endings(files.where, options, keys, left_out)
     if options.image_folder == options.map_folder or not all(keys.values()):
         raise _no_folders(files, options, keys)
     for i in keys[options.map_folder]:
@@ -196,6 +217,21 @@ def _chosen(files: Encoded, options: Options) -> tuple[list[str], list[tuple[int
             )
     _keep_split(files.where, keys, options.split)
     return same_name(files.where, files.names, keys)
+
+
+def _check_endings(
+    where: str, options: Options, keys: dict[str, dict[int, str]], left_out: dict[str, str]
+) -> None:
+    """Raises if a folder has pictures, but none with the ending; `left_out` names one of another ending in each."""
+    for kind in ("image", "map"):
+        folder_name = getattr(options, f"{kind}_folder")
+        if not keys[folder_name] and folder_name in left_out:
+            raise OptionError(
+                f"{kind}_ending",
+                getattr(options, f"{kind}_ending"),
+                f"{where} has no such name in its folder {folder_name}, where the first is {left_out[folder_name]};"
+                " give the end that the names have before the suffix, or leave it out",
+            )
 
 
 def _no_folders(
@@ -212,11 +248,9 @@ def _no_folders(
     likely = [name for name in others if not split_of(name)]
     name = likely[0] if len(likely) == len(missing) == 1 else "FOLDER"
     fix = dict.fromkeys(missing, name)
-    ends = (options.image_ending, options.map_ending)
-    ending = f" (names that end in {' and '.join(filter(None, ends))})" if any(ends) else ""
     return encoded.BadData(
         f"{files.where}: needs pictures in a folder {options.image_folder} and label maps of the same names in a folder"
-        f" {options.map_folder}{ending}{there}",
+        f" {options.map_folder}{there}",
         fix,
     )
 
@@ -280,6 +314,7 @@ def _check_number(
         return
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         found = set().union(*pool.map(lambda i: set(np.unique(map_of(i)).tolist()), range(count)))
+    _check_sign(f"one of the maps of {where}", min(found), options, max(found) + 1)
     raise OptionError(
         "num_labels",
         0,

@@ -171,8 +171,8 @@ def same_name(
     if alone:
         more = f" and {len(alone) - 3:,} more" if len(alone) > 3 else ""
         raise ValueError(
-            f"{where}: {', '.join(alone[:3])}{more} have no partner; each picture in {one} needs one of the same name"
-            f" in {other}, and each in {other} one in {one}"
+            f"{where}: {', '.join(alone[:3])}{more} {'has' if len(alone) == 1 else 'have'} no partner; each picture in"
+            f" {one} needs one of the same name in {other}, and each in {other} one in {one}"
         )
     shared = list(found[one])
     return shared, [(found[one][key], found[other][key]) for key in shared]

@@ -197,29 +197,63 @@ class TestArrays:
         np.testing.assert_array_equal(contents(small)["label_map"], MAPS[:, :, 1:7])
 
     @pytest.mark.parametrize(
-        ("members", "text"),
+        ("members", "text", "mended"),
         [
-            ({"images": PICTURES}, "holds images; label maps need `label_maps` (or `labels`) [N,"),
-            ({"labels": MAPS}, "holds labels; label maps need"),
-            ({"images": PICTURES, "labels": MAPS[:4]}, "holds 4 label maps for 5 pictures; give"),
             (
-                {"images": PICTURES, "labels": MAPS[0]},
-                "its label maps are uint8 of shape [6, 8]; th",
+                {"images": PICTURES},
+                "holds images; label maps need `label_maps` (or `labels`) [N, H, W] beside `images` [N,",
+                {"label_maps": MAPS},
+            ),
+            ({"labels": MAPS}, "holds labels; label maps need", {"images": PICTURES}),
+            (
+                {"images": PICTURES, "labels": MAPS[:4]},
+                "holds 4 label maps for 5 pictures; give one for each",
+                {"labels": MAPS},
             ),
             (
-                {"images": PICTURES, "labels": MAPS / 2},
-                "its label maps are float64 of shape [5, 6,",
+                {"images": PICTURES, "labels": MAPS[0]},
+                "its label maps are uint8 of shape [6, 8]; they must be whole numbers [N, H, W]",
+                {"labels": MAPS},
+            ),
+            (
+                {"images": PICTURES, "labels": MAPS / 1},
+                "its label maps are float64 of shape [5, 6, 8]; they must be whole numbers [N, H, W]",
+                {"labels": (MAPS / 1).astype(int)},
+            ),
+            (
+                {"images": PICTURES, "labels": MAPS[..., None]},
+                "of shape [5, 6, 8, 1]; they must be whole numbers [N, H, W]: label_maps[..., 0]",
+                {"labels": MAPS[..., None][..., 0]},
             ),
             (
                 {"images": PICTURES, "labels": MAPS[:, :5]},
                 "picture number 0 is 6x8, but its label map is 5x8; bring both to one size",
+                {"labels": MAPS},
             ),
         ],
     )
-    def test_refused(self, tmp_path, members, text):
+    def test_refused(self, tmp_path, members, text, mended):
         np.savez(tmp_path / "a.npz", **members)
         with pytest.raises(ValueError, match=re.escape(text)):
             label_maps(tmp_path / "a.npz")
+        np.savez(tmp_path / "a.npz", **members | mended)
+        assert_is_the_set(label_maps(tmp_path / "a.npz"))
+
+    @pytest.mark.parametrize("options", [{}, {"num_labels": 0}, {"ignore": 7}])
+    def test_indices_below_zero(self, tmp_path, options):
+        """-1 was the value of `ignore` that means none, so such pixels got a label that there was not."""
+        maps = MAPS.astype(np.int16)
+        maps[0, 2, 3] = -1
+        np.savez(tmp_path / "a.npz", images=PICTURES, labels=maps)
+        text = "the index -1, but indices are from 0; write 7 for pixels without a label"
+        with pytest.raises(OptionError, match=text) as raised:
+            label_maps(tmp_path / "a.npz", **options)
+        fixes = raised.value.fixes or ({},)
+        maps[0, 2, 3] = 7
+        np.savez(tmp_path / "a.npz", images=PICTURES, labels=maps)
+        source = label_maps(tmp_path / "a.npz", **options | fixes[0])
+        assert source.spec["label_map"].number == 8
+        np.testing.assert_array_equal(contents(source)["label_map"], maps)
 
 
 def test_digits_and_their_ink():
@@ -275,13 +309,17 @@ class TestRefused:
 
     def test_maps_in_a_format_with_loss(self, tmp_path):
         root = save_set(tmp_path, label="labels/{}.jpg")
-        self.refused("labels/0.jpg is a label map in a format that changes its indices; save", root)
+        text = "labels/0.jpg is a label map in a format that changes its indices; save label maps as PNG."
+        self.refused(text, root)
+        for i in range(5):
+            (root / "labels" / f"{i}.jpg").unlink()
+        assert_is_the_set(label_maps(save(root, **{f"labels/{i}.png": MAPS[i] for i in range(5)})))
 
     def test_unpaired_files(self, tmp_path):
         root = save_set(tmp_path)
         (root / "labels" / "1.png").unlink()
         text = (
-            f"folder {root}: images/1.png have no partner; each picture in images needs one of the same name in labels,"
+            f"folder {root}: images/1.png has no partner; each picture in images needs one of the same name in labels,"
             " and each in labels one in images"
         )
         self.refused(text, root)
@@ -325,12 +363,43 @@ class TestRefused:
         assert_is_the_set(label_maps(root, **options))
 
     def test_endings_that_no_file_has(self, tmp_path):
-        text = "in a folder labels (names that end in _map): set map_folder=FOLDER."
-        self.refused(text, save_set(tmp_path), map_ending="_map")
+        root = save_set(tmp_path, label="labels/{}_labelIds.png")
+        text = (
+            f"map_ending is '_map', but folder {root} has no such name in its folder labels, where the first is"
+            " labels/0_labelIds.png; give the end that the names have before the suffix, or leave it out."
+        )
+        self.refused(text, root, map_ending="_map")
+        assert_is_the_set(label_maps(root, map_ending="_labelIds"))
+        self.refused("image_ending is '_photo', but", root, image_ending="_photo")
+        assert_is_the_set(label_maps(save_set(tmp_path / "other")))
 
     def test_a_set_without_splits(self, tmp_path):
+        root = save_set(tmp_path)
         text = "has no folder of that name, so it is not divided into splits: set split=train."
-        self.refused(text, save_set(tmp_path), split="val")
+        (fix,) = self.refused(text, root, split="val").fixes
+        assert_is_the_set(label_maps(root, **fix))
+
+    def test_two_files_of_one_name(self, tmp_path):
+        root = save_set(tmp_path)
+        save(root, **{"images/1.bmp": PICTURES[1]})
+        text = "images/1.bmp and images/1.png have the same name, so the partner of either is not known; rename or"
+        self.refused(text, root)
+        (root / "images/1.bmp").unlink()
+        assert_is_the_set(label_maps(root))
+
+    def test_one_folder_for_both(self, tmp_path):
+        root = save_set(tmp_path)
+        text = "in a folder images; it has the folders labels: set image_folder=FOLDER and map_folder=FOLDER."
+        error = self.refused(text, root, map_folder="images")
+        fix = {"image_folder": "images", "map_folder": "labels"}
+        assert error.fixes[0].keys() == fix.keys()
+        assert_is_the_set(label_maps(root, **fix))
+
+    def test_a_path_that_there_is_not(self, tmp_path):
+        root = save_set(tmp_path / "pics")
+        text = "there is no such folder or zip file: set path=PATH."
+        (fix,) = self.refused(text, tmp_path / "nowhere").fixes
+        assert_is_the_set(label_maps(**dict.fromkeys(fix, root)))
 
 
 @pytest.mark.skipif("JAXGAN_TEST_DATA" not in os.environ, reason="JAXGAN_TEST_DATA is not set")

@@ -10,6 +10,7 @@ import pytest
 from saving import save
 
 from jaxgan.data import Pipeline, open_source
+from jaxgan.data.encoded import SizesDiffer
 from jaxgan.data.pictures import colours
 from jaxgan.spec import Field, Spec
 
@@ -91,14 +92,22 @@ class TestLayouts:
     def test_sides_by_another_name_are_not_cut_in_two(self, tmp_path, folders):
         save(tmp_path, **{f"{folder}/0.png": A[0] for folder in folders})
         with pytest.raises(
-            ValueError, match=r"has a folder .*, but the sides of pairs are called A"
+            ValueError, match=r"has a folder .*, but the sides of pairs are called A .*; rename it"
         ):
             pairs(tmp_path)
+        for folder, side in zip(folders, "AB", strict=True):
+            renamed = tmp_path / (f"{side}_" if "/" not in folder else f"train/{side}_")
+            (tmp_path / folder).rename(renamed)
+            renamed.rename(renamed.with_name(side))
+        source = pairs(tmp_path)
+        assert source.spec == spec_of((6, 8, 3), 1, (6, 8, 3))
 
     def test_conditions_that_are_no_pictures(self, tmp_path):
         np.savez(tmp_path / "flat.npz", images=B, conditions=np.arange(len(B)))
         with pytest.raises(ValueError, match=r"its conditions have shape \[5\]; give pictures"):
             pairs(tmp_path / "flat.npz")
+        np.savez(tmp_path / "flat.npz", images=B, conditions=A)
+        np.testing.assert_array_equal(pairs(tmp_path / "flat.npz")[1]["condition"], A[1])
 
     def test_pictures_of_different_pairs_are_brought_to_one_size(self, tmp_path):
         save(
@@ -106,8 +115,10 @@ class TestLayouts:
             **{"A/0.png": A[0], "B/0.png": B[0], "A/1.png": A[1][:4, :4], "B/1.png": B[1][:4, :4]},
         )
         text = "differ in size (0 is 6x8, 1 is 4x4), and no resolution is set: set resolution=6."
-        with pytest.raises(ValueError, match=re.escape(text)):
+        with pytest.raises(SizesDiffer, match=re.escape(text)) as raised:
             pairs(tmp_path).gather(np.arange(2))
+        (fix,) = raised.value.fixes
+        assert pairs(tmp_path, **fix).gather(np.arange(2))["image"].shape == (2, 6, 6, 3)
         batch = pairs(tmp_path, resolution=4).gather(np.arange(2))
         np.testing.assert_array_equal(batch["condition"][1], A[1][:4, :4])
         assert batch["image"].shape == (2, 4, 4, 3)
@@ -183,28 +194,55 @@ class TestDigits:
 
 class TestRefused:
     def refused(self, text, path="", **options):
-        with pytest.raises(ValueError, match=re.escape(text)):
+        with pytest.raises(ValueError, match=re.escape(text)) as raised:
             pairs(path, **options).gather(np.arange(1))
+        assert "\n" not in str(raised.value)
+        return raised.value
 
-    def test_direction(self):
+    def test_direction(self, tmp_path):
         text = "direction is 'AtoC', but it must be one of AtoB, BtoA: set direction=AtoB."
-        self.refused(text, direction="AtoC")
+        root = in_folders(tmp_path)
+        (fix,) = self.refused(text, root, direction="AtoC").fixes
+        np.testing.assert_array_equal(pairs(root, **fix)[0]["image"], B[0])
+
+    def test_a_path_that_there_is_not(self, tmp_path):
+        root = in_folders(tmp_path / "pics")
+        text = "there is no such folder, zip or .npz of pairs; the pix2pix authors' sets, such as facades.tar.gz, are"
+        (fix,) = self.refused(text, tmp_path / "nowhere").fixes
+        assert len(pairs(**dict.fromkeys(fix, root))) == 5
 
     def test_unpaired_files(self, tmp_path):
         root = in_folders(tmp_path)
         (root / "A" / "1.png").unlink()
         (root / "B" / "3.png").unlink()
-        text = f"folder {root}: A/3.png, B/1.png have no partner; each picture in A needs one of the same name in B"
+        text = (
+            f"folder {root}: A/3.png, B/1.png have no partner; each picture in A needs one of the same name in B, and"
+            " each in B one in A"
+        )
         self.refused(text, root)
         save(root, **{f"B/x{i}.png": B[0] for i in range(1200)})
         self.refused("A/3.png, B/1.png, B/x0.png and 1,199 more have no partner;", root)
+        for path in root.glob("B/x*.png"):
+            path.unlink()
+        assert len(pairs(in_folders(root))) == 5
 
     def test_one_folder_without_the_other(self, tmp_path):
-        self.refused("A/0.png have no partner", save(tmp_path, **{"A/0.png": A[0]}))
+        root = save(tmp_path, **{"A/0.png": A[0]})
+        text = "A/0.png has no partner; each picture in A needs one of the same name in B"
+        self.refused(text, root)
+        assert len(pairs(save(root, **{"B/0.png": B[0]}))) == 1
 
-    def test_two_files_of_one_name(self, tmp_path):
+    @pytest.mark.parametrize("way", ["rename", "remove"])
+    def test_two_files_of_one_name(self, tmp_path, way):
         root = save(in_folders(tmp_path), **{"A/1.bmp": A[0]})
-        self.refused("A/1.bmp and A/1.png have the same name, so the partner of either", root)
+        text = "A/1.bmp and A/1.png have the same name, so the partner of either is not known; rename or remove one"
+        self.refused(text, root)
+        if way == "remove":
+            (root / "A/1.bmp").unlink()
+        else:
+            (root / "A/1.bmp").rename(root / "A/9.bmp")
+            save(root, **{"B/9.png": B[0]})
+        assert len(pairs(root)) == (5 if way == "remove" else 6)
 
     @pytest.mark.parametrize("outer", ["", "pics/"])
     def test_splits_inside(self, tmp_path, outer):
@@ -225,53 +263,89 @@ class TestRefused:
         root = save(tmp_path, **{"A/0.png": A[0], "B/0.png": B[0][:5]})
         text = "A/0.png is 6x8, but B/0.png is 5x8; bring both pictures of a pair to one size"
         self.refused(text, root)
+        assert pairs(save(root, **{"B/0.png": B[0]})).spec.shape == (6, 8, 3)
 
     def test_odd_width(self, tmp_path):
-        text = "picture 0.png is 7 pixels wide, but a pair side by side, A left and B right, has an even width"
-        self.refused(text, save(tmp_path, **{"0.png": A[0][:, :7]}))
+        root = save(tmp_path, **{"0.png": A[0][:, :7]})
+        text = (
+            "picture 0.png is 7 pixels wide, but a pair side by side, A left and B right, has an even width; put the"
+            " pictures into folders A and B if that is meant"
+        )
+        self.refused(text, root)
+        (root / "A").mkdir()
+        (root / "0.png").rename(root / "A/0.png")
+        source = pairs(save(root, **{"B/0.png": B[0][:, :7]}))
+        assert source.spec == spec_of((6, 7, 3), 1, (6, 7, 3))
 
-    def test_a_broken_picture(self, tmp_path, both_ways):
+    @pytest.mark.parametrize("way", ["repair", "remove"])
+    def test_a_broken_picture(self, tmp_path, both_ways, way):
         root = in_folders(tmp_path)
         (root / "B" / "0.png").write_bytes(b"junk")
         text = "picture B/0.png is broken (not a picture that Pillow can read): repair it, or remove the pair"
         self.refused(text, root)
+        if way == "remove":
+            for side in "AB":
+                (root / side / "0.png").unlink()
+        else:
+            save(root, **{"B/0.png": B[0]})
+        assert len(pairs(root).images()) == (4 if way == "remove" else 5)
 
     @pytest.mark.parametrize(
-        ("members", "text"),
+        ("members", "text", "mended"),
         [
-            ({"images": B}, "holds images; pairs need `conditions` [N, H, W, C] (or class maps,"),
-            ({"conditions": A}, "holds conditions; pairs need"),
-            ({"images": B, "conditions": A[:4]}, "holds 4 conditions for 5 pictures; give one for"),
+            (
+                {"images": B},
+                "holds images; pairs need `conditions` [N, H, W, C] (or class maps, `labels` [N, H, W]) beside",
+                {"conditions": A},
+            ),
+            ({"conditions": A}, "holds conditions; pairs need", {"images": B}),
+            (
+                {"images": B, "conditions": A[:4]},
+                "holds 4 conditions for 5 pictures; give one for each",
+                {"conditions": A},
+            ),
             (
                 {"images": B, "conditions": A[:, :5]},
-                "its conditions are 5x8, but its pictures 6x8;",
+                "its conditions are 5x8, but its pictures 6x8; bring both to one size",
+                {"conditions": A},
             ),
             (
                 {"images": B, "labels": np.arange(5)},
                 "`labels` are int64 of shape [5]; as conditions they must be class maps [N, H, W]",
+                {"labels": MAPS},
             ),
             (
                 {"images": B, "labels": MAPS.astype(np.int64) - 1},
-                "`labels` are numbers from -1 to ",
+                "`labels` are numbers from -1 to 10; as conditions they must be class maps [N, H, W] of whole numbers"
+                " from 0 to 255",
+                {"labels": MAPS.astype(np.int64)},
             ),
             (
                 {"images": B, "labels": MAPS[..., None]},
                 "whole numbers from 0 to 255: labels[..., 0]",
+                {"labels": MAPS[..., None][..., 0]},
             ),
         ],
     )
-    def test_arrays(self, tmp_path, members, text):
+    def test_arrays(self, tmp_path, members, text, mended):
         self.refused(text, save_array(tmp_path / "a.npz", **members))
+        source = pairs(save_array(tmp_path / "a.npz", **members | mended))
+        np.testing.assert_array_equal(source.images(), B)
+        assert source.spec == spec_of((6, 8, 3), 5, (6, 8, 3))
 
     def test_packed_pictures_of_another_size(self, tmp_path, png):
         path = save_array(tmp_path / "a.npz", **packed(png, B[:, :5]), labels=MAPS)
         self.refused(
             "picture number 0 is 5x8, but its condition is 6x8; bring both to one size", path
         )
+        path = save_array(tmp_path / "a.npz", **packed(png, B), labels=MAPS)
+        np.testing.assert_array_equal(pairs(path).images(), B)
 
     def test_splits_of_an_array_file(self, tmp_path):
         path = save_array(tmp_path / "a.npz", images=B, conditions=A)
-        self.refused("split is 'val', but it must be one of train, all", path, split="val")
+        text = "split is 'val', but it must be one of train, all: set split="
+        (fix,) = self.refused(text, path, split="val").fixes
+        assert len(pairs(path, **fix)) == 5
 
 
 @pytest.mark.skipif("JAXGAN_TEST_DATA" not in os.environ, reason="JAXGAN_TEST_DATA is not set")
