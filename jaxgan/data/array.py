@@ -115,10 +115,11 @@ def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
             members = {key: loaded[key] for key in loaded.files}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         raise ValueError(
-            f"{where}: is not a complete .npy or .npz file of plain numbers ({error})"
+            f"{where}: is not a complete .npy or .npz file of plain numbers ({error}); write it again with numpy.save"
+            " or numpy.savez"
         ) from error
     if not members:
-        raise ValueError(f"{where}: holds no arrays")
+        raise ValueError(f"{where}: holds no arrays; add the pictures as `images`")
     return where, members
 
 

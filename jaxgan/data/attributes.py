@@ -132,7 +132,8 @@ def _table(path: str, names: list[str], lines: Lines) -> Table:
     for row, (number, (name, *cells)) in enumerate(lines):
         if len(cells) != len(names):
             raise BadData(
-                f"{path}: line {number} ({name}) has {len(cells)} values for {len(names)} attributes; give one for each"
+                f"{path}: line {number} ({name}) has {len(cells)} of the {len(names)} values, one for each attribute;"
+                " correct the line"
             )
         if _key(name) in rows:
             raise BadData(f"{path}: line {number} is a second row of {name}; remove one")
@@ -140,7 +141,7 @@ def _table(path: str, names: list[str], lines: Lines) -> Table:
         for column, cell in enumerate(cells):
             if cell not in VALUES:
                 raise BadData(
-                    f"{path}: line {number} ({name}) has {cell!r} for {names[column]}; an attribute is 1, or 0 or -1"
+                    f"{path}: line {number} ({name}) has {cell!r} for {names[column]}; write 1, or else 0 or -1"
                 )
             values[row, column] = VALUES[cell]
     return Table(tuple(names), rows, values)
@@ -178,8 +179,8 @@ def _rows(files: Encoded, table: Table, path: str) -> np.ndarray:
     if missing:
         more = f" and {len(missing) - 3:,} more" if len(missing) > 3 else ""
         raise BadData(
-            f"{files.where}: {', '.join(missing[:3])}{more} have no row in {path}; add the rows, or remove these"
-            " pictures"
+            f"{files.where}: {', '.join(missing[:3])}{more} {'has' if len(missing) == 1 else 'have'} no row in {path};"
+            " add what is missing there, or remove these pictures"
         )
     first: dict[int, str] = {}
     for name, row in zip(files.names, found, strict=True):

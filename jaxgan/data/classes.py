@@ -66,8 +66,8 @@ def _stated(
         missing = [parts for parts in splits[name] if parts not in table.labels]
         if missing:
             raise BadLabels(
-                f"{where}: {listed(['/'.join(parts) for parts in missing])} have no label in {table.path};"
-                " add these labels"
+                f"{where}: {listed(['/'.join(parts) for parts in missing])}"
+                f" {'has' if len(missing) == 1 else 'have'} no label in {table.path}; add these labels"
             )
         labels += [table.labels[parts] for parts in splits[name]]
     every = [table.labels for table in tables.values() if table is not None and table.labels]

@@ -260,7 +260,10 @@ class DecodingSource(Source):
                 return candidate
             except Exception as error:  # As above.
                 self._report(candidate, error)
-        raise BadData(f"{self._files.where}: none of its pictures can be decoded any more")
+        raise BadData(
+            f"{self._files.where}: none of its pictures can be decoded any more; if they were removed, copy the set"
+            " again"
+        )
 
     def _report(self, index: int, error: Exception) -> None:
         name = self._files.names[int(self._good[index])]
@@ -312,8 +315,8 @@ def _sort_out(files: Encoded, readings: list[_Reading], strict: bool) -> tuple[n
         name, reason = files.names[bad[0]], readings[bad[0]].reason
         if len(bad) == len(readings):
             raise ValueError(
-                f"{files.where}: all of its {len(bad):,} pictures are broken, "
-                f"the first is {name} ({reason})"
+                f"{files.where}: all of its {len(bad):,} pictures are broken, the first is {name} ({reason}); repair"
+                " them, or copy the set again"
             )
         raise _broken(files.where, name, reason, len(bad) - 1)
     broken = tuple((files.names[i], readings[i].reason) for i in bad)

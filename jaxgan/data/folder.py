@@ -69,7 +69,10 @@ def files(options: Options) -> Encoded:
     found = sorted(parts for parts in entries if _is_picture(parts))
     if not found:
         names = "jpg, png, webp, bmp, gif, tif, ..."
-        raise ValueError(f"{where}: holds no pictures ({names}) among its {len(entries):,} files")
+        raise ValueError(
+            f"{where}: holds no pictures ({names}) among its {len(entries):,} files; add some, or give another folder"
+            " or zip"
+        )
     splits = _splits(found)
     chosen = _choose(where, splits, options.split)
     pictures = [parts for name in chosen for parts in splits[name]]
@@ -112,7 +115,10 @@ def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
         archive = zipfile.ZipFile(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise OptionError(
-            "path", options.path, f"the file is not a complete zip of pictures ({error})"
+            "path",
+            options.path,
+            f"the file is not a complete zip of pictures ({error})",
+            {"path": "PATH"},
         ) from error
     return f"zip {options.path}", _unzip(archive)
 

@@ -58,18 +58,17 @@ def source(options: Options, progress: Progress) -> ArraySource:
 
 
 def _read(path: str) -> np.ndarray:
-    file = Path(path).expanduser()
+    file, ways = Path(path).expanduser(), [{"path": name} for name in ("FILE", *CARRIED)]
     if path in CARRIED and not file.exists():
         from sklearn.datasets import load_sample_image  # Half a second to import.
 
         return load_sample_image(path)
     if not file.is_file():
         what = "that is a folder, not a picture" if file.is_dir() else "there is no such file"
-        raise OptionError("path", path, what, *({"path": name} for name in ("FILE", *CARRIED)))
+        raise OptionError("path", path, what, *ways)
     try:
         with file.open("rb") as opened:
             return pictures.decode(opened)
     except Exception as error:
-        raise OptionError(
-            "path", path, f"it cannot be read as a picture ({reason_of(error)})"
-        ) from error
+        reason = f"it cannot be read as a picture ({reason_of(error)})"
+        raise OptionError("path", path, reason, *ways) from error

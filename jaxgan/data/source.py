@@ -104,7 +104,7 @@ class Source(abc.ABC):
         """The indices of `spread(count)`, int64 [count]."""
         if not 0 < count <= len(self):
             raise ValueError(
-                f"{count:,} images requested from a set of {len(self):,} ({self.summary})"
+                f"{count:,} images requested from a set of {len(self):,} ({self.summary}); ask for 1 to {len(self):,}"
             )
         edges = np.arange(count + 1) * len(self) // count
         return np.random.default_rng(0).integers(edges[:-1], edges[1:])

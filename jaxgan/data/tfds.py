@@ -188,9 +188,12 @@ def _keys(info: Any, where: str) -> tuple[str, str | None]:
 
     image = pick(tfds.features.Image, "image")
     if image is None:
-        raise ValueError(f"{where}: is no image set; its features are {', '.join(info.features)}")
+        raise ValueError(
+            f"{where}: is no image set; its features are {', '.join(info.features)}; choose a set with pictures"
+        )
     if info.features[image].np_dtype == np.float32:
         raise ValueError(
-            f"{where}: its pictures are floating-point numbers, whose white is not defined"
+            f"{where}: its pictures are floating-point numbers, whose white is not defined; choose a set of uint8, or"
+            " convert it to a .npz file for the data source array"
         )
     return image, pick(tfds.features.ClassLabel, "label")

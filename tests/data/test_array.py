@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxgan.data import Pipeline, array, array_source, open_source
+from jaxgan.options import OptionError
 
 RANDOM = np.random.default_rng(0)
 IMAGES = RANDOM.integers(0, 256, (6, 8, 9, 3), dtype=np.uint8)
@@ -72,36 +73,59 @@ class TestImages:
         np.testing.assert_array_equal(load(alpha).images(), IMAGES)
 
     @pytest.mark.parametrize(
-        ("images", "text"),
+        ("images", "text", "mend"),
         [
             (
                 IMAGES.astype(np.float32),
                 "floating-point numbers from 0 to 255; pictures have [0, 1]",
+                lambda x: x / 255,
             ),
             (
                 np.where(np.arange(6)[:, None, None, None] > 3, np.nan, IMAGES / 255),
                 "2 of its 6 pictures contain NaN, the first is number 4; remove these, and their labels",
+                lambda x: x[:4],
             ),
-            (np.full((2, 5, 5), -np.inf), "floating-point numbers from -inf to -inf"),
-            (IMAGES.astype(np.int64) - 1, "whole numbers from -1 to 254; pictures have 0 to 255"),
-            (IMAGES > 3, "pictures of type bool; give uint8, or floats in [0, 1]"),
+            (
+                np.full((2, 5, 5), -np.inf),
+                "floating-point numbers from -inf to -inf; pictures have [0, 1] or [-1, 1], or uint8 from 0 to 255",
+                lambda x: np.full(x.shape, -1.0),
+            ),
+            (
+                IMAGES.astype(np.int64) - 1,
+                "whole numbers from -1 to 254; pictures have 0 to 255, or floats in [0, 1]",
+                lambda x: x + 1,
+            ),
+            (
+                IMAGES > 3,
+                "pictures of type bool; give uint8, or floats in [0, 1]",
+                lambda x: x * np.uint8(255),
+            ),
             (
                 IMAGES.transpose(0, 3, 1, 2),
                 "shape [6, 3, 8, 9] has its channels first; make it [N, H, W, C] with "
                 "numpy.transpose(images, (0, 2, 3, 1))",
+                lambda x: np.transpose(x, (0, 2, 3, 1)),
             ),
             (
                 IMAGES[0],
-                "shape [8, 9, 3] is not a set of pictures, which is [N, H, W] or [N, H, W, C]",
+                "shape [8, 9, 3] is not a set of pictures, which is [N, H, W] or [N, H, W, C] with 1 (grey), 3 (RGB), "
+                "or 2 or 4 channels (with alpha)",
+                lambda x: x[None],
             ),
-            (IMAGES[:0], "shape [0, 8, 9, 3] is not a set of pictures"),
-            (LABELS, "shape [6] is not a set of pictures"),
-            (np.zeros((2, 8, 8, 5), np.uint8), "shape [2, 8, 8, 5] is not a set of pictures"),
+            (IMAGES[:0], "shape [0, 8, 9, 3] is not a set of pictures", lambda x: IMAGES[:1]),
+            (LABELS, "shape [6] is not a set of pictures", lambda x: IMAGES),
+            (
+                np.zeros((2, 8, 8, 5), np.uint8),
+                "shape [2, 8, 8, 5] is not a set of pictures",
+                lambda x: x[..., :3],
+            ),
         ],
     )
-    def test_refused(self, load, images, text):
+    def test_refused(self, load, images, text, mend):
         with pytest.raises(ValueError, match=re.escape(text)):
             load(images)
+        mended = mend(images)
+        assert load(mended).images().shape[:3] == mended.shape[:3]
 
     @pytest.mark.parametrize(
         ("images", "way"),
@@ -231,42 +255,60 @@ class TestLabels:
             load(**members)
         (fix,) = raised.value.fixes
         assert load(**members, options=fix.items()).spec.num_classes is None
+        corrected = members | {"label_names": np.array(["cat", "dog", "fox"])}
+        assert load(**corrected).classes == ("cat", "dog", "fox")
 
 
 class TestFile:
-    def test_missing(self, tmp_path):
-        text = f"path is '{tmp_path}/a.npy', but there is no such file: set path=PATH."
-        with pytest.raises(ValueError, match=re.escape(text)):
-            open_source("array", path=str(tmp_path / "a.npy"))
+    def refused(self, text, path, **options):
+        with pytest.raises(ValueError, match=re.escape(text)) as raised:
+            open_source("array", path=str(path), **options)
+        assert "\n" not in str(raised.value)
+        return raised.value
 
-    def test_a_folder(self, tmp_path):
-        text = f"path is '{tmp_path}', but a folder is neither a .npy nor a .npz file: set data.name=folder."
-        with pytest.raises(ValueError, match=re.escape(text)):
-            open_source("array", path=str(tmp_path))
+    def test_missing(self, load, tmp_path):
+        text = f"path is '{tmp_path}/b.npy', but there is no such file: set path=PATH."
+        (fix,) = self.refused(text, tmp_path / "b.npy").fixes
+        load(IMAGES)
+        assert len(open_source("array", **dict.fromkeys(fix, str(tmp_path / "a.npy")))) == 6
+
+    def test_a_folder(self, save_pictures):
+        root = save_pictures("a.png")[0]
+        text = f"path is '{root}', but a folder is neither a .npy nor a .npz file: set data.name=folder."
+        (fix,) = self.refused(text, root).fixes
+        assert len(open_source(fix["data.name"], path=str(root))) == 1
 
     def test_pickles_are_never_loaded(self, load):
-        with pytest.raises(
-            ValueError, match=r"is not a complete \.npy or \.npz file of plain numbers"
-        ):
+        text = r"is not a complete \.npy or \.npz file of plain numbers .*; write it again with numpy\.save or numpy\."
+        with pytest.raises(ValueError, match=text):
             load(np.array([{"a": 1}, None], dtype=object))
+        assert len(load(IMAGES)) == 6
 
     @pytest.mark.parametrize("suffix", ["npy", "npz"])
     @pytest.mark.parametrize("keep", [0, 100, 700])
     def test_truncated(self, load, tmp_path, suffix, keep):
-        load(IMAGES) if suffix == "npy" else load(images=IMAGES)
+        def write():
+            load(IMAGES) if suffix == "npy" else load(images=IMAGES)
+
+        write()
         path = tmp_path / f"a.{suffix}"
         path.write_bytes(path.read_bytes()[:keep])
-        with pytest.raises(ValueError, match=rf"a\.{suffix}: is not a complete"):
-            open_source("array", path=str(path))
+        self.refused(f"a.{suffix}: is not a complete .npy or .npz file of plain numbers (", path)
+        write()
+        assert len(open_source("array", path=str(path))) == 6
 
     def test_empty(self, load):
-        with pytest.raises(ValueError, match=r"a\.npz: holds no arrays"):
+        text = "a.npz: holds no arrays; add the pictures as `images`"
+        with pytest.raises(ValueError, match=text):
             load()
+        assert len(load(images=IMAGES)) == 6
 
     def test_split(self, load):
         text = "split is 'test', but it must be one of train, all: set split=train."
-        with pytest.raises(ValueError, match=re.escape(text)):
+        with pytest.raises(OptionError, match=re.escape(text)) as raised:
             load(IMAGES, options={"split": "test"}.items())
+        (fix,) = raised.value.fixes
+        assert len(load(IMAGES, options=fix.items())) == 6
 
 
 class TestPacked:
@@ -296,10 +338,11 @@ class TestPacked:
 
     @pytest.mark.parametrize("offsets", [[0, 5, 3], [0, 10**9], [-1, 5], [0], [0.0, 5.0]])
     def test_wrong_offsets(self, load, pack, offsets):
-        data = pack(IMAGES)["data"]
+        members = pack(IMAGES)
         text = "`offsets` must be N + 1 rising positions in `data`, the uint8 bytes of N pictures"
         with pytest.raises(ValueError, match=re.escape(text)):
-            load(data=data, offsets=np.array(offsets))
+            load(**members | {"offsets": np.array(offsets)})
+        assert len(load(**members)) == 6
 
 
 @pytest.mark.skipif("JAXGAN_TEST_DATA" not in os.environ, reason="JAXGAN_TEST_DATA is not set")

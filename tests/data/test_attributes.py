@@ -140,14 +140,18 @@ class TestRefused:
         assert len(attributes(faces[0], **fix)) == 5
 
     @pytest.mark.parametrize(
-        ("name", "text"), [("none.txt", "there is no such file: set"), ("", "that is a folder: ")]
+        ("name", "text"),
+        [
+            ("none.txt", "there is no such file: set table=PATH."),
+            ("", "that is a folder: set table=PATH."),
+            ("noise.txt", "the file is not text: set table=PATH."),
+        ],
     )
-    def test_a_table_that_is_no_file(self, faces, tmp_path, name, text):
-        self.refused(text, faces[0], tmp_path / name)
-
-    def test_a_table_that_is_no_text(self, faces, tmp_path):
-        (tmp_path / "list.txt").write_bytes(b"\xff\xfe\xff")
-        self.refused("the file is not text", faces[0], tmp_path / "list.txt")
+    def test_a_table_that_is_no_file_of_text(self, faces, tmp_path, name, text):
+        (tmp_path / "noise.txt").write_bytes(b"\xff\xfe\xff")
+        (fix,) = self.refused(text, faces[0], tmp_path / name).fixes
+        fix = {name: celeba(tmp_path / "list.txt") for name in fix}
+        np.testing.assert_array_equal(contents(attributes(faces[0], **fix))["attributes"], VALUES)
 
     @pytest.mark.parametrize(
         ("chosen", "text", "fixed"),
@@ -166,18 +170,23 @@ class TestRefused:
         (fix,) = self.refused(text, faces[0], table, attributes=chosen).fixes
         assert attributes(faces[0], table, **fix).spec["attributes"].names == fixed
 
-    def test_pictures_without_rows(self, faces, tmp_path):
+    @pytest.mark.parametrize(("missing", "has"), [(1, "000001.png has"), (5, " and 2 more have")])
+    def test_pictures_without_rows(self, faces, tmp_path, missing, has):
         root = faces[0]
-        table = celeba(tmp_path / "list.txt", FILES[1:], VALUES[1:])
-        text = f"folder {root}: img_align_celeba/000001.png have no row in {table}; add the rows, or remove these pict"
+        table = celeba(tmp_path / "list.txt", [*FILES[missing:], "7.jpg"], VALUES[missing - 1 :])
+        text = f"{has} no row in {table}; add what is missing there, or remove these pictures."
         self.refused(text, root, table)
-        (root / "img_align_celeba" / "000001.png").unlink()
-        assert len(attributes(root, table)) == 4
+        assert len(attributes(root, celeba(tmp_path / "added.txt"))) == 5
+        if missing == 1:
+            (root / "img_align_celeba" / "000001.png").unlink()
+            assert len(attributes(root, table)) == 4
 
     def test_pictures_of_one_row(self, save_pictures, tmp_path):
         root, _ = save_pictures("x/000001.png", "y/000001.png")
         text = "x/000001.png and y/000001.png find the same row in"
         self.refused(text, root, celeba(tmp_path / "list.txt"))
+        paths = celeba(tmp_path / "paths.txt", ["x/000001.png", "y/000001.png"], VALUES[:2])
+        assert len(attributes(root, paths)) == 2
         (root / "y" / "000001.png").unlink()
         assert len(attributes(root, tmp_path / "list.txt")) == 1
 
@@ -188,26 +197,67 @@ class TestRefused:
         assert len(attributes(faces[0], celeba(tmp_path / "list.txt", count=5))) == 5
 
     @pytest.mark.parametrize(
-        ("name", "lines", "text"),
+        ("name", "lines", "text", "mended"),
         [
-            ("a.txt", ["image_id,Bald", "000001.jpg,1"], "is not in CelebA's format, a line with"),
-            ("a.txt", [], "is not in CelebA's format"),
-            ("a.csv", [], "the first line of a CSV of attributes has the file name and then"),
-            ("a.csv", ["5", "Bald"], "the first line of a CSV of attributes"),
-            ("a.csv", ["id,Bald,Bald", "1,1,1"], "has two attributes called Bald; rename one"),
-            (
-                "a.csv",
-                ["id,Bald,Young", "1.jpg,1,0", "2.jpg,1"],
-                "line 3 (2.jpg) has 1 values for 2 attributes; give one for each",
-            ),
-            ("a.csv", ["id,Bald", "1.jpg,1", "1.jpg,0"], "line 3 is a second row of 1.jpg; remove"),
             (
                 "a.txt",
-                ["2", "Bald", "1.jpg -1", "2.jpg 0.5"],
-                "line 4 (2.jpg) has '0.5' for Bald; an attribute is 1, or 0 or -1",
+                ["image_id,Bald", "1.jpg,1", "2.jpg,0"],
+                "is not in CelebA's format, a line with the number of pictures, a line with the names of the attributes"
+                " and a line for each picture; a table with commas must have a name that ends in .csv.",
+                ("a.csv", ["image_id,Bald", "1.jpg,1", "2.jpg,0"]),
+            ),
+            (
+                "a.txt",
+                [],
+                "is not in CelebA's format, a line with the number of pictures, a line with the names of",
+                ("a.txt", ["2", "Bald", "1.jpg 1", "2.jpg -1"]),
+            ),
+            (
+                "a.csv",
+                [],
+                "the first line of a CSV of attributes has the file name and then the names of the attributes,"
+                " separated by commas; add it.",
+                ("a.csv", ["file,Bald", "1.jpg,1", "2.jpg,0"]),
+            ),
+            (
+                "a.csv",
+                ["2", "Bald", "1.jpg,1", "2.jpg,0"],
+                "the first line of a CSV of attributes has the file name and then the names of the",
+                ("a.csv", ["file,Bald", "1.jpg,1", "2.jpg,0"]),
+            ),
+            (
+                "a.csv",
+                ["id,Bald,Bald", "1,1,1", "2,0,0"],
+                "has two attributes called Bald; rename one.",
+                ("a.csv", ["id,Bald,Old", "1,1,1", "2,0,0"]),
+            ),
+            (
+                "a.csv",
+                ["id,Bald,Young", "1.jpg,1,0", "2.jpg,0"],
+                "line 3 (2.jpg) has 1 of the 2 values, one for each attribute; correct the line.",
+                ("a.csv", ["id,Bald,Young", "1.jpg,1,0", "2.jpg,0,1"]),
+            ),
+            (
+                "a.csv",
+                ["id,Bald", "1.jpg,1", "1.jpg,0", "2.jpg,0"],
+                "line 3 is a second row of 1.jpg; remove one.",
+                ("a.csv", ["id,Bald", "1.jpg,1", "2.jpg,0"]),
+            ),
+            (
+                "a.txt",
+                ["2", "Bald", "1.jpg 1", "2.jpg 0.5"],
+                "line 4 (2.jpg) has '0.5' for Bald; write 1, or else 0 or -1.",
+                ("a.txt", ["2", "Bald", "1.jpg 1", "2.jpg 0"]),
             ),
         ],
     )
-    def test_tables(self, faces, tmp_path, name, lines, text):
-        (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
-        self.refused(f"{tmp_path / name}: {text}", faces[0], tmp_path / name)
+    def test_tables(self, save_pictures, tmp_path, name, lines, text, mended):
+        root, _ = save_pictures("1.png", "2.png")
+
+        def write(name, lines):
+            (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
+            return tmp_path / name
+
+        self.refused(f"{tmp_path / name}: {text}", root, write(name, lines))
+        found = contents(attributes(root, write(*mended)))["attributes"]
+        assert found[:, 0].tolist() == [1, 0]

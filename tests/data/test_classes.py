@@ -130,6 +130,7 @@ class TestDatasetJson:
         assert str(raised.value).endswith(": set labels=false.")
         (fix,) = raised.value.fixes
         assert has_none(folder(root, **fix))
+        assert labels(folder(self.write(root, {"labels": LABELS}))) == [3, 0, 1]  # corrected
 
     def test_sources_that_use_no_classes_do_not_read_it(self, save_pictures):
         root = save_pictures("A/1.png", "B/1.png")[0]

@@ -7,6 +7,7 @@ import pytest
 
 from jaxgan.data import ArraySource, Pipeline
 from jaxgan.data.source import Column
+from jaxgan.options import OptionError
 from jaxgan.spec import Field
 
 SIDE, ROWS = 12, 24
@@ -109,8 +110,12 @@ def test_a_stage_reduces_maps_to_existing_indices_at_the_same_place():
 def test_a_field_whose_size_is_no_multiple_is_refused():
     source = source_of(striped(0), condition=np.zeros((ROWS, 9, 9, 1), np.uint8))
     text = "a stage trains at 6 pixels, and the size of the data must be a multiple: "
-    with pytest.raises(ValueError, match=re.escape(text)):
+    with pytest.raises(OptionError, match=re.escape(text)) as raised:
         Pipeline(source, 0, resolution=6)
+    (fix,) = raised.value.fixes
+    side = fix["resolution"]
+    source = source_of(striped(0), condition=np.zeros((ROWS, side, side, 1), np.uint8))
+    assert Pipeline(source, 0, resolution=6).batch(0, 2)["condition"].shape == (2, 6, 6, 1)
 
 
 def test_any_start_batch_size_and_process_give_the_same_examples():

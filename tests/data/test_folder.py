@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import Pipeline, encoded, open_source
+from jaxgan.options import OptionError
 
 
 def folder(path, **options):
@@ -191,9 +192,10 @@ class TestSizeAndChannels:
             f"folder {root}: its pictures differ in size (a.png is 12x10, b.png is 30x20), "
             "and no resolution is set: set resolution=10."
         )
-        with pytest.raises(ValueError, match=re.escape(text)):
+        with pytest.raises(OptionError, match=re.escape(text)) as raised:
             folder(root)
-        assert folder(root, resolution=10).spec.shape == (10, 10, 3)
+        (fix,) = raised.value.fixes
+        assert folder(root, **fix).spec.shape == (10, 10, 3)
 
 
 class TestBroken:
@@ -235,16 +237,26 @@ class TestBroken:
             f"folder {root}: picture a.png is broken (not a picture that Pillow can read) "
             "and 1 more; repair or remove it, or skip broken ones: set strict=false."
         )
-        with pytest.raises(ValueError, match=re.escape(text)):
+        with pytest.raises(OptionError, match=re.escape(text)) as raised:
             folder(root, strict=True)
+        (fix,) = raised.value.fixes
+        assert len(folder(root, **{"strict": True} | fix)) == 1
+        for name in ("a.png", "b.png"):
+            (root / name).unlink()
+        assert len(folder(root, strict=True)) == 1
 
     def test_all_broken(self, save_pictures, both_ways):
         root, _ = save_pictures("a.png", "b.png")
         for name in ("a.png", "b.png"):
             (root / name).write_bytes(b"")
-        text = f"folder {root}: all of its 2 pictures are broken, the first is a.png (not a"
+        text = (
+            f"folder {root}: all of its 2 pictures are broken, the first is a.png (not a picture that Pillow can read);"
+            " repair them, or copy the set again"
+        )
         with pytest.raises(ValueError, match=re.escape(text)):
             folder(root)
+        save_pictures("a.png", "b.png")
+        assert len(folder(root)) == 2
 
     def test_far_too_large(self, save_pictures, monkeypatch):
         root, _ = save_pictures("a.png", "b.png")
@@ -296,58 +308,82 @@ class TestBrokenAtAccess:
             next(batches)
         batches.close()
 
-    def test_when_none_is_left(self, root):
+    def test_when_none_is_left(self, root, save_pictures):
         source = folder(root)
         for path in root.rglob("*.png"):
             path.unlink()
-        with pytest.raises(ValueError, match="none of its pictures can be decoded any more"):
+        text = (
+            "none of its pictures can be decoded any more; if they were removed, copy the set again"
+        )
+        with pytest.raises(ValueError, match=text):
             source[0]
+        save_pictures(*self.pixels)
+        np.testing.assert_array_equal(source[0]["image"], self.pixels["x/a.png"])
 
 
 class TestRefused:
-    def test_missing(self, tmp_path):
+    def refused(self, text, path, **options):
+        with pytest.raises(ValueError, match=re.escape(text)) as raised:
+            folder(path, **options)
+        assert "\n" not in str(raised.value)
+        return raised.value
+
+    def test_missing(self, save_pictures, tmp_path):
         text = (
             f"path is '{tmp_path}/nowhere', but there is no such folder or zip file: set path=PATH."
         )
-        with pytest.raises(ValueError, match=re.escape(text)):
-            folder(tmp_path / "nowhere")
+        (fix,) = self.refused(text, tmp_path / "nowhere").fixes
+        root, _ = save_pictures("a.png")
+        assert len(folder(**dict.fromkeys(fix, root))) == 1
 
-    def test_empty(self, tmp_path):
-        text = f"folder {tmp_path}: holds no pictures (jpg, png, webp, bmp, gif, tif, ...)"
-        with pytest.raises(ValueError, match=re.escape(text)):
-            folder(tmp_path)
-
-    def test_without_pictures(self, tmp_path):
-        (tmp_path / "a.txt").touch()
-        with pytest.raises(ValueError, match=r"holds no pictures .* among its 1 files"):
-            folder(tmp_path)
+    @pytest.mark.parametrize(("files", "among"), [((), "0 files"), (("a.txt", "b.xcf"), "2 files")])
+    def test_without_pictures(self, save_pictures, tmp_path, files, among):
+        for name in files:
+            (tmp_path / name).touch()
+        text = (
+            f"folder {tmp_path}: holds no pictures (jpg, png, webp, bmp, gif, tif, ...) among its {among}; add some, or"
+            " give another folder or zip"
+        )
+        self.refused(text, tmp_path)
+        root, _ = save_pictures("a.png")
+        assert len(folder(root)) == len(folder(tmp_path)) == 1
 
     def test_empty_zip(self, tmp_path):
         with zipfile.ZipFile(tmp_path / "a.zip", "w"):
             pass
-        with pytest.raises(ValueError, match=r"zip .*a.zip: holds no pictures"):
-            folder(tmp_path / "a.zip")
+        text = f"zip {tmp_path}/a.zip: holds no pictures (jpg, png, webp, bmp, gif, tif, ...) among its 0 files; add"
+        self.refused(text, tmp_path / "a.zip")
+        Image.new("L", (4, 4)).save(tmp_path / "a.png")
+        with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+            archive.write(tmp_path / "a.png", "a.png")
+        assert len(folder(tmp_path / "a.zip")) == 1
 
-    def test_a_file(self, tmp_path):
-        (tmp_path / "a.png").write_bytes(b"picture")
-        text = f"path is '{tmp_path}/a.png', but the file is not a complete zip of pictures"
-        with pytest.raises(ValueError, match=re.escape(text)):
-            folder(tmp_path / "a.png")
+    def test_a_file(self, save_pictures, tmp_path):
+        root, _ = save_pictures("a.png")
+        text = (
+            f"path is '{root}/a.png', but the file is not a complete zip of pictures (File is not a zip file): set"
+            " path=PATH."
+        )
+        (fix,) = self.refused(text, root / "a.png").fixes
+        assert len(folder(**dict.fromkeys(fix, root))) == 1
 
     def test_an_array(self, tmp_path):
-        (tmp_path / "a.npz").touch()
+        np.savez(tmp_path / "a.npz", images=np.zeros((3, 5, 5), np.uint8))
         text = "an array file is neither a folder nor a zip of pictures: set data.name=array."
-        with pytest.raises(ValueError, match=re.escape(text)):
-            folder(tmp_path / "a.npz")
+        (fix,) = self.refused(text, tmp_path / "a.npz").fixes
+        assert len(open_source(fix["data.name"], path=str(tmp_path / "a.npz"))) == 3
 
     def test_no_such_split(self, save_pictures):
         root, _ = save_pictures("train/a.png", "val/b.png")
-        text = f"split is 'test', but folder {root} has no such folder, only train, val: set split=train or "
-        with pytest.raises(ValueError, match=re.escape(text)):
-            folder(root, split="test")
+        text = (
+            f"split is 'test', but folder {root} has no such folder, only train, val: set split=train or split=val or"
+            " split=all."
+        )
+        fixes = self.refused(text, root, split="test").fixes
+        assert [len(folder(root, **fix)) for fix in fixes] == [1, 1, 2]
         text = (
             f"split is 'test', but folder {root}/train has no folder of that name at its top, "
             "so it is not divided into splits: set split=train."
         )
-        with pytest.raises(ValueError, match=re.escape(text)):
-            folder(root / "train", split="test")
+        (fix,) = self.refused(text, root / "train", split="test").fixes
+        assert len(folder(root / "train", **fix)) == 1

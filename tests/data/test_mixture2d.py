@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgan.data import open_source
+from jaxgan.options import OptionError
 
 
 def mixture(**options):
@@ -69,8 +70,12 @@ def test_same_points_every_time_and_others_in_the_test_split():
     ],
 )
 def test_wrong_options_are_named(options, text):
-    with pytest.raises(ValueError, match=re.escape(text)):
+    with pytest.raises(OptionError, match=re.escape(text)) as raised:
         mixture(**options)
+    # An option that there is not can only be left out.
+    for fix in raised.value.fixes or [dict.fromkeys(options)]:
+        changed = {name: value for name, value in (options | fix).items() if value is not None}
+        assert len(mixture(**changed)) == 100_000
 
 
 def test_a_spread_meets_every_mode_and_no_point_twice():

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from jaxgan.data import open_source
+from jaxgan.options import OptionError
 from jaxgan.spec import Field, Spec
 
 
@@ -34,20 +35,25 @@ def test_a_file_keeps_its_aspect_and_its_pixels(tmp_path):
     assert picture(path=path, resolution=8, channels=1).spec.shape == (8, 8, 1)
 
 
-def test_wrong_paths_and_options_are_named(tmp_path):
-    text = (
-        "path is 'there.png', but there is no such file: set path=FILE or path=china.jpg or path=fl"
-    )
-    with pytest.raises(ValueError, match=re.escape(text)):
-        picture(path="there.png")
-    with pytest.raises(ValueError, match="that is a folder, not a picture"):
-        picture(path=str(tmp_path))
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"path": "there.png"}, "path is 'there.png', but there is no such file: set path=FILE or path=china.jpg or "),
+        ({"path": "."}, "path is '.', but that is a folder, not a picture: set path=FILE or path=china.jpg or path="),
+        (
+            {"path": "notes.png"},
+            "path is 'notes.png', but it cannot be read as a picture (not a picture that Pillow can read): set path=FI",
+        ),
+        ({"max_side": -1}, "max_side is -1, but it must be at least 0: set max_side=0"),
+        ({"split": "test"}, "split is 'test', but it must be one of train, all: set split="),
+    ],
+)  # fmt: skip
+def test_wrong_paths_and_options_are_named(options, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     (tmp_path / "notes.png").write_text("no picture")
-    with pytest.raises(ValueError, match=r"notes.png', but it cannot be read as a picture"):
-        picture(path=str(tmp_path / "notes.png"))
-    with pytest.raises(
-        ValueError, match="max_side is -1, but it must be at least 0: set max_side=0"
-    ):
-        picture(max_side=-1)
-    with pytest.raises(ValueError, match="split is 'test', but it must be one of train, all"):
-        picture(split="test")
+    with pytest.raises(OptionError, match=re.escape(text)) as raised:
+        picture(**options)
+    assert raised.value.fixes
+    Image.new("RGB", (30, 20)).save("FILE", "PNG")
+    for fix in raised.value.fixes:
+        assert len(picture(**options | fix)) == 1

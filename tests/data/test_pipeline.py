@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jaxgan.data import ArraySource, Pipeline, Source, pictures
+from jaxgan.data import ArraySource, Pipeline, Source, array, array_source, pictures
+from jaxgan.options import OptionError
 from jaxgan.spec import Field, Spec
 
 
@@ -144,8 +145,9 @@ class TestFlip:
         with pytest.raises(
             ValueError,
             match=r"flip is true, but it mirrors pictures, and the data have none: .*: set flip=false",
-        ):
+        ) as raised:
             Pipeline(points, 0, flip=True)
+        Pipeline(points, 0, **raised.value.fixes[0]).batch(0, 4)
 
 
 class Pairs(Source):
@@ -225,12 +227,14 @@ class TestJitter:
         with pytest.raises(
             ValueError,
             match=r"jitter is 3, but it crops pictures, and the data have none: .*: set jitter=0",
-        ):
+        ) as raised:
             Pipeline(points, 0, jitter=3)
+        Pipeline(points, 0, **raised.value.fixes[0]).batch(0, 4)
         with pytest.raises(
             ValueError, match="jitter is -1, but it must be at least 0: set jitter=0"
-        ):
+        ) as raised:
             Pipeline(Pairs(self.images), 0, jitter=-1)
+        Pipeline(Pairs(self.images), 0, **raised.value.fixes[0]).batch(0, 4)
 
 
 class Slow(Source):
@@ -294,10 +298,14 @@ class TestIterator:
     @pytest.mark.parametrize("batch_size", [0, 7])
     def test_batches_that_cannot_be_shared(self, batch_size):
         pipeline = Pipeline(numbered(10), 0, shard=(0, 2))
-        text = f"a batch of {batch_size} cannot be shared equally by 2 processes"
+        text = (
+            f"a batch of {batch_size} cannot be shared equally by 2 processes: make the batch size a multiple of their"
+            " number"
+        )
         for use in (pipeline.iterate, pipeline.batch):
             with pytest.raises(ValueError, match=re.escape(text)):
                 use(0, batch_size)
+        assert len(pipeline.batch(0, 8)["image"]) == 4
 
 
 class TestResolution:
@@ -320,5 +328,8 @@ class TestResolution:
 
     def test_a_size_that_is_no_multiple_is_refused(self):
         text = "a stage trains at 3 pixels, and the size of the data must be a multiple"
-        with pytest.raises(ValueError, match=text):
+        with pytest.raises(OptionError, match=text) as raised:
             Pipeline(ArraySource(self.images), 0, resolution=3)
+        (fix,) = raised.value.fixes
+        resized = array_source(self.images, options=array.Options(**fix))
+        assert Pipeline(resized, 0, resolution=3).batch(0, 2)["image"].shape == (2, 3, 3, 3)

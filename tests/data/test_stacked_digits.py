@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from jaxgan.data import open_source
+from jaxgan.options import OptionError
 
 
 @pytest.fixture(scope="module")
@@ -53,5 +54,8 @@ def test_splits_stack_different_digits(source):
     ],
 )
 def test_wrong_options_are_named(options, text):
-    with pytest.raises(ValueError, match=re.escape(text)):
+    with pytest.raises(OptionError, match=re.escape(text)) as raised:
         open_source("stacked_digits", **options)
+    assert raised.value.fixes or "channels" in options  # which can only be left out
+    for fix in raised.value.fixes:
+        assert len(open_source("stacked_digits", **options | fix)) == 50_000

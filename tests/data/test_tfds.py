@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from jaxgan.data import Pipeline, open_source, prepare, tfds
+from jaxgan.options import OptionError
 
 HAS_TENSORFLOW = importlib.util.find_spec("tensorflow") is not None
 CLASSES = ["airplane", "automobile", "bird", "cat", "deer"]
@@ -123,8 +124,10 @@ class TestReading:
         root = write(any_size, [{"image": png(x), "label": 0} for x in images])
         assert open_tfds("toy", root, resolution=6).images().shape == (4, 6, 6, 3)
         text = "TFDS toy (train): its pictures differ in size, and no resolution is set: set resolution="
-        with pytest.raises(ValueError, match=re.escape(text)):
+        with pytest.raises(OptionError, match=re.escape(text)) as raised:
             open_tfds("toy", root)
+        (fix,) = raised.value.fixes
+        assert open_tfds("toy", root, **fix).images().shape == (4, 64, 64, 3)
 
     def test_features_under_other_names(self, write, png):
         def features(of):
@@ -141,7 +144,9 @@ class TestReading:
 
     def test_no_images(self, write):
         root = write(lambda of: {"size": of.Scalar(np.int64)}, [{"size": 1}])
-        with pytest.raises(ValueError, match="is no image set; its features are size"):
+        with pytest.raises(
+            ValueError, match="is no image set; its features are size; choose a set with"
+        ):
             open_tfds("toy", root)
 
     def test_floating_point_images(self, write, png):
@@ -149,7 +154,10 @@ class TestReading:
             return {"image": of.Image(shape=(8, 8, 1), dtype=np.float32)}
 
         root = write(features, [{"image": png(pictures(1)[0])}])
-        with pytest.raises(ValueError, match="floating-point numbers, whose white is not defined"):
+        text = (
+            "floating-point numbers, whose white is not defined; choose a set of uint8, or convert"
+        )
+        with pytest.raises(ValueError, match=text):
             open_tfds("toy", root)
 
     def test_wrong_split(self, write, png):
@@ -165,6 +173,8 @@ class TestReading:
             match=re.escape("split is 'train[1:]', but the TFDS set toy has no such split"),
         ):
             open_tfds("toy", root, split="train[1:]")
+        for split in ("train", "train[:90%]"):
+            assert len(open_tfds("toy", root, split=split)) == 1
 
 
 class TestRefused:
@@ -178,8 +188,11 @@ class TestRefused:
 
     def test_unknown_set(self, tmp_path):
         text = "tfds_name is 'cifar1', but TFDS (https://www.tensorflow.org/datasets) has no such set: set tfds_"
-        with pytest.raises(ValueError, match=re.escape(text)):
+        with pytest.raises(OptionError, match=re.escape(text)) as raised:
             open_tfds("cifar1", tmp_path)
+        (fix,) = raised.value.fixes
+        with pytest.raises(FileNotFoundError, match=r"set cifar10\w* is not prepared"):
+            open_tfds(fix["tfds_name"], tmp_path)
 
     def test_unknown_version(self, tmp_path):
         text = (
@@ -188,6 +201,8 @@ class TestRefused:
         )
         with pytest.raises(ValueError, match=re.escape(text)):
             open_tfds("cifar10:9.9.9", tmp_path)
+        with pytest.raises(FileNotFoundError, match=r"set cifar10:3\.0\.2 is not prepared"):
+            open_tfds("cifar10:3.0.2", tmp_path)
 
     def test_preparing_needs_tensorflow(self, tmp_path, monkeypatch):
         monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
