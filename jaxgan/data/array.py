@@ -11,7 +11,7 @@ import numpy as np
 from jaxgan.data import pictures
 from jaxgan.data.encoded import CACHE_BYTES, BadLabels, Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
-from jaxgan.data.source import ArraySource, Source, digest, label_column
+from jaxgan.data.source import ArraySource, Source, digest, label_column, wrong_labels
 from jaxgan.options import OptionError, option
 
 log = logging.getLogger("jaxgan.data")
@@ -21,8 +21,6 @@ LABEL_KEYS, NAMES_KEY = ("labels", "y"), "label_names"
 
 # Numbers this far outside of [0, 1] are rounding errors: half a grey level, so clipping them changes no byte.
 ROUNDING = 0.5 / 255
-# The number of classes, one more than the greatest label, must be an int32 too.
-MOST_LABEL = 2**31 - 2
 # Pictures in [-1, 1] without a number below this are unusual: numbers in [0, 1] with an overshoot look like that.
 DARK = -0.5
 
@@ -245,7 +243,7 @@ def _from_floats(images: np.ndarray, where: str) -> np.ndarray:
 
 def _check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
     labels = np.asarray(labels)
-    if wrong := _wrong_labels(labels, count):
+    if wrong := wrong_labels(labels, count):
         raise BadLabels(
             f"{where}: labels must be {count:,} whole numbers from 0, one for each picture, not {wrong}"
         )
@@ -260,31 +258,3 @@ def _check_labels(labels: np.ndarray, count: int, where: str) -> np.ndarray:
             "no picture is of class 0" if low > 0 else f"only {count:,} pictures",
         )
     return labels
-
-
-def _wrong_labels(labels: np.ndarray, count: int) -> str:
-    """What is wrong with labels, and a way to mend them; empty if nothing is."""
-    found = f"{labels.dtype} of shape {list(labels.shape)}"
-    if labels.shape == (count, 1):
-        return f"{found}: give labels[:, 0]"
-    if labels.ndim == 2 and len(labels) == count and _one_hot(labels):
-        return f"{found}, which are one-hot: give labels.argmax(axis=1)"
-    if labels.shape != (count,):
-        return f"{found}: give one for each picture"
-    if np.issubdtype(labels.dtype, np.floating):
-        whole = np.isfinite(labels).all() and (labels == np.rint(labels)).all()
-        return f"{found}: give {'labels.astype(int)' if whole else 'whole numbers'}"
-    if not np.issubdtype(labels.dtype, np.integer):
-        return f"{found}: give numpy.unique(labels, return_inverse=True)[1]"
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0:
-        return f"numbers from {low}: number the classes from 0, and remove pictures without a class"
-    if high > MOST_LABEL:
-        return f"numbers up to {high}: give numpy.unique(labels, return_inverse=True)[1]"
-    return ""
-
-
-def _one_hot(labels: np.ndarray) -> bool:
-    if not np.issubdtype(labels.dtype, np.number) and labels.dtype != np.bool_:
-        return False
-    return bool(((labels != 0).sum(axis=1) == 1).all())

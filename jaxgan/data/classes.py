@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, NamedTuple
 import numpy as np
 
 from jaxgan.data.encoded import BadLabels, common_folder
-from jaxgan.data.source import Column, composed, label_column, listed
+from jaxgan.data.source import MOST_LABEL, Column, composed, label_column, listed
 from jaxgan.data.splits import level_of_splits
 
 log = logging.getLogger("jaxgan.data")
@@ -120,11 +120,13 @@ def _is_row(row: Any) -> bool:
 
 def _class(where: str, path: str, name: str, label: Any) -> int:
     """The label of a picture, if it is the number of a class."""
-    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label < 2**31:
+    if isinstance(label, int) and not isinstance(label, bool) and 0 <= label <= MOST_LABEL:
         return label
     what = f"a vector of {len(label)} numbers" if isinstance(label, list) else json.dumps(label)
+    most = f" to {MOST_LABEL}" if isinstance(label, int) and label > MOST_LABEL else ""
     raise BadLabels(
-        f"{where}: the label of {name} in {path} is {what}, but a class is a whole number from 0: correct the labels"
+        f"{where}: the label of {name} in {path} is {what}, but a class is a whole number from 0{most}: correct the"
+        " labels"
     )
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from jaxgan.data import array, digits, encoded, folder, pictures
 from jaxgan.data.encoded import Encoded
 from jaxgan.data.options import PictureOptions, Progress
-from jaxgan.data.source import Source, digest, sampled
+from jaxgan.data.source import MOST_LABEL, Source, digest, sampled
 from jaxgan.data.splits import level_of_splits, split_of
 from jaxgan.data.together import (
     Parts,
@@ -46,7 +46,10 @@ class Options(PictureOptions):
         "folder inside or outside of those of pictures and maps, if these are called train, val, test; all for all",
     )
     num_labels: int = option(
-        0, "number of labels; the indices in the maps are from 0 to one less", least=0
+        0,
+        "number of labels; the indices in the maps are from 0 to one less",
+        least=0,
+        most=MOST_LABEL,
     )
     ignore: int = option(
         -1,
@@ -382,6 +385,11 @@ def _members(where: str, members: dict[str, np.ndarray]) -> tuple[np.ndarray | N
         raise ValueError(
             f"{where}: its label maps are {maps.dtype} of shape {list(maps.shape)}; they must be whole numbers"
             f" [N, H, W]{way}"
+        )
+    if maps.max(initial=0) >= MOST_LABEL:
+        raise ValueError(
+            f"{where}: its label maps hold numbers up to {maps.max()}; number the labels from 0 without gaps:"
+            " numpy.unique(label_maps, return_inverse=True)[1].reshape(label_maps.shape)"
         )
     count = len(members["offsets"]) - 1 if images is None else len(images)
     if len(maps) != count:

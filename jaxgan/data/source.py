@@ -17,6 +17,9 @@ Batch = dict[str, np.ndarray]
 # Names of pictures that could not be read, each with the reason.
 Broken = tuple[tuple[str, str], ...]
 
+# The number of classes, one more than the greatest label, must be an int32 too.
+MOST_LABEL = 2**31 - 2
+
 # Arrays of more bytes are identified by a sample of their rows.
 WHOLE_BYTES, SAMPLED_ROWS = 2**28, 10_000
 
@@ -127,12 +130,71 @@ class Column(NamedTuple):
 
 
 def label_column(
-    labels: np.ndarray, num_classes: int | None = None, names: tuple[str, ...] = ()
+    labels: np.ndarray,
+    num_classes: int | None = None,
+    names: tuple[str, ...] = (),
+    count: int | None = None,
 ) -> Column:
-    """Labels [N] as a column; without `num_classes` there are as many classes as names, or up to the largest label."""
-    number = num_classes or len(names) or int(labels.max()) + 1
+    """Labels as a column of `count` examples; without `num_classes` there are as many classes as names, or up to the
+    largest label.
+
+    Raises:
+      ValueError: the labels are not whole numbers [count] from 0 that an int32 can hold, or one is of no class.
+    """
+    labels = np.asarray(labels)
+    count = len(labels) if count is None else count
+    if wrong := wrong_labels(labels, count):
+        raise ValueError(
+            f"labels must be {count:,} whole numbers from 0, one for each example, not {wrong}"
+        )
+    most = int(labels.max())
+    number = num_classes or len(names) or most + 1
+    if most >= number:
+        raise ValueError(
+            f"labels go up to {most:,}, but there are {number:,} classes; number them from 0 to {number - 1:,}, or"
+            " state all classes"
+        )
     names = tuple(map(composed, names))
-    return Column(Field("label", number=number, names=names), np.asarray(labels).astype(np.int32))
+    return Column(Field("label", number=number, names=names), labels.astype(np.int32))
+
+
+def wrong_labels(labels: np.ndarray, count: int) -> str:
+    """What is wrong with labels, and a way to mend them; empty if nothing is."""
+    found = f"{labels.dtype} of shape {list(labels.shape)}"
+    if labels.shape == (count, 1):
+        return f"{found}: give labels[:, 0]"
+    if labels.ndim == 2 and len(labels) == count and _one_hot(labels):
+        return f"{found}, which are one-hot: give labels.argmax(axis=1)"
+    if labels.shape != (count,):
+        return f"{found}: give one for each"
+    if np.issubdtype(labels.dtype, np.floating):
+        whole = np.isfinite(labels).all() and (labels == np.rint(labels)).all()
+        return f"{found}: give {'labels.astype(int)' if whole else 'whole numbers'}"
+    if not np.issubdtype(labels.dtype, np.integer):
+        return f"{found}: give numpy.unique(labels, return_inverse=True)[1]"
+    low, high = int(labels.min()), int(labels.max())
+    if low < 0:
+        return f"numbers from {low}: number the classes from 0, and remove pictures without a class"
+    if high > MOST_LABEL:
+        return f"numbers up to {high}: give numpy.unique(labels, return_inverse=True)[1]"
+    return ""
+
+
+def _one_hot(labels: np.ndarray) -> bool:
+    if not np.issubdtype(labels.dtype, np.number) and labels.dtype != np.bool_:
+        return False
+    return bool(((labels != 0).sum(axis=1) == 1).all())
+
+
+def _check_column(name: str, column: Column, count: int) -> None:
+    """Raises unless the values of a column have the type of its field, and a row for each example."""
+    field, values = column
+    shape = (count, *field.shape)
+    if values.shape != shape or values.dtype != field.dtype:
+        raise ValueError(
+            f"the column '{name}' is {values.dtype} of shape {list(values.shape)}; give it as {field.dtype} of shape"
+            f" {list(shape)}"
+        )
 
 
 class ArraySource(Source):
@@ -165,13 +227,18 @@ class ArraySource(Source):
           name: name of the set in the summary.
           unit: name of the examples in the summary, in the plural.
           contents: the method `contents`, if the examples were read from files; None for the arrays themselves.
+
+        Raises:
+          ValueError: `labels` are no labels (see `label_column`), or the values of a column do not fit its field.
         """
         self._contents = contents
         self._images = np.asarray(images)  # Not a memmap, whose rows would be memmaps too.
         self._columns = dict(columns or {})
         if labels is not None:
-            label = label_column(np.asarray(labels), num_classes, classes)
+            label = label_column(labels, num_classes, classes, len(images))
             self._columns = {"label": label, **self._columns}
+        for column_name, column in self._columns.items():
+            _check_column(column_name, column, len(images))
         example = Field("image" if images.ndim == 4 else "points", images.shape[1:])
         self.spec = spec_of(example, self._columns, len(images))
         self.broken = broken

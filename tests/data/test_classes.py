@@ -109,6 +109,7 @@ class TestDatasetJson:
             ({"labels": [[SHARDS[0], [0.5, 1.0]]]}, "in dataset.json is a vector of 2 numbers, but a class is a whole"),
             ({"labels": [[SHARDS[0], 0.5]]}, "in dataset.json is 0.5, but a class is a whole number from 0"),
             ({"labels": [[SHARDS[0], -1]]}, "in dataset.json is -1, but a class is a whole number from 0"),
+            ({"labels": [[SHARDS[0], 2**31 - 1]]}, "but a class is a whole number from 0 to 2147483646:"),
             ({"labels": [[SHARDS[0], True]]}, "in dataset.json is true, but a class is a whole number from 0"),
             ({"labels": [[SHARDS[0], "cat"]]}, 'in dataset.json is "cat", but a class is a whole number from 0'),
             ({"labels": [*LABELS, [SHARDS[0], 2]]}, f"states two labels for {SHARDS[0]}, 3 and 2; remove one"),

@@ -19,6 +19,7 @@ RANDOM = np.random.default_rng(0)
 PICTURES = RANDOM.integers(0, 256, (5, 6, 8, 3), dtype=np.uint8)
 MAPS = RANDOM.integers(0, 7, (5, 6, 8)).astype(np.uint8)
 MAPS[:, 0, 0] = 6
+HUGE = MAPS.astype(np.int64) + 2**40
 
 
 def label_maps(path="", **options):
@@ -224,6 +225,11 @@ class TestArrays:
                 {"images": PICTURES, "labels": MAPS[..., None]},
                 "of shape [5, 6, 8, 1]; they must be whole numbers [N, H, W]: label_maps[..., 0]",
                 {"labels": MAPS[..., None][..., 0]},
+            ),
+            (
+                {"images": PICTURES, "labels": HUGE},
+                "hold numbers up to 1099511627782; number the labels from 0 without gaps: numpy.unique(label_maps, ",
+                {"labels": np.unique(HUGE, return_inverse=True)[1].reshape(HUGE.shape)},
             ),
             (
                 {"images": PICTURES, "labels": MAPS[:, :5]},

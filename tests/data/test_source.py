@@ -1,6 +1,7 @@
 """The identity of data: the same wherever they are stored, another for other examples."""
 
 import os
+import re
 import shutil
 
 import numpy as np
@@ -184,6 +185,53 @@ class TestOthers:
     def test_sets_without_files(self, name):
         one, same, other = (open_source(name, split=s).identity for s in ("train", "train", "test"))
         assert one == same != other
+
+
+class TestByHand:
+    """Wrong labels were wrapped around to int32, cut to whole numbers, or read past their end."""
+
+    images = np.zeros((4, 1, 1, 1), np.uint8)
+
+    @pytest.mark.parametrize(
+        ("labels", "text", "mend"),
+        [
+            ([0, 1, 2**40, 0], "numbers up to 1099511627776: give numpy.unique(labels, return_inverse=True)[1]", None),
+            ([0, 1, 2**31 - 1, 0], "numbers up to 2147483647: give numpy.unique(labels, return_inverse=True)[1]", None),
+            ([0.5, 1.0, 0.0, 0.0], "float64 of shape [4]: give whole numbers", lambda x: np.rint(x).astype(int)),
+            ([0.0, 1.0, 0.0, 0.0], "float64 of shape [4]: give labels.astype(int)", None),
+            ([-1, 0, 1, 0], "numbers from -1: number the classes from 0", lambda x: x + 1),
+            ([0, 1, 0], "int64 of shape [3]: give one for each", lambda x: [*x, 0]),
+            ([[0], [1], [0], [1]], "int64 of shape [4, 1]: give labels[:, 0]", None),
+        ],
+    )  # fmt: skip
+    def test_labels(self, labels, text, mend):
+        labels = np.array(labels)
+        text = f"labels must be 4 whole numbers from 0, one for each example, not {text}"
+        with pytest.raises(ValueError, match=re.escape(text)):
+            ArraySource(self.images, labels)
+        advised = text.rpartition(": give ")[2]
+        mended = mend(labels) if mend else eval(advised, {"labels": labels, "numpy": np})
+        found = ArraySource(self.images, mended).gather(np.arange(4))["label"]
+        np.testing.assert_array_equal(found, mended)
+
+    @pytest.mark.parametrize("stated", [{"num_classes": 2}, {"classes": ("cat", "dog")}])
+    def test_more_labels_than_classes(self, stated):
+        labels = np.array([0, 1, 2, 0])
+        text = "labels go up to 2, but there are 2 classes; number them from 0 to 1, or state all classes"
+        with pytest.raises(ValueError, match=text):
+            ArraySource(self.images, labels, **stated)
+        assert ArraySource(self.images, labels % 2, **stated).spec.num_classes == 2
+        more = {name: 3 if value == 2 else (*value, "fox") for name, value in stated.items()}
+        assert ArraySource(self.images, labels, **more).spec.num_classes == 3
+
+    @pytest.mark.parametrize("values", [np.array([2**40] * 4), np.zeros(3, np.int32), np.zeros(4)])
+    def test_columns(self, values):
+        field = Field("label", number=2)
+        text = "the column 'old' is .*; give it as int32 of shape \\[4\\]"
+        with pytest.raises(ValueError, match=text):
+            ArraySource(self.images, columns={"old": Column(field, values)})
+        source = ArraySource(self.images, columns={"old": Column(field, np.zeros(4, np.int32))})
+        assert source[3]["old"] == 0
 
 
 class TestRenumbered:
