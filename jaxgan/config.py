@@ -33,6 +33,11 @@ from jaxgan.metrics import protocols
 from jaxgan.spec import Spec
 
 SECTIONS = ("model", "data", "train")
+# {section of a module: (the names of all such modules, the options of one by name)}
+_MODULES: dict[str, tuple[Callable[[], Iterable[str]], Callable[[str], Any]]] = {
+    "model": (models.names, lambda name: models.load(name).Options),
+    "data": (lambda: data.SOURCES, data.options_of),
+}
 DEFAULT = "sngan_digits"  # the config that is trained if none is named
 
 
@@ -238,7 +243,9 @@ def _split(override: str) -> tuple[str, str]:
     return key, value
 
 
-def complete(given: Mapping[str, Any], changes: Mapping[str, str], origin: str) -> Config:
+def complete(
+    given: Mapping[str, Any], changes: Mapping[str, str], origin: str, fixed: Iterable[str] = ()
+) -> Config:
     """The config of a file, with defaults for the options that it leaves out.
 
     If `changes` select another model or data source than the file, options that only the file's one has are dropped.
@@ -247,21 +254,21 @@ def complete(given: Mapping[str, Any], changes: Mapping[str, str], origin: str) 
       given: nested, as the file holds it.
       changes: {dotted name: value}, which take precedence.
       origin: the file, for messages.
+      fixed: sections whose model or data source messages shall not advise to change, beside those that `changes` do.
     """
     sections: dict[str, Any] = {}
     flat, changes = options.flatten(given), dict(changes)
-    finders = (
-        ("model", "", lambda name: models.load(name).Options),
-        ("data", data.NAME.default, data.options_of),
-    )
-    for section, default, find in finders:
+    fixed = {*fixed, *(section for section in _MODULES if f"{section}.name" in changes)}
+    for section, default in (("model", ""), ("data", data.NAME.default)):
+        find = _MODULES[section][1]
         own = flat.pop(f"{section}.name", default)
         chosen = changes.pop(f"{section}.name", own)
         with options.section("", origin if chosen is own else ""):
             cls = find(chosen)
         if chosen != own != "":
             only = options.declared(find(own)).keys() - options.declared(cls).keys()
-            flat = {k: v for k, v in flat.items() if k not in {f"{section}.{n}" for n in only}}
+            dropped = {(section, name) for name in only}
+            flat = {k: v for k, v in flat.items() if tuple(k.split(".")[:2]) not in dropped}
         sections[section] = cls()
     config = Config(**sections, train=training.Options())
     try:
@@ -269,7 +276,31 @@ def complete(given: Mapping[str, Any], changes: Mapping[str, str], origin: str) 
             config = options.override(config, {k: v for k, v in flat.items() if k not in changes})
         return options.override(config, changes)
     except options.UnknownOption as error:
-        raise error.changed(known=("model.name", "data.name", *error.known)) from None
+        raise _explained(error, config, fixed) from None
+
+
+def _explained(
+    error: options.UnknownOption, config: Config, fixed: Iterable[str]
+) -> options.UnknownOption:
+    """The error with the models or data sources that have the option; those of `fixed` sections are not to change."""
+    error = error.changed(known=("model.name", "data.name", *error.known))
+    section, _, name = error.option.partition(".")
+    if section not in _MODULES:
+        return error
+    return error.changed(
+        module={"model": config.model_name, "data": config.data_name}[section],
+        owners=tuple(owner for owner in _MODULES[section][0]() if has_option(section, owner, name)),
+        chooser="" if section in fixed else f"{section}.name",
+    )
+
+
+def has_option(section: str, module: str, name: str) -> bool:
+    """Whether a model or data source has an option of that name, relative to the section.
+
+    >>> has_option("data", "mixture2d", "modes"), has_option("data", "digits", "modes")
+    (True, False)
+    """
+    return name in {row.name for row in options.describe(_MODULES[section][1](module)())}
 
 
 def open_data(
@@ -288,10 +319,23 @@ def make_run(config: Config, spec: Spec) -> Run:
 
 
 def of_workdir(workdir: str | Path, overrides: Iterable[str] = ()) -> Config:
-    """The config of the run that a workdir holds; `overrides` as of `load`."""
-    record = training.workdir.read(workdir)
-    origin = f"{workdir}/{training.workdir.RECORD}"
-    return complete(record["config"], dict(map(_split, overrides)), origin)
+    """The config of the run that a workdir holds; `overrides` as of `load`, except of the names of model and source.
+
+    Raises:
+      OptionError: an override names another model or data source than the run's.
+    """
+    given, changes = training.workdir.read(workdir)["config"], dict(map(_split, overrides))
+    for section, what in (("model", "model"), ("data", "data source")):
+        key, own = f"{section}.name", given[section].get("name")
+        if own is not None and changes.get(key, own) != own:
+            raise options.OptionError(
+                key,
+                changes[key],
+                f"the run in {workdir} is of {own}, and a run keeps its {what}; choose another workdir",
+                {key: own},
+                lead=f", or keep {own}",
+            )
+    return complete(given, changes, f"{workdir}/{training.workdir.RECORD}", fixed=_MODULES)
 
 
 def reopen(workdir: str | Path) -> Run:

@@ -139,7 +139,13 @@ def _rebuilt(cls: type[OptionError], args: tuple, attributes: dict[str, Any]) ->
 
 
 class UnknownOption(OptionError):
-    """The name of an option that does not exist; `known` are the names of those that do.
+    """The name of an option that does not exist.
+
+    Attributes:
+      known: the names of those that do.
+      module: the model or data source that does not have it, if the option is one of others.
+      owners: these others.
+      chooser: the option that chooses the model or source; "" if its value is not to be changed.
 
     >>> str(UnknownOption("batchsize", ["batch_size", "beta1"]))
     'there is no option batchsize; did you mean batch_size?'
@@ -150,17 +156,30 @@ class UnknownOption(OptionError):
     def __init__(self, option: str, known: Iterable[str], value: Any = None):
         super().__init__(option, value, "there is no such option")
         self.known = tuple(known)
+        self.module, self.owners, self.chooser = "", (), ""
 
     def sentence(self, flag: Flag | None = None, assign: Callable[[str], str] = str) -> str:
         flag = flag or str
         names = [name for name in self.known if flag(name)]
-        close = _nearest(self.option, names)
+        # The name of an option of another module is no misspelling, unless it is very similar to one of this module.
+        close = _nearest(self.option, names, 0.75 if self.owners else 0.6)
+        if self.owners and not close:
+            return self._of_others(flag)
         group = self.option.rpartition(".")[0]
         inside = [name for name in names if group and name.rpartition(".")[0] == group]
         listed = ", ".join(flag(name) or name for name in inside or names)
         hint = f"there are {listed}." if names else "there are none here."
         hint = f"did you mean {flag(close)}?" if close else hint
         return f"there is no option {self._subject(self.option, flag)}; {hint}"
+
+    def _of_others(self, flag: Flag) -> str:
+        more = f" and {len(self.owners) - 3} more" if len(self.owners) > 3 else ""
+        which = self.owners[0] if len(self.owners) == 1 else "one of these"
+        chooser = flag(self.chooser) if self.chooser else None
+        return (
+            f"{self._subject(self.option, flag)} is an option of {', '.join(self.owners[:3])}{more}, not of"
+            f" {self.module}; leave it out{f', or choose {which} by {chooser}' if chooser else ''}."
+        )
 
     def move(self, section: str, origin: str = "") -> None:
         super().move(section, origin)
@@ -172,14 +191,14 @@ def _absolute(name: str, section: str) -> str:
     return name if known or not section else f"{section}.{name}"
 
 
-def _nearest(name: str, known: list[str]) -> str | None:
-    """The known name to suggest, if one is similar."""
+def _nearest(name: str, known: list[str], cutoff: float) -> str | None:
+    """The known name to suggest, if one is similar; `cutoff` as of `difflib`."""
     section, _, last = name.rpartition(".")
     # The most common mistake is a correct name in the wrong section.
     same = [k for k in known if k.rpartition(".")[2] == last]
     inside = {k.rpartition(".")[2]: k for k in known if k.rpartition(".")[0] == section}
-    close = [inside[k] for k in difflib.get_close_matches(last, inside, 1)]
-    close = same or close or ([] if inside else difflib.get_close_matches(name, known, 1))
+    close = [inside[k] for k in difflib.get_close_matches(last, inside, 1, cutoff)]
+    close = same or close or ([] if inside else difflib.get_close_matches(name, known, 1, cutoff))
     return close[0] if close else None
 
 

@@ -216,14 +216,20 @@ class Spec:
         jaxgan.options.OptionError: pix2pix needs a picture 'condition' in each example, but the data has only 'image'
         (a picture of 8x8x1): set data.name=pairs.
         """
-        for name, kind in kinds.items():
-            if name not in self.fields or self.fields[name].kind != kind:
-                raise OptionError(
-                    None,
-                    None,
-                    f"{model} needs {_KINDS[kind][1]} '{name}' in each example, but the data has only {self._has()}",
-                    _WAYS["condition" if name == "condition" else kind],
-                )
+        missing = [
+            (name, kind)
+            for name, kind in kinds.items()
+            if name not in self.fields or self.fields[name].kind != kind
+        ]
+        if missing:
+            # Sources of further fields have pictures too, which models name first.
+            (name, kind), (last, of_last) = missing[0], missing[-1]
+            raise OptionError(
+                None,
+                None,
+                f"{model} needs {_KINDS[kind][1]} '{name}' in each example, but the data has only {self._has()}",
+                _WAYS["condition" if last == "condition" else of_last],
+            )
 
     def _has(self) -> str:
         """The fields in words."""

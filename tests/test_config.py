@@ -99,7 +99,63 @@ def test_of_another_source_the_file_counts_as_far_as_both_have_it():
     assert (cfg.data_name, cfg.data.path) == ("folder", "pictures")
     assert cfg.data.flip == config.load("stylegan2_cifar10").data.flip
     text = refusal("stylegan2_cifar10", ["data.name=folder", "data.tfds_name=cifar10"])
-    assert text.startswith("there is no option data.tfds_name; ")
+    assert text == "data.tfds_name is an option of tfds, not of folder; leave it out."
+    assert config.load("stylegan2_cifar10", ["data.name=folder"]).data_name == "folder"
+
+
+def test_an_option_of_other_modules_is_named_with_them(tmp_path):
+    text = "data.modes is an option of mixture2d, not of digits; leave it out, or choose mixture2d by data.name."
+    assert refusal("sngan_digits", ["data.modes=9"]) == text
+    cfg = config.load("sngan_digits", ["data.modes=9", "data.name=mixture2d"])
+    assert (cfg.data_name, cfg.data.modes) == ("mixture2d", 9)
+    text = "not of gan; leave it out, or choose one of these by model.name."
+    assert refusal("gan_digits", ["model.penalty_weight=3"]).endswith(text)
+    owners = refusal("gan_digits", ["model.penalty_weight=3"]).partition(" is an option of ")[2]
+    for owner in owners.partition(", not of")[0].split(", "):
+        cfg = config.load("gan_digits", ["model.penalty_weight=3", f"model.name={owner}"])
+        assert cfg.model.penalty_weight == 3
+    # A very similar option of the same model is meant.
+    text = "there is no option model.learning_rate; did you mean model.critic_learning_rate?"
+    assert refusal("gan_digits", ["model.learning_rate=1e-3"]) == text
+    path = own(
+        tmp_path, 'def get_config():\n    return {"model": {"name": "gan"}, "data": {"modes": 9}}\n'
+    )
+    text = f"data.modes in {path} is an option of mixture2d, not of digits; leave it out, or choose"
+    assert refusal(path).startswith(text)
+    assert config.load(path, ["data.name=mixture2d"]).data.modes == 9
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        (
+            ["data.name=mixture2d"],
+            "data.name is 'mixture2d', but the run in RUN is of digits, and a run keeps its data source; choose another"
+            " workdir, or keep digits: set data.name=digits.",
+        ),
+        (
+            ["model.name=wgan", "model.depth=1"],
+            "model.name is 'wgan', but the run in RUN is of gan, and a run keeps its model; choose another workdir, or"
+            " keep gan: set model.name=gan.",
+        ),
+    ],
+)
+def test_a_run_keeps_its_model_and_its_data_source(tmp_path, overrides, sentence):
+    cfg = config.load("gan_digits", ["model.depth=1"])
+    spec = Spec({"image": Field("image", (8, 8, 1)), "label": Field("label", number=10)}, 100)
+    run = tmp_path / "run"
+    training.workdir.claim(run, config.make_run(cfg, spec).record)
+    with pytest.raises(options.OptionError) as raised:
+        config.of_workdir(run, overrides)
+    assert str(raised.value) == sentence.replace("RUN", str(run))
+    (fix,) = raised.value.fixes
+    fixed = [*overrides, *(f"{name}={value}" for name, value in fix.items())]
+    assert config.of_workdir(run, fixed) == cfg
+    # Its other options are not those of another source, which cannot be chosen.
+    with pytest.raises(
+        options.UnknownOption, match=r"of mixture2d, not of digits; leave it out\.$"
+    ):
+        config.of_workdir(run, ["data.modes=9"])
 
 
 def test_a_config_of_ones_own(tmp_path):
@@ -184,7 +240,7 @@ def test_a_config_file_with_wrong_contents(tmp_path, returned, sentence):
         ("model.steps=3", "there is no option model.steps; did you mean train.steps?"),
         ("steps=3", "there is no option steps; did you mean train.steps?"),
         ("model.xyzzy=3", "there is no option model.xyzzy; there are model.name, "),
-        ("data.modes=3", "there is no option data.modes; there are data.name, "),
+        ("data.mode=3", "there is no option data.mode; there are data.name, "),
         ("xyzzy=3", "there is no option xyzzy; there are model.name, "),
         ("train.steps", "train.steps has no value; give train.steps=VALUE."),
         ("train.steps=many", "train.steps is 'many', but it must be a whole number: set train.steps="),

@@ -157,6 +157,12 @@ MISMATCHES = [
         " (a label of 25): set data.name=digits.",
     ),
     (
+        # The way out of the first mismatch alone, digits, led to the second.
+        ("mixture2d", {}, {"image": "image", "condition": "image"}),
+        "toy needs a picture 'image' in each example, but the data has only 'image' (a point of 2 numbers) and 'label'"
+        " (a label of 25): set data.name=pairs.",
+    ),
+    (
         ("digits", {}, {"image": "points"}),
         f"toy needs a point 'image' in each example, but the data has only {DIGITS}: set data.name=mixture2d.",
     ),

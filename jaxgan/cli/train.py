@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shlex
 import sys
+from collections.abc import Mapping
 
 from jaxgan.cli.errors import flags, sentence, user_errors
 from jaxgan.cli.explain import lines
@@ -69,6 +71,35 @@ def open_config(name: str | None, workdir: str | None, overrides: list[str]):
     return config.load(name, overrides), f"the config {name}"
 
 
+@contextlib.contextmanager
+def leftovers(given: Mapping[str, str]):
+    """Context in which errors that advise another model or data source name the options to leave out with it.
+
+    Args:
+      given: the options of the config in the command, {dotted name: value}.
+    """
+    from jaxgan import config, options
+
+    try:
+        yield
+    except options.OptionError as error:
+        advised = {
+            key: value for fix in error.fixes for key, value in fix.items() if key.endswith(".name")
+        }
+
+        def lacks(key: str) -> bool:
+            section, _, name = key.partition(".")
+            module = advised.get(f"{section}.name", "")
+            return bool(module) and name != "name" and not config.has_option(section, module, name)
+
+        extra = [f"--config.{key}" for key in given if lacks(key)]
+        if not extra:
+            raise
+        leave = f"leave out {' and '.join(extra)}"
+        lead = f"{error.lead} and {leave}" if error.lead else f"; {leave} and choose other data"
+        raise error.changed(lead=lead) from None
+
+
 def run(args) -> int:
     from pathlib import Path
 
@@ -79,9 +110,12 @@ def run(args) -> int:
 
     if args.distributed:
         jax.distributed.initialize()
-    with user_errors("train"):
+    with user_errors("train"), leftovers(args.named["config"]):
         overrides = [f"{k}={v}" for k, v in args.named["config"].items()]
         cfg, _ = open_config(args.config, args.workdir, overrides)
+        workdir = Path(args.workdir or f"runs/{Path(args.config or config.DEFAULT).stem}")
+        if not args.dry_run:
+            train.workdir.check_config(workdir, cfg.to_dict())
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
@@ -95,7 +129,6 @@ def run(args) -> int:
             if args.config or not args.workdir:  # the command takes no run
                 print(dry_run.elsewhere(args.config or config.DEFAULT, overrides))
             return 0
-        workdir = Path(args.workdir or f"runs/{Path(args.config or config.DEFAULT).stem}")
         prepared.prepare(workdir)
         measures = prepared.train_options.evaluate_every > 0
         evaluator = prepared.evaluator(source) if measures else None

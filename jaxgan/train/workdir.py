@@ -117,26 +117,40 @@ def claim(workdir: str | Path, record: dict) -> None:
         _claim(workdir, record)
 
 
+def check_config(workdir: str | Path, config: dict) -> None:
+    """Raises a ValueError if `workdir` holds a run of another config: `claim` without the data, whose place may differ.
+
+    Args:
+      workdir: the folder of a run, or one that does not exist.
+      config: {section: {key: value}}, as in the record of a run.
+    """
+    if (Path(workdir) / RECORD).exists():
+        _check_config(Path(workdir), read(workdir), {"config": config}, may_move=True)
+
+
 def _claim(workdir: Path, record: dict) -> None:
     if (workdir / RECORD).exists():
         there = read(workdir)
-        _check_config(workdir, there, record)
+        _check_config(workdir, there, record, FINGERPRINT in there and FINGERPRINT in record)
         _check_data(workdir, there, record)
     text = json.dumps({"jaxgan": jaxgan.__version__, **record}, indent=2)
     replace_atomically(workdir / RECORD, lambda path: path.write_text(text + os.linesep))
 
 
-def _check_config(workdir: Path, there: dict, here: dict) -> None:
-    """Raises unless a run of the config `here` can continue one of `there`."""
-    free = {f"train.{name}" for name in FREE}
+def _check_config(workdir: Path, there: dict, here: dict, may_move: bool) -> None:
+    """Raises unless a run of the config `here` can continue one of `there`; the place of the data may differ or not."""
     places = {f"data.{name}" for name in PLACES}
+    free = {f"train.{name}" for name in FREE} | (places if may_move else set())
     one, other = flatten(there["config"]), flatten(here["config"])
-    known = FINGERPRINT in there and FINGERPRINT in here
     different = [
         key
         for key in sorted(one.keys() | other.keys())
-        if one.get(key) != other.get(key) and key not in free and not (known and key in places)
+        if one.get(key) != other.get(key) and key not in free
     ]
+    # Of another model or data source, the name says enough: its options are others too.
+    for name in {"model.name", "data.name"} & set(different):
+        section = name.partition(".")[0]
+        different = [key for key in different if key == name or key.partition(".")[0] != section]
     if not different:
         return
     moved = ""

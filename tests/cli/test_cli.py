@@ -363,7 +363,10 @@ def test_a_signal_in_the_last_round_does_not_ask_to_continue(tmp_path, capsys, m
         (["--config.train.fsdp=3"], "--config.train.fsdp is 3, but it must divide the 8 devices: set --config.train."),
         (["--config.data.resolution=20"], "sngan"),
         (["--config", "sngan_mixture2d", "--config.model.architecture=resnet"], "sngan"),
-        (["--config", "gan_mixture2d", "--config.data.flip=true"], "there is no option --config.data.flip; there are "),
+        (
+            ["--config", "gan_mixture2d", "--config.data.flip=true"],
+            "--config.data.flip is an option of array, attributes, digits and ",
+        ),
         (["--config.data.jitter=-3"], "--config.data.jitter is -3, but it must be at least 0"),
         (
             ["--config", "sngan_mixture2d", "--config.model.conditional=true"],
@@ -400,6 +403,42 @@ def test_the_way_out_works_in_the_command_that_names_it(refused, monkeypatch, wr
     monkeypatch.setattr(dry_run, "show", lambda *_: None)
     for words in fixes:
         assert main(["train", "--dry_run", *wrong, *words]) == 0, words
+
+
+def test_a_way_out_to_other_data_names_the_options_to_leave_out(refused, monkeypatch):
+    """They were refused once the way out had been followed; the first one led to data without a condition."""
+    wrong = ["--config=pix2pix_digits", "--config.data.name=mixture2d", "--config.train.devices=1"]
+    only = ["--config.data.modes=9", "--config.data.std=0.1"]
+    text = refused("train", *wrong, *only)
+    left_out = "leave out --config.data.modes and --config.data.std and choose other data"
+    assert text.endswith(f"; {left_out}: set --config.data.name=pairs.")
+    (fix,) = ways_out(text)
+    for option in only:
+        name = option.partition("=")[0]
+        text = refused("train", *wrong, *fix, option)
+        assert text == f"{name} is an option of mixture2d, not of pairs; leave it out."
+    monkeypatch.setattr(dry_run, "show", lambda *_: None)
+    assert main(["train", "--dry_run", *wrong, *fix]) == 0
+
+
+def test_a_run_of_other_data_is_refused_before_these_are_opened(trained, refused, tmp_path, capsys):
+    wrong = ["--config.data.name=folder", "--config.data.path=nowhere", "--config.data.split=train"]
+    text = refused("train", "--workdir", trained, *wrong)
+    assert text == (
+        f"--config.data.name is 'folder', but the run in {trained} is of digits, and a run keeps its data source;"
+        " choose another workdir, or keep digits and leave out --config.data.path: set --config.data.name=digits."
+    )
+    (fix,) = ways_out(text)
+    keep = ["--config.data.split=train", *fix]
+    assert run("train", "--workdir", trained, *keep, capsys=capsys)[0] == 0
+    # By a config's name, too, and the name of the data comes before their options.
+    other = ["train", "--config", "sngan_cifar10", "--workdir"]
+    text = refused(*other, trained)
+    found = "(data.name is 'digits' there and 'tfds' here; model.architecture is "
+    assert text.startswith(f"{trained} holds a run of another config {found}")
+    assert "choose another workdir or the same config" in text
+    text = refused(*other, tmp_path / "another", f"--config.data.data_dir={tmp_path}")
+    assert text.startswith(f"the TFDS set cifar10 is not prepared in {tmp_path}")
 
 
 def test_a_picture_that_is_too_small_can_be_enlarged(refused, tmp_path, monkeypatch):
