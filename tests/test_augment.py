@@ -598,6 +598,7 @@ def test_planes_of_a_tpu_are_resampled_as_pixels_are(key):
     jax.tree.map(lambda a, b: assert_allclose(a, b, rtol=1e-5, atol=1e-5), ours, theirs)
 
 
+@pytest.mark.slow
 def test_r1_through_augmentation_inside_jit_is_the_same_on_eight_devices(key):
     keys = jax.random.split(key, 5)
     params = {

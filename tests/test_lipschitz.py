@@ -246,7 +246,10 @@ CRITICS = {
 }
 
 
-@pytest.mark.parametrize("name", CRITICS)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow if "resnet" in n else ()) for n in CRITICS],
+)
 def test_our_critics(name):
     module, shape = CRITICS[name]
     critic = build(module, shape)

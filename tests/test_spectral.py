@@ -725,6 +725,7 @@ class TestBounds:
             expected = np.cosh(np.arccosh(np.sqrt(2 * 1000 / np.pi) / 1e-3) / 59)
             np.testing.assert_allclose(upper / lower, expected, rtol=1e-6)
 
+    @pytest.mark.slow
     def test_it_fails_no_more_often_than_stated(self):
         """With failure 0.5 and two steps: at most about half of the starts, and not none by being wide."""
         values = np.zeros(400)
@@ -817,7 +818,13 @@ def test_spectral_norm_of_every_kind_against_scipy(kind, shape, n_in, matrix):
     np.testing.assert_allclose(spectral_norm(kernel, kind, n_in), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(27, 64), (576, 64), (1152, 128), (192, 192), (64, 512)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *((27, 64), (192, 192), (64, 512)),
+        *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((576, 64), (1152, 128))),
+    ],
+)
 def test_spectral_norm_has_converged_on_the_shapes_of_gans(shape):
     w = normal(0, shape)
     np.testing.assert_allclose(spectral_norm(w, "dense"), svd_norm(w), rtol=1e-4)
@@ -938,7 +945,9 @@ def crossing_kernels(shape, steps, vectors, rng):
         yield np.float32((left @ turn * values) @ right.T)
 
 
-@pytest.mark.parametrize("steps", [1, 10, 100, 1000])
+@pytest.mark.parametrize(
+    "steps", [10, *(pytest.param(n, marks=pytest.mark.slow) for n in (1, 100, 1000))]
+)
 @pytest.mark.parametrize("vectors", ["axes", "random", "turning", "crowd"])
 @pytest.mark.parametrize(
     ("iteration", "limit"), [(spectral.gram_iteration, 3e-4), (spectral.krylov_iteration, 1e-3)]

@@ -43,6 +43,16 @@ def compiled(case):
     return PROGRAMS[str(case)]
 
 
+def traced(case):
+    """The function, of which only shapes and dtypes are computed, unless it cannot be traced."""
+    call = function(case)
+    return call if "jit" in case.skip else functools.partial(jax.eval_shape, call)
+
+
+def dtype_of(leaf):
+    return str(getattr(leaf, "dtype", np.asarray(leaf).dtype))
+
+
 def public(name):
     first, *rest = name.split(".")
     return functools.reduce(getattr, rest, importlib.import_module(f"jaxgan.{first}"))
@@ -221,14 +231,12 @@ def test_bfloat16_in(case):
 @cases_with("bfloat16")
 def test_dtypes_under_x64(case):
     """Strict promotion is on in the tests, so a float64 number inside a function raises or shows in the result."""
-    call = function(case)
-    if "jit" not in case.skip:
-        call = functools.partial(jax.eval_shape, call)  # dtypes need no numbers
+    call = traced(case)
     with jax.enable_x64(True):
         for given in ("float32", "bfloat16", "float64"):
             arrays = map_floats(lambda x, dtype=given: jnp.asarray(x, dtype), draw(case, 4))
             for leaf in jax.tree.leaves(call(*arrays)):
-                found = str(getattr(leaf, "dtype", np.asarray(leaf).dtype))
+                found = dtype_of(leaf)
                 expected = given if case.keeps_dtype else "float32"
                 assert found in (expected, "bool", "int32"), (given, found)
 
@@ -266,13 +274,12 @@ def has_numbers(case):
     "case", [c for c in CASES if "bfloat16" not in c.skip and has_numbers(c)], ids=str
 )
 def test_numpy_numbers_are_taken_as_pythons(case):
-    expected = compiled(case)(*draw(case, 4))
+    """A number that widens the result, or that a check of types refuses, shows while tracing."""
+    call = traced(case)
     for x64 in (False, True):
         with jax.enable_x64(x64), numpy_defaults(case):
-            result = program(case, function(case))(*draw(case, 4))
-            dtypes = {str(np.asarray(leaf).dtype) for leaf in jax.tree.leaves(result)}
+            dtypes = {dtype_of(leaf) for leaf in jax.tree.leaves(call(*draw(case, 4)))}
         assert not {"float64", "int64"} & dtypes
-        assert_close(result, to_double(expected), 1e-6, 1e-7)
 
 
 @cases_with("vmap")
@@ -287,7 +294,7 @@ def test_vmap_gives_the_same(case):
 @cases_with("jit")
 def test_jit_gives_the_same_on_eight_devices(case):
     """On one where the arrays cannot be split."""
-    arrays = draw(case, 16)
+    arrays = draw(case)
     expected = to_double(compiled(case)(*arrays))
     if "devices" not in case.skip:
         mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))

@@ -278,6 +278,7 @@ print(prepare("cifar10", {str(data_dir)!r}))
     return data_dir
 
 
+@pytest.mark.slow
 class TestCifar10:
     @pytest.mark.parametrize("split", ["train", "test"])
     def test_pixels_and_labels(self, prepared_cifar10, cifar_archive, split):

@@ -28,6 +28,8 @@ DEVICES = {
     "stargan_v2": (0, 3),
     "stylegan": (0, 3),
 }
+# A clock and stages; several domains and outputs; a state that outputs need prepared. The others are marked slow.
+QUICK = ("progressive", "stargan_v2", "biggan")
 PICTURE = Field("image", (8, 8, 3))
 FIELDS = {"image": PICTURE, "label": Field("label", number=3)}
 # Fields that only some procedures have.
@@ -86,7 +88,10 @@ def made(engine, toy, state, num=5, **options):
     }
 
 
-@pytest.mark.parametrize("toy", TOYS)
+@pytest.mark.parametrize(
+    "toy",
+    [pytest.param(t, marks=() if t in QUICK else pytest.mark.slow) for t in TOYS],
+)
 def test_a_procedure_trains_resumes_and_agrees_on_devices(toy):
     one, rounds = engine_of(toy), ROUNDS.get(toy, 4)
     start = host(one.init())

@@ -171,6 +171,7 @@ def cifar10():
     return sets
 
 
+@pytest.mark.slow
 def test_copies_of_cifar10(cifar10):
     extractor = extractor_for((32, 32, 3))
     train, test = (

@@ -176,13 +176,13 @@ def play(name, spec, rounds=2, **changes):
 
 CASES = [
     ("gan", DIGITS, {}),
-    ("gan", DIGITS, {"objective": "minimax"}),
+    pytest.param("gan", DIGITS, {"objective": "minimax"}, marks=pytest.mark.slow),
     ("dcgan", DIGITS, {"critic_steps": 2}),
-    ("lsgan", DIGITS, {}),
+    pytest.param("lsgan", DIGITS, {}, marks=pytest.mark.slow),
     ("wgan", DIGITS, {"critic_steps": 2, "clip": 0.003}),
     pytest.param("wgan", POINTS, {"critic_steps": 2}, marks=pytest.mark.slow),
     ("wgan_gp", DIGITS, {"critic_steps": 2}),
-    ("sngan", DIGITS, {"critic_steps": 2}),
+    pytest.param("sngan", DIGITS, {"critic_steps": 2}, marks=pytest.mark.slow),
     ("sngan", DIGITS, {"critic_steps": 2, "conditional": True, "dtype": "bfloat16"}),
     pytest.param(
         "sngan",
@@ -196,7 +196,9 @@ CASES = [
         {"critic_steps": 1, "objective": "relativistic_paired", "conditional": True},
         marks=pytest.mark.slow,
     ),
-    ("sngan", POINTS, {"objective": "relativistic_average_hinge"}),
+    pytest.param(
+        "sngan", POINTS, {"objective": "relativistic_average_hinge"}, marks=pytest.mark.slow
+    ),
 ]
 
 
@@ -442,10 +444,13 @@ def penalty_by_hand(critic, network, options, between, label):
 
 TINY = {"generator_width": 4, "critic_width": 4, "batch_size": 4, "latent_dim": 3}
 WRITTEN_OUT = [
-    ("gan", "minimax", {"objective": "minimax", "dequantise": True, "depth": 1}),
+    pytest.param(
+        *("gan", "minimax", {"objective": "minimax", "dequantise": True, "depth": 1}),
+        marks=pytest.mark.slow,
+    ),
     ("gan", "non_saturating", {"generator_batch_multiple": 2, "depth": 1}),
     ("dcgan", "non_saturating", {"conditional": True, "dequantise": True}),
-    ("lsgan", "least_squares", {"generator_batch_multiple": 2}),
+    pytest.param("lsgan", "least_squares", {"generator_batch_multiple": 2}, marks=pytest.mark.slow),
     ("wgan", "wasserstein", {"conditional": True}),
     (
         "wgan_gp",
@@ -453,12 +458,16 @@ WRITTEN_OUT = [
         # The gradient has this norm or more at two of the four interpolates.
         {"conditional": True, "penalty_weight": 3.0, "penalty_target": 0.257, "one_sided": True},
     ),
-    ("wgan_gp", "wasserstein", {"architecture": "conv", "dequantise": False, "leak": 0.3}),
+    pytest.param(
+        *("wgan_gp", "wasserstein", {"architecture": "conv", "dequantise": False, "leak": 0.3}),
+        marks=pytest.mark.slow,
+    ),
     ("sngan", "hinge", {"conditional": True}),
-    (
+    pytest.param(
         "sngan",
         "relativistic_paired",
         {"objective": "relativistic_paired", "conditional": True, "architecture": "conv"},
+        marks=pytest.mark.slow,
     ),
 ]
 

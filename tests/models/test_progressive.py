@@ -318,9 +318,9 @@ def test_the_reference_has_the_same_outputs_losses_and_gradients(networks):
         golden = dict(file)
     for level, alpha in ((0, None), (1, None), (1, ALPHA), (2, None), (2, ALPHA)):
         tag = f"{level}" if alpha is None else f"{level}_{alpha}"
-        close(make(of_generator, level, alpha), golden[f"picture_{tag}"], 1e-5)
+        close(make(of_generator, level, alpha), golden[f"picture_{tag}"], 3e-5)
         if f"logits_{tag}" in golden:  # the reference does not blend the critic's level 1
-            close(judge(of_critic, real(level), level, alpha), golden[f"logits_{tag}"], 1e-5)
+            close(judge(of_critic, real(level), level, alpha), golden[f"logits_{tag}"], 3e-5)
 
     def critic_loss(of_critic):
         return critic_sum(

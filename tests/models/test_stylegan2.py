@@ -314,7 +314,7 @@ def test_losses_gradients_and_state_are_those_by_hand(setting, name):
 
 
 @pytest.mark.parametrize(
-    "name", ["critic", "generator", pytest.param("path", marks=pytest.mark.slow)]
+    "name", ["critic", *(pytest.param(n, marks=pytest.mark.slow) for n in ("generator", "path"))]
 )
 def test_means_and_controller_move_once_per_move_of_two_micro_batches(setting, name):
     """To the mean of what the two give from the state before the move; the controller counts the images of both."""

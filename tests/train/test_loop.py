@@ -271,8 +271,16 @@ def send(monkeypatch):
     return arm
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-@pytest.mark.parametrize("at", [7, 10])  # between two checkpoints, and right after one was begun
+@pytest.mark.parametrize(
+    ("number", "at"),  # at: between two checkpoints, and right after one was begun
+    [
+        *((signal.SIGTERM, 7), (signal.SIGINT, 10)),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in ((signal.SIGTERM, 10), (signal.SIGINT, 7))
+        ),
+    ],
+)
 def test_a_signal_ends_the_round_with_a_checkpoint_and_the_next_run_continues(
     tmp_path, send, number, at
 ):
