@@ -90,4 +90,4 @@ def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dic
                 *error.fixes,
                 lead=", or one size",
             ) from None
-        return FittedSource(folder.files(found), fit, (*size, 3))
+        return FittedSource(folder.files(found), fit, (*size, found.channels or 3))

@@ -181,8 +181,8 @@ class FittedSource(Source):
 
     Args:
       files: the pictures. A broken one raises an error that names it; none is skipped.
-      fit: uint8 [H, W, 3] -> an array of shape `shape`.
-      shape: of what `fit` returns.
+      fit: uint8 [H, W, C] -> an array of shape `shape`.
+      shape: of what `fit` returns; its channels, 1 or 3, are those of the pictures too.
     """
 
     def __init__(
@@ -209,7 +209,7 @@ class FittedSource(Source):
     def _read(self, index: int) -> np.ndarray:
         try:
             with self._files.read(index) as file:
-                picture = pictures.to_channels(pictures.decode(file), 3)
+                picture = pictures.to_channels(pictures.decode(file), self.spec.shape[-1])
         except Exception as error:  # Decoders of dozens of formats raise anything.
             name = self._files.names[index]
             raise ValueError(

@@ -1025,6 +1025,12 @@ def test_pictures_of_several_sizes_need_features_that_resize(tmp_path, refused):
     )
     fitted = open_examples(str(tmp_path), size=(4, 4), fit=lambda x: x[:4, :4].astype(np.float32))
     assert fitted.images().shape == (2, 4, 4, 3)
+    Image.new("RGB", (8, 8), (90, 30, 200)).save(tmp_path / "0.png")
+    grey = open_examples(
+        str(tmp_path), size=(4, 4), fit=lambda x: x[:4, :4].astype(np.float32), channels=1
+    )
+    assert grey.images().shape == (2, 4, 4, 1)
+    assert set(grey.images()[0].ravel()) == {67}  # 0.299 R + 0.587 G + 0.114 B
     (tmp_path / "0.png").write_bytes(b"no picture")
     with pytest.raises(
         ValueError, match=r"picture 0.png is broken \(not a picture that Pillow can"
