@@ -2,18 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import gc
+import json
 import logging
 import os
 import re
 import shutil
+import sys
+import time
 import warnings
 from pathlib import Path
 
 from orbax.checkpoint import v1 as ocp
 
+from jaxgan.data.source import listed
 from jaxgan.game import State
+
+# Errors of TensorStore and Orbax about a damaged or missing file.
+DAMAGED = re.compile(
+    "(OUT_OF_RANGE|NOT_FOUND|DATA_LOSS|FAILED_PRECONDITION|INVALID_ARGUMENT): |No valid PyTree|reading array index"
+)
+LATE = 10  # seconds to wait for reads that are under way when another one fails
 
 
 class Checkpoints:
@@ -75,32 +86,41 @@ class Checkpoints:
         it. `shape` is `Engine.state_shape`: leaves are restored with its shardings, so a run may continue on another
         number of devices.
         """
-        steps = self.steps() if step is None else [step]
-        if step is not None and step not in self.steps():
+        steps = self.steps()
+        if step is not None and step not in steps:
             raise FileNotFoundError(
-                f"{self.directory} has no checkpoint of step {step}; there are {self.steps() or 'none'}."
+                f"{self.directory} has no checkpoint of step {step}; {_those(steps)}."
             )
-        for candidate in reversed(steps):
-            with _quiet():
-                try:
-                    return candidate, ocp.load(self.directory / str(candidate), shape)
-                except (
-                    Exception
-                ) as error:  # Orbax has no common type for what a damaged file can raise
-                    reason = _reason(error)
-                gc.collect()  # deletes Orbax's unawaited coroutines, while their warnings are off
+        for candidate in reversed(steps if step is None else [step]):
+            found = self._load(candidate, shape)
+            if not isinstance(found, str):
+                return candidate, found
+            broken = (
+                f"the checkpoint of step {candidate} in {self.directory} cannot be read ({found})"
+            )
+            if step is not None:
+                raise OSError(f"{broken}; {_those([s for s in steps if s != step])}.")
             self._unreadable.append(candidate)
+            last = candidate == steps[0]
             warnings.warn(
-                f"the checkpoint of step {candidate} in {self.directory} cannot be read ({reason}); falling back to"
-                " the one before.",
-                stacklevel=2,
+                f"{broken}." if last else f"{broken}; falling back to the one before.", stacklevel=2
             )
         if steps:
             raise OSError(
-                f"none of the checkpoints in {self.directory} can be read (steps {steps}); remove that folder to start"
-                " again."
+                f"none of the checkpoints in {self.directory} can be read (steps {_names(steps)}); remove that folder"
+                " to start again."
             )
         return None
+
+    def _load(self, step: int, shape: State) -> State | str:
+        """The state of a checkpoint, or why it cannot be read."""
+        with _quiet():
+            try:
+                return ocp.load(self.directory / str(step), shape)
+            except Exception as error:  # Orbax has no common type for what a damaged file can raise
+                reason = _reason(error)
+            _end_reads()
+        return reason
 
     def close(self) -> None:
         """Waits until everything is on disk; raises an OSError if a checkpoint cannot be written."""
@@ -123,6 +143,22 @@ class Checkpoints:
             ) from error
 
 
+def _names(steps: list[int]) -> str:
+    return listed([str(step) for step in steps], 10)
+
+
+def _those(steps: list[int]) -> str:
+    """A clause that names the checkpoints that can be chosen.
+
+    >>> _those([3]), _those([3, 6])
+    ('there is that of step 3', 'there are those of steps 3, 6')
+    """
+    if not steps:
+        return "there is none"
+    first = "there are those of steps" if steps[1:] else "there is that of step"
+    return f"{first} {_names(steps)}"
+
+
 def _reason(error: Exception) -> str:
     """Why Orbax could not restore or save a state, in a phrase."""
     text = str(error).strip() or type(error).__name__
@@ -130,20 +166,38 @@ def _reason(error: Exception) -> str:
         return of_system[1].strip()
     if "tree structures do not match" in text:
         return "its state has another structure: it is of another model, or of an earlier version of jaxgan"
+    if "RESOURCE_EXHAUSTED" in f"{text} {error.__cause__}":
+        return "it does not fit into memory"
+    if DAMAGED.search(text) or isinstance(error, (json.JSONDecodeError, FileNotFoundError)):
+        return "its files are damaged or incomplete"
     return text.splitlines()[0][:200]
+
+
+def _end_reads() -> None:
+    """Waits until no read of Orbax is under way, and deletes those that failed.
+
+    When one read fails, Orbax closes its event loop at once. The other reads still end, and what they print when they
+    end or are deleted is suppressed only inside `_quiet`.
+    """
+    end = time.monotonic() + LATE
+    while gc.collect() >= 0 and any(map(_is_read, gc.get_objects())) and time.monotonic() < end:
+        time.sleep(0.05)
+
+
+def _is_read(thing: object) -> bool:
+    return isinstance(thing, asyncio.Task) and "deserialize" in str(thing.get_coro())
 
 
 @contextlib.contextmanager
 def _quiet():
-    """Suppresses the traceback and the warning for each leaf that Orbax emits when a file is damaged."""
-    loggers = [logging.getLogger(name) for name in ("asyncio", "absl")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.CRITICAL)
+    """Suppresses the tracebacks and warnings, some for each leaf, that Orbax emits when a file is damaged."""
+    disabled, hook = logging.root.manager.disable, sys.unraisablehook
+    logging.disable(logging.CRITICAL)
+    sys.unraisablehook = lambda raised: None
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "coroutine .* was never awaited", RuntimeWarning)
             yield
     finally:
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
+        sys.unraisablehook = hook
+        logging.disable(disabled)

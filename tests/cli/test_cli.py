@@ -1,7 +1,6 @@
 """The command line: what each command does, and what it says to wrong input before anything compiles."""
 
 import dataclasses
-import gc
 import importlib.util
 import json
 import os
@@ -649,20 +648,7 @@ def truncate(checkpoint):
 warned = pytest.mark.filterwarnings("default:the checkpoint of step:UserWarning")
 
 
-# Reads that were under way when another failed come back to an event loop that Orbax has closed.
-def late_reads(test):
-    test = pytest.mark.usefixtures("collect_garbage")(test)
-    return pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")(test)
-
-
-@pytest.fixture
-def collect_garbage():
-    yield
-    gc.collect()  # they complain when they are collected: now, and not in some later test
-
-
 @warned
-@late_reads
 def test_a_truncated_checkpoint_costs_only_itself(trained, tmp_path, capsys):
     workdir = shutil.copytree(trained, tmp_path / "copy")
     truncate(workdir / "checkpoints" / "6")
@@ -682,8 +668,38 @@ def test_a_truncated_checkpoint_costs_only_itself(trained, tmp_path, capsys):
         assert (workdir / name).read_bytes() == (trained / name).read_bytes()
 
 
+def test_a_damaged_checkpoint_is_one_line_whatever_its_reader_prints(trained, tmp_path):
+    workdir = shutil.copytree(trained, tmp_path / "copy")
+    truncate(workdir / "checkpoints" / "6")
+
+    def sample(*arguments):
+        command = [
+            sys.executable,
+            "-m",
+            "jaxgan",
+            "sample",
+            "--workdir",
+            workdir,
+            "--num",
+            "4",
+            *arguments,
+        ]
+        environment = os.environ | {"XLA_FLAGS": one_device()}
+        found = subprocess.run(
+            command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+        )
+        return found.returncode, found.stderr
+
+    broken = (
+        f"jaxgan: the checkpoint of step 6 in {workdir / 'checkpoints'} cannot be read (its files are damaged or"
+        " incomplete); "
+    )
+    assert sample() == (0, f"{broken}falling back to the one before.\n")
+    assert sample("--step", "6") == (2, f"{broken}there is that of step 3.\n")
+    assert sample("--step", "3") == (0, "")
+
+
 @warned
-@late_reads
 def test_if_no_checkpoint_can_be_read_nothing_is_trained(
     trained, tmp_path, nothing_compiles, capsys
 ):
@@ -693,7 +709,7 @@ def test_if_no_checkpoint_can_be_read_nothing_is_trained(
     code, _, err = run(*TRAIN_CONDITIONAL, "--workdir", workdir, capsys=capsys)
     assert code == 2
     assert err[-1] == (
-        f"jaxgan: none of the checkpoints in {workdir / 'checkpoints'} can be read (steps [3, 6]); remove that folder"
+        f"jaxgan: none of the checkpoints in {workdir / 'checkpoints'} can be read (steps 3, 6); remove that folder"
         " to start again."
     )
     code, _, err = run("sample", "--workdir", workdir, capsys=capsys)
@@ -784,7 +800,7 @@ def test_sample_to_a_picture(trained, tmp_path, capsys, monkeypatch):
         (["--num", "0"], "--num is 0; ask for at least one sample."),
         (["--out", "nowhere/samples.png"], "there is no folder nowhere to put samples.png into; create it first."),
         (["--out", "folder.png"], "folder.png is a folder; give the name of a file."),
-        (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are [3, 6]."),
+        (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are those of steps 3, 6."),
         (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it); give the workdir of a"),
         (["--config.train.steps=3"], "sample has no argument '--config.train.steps=3'; see jaxgan sample --help."),
     ],
@@ -891,7 +907,7 @@ def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, caps
         (["--num", "0"], "--num is 0; the ascent needs at least one real example."),
         (["--label", "10"], "--label is 10, but this run has no such class, by name or by number from 0 to 9; "),
         (["--player", "crtic"], "--player is 'crtic', but this run has only critic, generator to bound."),
-        (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are [3, 6]."),
+        (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are those of steps 3, 6."),
         (["--workdir", "nowhere"], "nowhere holds no run (there is no config.json in it);"),
     ],
 )  # fmt: skip
