@@ -7,6 +7,7 @@ import shlex
 
 import jax
 import yaml
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -14,6 +15,7 @@ from jaxgan.cli.overview import parameter_table
 from jaxgan.config import Run
 from jaxgan.data import Source
 from jaxgan.engine import Engine, Program
+from jaxgan.schedules import Ema, PowerEma
 
 MEASURED = 3  # up to this many stages are all compiled; of more, only the first and the last
 
@@ -78,9 +80,26 @@ def _players(engine: Engine) -> Table:
             f"{_count(state.params[name]):,}",
             f"{_count(state.variables[name]):,}",
             "none: frozen" if player.optimizer is None else _size(_bytes(state.opt_state[name])),
-            "-" if player.average is None else str(player.average),
+            _average(player.average),
         )
     return players
+
+
+def _average(average) -> str:
+    """The moving average of a player, in words.
+
+    >>> _average(Ema(10.0, 0.05)), _average(PowerEma(0.1))
+    ('half-life 10 kimg, at most 5 % of the images seen', 'power function of width 0.1')
+    """
+    if isinstance(average, PowerEma):
+        return f"power function of width {average.sigma_rel:g}"
+    if not isinstance(average, Ema):
+        return "none" if average is None else "of its own kind"
+    half_life = average.half_life_kimg
+    words = ["half-life on a schedule" if callable(half_life) else f"half-life {half_life:g} kimg"]
+    words += [f"at most {100 * average.ramp_up:g} % of the images seen"] if average.ramp_up else []
+    words += [f"from {average.start_kimg:g} kimg on"] if average.start_kimg else []
+    return ", ".join(words)
 
 
 def _parameters(engine: Engine) -> dict[str, list[str]]:
@@ -95,17 +114,18 @@ def _parameters(engine: Engine) -> dict[str, list[str]]:
 def _stages(engine: Engine, source: Source, measured: set[int]) -> Table:
     count = engine.mesh.size
     each = "" if count == 1 else f" (work and memory of one of {count} devices)"
-    turns = Table(title=f"stages{each}")
-    for column in ("stage", "rounds", "batch of real images", "turn", "moves", "played"):
-        turns.add_column(column)
-    for column in ("GFLOP a round", "temporary memory"):
-        turns.add_column(column, justify="right")
+    # Fits 80 columns: names are not cut, the other texts are wrapped.
+    turns = Table(title=f"stages{each}", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    for column in ("stage", "rounds", "batch of\nreal images", "turn", "moves", "played"):
+        turns.add_column(column, no_wrap=column in ("stage", "turn", "moves"), overflow="fold")
+    for column in ("GFLOP\na round", "temporary\nmemory"):
+        turns.add_column(column, justify="right", no_wrap=True)
     programs = {(p.stage, p.name): p for p in engine.programs(source.spec)}
     start = 0
     for index, stage in enumerate(engine.game.stages):
         shape = "x".join(map(str, engine.batch_shape(stage, source.spec)["image"].shape[1:]))
-        end = "" if stage.until is None else f"{stage.until - 1:,}"
-        about = (str(index), f"{start:,} to {end}".strip(), f"{stage.batch_size} x {shape}")
+        end = "the end" if stage.until is None else f"{stage.until - 1:,}"
+        about = (str(index), f"{start:,} to {end}", f"{stage.batch_size} x {shape}")
         for turn in stage.turns:
             flops, temporary = math.nan, math.nan
             if index in measured:
@@ -113,7 +133,7 @@ def _stages(engine: Engine, source: Source, measured: set[int]) -> Table:
             turns.add_row(
                 *about,
                 turn.name,
-                ", ".join(turn.players),
+                ",\n".join(turn.players),
                 f"{turn.repeat} x" + ("" if turn.every == 1 else f" in every {turn.every} rounds"),
                 "?" if math.isnan(flops) else f"{flops / 1e9:,.2f}",
                 _size(temporary),

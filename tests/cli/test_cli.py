@@ -162,10 +162,11 @@ def test_dry_run_shows_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
         "devices: 1 x ",
         str(2 * 8 + 8 + 8 + 1),
         str(latent * 8 + 8 + 8 * 2 + 2),
-        "GFLOP a round",
-        "temporary memory",
-        "batch of real images",
+        "GFLOP",
+        "temporary",
+        "real images",
         "8 x 2",
+        "half-life 50 kimg, at most 5 % of the images seen",
         "parameters of critic\n",
         "parameters of generator\n",
         f"| hidden0 | {latent} x 8 ",
@@ -173,6 +174,21 @@ def test_dry_run_shows_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
         "python benchmarks/compile_for.py gan_mixture2d --platform tpu",
     ):
         assert expected in out, expected
+
+
+def test_a_dry_run_cuts_nothing_on_a_terminal_of_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(dry_run, "_cost", lambda program: (1.5e9, 2.0**24))
+    for name in ("stylegan2_digits", "vqgan_digits", "progressive_digits", "singan_china"):
+        command = ["train", "--config", name, "--config.train.devices=1", "--dry_run"]
+        code, out, _ = run(*command, capsys=capsys)
+        assert code == 0
+        tables = out[out.index("devices: ") : out.index("state (parameters")]
+        assert "…" not in tables
+        assert "=" not in tables  # no Python object
+        assert max(map(len, tables.splitlines())) <= 80
+        assert "temporary" in tables
+        assert "16.0 MiB" in tables
 
 
 def test_the_config_of_a_dry_run_is_yaml_that_says_all(capsys):
