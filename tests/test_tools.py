@@ -51,7 +51,7 @@ def test_a_tool_gets_its_pictures_and_all_of_its_options():
 @pytest.mark.parametrize(
     ("pictures", "options", "text"),
     [
-        ({}, {}, "no picture 'image': set pictures.image=FILE"),
+        ({}, {}, "the picture 'image' is missing: set pictures.image=FILE"),
         ({"image": PICTURE, "maks": PICTURE}, {}, "did you mean pictures.mask"),
         ({"image": PICTURE}, {"gian": 1.0}, "no option gian; did you mean gain"),
         ({"image": PICTURE}, {"zoom": 1.0}, "no option zoom; there are gain, times"),

@@ -64,8 +64,10 @@ def run(args) -> int:
             if arrays.suffix != ".npz":
                 raise ValueError(f"--arrays is {arrays}; it must end in .npz.")
             check_folder(arrays)
-        _, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
+        trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         game = engine.game
+        if not game.tools:
+            raise ValueError(no_tools(trained, args.workdir))
         channels = train.made.find(game, args.tool).channels
         if not channels and game.spec.pictures:
             channels = game.spec.shape[-1]
@@ -102,9 +104,10 @@ def listed(trained, workdir: str) -> list[str]:
     """The tools of a run, each with a command that runs it and its options."""
     from jaxgan import options
 
-    game, found, workdir = trained.game, [], shlex.quote(workdir)
+    game, found = trained.game, []
     if not game.tools:
-        return [f"{trained.config.model_name} has no tools; {without_tools(game, workdir)}"]
+        return [no_tools(trained, workdir)]
+    workdir = shlex.quote(workdir)
     for name, tool in game.tools.items():
         command = [f"jaxgan make {name} --workdir {workdir}"]
         command += [f"--pictures.{picture}=FILE" for picture in tool.pictures]
@@ -114,8 +117,9 @@ def listed(trained, workdir: str) -> list[str]:
     return found
 
 
-def without_tools(game, workdir: str) -> str:
-    """What to do with a run that has no tools."""
-    if "samples" in game.outputs:
-        return f"draw samples: jaxgan sample --workdir {workdir}"
-    return f"see {workdir}/transforms.png, or evaluate it: jaxgan evaluate --workdir {workdir}"
+def no_tools(trained, workdir: str) -> str:
+    """That a run has no tools, and what to do with it instead."""
+    name, workdir = trained.config.model_name, shlex.quote(workdir)
+    if "samples" in trained.game.outputs:
+        return f"{name} has no tools; draw samples: jaxgan sample --workdir {workdir}"
+    return f"{name} has no tools; see {workdir}/transforms.png, or evaluate it: jaxgan evaluate --workdir {workdir}"

@@ -94,7 +94,7 @@ class Tool:
         for name in self.pictures:
             if name not in pictures:
                 raise OptionError(
-                    None, None, f"there is no picture '{name}'", {f"pictures.{name}": "FILE"}
+                    None, None, f"the picture '{name}' is missing", {f"pictures.{name}": "FILE"}
                 )
         known = [f"pictures.{name}" for name in (*self.pictures, *self.optional_pictures)]
         for name in pictures:

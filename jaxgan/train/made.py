@@ -10,6 +10,7 @@ import jax
 import numpy as np
 
 from jaxgan.data import pictures as decoding
+from jaxgan.data.encoded import reason_of
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Play, State
 from jaxgan.metrics.images import to_uint8
@@ -60,15 +61,15 @@ def find(game: Game, tool: str) -> Tool:
 def read_picture(path: str | Path, channels: int = 0) -> np.ndarray:
     """Reads a picture in its own size: float32 [H, W, channels] in [-1, 1]; 0 for 1 channel if it is grey, else 3."""
     path = Path(path).expanduser()
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder; give the file of a picture.")
     if not path.is_file():
-        raise FileNotFoundError(f"there is no picture {path}.")
+        raise FileNotFoundError(f"there is no picture {path}; give the file of one.")
     try:
         with path.open("rb") as file:
             pixels = decoding.decode(file)
     except Exception as error:  # Pillow's decoders raise errors of many types
-        raise ValueError(
-            f"{path} cannot be read as a picture ({type(error).__name__}: {error})."
-        ) from error
+        raise ValueError(f"{path} cannot be read as a picture ({reason_of(error)}).") from error
     return decoding.to_channels(pixels, channels).astype(np.float32) / np.float32(127.5) - 1
 
 

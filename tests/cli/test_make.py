@@ -2,6 +2,7 @@
 
 import json
 import re
+import shlex
 
 import jax
 import numpy as np
@@ -194,9 +195,10 @@ def test_pictures_come_in_their_own_size_and_the_channels_of_the_game(
         (["project"], "there is no tool 'project'; there are fade, mix, negative."),
         (["fade", "--options.frame=2"], "there is no option --options.frame; did you mean --options.frames?"),
         (["fade", "--options.frames=x"], "--options.frames is 'x', but it must be a whole number: set --options.f"),
-        (["mix"], "there is no picture 'image': set --pictures.image=FILE."),
-        (["mix", "--pictures.image=no.png"], "there is no picture no.png."),
-        (["mix", "--pictures.image={config}"], "{config} cannot be read as a picture (UnidentifiedImageError: "),
+        (["mix"], "the picture 'image' is missing: set --pictures.image=FILE."),
+        (["mix", "--pictures.image=no.png"], "there is no picture no.png; give the file of one."),
+        (["mix", "--pictures.image=."], ". is a folder; give the file of a picture."),
+        (["mix", "--pictures.image={config}"], "{config} cannot be read as a picture (not a picture that"),
         (["mix", "--pictures.image={png}", "--pictures.other={grid}"], "other is "),
         (["mix", "--step", "7", "--pictures.image=no.png"], "{run}/checkpoints has no checkpoint of step 7;"),
     ],
@@ -219,7 +221,10 @@ def test_bad_arguments_of_make(
 
 def test_a_run_without_tools_says_so(translator, capsys):
     text = refused("make", "fade", "--workdir", translator, capsys=capsys)
-    assert text == "there is no tool 'fade'; this game has none."
+    command = f"jaxgan evaluate --workdir {translator}"
+    assert text.startswith("transforming has no tools; see ")
+    assert text.endswith(f": {command}")
+    assert cli.main(shlex.split(command)[1:]) == 0
 
 
 # Sample ---------------------------------------------------------------------------------------------------
