@@ -38,8 +38,17 @@ def given(args) -> dict[str, str]:
 def open_data(trained, args, **changes: Any):
     """The data of a trained run, where they are now, with `changes` of their options."""
     from jaxgan import config
+    from jaxgan.options import declared
 
-    places: dict[str, Any] = {n.removeprefix("data."): value for n, value in given(args).items()}
+    named = given(args)
+    for name in named:
+        if name.removeprefix("data.") not in declared(type(trained.config.data)):
+            flag = "--data" if args.data and name == "data.path" else f"--config.{name}"
+            raise ValueError(
+                f"{flag} cannot be set here: the run's data, {trained.config.data_name}, have no such place; leave it"
+                " out."
+            )
+    places: dict[str, Any] = {n.removeprefix("data."): value for n, value in named.items()}
     return config.open_data(trained.config, **places, **changes)
 
 
