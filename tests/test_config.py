@@ -378,7 +378,7 @@ def test_a_workdir_that_holds_no_run_or_a_broken_one_is_refused(tmp_path):
     assert str(tmp_path) in str(raised.value)
     record = tmp_path / training.workdir.RECORD
     record.write_text('{"config": {')
-    with pytest.raises(ValueError, match="is not valid JSON"):
+    with pytest.raises(ValueError, match=r"is damaged \(line 1 is not valid JSON\)"):
         config.reopen(tmp_path)
     record.write_text("{}")
     with pytest.raises(ValueError, match="is not the record of a run"):

@@ -104,6 +104,10 @@ def claim(workdir: str | Path, record: dict) -> None:
       OSError: it cannot be written to.
     """
     workdir = Path(workdir)
+    if workdir.is_file():
+        raise FileExistsError(
+            f"cannot write to the workdir {workdir} (it is a file); choose another workdir."
+        )
     try:
         workdir.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=workdir):
@@ -148,7 +152,8 @@ def _check_config(workdir: Path, there: dict, here: dict, may_move: bool) -> Non
         if one.get(key) != other.get(key) and key not in free
     ]
     # Of another model or data source, the name says enough: its options are others too.
-    for name in {"model.name", "data.name"} & set(different):
+    renamed = {"model.name", "data.name"} & set(different)
+    for name in renamed:
         section = name.partition(".")[0]
         different = [key for key in different if key == name or key.partition(".")[0] != section]
     if not different:
@@ -160,10 +165,18 @@ def _check_config(workdir: Path, there: dict, here: dict, may_move: bool) -> Non
             " from others. Continue it once with the data in their former place, which adds one.)"
         )
     listed = [f"{key} is {one.get(key)!r} there and {other.get(key)!r} here" for key in different]
-    raise ValueError(
-        f"{workdir} holds a run of another config ({'; '.join(listed[:5])}); choose another workdir or"
-        f" the same config.{moved}"
+    problem = (
+        f"{workdir} holds a run of another config ({'; '.join(listed[:5])}); choose another workdir"
     )
+    if moved or renamed or len(different) > 5 or not one.keys() >= set(different):
+        raise ValueError(f"{problem} or the same config.{moved}")
+    former = {key: _tuples(one.get(key)) for key in different}
+    raise OptionError(None, None, problem, former, lead=", or the same config")
+
+
+def _tuples(value: Any) -> Any:
+    """A value of a record as an option has it."""
+    return tuple(map(_tuples, value)) if isinstance(value, list) else value
 
 
 def _check_data(workdir: Path, there: dict, here: dict) -> None:
@@ -202,7 +215,7 @@ def read(workdir: str | Path) -> dict:
         record = json.loads(path.read_text())
     except json.JSONDecodeError as error:
         raise ValueError(
-            f"{path} is not valid JSON ({error}); restore it or train into another workdir."
+            f"{path} is damaged (line {error.lineno} is not valid JSON); restore it or train into another workdir."
         ) from None
     if not isinstance(record, dict) or not {"config", "spec"} <= record.keys():
         raise ValueError(

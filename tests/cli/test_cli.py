@@ -628,8 +628,19 @@ def test_a_workdir_of_a_different_config(refused, trained):
     )
     assert text == (
         f"{trained} holds a run of another config (model.batch_size is 8 there and 16 here; seed is 0 there and 3"
-        " here); choose another workdir or the same config."
+        " here); choose another workdir, or the same config: set --config.model.batch_size=8 and --config.seed=0."
     )
+    (way,) = ways_out(text)
+    assert (
+        main([*TRAIN_CONDITIONAL, "--workdir", str(trained), *way, "--config.train.steps=6"]) == 0
+    )
+
+
+def test_a_workdir_of_another_model_or_source_names_only_these(refused, trained):
+    text = refused("train", "--config", "wgan_gp_digits", "--workdir", trained)
+    assert "model.name is 'sngan' there and 'wgan_gp' here" in text
+    assert "model.beta1" not in text
+    assert "None" not in text
 
 
 def test_a_workdir_that_cannot_be_written(refused, tmp_path):
@@ -639,6 +650,7 @@ def test_a_workdir_that_cannot_be_written(refused, tmp_path):
         text = refused("train", "--workdir", workdir)
         assert text.startswith(f"cannot write to the workdir {workdir} (")
         assert text.endswith("); choose another workdir.")
+        assert ("(it is a file)" in text) == (workdir == file)
 
 
 def test_a_tfds_set_that_is_not_prepared(refused, tmp_path):
