@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import re
 import shlex
+from pathlib import Path
 
 
 def meant(command: str, words: list[str], unknown: str, known: list[str]) -> str:
@@ -34,11 +36,42 @@ def meant(command: str, words: list[str], unknown: str, known: list[str]) -> str
     return f"see jaxgan {command} --help."
 
 
+def clause(message: str, prog: str) -> str:
+    """An error message of argparse as a sentence.
+
+    Args:
+      message: it.
+      prog: the program and its command.
+
+    >>> clause("argument --num: invalid int value: 'x'", "jaxgan sample")
+    "--num is 'x', but it must be a whole number; see jaxgan sample --help."
+    >>> clause("the following arguments are required: --workdir", "jaxgan sample")
+    'sample needs --workdir; see jaxgan sample --help.'
+    """
+    command, see = prog.partition(" ")[2] or prog, f"see {prog} --help."
+    missing = message.partition("the following arguments are required: ")[2]
+    if missing:
+        return f"{command} needs {missing.replace(', ', ' and ')}; {see}"
+    found = re.fullmatch(r"argument (\S+): (.*)", message, re.DOTALL)
+    if not found:
+        return f"{message}; {see}"
+    flag, problem = found.groups()
+    kind, _, value = problem.partition(" value: ")
+    if kind in ("invalid int", "invalid float"):
+        number = "a whole number" if kind == "invalid int" else "a number"
+        return f"{flag} is {value}, but it must be {number}; {see}"
+    if problem == "expected one argument":
+        return f"{flag} has no value; {see}"
+    return f"{flag}: {problem}; {see}"
+
+
 def _positional(command: str, word: str) -> str:
     from jaxgan import config
 
     if command == "train" and (word in config.names() or word.endswith(".py")):
         return f"name a config as --config {shlex.quote(word)}."
+    if command in ("train", "evaluate") and (Path(word) / "config.json").is_file():
+        return f"name a run as --workdir {shlex.quote(word)}."
     return f"see jaxgan {command} --help."
 
 

@@ -13,7 +13,7 @@ import warnings
 
 import jaxgan
 from jaxgan.cli import completion
-from jaxgan.cli.advice import meant
+from jaxgan.cli.advice import clause, meant
 from jaxgan.cli.errors import UserError
 
 COMMANDS = {
@@ -39,13 +39,21 @@ NAMED = {
 BAD_INPUT = 2
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors have the form of all others of jaxgan, after the usage."""
+
+    def error(self, message: str):
+        self.print_usage(sys.stderr)
+        self.exit(BAD_INPUT, f"jaxgan: {clause(message, self.prog)}\n")
+
+
 def parser() -> argparse.ArgumentParser:
     return _parsers()[0]
 
 
-def _parsers() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+def _parsers() -> tuple[Parser, dict[str, Parser]]:
     """The parser of command lines, and those of the commands."""
-    top = argparse.ArgumentParser(
+    top = Parser(
         prog="jaxgan",
         description="The classic GANs in JAX and Flax.",
         epilog='Completion in bash and zsh: eval "$(register-python-argcomplete jaxgan)"',

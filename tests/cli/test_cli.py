@@ -1377,12 +1377,32 @@ def test_an_unknown_command_is_told_what_it_is_like(refused):
     )
 
 
-def test_missing_arguments_and_those_that_are_no_numbers_end_with_usage(capsys):
-    for arguments in ([], ["sample"], ["sample", "--workdir", "x", "--num", "many"]):
-        with pytest.raises(SystemExit) as stopped:
-            main(arguments)
-        assert stopped.value.code == 2
-        assert "usage: jaxgan" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("", "jaxgan needs COMMAND; see jaxgan --help."),
+        ("sample", "sample needs --workdir; see jaxgan sample --help."),
+        ("compare", "compare needs A and B; see jaxgan compare --help."),
+        ("sample --workdir x --num many", "--num is 'many', but it must be a whole number; see jaxgan sample --help."),
+        ("sample --workdir x --num", "--num has no value; see jaxgan sample --help."),
+        ("sample --workdir x --seed -1", "--seed: -1 is not a whole number from 0 to 2^32 - 1; see jaxgan sample"),
+        ("sample --workdir x --be=1", "--best: ignored explicit argument '1'; see jaxgan sample --help."),
+    ],
+)  # fmt: skip
+def test_missing_arguments_and_those_that_are_no_numbers_end_with_usage(command, sentence, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(command.split())
+    assert stopped.value.code == 2
+    usage, *_, last = capsys.readouterr().err.splitlines()
+    assert usage.startswith("usage: jaxgan")
+    assert last.startswith(f"jaxgan: {sentence}")
+
+
+def test_a_run_without_its_flag_is_told_the_flag(refused, trained, monkeypatch):
+    monkeypatch.chdir(trained.parent)
+    for command in ("train", "evaluate"):
+        text = refused(command, trained.name)
+        assert text.endswith(f"'{trained.name}'; name a run as --workdir {trained.name}.")
 
 
 @pytest.mark.parametrize("seed", ["-1", "4294967296", "1.5"])
