@@ -9,6 +9,8 @@ import shlex
 from jaxgan.cli.errors import flags, seed, user_errors
 from jaxgan.cli.explain import lines
 
+MOST_PIXELS = 2**28  # of a grid
+
 
 def add_run_arguments(parser, required: bool = True) -> None:
     """Adds the arguments that select the trained networks of a run, and the seed."""
@@ -82,6 +84,8 @@ def run(args) -> int:
             raise ValueError(f"--num is {args.num}; ask for at least one sample.")
         trained, engine, step, state = config.restore(args.workdir, args.step, best=args.best)
         check_generates(trained, args.workdir)
+        if out.suffix == ".png":
+            check_grid(args.num, trained.game)
         if not out.suffix and not trained.game.spec.pictures:
             raise ValueError(
                 f"--out is {args.out}, a folder for pictures, but this run makes points; give a file that ends in .npz."
@@ -170,6 +174,19 @@ def check_folder(out) -> None:
     if not out.parent.is_dir():
         raise FileNotFoundError(
             f"there is no folder {out.parent} to put {out.name} into; create it first."
+        )
+
+
+def check_grid(num: int, game) -> None:
+    """Raises if a grid of so many pictures is too large for one PNG."""
+    if not game.spec.pictures:
+        return
+    height, width, _ = game.spec.shape
+    most = MOST_PIXELS // (height * width)
+    if num > most:
+        raise ValueError(
+            f"--num is {num:,}, but a grid holds at most {most:,} pictures of {height}x{width}; give a smaller number,"
+            " or a folder for the pictures, as --out samples."
         )
 
 

@@ -99,6 +99,8 @@ def sample(
     engine: Engine, state: State, num: int, *args: Any, **kwargs: Any
 ) -> dict[str, np.ndarray]:
     """{"image": [num, ...], "label": [num] if conditional}: the batches of `iterate_samples`, concatenated."""
+    if num < 1:
+        raise ValueError(f"num is {num}; ask for at least one sample.")
     batches = list(iterate_samples(engine, state, num, *args, **kwargs))
     return {name: np.concatenate([batch[name] for batch in batches]) for name in batches[0]}
 

@@ -826,6 +826,7 @@ def test_sample_to_a_picture(trained, tmp_path, capsys, monkeypatch):
     [
         (["--out", "samples.jpg"], "--out is samples.jpg; it must end in .png (a grid) or .npz (arrays), or be a"),
         (["--num", "0"], "--num is 0; ask for at least one sample."),
+        (["--num", "9" * 12], "--num is 999,999,999,999, but a grid holds at most 4,194,304 pictures of 8x8; give a"),
         (["--out", "nowhere/samples.png"], "there is no folder nowhere to put samples.png into; create it first."),
         (["--out", "folder.png"], "folder.png is a folder; give the name of a file."),
         (["--step", "4"], "{workdir}/checkpoints has no checkpoint of step 4; there are those of steps 3, 6."),

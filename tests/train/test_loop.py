@@ -162,6 +162,11 @@ def test_nothing_is_traced_again_after_the_first_round(straight):
     assert set(straight.engine.traces().values()) == {1}
 
 
+def test_no_samples_cannot_be_asked_for(straight):
+    with pytest.raises(ValueError, match="num is 0; ask for at least one sample"):
+        sample(straight.engine, straight.state, 0)
+
+
 def test_the_first_samples_of_many_are_those_of_few_and_averaged_weights_are_used(straight):
     few = sample(straight.engine, straight.state, 30, seed=1)
     many = sample(straight.engine, straight.state, 130, seed=1)
