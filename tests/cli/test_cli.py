@@ -1336,6 +1336,16 @@ def test_list_names_every_config_with_its_first_line(capsys):
     assert lines["sngan_digits"] == config.describe("sngan_digits")
 
 
+def test_list_fits_a_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    _, out, _ = run("list", capsys=capsys)
+    assert max(map(len, out.splitlines())) <= 80
+    assert " ".join(out.split()) == " ".join(
+        f"{name} {config.describe(name)}" for name in config.names()
+    )
+
+
 def test_prepare_says_how_to_train_on_the_set(monkeypatch, tmp_path, capsys):
     asked = []
     monkeypatch.setattr("jaxgan.data.prepare", lambda *arguments: asked.append(arguments))
