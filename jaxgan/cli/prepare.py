@@ -24,6 +24,8 @@ def run(args) -> int:
             data.prepare(args.name, args.data_dir)
         except OptionError as error:
             raise error.in_words() from None
+        except ConnectionError as error:
+            raise ConnectionError(f"{error} to the folder that --data_dir names.") from error
     options = ["--config.data.name=tfds", f"--config.data.tfds_name={args.name}"]
     options += [f"--config.data.data_dir={args.data_dir}"] if args.data_dir else []
     print(

@@ -1,12 +1,16 @@
 """Any image set of TensorFlow Datasets, read from ArrayRecord files without TensorFlow."""
 
+import contextlib
 import dataclasses
 import difflib
 import importlib.util
 import io
+import logging
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import numpy as np
 
@@ -68,8 +72,29 @@ def prepare(name: str, data_dir: str = "", **download: Any) -> Path:
         )
     if not formats:
         builder = _builder(name, data_dir, file_format="array_record")
-        builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**download))
+        with _download(name):
+            builder.download_and_prepare(download_config=tfds.download.DownloadConfig(**download))
     return Path(builder.data_dir)
+
+
+@contextlib.contextmanager
+def _download(name: str) -> Iterator[None]:
+    """Replaces the many lines about a host that cannot be reached, which is tried ten times, by one sentence."""
+    import requests
+
+    retries = logging.getLogger("urllib3.connectionpool")
+    level = retries.level
+    retries.setLevel(logging.ERROR)
+    try:
+        yield
+    except requests.ConnectionError as error:
+        host = urlsplit(str(error.request.url)).hostname if error.request else "its host"
+        raise ConnectionError(
+            f"{name} cannot be downloaded: {host} cannot be reached; try again with a network, or prepare {name} on a"
+            " machine that has one, and copy it"
+        ) from error
+    finally:
+        retries.setLevel(level)
 
 
 class TFDSSource(Source):

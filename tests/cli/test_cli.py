@@ -1346,6 +1346,22 @@ def test_list_fits_a_terminal(monkeypatch, capsys):
     )
 
 
+def test_prepare_without_a_network_ends_with_one_sentence(refused, monkeypatch, tmp_path):
+    requests = pytest.importorskip("requests")
+    tfds = pytest.importorskip("tensorflow_datasets")
+    pytest.importorskip("tensorflow")
+
+    def fail(self, **kwargs):
+        request = requests.Request("GET", "https://pictures.example/cifar.tar.gz").prepare()
+        raise requests.ConnectionError("HTTPSConnectionPool(...)", request=request)
+
+    monkeypatch.setattr(tfds.core.DatasetBuilder, "download_and_prepare", fail)
+    assert refused("prepare", "cifar10", "--data_dir", tmp_path) == (
+        "cifar10 cannot be downloaded: pictures.example cannot be reached; try again with a network, or prepare"
+        " cifar10 on a machine that has one, and copy it to the folder that --data_dir names."
+    )
+
+
 def test_prepare_says_how_to_train_on_the_set(monkeypatch, tmp_path, capsys):
     asked = []
     monkeypatch.setattr("jaxgan.data.prepare", lambda *arguments: asked.append(arguments))
