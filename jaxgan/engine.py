@@ -135,10 +135,8 @@ class Engine:
             raise OptionError(
                 "model.batch_size", size, "it must be at least 1", {"model.batch_size": 1}
             )
-        for of, parts in (
-            ("devices", devices),
-            ("devices times micro-batches", devices * self.accumulate),
-        ):
+        each = f"parts ({self.accumulate} micro-batches on {devices} device{'s'[: devices > 1]})"
+        for of, parts in (("devices", devices), (each, devices * self.accumulate)):
             if size % parts:
                 common, fixes = math.gcd(*sizes), []
                 if len(sizes) == 1:

@@ -208,6 +208,16 @@ def test_a_changed_error_is_a_new_one_and_can_be_copied(error):
     assert error.changed().__traceback__ is raised.tb
 
 
+def test_many_options_are_listed_by_their_names():
+    few = UnknownOption("model.x", [f"model.width_{i}" for i in range(3)])
+    assert few.sentence(lambda name: f"--config.{name}").endswith(
+        "there are --config.model.width_0, --config.model.width_1, --config.model.width_2."
+    )
+    many = UnknownOption("model.x", [f"model.width_{i}" for i in range(30)])
+    text = many.sentence(lambda name: f"--config.{name}")
+    assert text.startswith("there is no option --config.model.x; there are width_0, width_1, ")
+
+
 def test_fixes_in_words_name_every_value():
     error = OptionError("name", "x", "there is none", {"name": "a"}, {"name": "b"})
     words = error.in_words("tfds:{}").about("tfds:x")

@@ -357,7 +357,7 @@ def check_alike(real, fake, protocol) -> None:
             None,
             None,
             f"the examples of both sets must have one shape, but {real.summary} has {one} and {fake.summary}"
-            f" has {other}",
+            f" has {other}{'' if len(one) == len(other) else '; give two sets of pictures, or two of points'}",
             *({**a, **b} for a in conversion(one, shape) for b in conversion(other, shape)),
         )
 
@@ -384,7 +384,11 @@ def show(result: dict, title: str) -> None:
     made = "generated" if protocol["of"] == "samples" else "transforms of them"
     console = Console()
     console.print(title, soft_wrap=True, highlight=False)
-    table = Table(title=f"{protocol['name']}: {reals}{protocol['num_fake']:,} {made}")
+    name = protocol["name"]
+    console.print(
+        f"protocol {name}: {reals}{protocol['num_fake']:,} {made}", soft_wrap=True, highlight=False
+    )
+    table = Table()
     table.add_column("score", overflow="fold")
     table.add_column("value", justify="right", no_wrap=True)
     table.add_column("better", no_wrap=True)
@@ -397,27 +401,23 @@ def show(result: dict, title: str) -> None:
 
 
 def show_protocols() -> int:
-    from rich.console import Console
-    from rich.table import Table
+    """Prints the protocols, each as its name and a paragraph that fits the terminal."""
+    import shutil
+    import textwrap
 
     from jaxgan.metrics.protocols import PROTOCOLS
 
-    table = Table(title="protocols of jaxgan evaluate")
-    for column in ("name", "scores", "of", "features", "generated", "real", "source"):
-        table.add_column(column, no_wrap=column == "name")
+    columns = shutil.get_terminal_size().columns
     for name, protocol in PROTOCOLS.items():
         reals = "all" if protocol.num_real is None else f"{protocol.num_real:,}"
-        resize = f" ({protocol.resize})" if protocol.resize else ""
-        table.add_row(
-            name,
-            ", ".join(protocol.scores),
-            protocol.of,
-            protocol.features + resize,
-            f"{protocol.num_fake:,}",
-            f"{reals} of {protocol.split}",
-            protocol.source,
+        resize = f", resized by {protocol.resize}" if protocol.resize else ""
+        text = (
+            f"{', '.join(protocol.scores)} of {protocol.of}, in {protocol.features}{resize};"
+            f" {protocol.num_fake:,} generated, {reals} real of {protocol.split}. {protocol.source}"
         )
-    Console().print(table)
+        print(name)
+        for line in textwrap.wrap(text, max(columns - 4, 20), break_on_hyphens=False):
+            print(f"    {line}")
     return 0
 
 

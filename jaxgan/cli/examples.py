@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,7 @@ def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dic
     from jaxgan import data
     from jaxgan.data import folder
     from jaxgan.data.encoded import BadData, FittedSource, SizesDiffer
+    from jaxgan.train.workdir import RECORD
 
     name, _, rest = text.partition(":")
     if name == "tfds":
@@ -77,6 +79,12 @@ def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dic
         return data.open_source(name, split=rest or split, **changes)
     if not Path(text).expanduser().exists():
         raise FileNotFoundError(f"there is no {text}; give {FORMS}")
+    if (Path(text) / RECORD).is_file():
+        quoted = shlex.quote(text)
+        raise ValueError(
+            f"{text} is a run, not a set of pictures; evaluate it by --workdir {quoted}, or draw its samples first:"
+            f" jaxgan sample --workdir {quoted} --out samples"
+        )
     if Path(text).suffix in (".npz", ".npy"):
         return data.open_source("array", path=text, **changes)
     found = dataclasses.replace(folder.Options(path=text, split="all", strict=True), **changes)

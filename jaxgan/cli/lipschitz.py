@@ -34,6 +34,7 @@ def run(args) -> int:
     from pathlib import Path
 
     import jax
+    from rich import box
     from rich.console import Console
     from rich.markup import escape
     from rich.table import Table
@@ -42,13 +43,20 @@ def run(args) -> int:
 
     with user_errors("lipschitz"):
         trained, step, label, critic, samples, kernels = open_critic(args)
+        print("jaxgan: bounding the critic, which takes a minute or two", file=sys.stderr)
         found = lipschitz_certificate(critic, samples, jax.random.key(args.seed), kernels=kernels)
     name = label_name(trained.game, label)
     of = "" if label is None else f", label {label}"
     of += "" if name in (None, str(label)) else f" ({name})"
-    table = Table(title=escape(f"{trained.config.model_name}, step {step:,}, {args.player}{of}"))
+    table = Table(
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        title=escape(f"{trained.config.model_name}, step {step:,}, {args.player}{of}"),
+    )
     for i, column in enumerate(COLUMNS):
-        table.add_column(column, justify="left" if i < 3 else "right", overflow="fold")
+        table.add_column(
+            column, justify="left" if i < 3 else "right", overflow="fold", no_wrap=i == 0
+        )
     for row in found.rows():
         table.add_row(*row)
     console = Console()

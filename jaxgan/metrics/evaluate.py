@@ -13,7 +13,7 @@ from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.frechet import frechet_notes
 from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.scores import OF_PAIRS, SCORES, Score, score_name
+from jaxgan.metrics.scores import OF_PAIRS, PUBLISHED, SCORES, Score, score_name
 from jaxgan.metrics.summary import IMAGE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 
@@ -86,7 +86,7 @@ def check_counts(
       most: number of examples of either kind that there are, if it is known.
     """
     if unknown := [name for name in protocol.scores if name not in SCORES]:
-        raise ValueError(f"no score is called {unknown[0]!r}; there are {', '.join(SCORES)}")
+        raise _unknown_score(unknown[0])
     scores = {name: SCORES[name] for name in protocol.scores}
     if protocol.of not in protocols.OF:
         raise ValueError(f"of is {protocol.of!r}; it must be {' or '.join(protocols.OF)}")
@@ -99,21 +99,39 @@ def check_counts(
         "real": reals if protocol.num_real is None else protocol.num_real,
         "fake": protocol.num_fake,
     }
-    for name, score in scores.items():
+    for score in scores.values():
         for kind, num in numbers.items():
             if num is not None and score.needs(kind) is not None and num < score.least(protocol):
-                raise _too_few(protocol, numbers, most, name, kind)
+                raise _too_few(protocol, numbers, most, kind)
     return scores
 
 
+def _unknown_score(name: str) -> OptionError:
+    """An error that names the protocol for a published name, or else the scores that there are.
+
+    >>> str(_unknown_score("kid")).partition("; ")[0]
+    "no score is called 'kid': it is 'kd' in the features of Inception"
+    """
+    known = {published: key for key, published in PUBLISHED.items()}.get(name)
+    for protocol in protocols.PROTOCOLS.values():
+        first = protocol.scores[0]
+        if known in SCORES[first].numbers and protocol.features == "inception":
+            problem = f"no score is called {name!r}: it is {first!r} in the features of Inception"
+            way = "; choose a protocol in place of the scores"
+            return OptionError(None, None, problem, {"train.protocol": protocol.name}, lead=way)
+    return OptionError(None, None, f"no score is called {name!r}; there are {', '.join(SCORES)}")
+
+
 def _too_few(
-    protocol: Protocol, numbers: Mapping[str, int | None], most: int | None, name: str, kind: str
+    protocol: Protocol, numbers: Mapping[str, int | None], most: int | None, kind: str
 ) -> OptionError:
     """The error for a score that needs more examples of a kind than there are: `numbers` of each kind."""
     num, least = numbers[kind], max(SCORES[score].least(protocol) for score in protocol.scores)
+    needing = [score for score in protocol.scores if SCORES[score].needs(kind) is not None]
+    most_needing = max(needing, key=lambda score: SCORES[score].least(protocol))
     problem = (
-        f"num_{kind} = {num} is too few: the score {name!r} needs at least"
-        f" {SCORES[name].least(protocol)}"
+        f"num_{kind} = {num} is too few: the score {most_needing!r} needs at least"
+        f" {SCORES[most_needing].least(protocol)}"
     )
     if kind == "real" and num == 1 and most in (None, 1):
         lead, single = "; to compare samples with one picture", protocols.by_name("single_image")

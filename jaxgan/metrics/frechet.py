@@ -92,14 +92,14 @@ def frechet_notes(kind: str, moments: Moments) -> list[str]:
       moments: the moments of the set.
 
     >>> frechet_notes("real", Moments.of(np.array([[0.0, 1.0], [2.0, 1.0]])))
-    ['num_real = 2 is below dim + 1 = 3: the covariance is rank-deficient and the Fréchet distance strongly biased',
+    ['2 real examples are fewer than the 3 that a Fréchet distance in 2 features needs: it is strongly biased',
      '1 of 2 real features are constant: all examples agree in them, or the features are dead']
     """
     dim, notes = moments.mean.size, []
     if moments.count < dim + 1:
         notes.append(
-            f"num_{kind} = {moments.count} is below dim + 1 = {dim + 1}: the covariance is "
-            "rank-deficient and the Fréchet distance strongly biased"
+            f"{moments.count:,} {kind} examples are fewer than the {dim + 1:,} that a Fréchet distance in {dim:,}"
+            " features needs: it is strongly biased"
         )
     # A constant that float64 cannot represent gives a mean with a rounding error, and a scatter of its square.
     rounding = moments.count * np.square(moments.count * _EPS * moments.mean)

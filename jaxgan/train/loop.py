@@ -176,7 +176,9 @@ def train(
         if restored:
             log(f"resuming {workdir} at step {step:,}")
         if step >= options.steps:
-            log(f"{workdir} has already trained {step:,} of {options.steps:,} steps")
+            log(
+                f"{workdir} has already trained {step:,} of {options.steps:,} steps; to go on, give more train.steps"
+            )
             return Result(state, step, engine, workdir)
         try:
             with _Signals(log) as signals:

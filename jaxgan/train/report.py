@@ -27,6 +27,10 @@ MOST_LINES = 8  # lines in one panel that have their own colours and names
 
 def replace_atomically(path: Path, write) -> None:
     """Calls `write(temporary path)` and renames the result to `path`: readers never get an incomplete file."""
+    if not path.parent.is_dir():
+        raise FileNotFoundError(
+            f"there is no folder {path.parent} to put {path.name} into; create it first."
+        )
     temporary = path.with_name(f".{path.name}")
     write(temporary)
     os.replace(temporary, path)

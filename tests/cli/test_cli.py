@@ -371,7 +371,7 @@ def test_a_signal_in_the_last_round_does_not_ask_to_continue(tmp_path, capsys, m
         ),
         (
             ["--config.model.batch_size=8", "--config.train.devices=4", "--config.train.accumulate=4"],
-            "the batch of 8 cannot be split evenly over 16 devices times micro-batches: set "
+            "the batch of 8 cannot be split evenly over 16 parts (4 micro-batches on 4 devices): set "
             "--config.model.batch_size=16 or --config.train.accumulate=2.",
         ),
         (["--config.train.devices=9"], "--config.train.devices is 9, but JAX has 8: set --config.train.devices=8."),
@@ -987,7 +987,7 @@ def test_evaluate_prints_a_table_and_json_with_its_protocol(trained, capsys):
     (line,) = (line for line in table if "fd_random_conv" in line)
     assert "lower" in line
     assert "squared distance" in line
-    assert any("note: num_real = 50 is below dim + 1" in line for line in table)
+    assert any("note: 50 real examples are fewer than the 259" in line for line in table)
     kept = (trained / "evaluations.jsonl").read_text().splitlines()
     assert json.loads(kept[-1]) == result
     # The same measurement gives the same numbers.
@@ -1106,8 +1106,23 @@ def test_compare_shows_like_beside_like_and_refuses_the_rest(trained, tmp_path, 
 def test_the_protocols_are_listed(capsys):
     code, out, _ = run("evaluate", "--protocol", "list", capsys=capsys)
     assert code == 0
-    for name in ("fid50k_train", "is50k_10splits", "quick"):
-        assert name in out
+    lines = out.splitlines()
+    assert {"fid50k_train", "is50k_10splits", "quick"} <= set(lines)
+    assert max(map(len, lines)) <= 80
+    words = " ".join(out.split())
+    assert (
+        "kd of samples, in inception; 50,000 generated, all real of train. Bińkowski et al."
+        in words
+    )
+
+
+def test_a_run_is_no_set_of_pictures(trained, refused, capsys):
+    """The way out is followed."""
+    text = refused("evaluate", "--fake", trained, "--real", "digits", "--scores", "fd")
+    assert text.startswith(f"{trained} is a run, not a set of pictures; evaluate it by --workdir")
+    flag = text.partition(" by ")[2].partition(",")[0]
+    command = ("evaluate", *shlex.split(flag), "--real", "digits", "--scores", "fd", "--num", 40)
+    assert run(*command, capsys=capsys)[0] == 0
 
 
 def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
@@ -1141,7 +1156,7 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
     ("arguments", "sentence"),
     [
         (["--num", "3"], "num_real = 3 is too few: the score 'pr' needs at least 4: set --nearest_k=2 or --num=4."),
-        (["--num", "1"], "num_real = 1 is too few: the score 'fd' needs at least 2: set --num=4."),
+        (["--num", "1"], "num_real = 1 is too few: the score 'pr' needs at least 4: set --num=4."),
         (["--nearest_k", "0"], "--nearest_k is 0, but it must be at least 1: set --nearest_k=1."),
         (["--subset_size", "1"], "--subset_size is 1, but it must be at least 2: set --subset_size=2."),
         (["--resolution", "4"], "--resolution and --channels convert the sets --real and --fake; leave them out"),
@@ -1151,7 +1166,7 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
         (["--protocol", "fid50k"], "no protocol is called 'fid50k'; did you mean 'fid50k_train'"),
         (["--features", "incption"], "no features are called 'incption'; did you mean 'inception'?"),
         (["--features", "points"], "points takes examples of shape [D], not [8, 8, 1]"),
-        (["--scores", "is"], "no score is called 'is'; there are fd, sfd, fd_infinity, kd, class, pr, dc"),
+        (["--scores", "is"], "choose a protocol in place of the scores: set --protocol=is50k_10splits."),
         (["--scores", "class"], "the score 'class' needs the logits of a network, but 'random_conv'"),
         (["--resize", "clean"], "random_conv does not resize pictures; leave out the resize 'clean'"),
         (["--weights", "x.pth"], "random_conv has no weights; leave out the weight file"),

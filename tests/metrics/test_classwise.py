@@ -57,7 +57,7 @@ def test_few_of_a_class_are_noted(data):
     kept = np.concatenate([few, np.flatnonzero(labels != 5)])
     found = classwise_frechet(real, labels, real[kept], labels[kept])
     (note,) = found.notes
-    assert note.startswith("class 5: num_fake = 3 is below dim + 1 = 5")
+    assert note.startswith("class 5: 3 fake examples are fewer than the 5")
 
 
 @pytest.mark.parametrize(

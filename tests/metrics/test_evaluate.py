@@ -210,7 +210,7 @@ def test_states_its_protocol(digits):
 def test_notes_a_rank_deficient_covariance(digits):
     notes = evaluate([digits], [digits], random_conv((8, 8, 1)), _protocol(259, 258))["notes"]
     assert len(notes) == 1
-    assert notes[0].startswith("num_fake = 258 is below dim + 1 = 259: the covariance is rank")
+    assert notes[0].startswith("258 fake examples are fewer than the 259 that a Fréchet distance")
 
 
 class _Classifier(_Plain):
@@ -333,7 +333,7 @@ _X = np.zeros((10, 8, 8, 1), np.uint8)
             [_X],
             [_X],
             {"scores": ("fid",)},
-            "no score is called 'fid'; there are fd, sfd, fd_infinity, kd",
+            "no score is called 'fid': it is 'fd' in the features of Inception; choose a protocol in place",
         ),
         ([_X], [_X], {"scores": ("class",)}, "'class' needs the logits of a network, but 'corn"),
         (

@@ -230,7 +230,7 @@ def test_a_finished_run_says_so_and_plays_nothing(tmp_path):
     result = train(game, SOURCE, tmp_path, QUICK, log=messages.append)
     assert messages == [
         f"resuming {tmp_path} at step 20",
-        f"{tmp_path} has already trained 20 of 20 steps",
+        f"{tmp_path} has already trained 20 of 20 steps; to go on, give more train.steps",
     ]
     assert (result.step, float(result.state.params["critic"]["w"])) == (20, 20.0)
     assert before == files()

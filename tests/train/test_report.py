@@ -184,6 +184,17 @@ def test_opening_metrics_at_a_step_drops_the_rows_after_it(tmp_path):
     assert read_metrics(tmp_path) == [*rows(3), {"step": 4, "kimg": 9.0}]
 
 
+def test_a_picture_for_a_folder_that_there_is_not(tmp_path):
+    path = tmp_path / "nowhere" / "grid.png"
+    with pytest.raises(
+        FileNotFoundError, match=r"there is no folder .*nowhere to put grid\.png into"
+    ):
+        save_grid(path, np.zeros((1, 8, 8, 1), np.uint8))
+    path.parent.mkdir()
+    save_grid(path, np.zeros((1, 8, 8, 1), np.uint8))
+    assert path.exists()
+
+
 def test_a_file_is_replaced_whole_or_not_at_all(tmp_path):
     path = tmp_path / "samples.png"
     report.replace_atomically(path, lambda p: p.write_text("old"))
