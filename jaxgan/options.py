@@ -31,7 +31,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 SECTIONS = ("model", "data", "train", "seed", "pictures")
-MOST_FLAGS = 8  # more options are listed by their names alone
+MOST_FLAGS = 8  # more options of one group are listed by their names alone
 # Options of data sources that say where the data are stored: they may change after training.
 PLACES = ("path", "table", "data_dir")
 
@@ -168,10 +168,9 @@ class UnknownOption(OptionError):
             return self._of_others(flag)
         group = self.option.rpartition(".")[0]
         inside = [name for name in names if group and name.rpartition(".")[0] == group]
-        shown = inside or names
-        listed = ", ".join(flag(name) or name for name in shown)
-        if len(shown) > MOST_FLAGS:
-            listed = ", ".join(name.rpartition(".")[2] for name in shown)
+        listed = ", ".join(flag(name) or name for name in inside or names)
+        if inside and len(inside) > MOST_FLAGS:
+            listed = ", ".join(name.rpartition(".")[2] for name in inside)
         hint = f"there are {listed}." if names else "there are none here; leave it out."
         hint = f"did you mean {flag(close)}?" if close else hint
         return f"there is no option {self._subject(self.option, flag)}; {hint}"

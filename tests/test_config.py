@@ -236,10 +236,10 @@ def test_a_config_file_with_wrong_contents(tmp_path, returned, sentence):
     ("override", "sentence"),
     [
         ("train.stepz=3", "there is no option train.stepz; did you mean train.steps?"),
-        ("train.learning_rate=3", "there is no option train.learning_rate; there are train.steps, "),
+        ("train.learning_rate=3", "there is no option train.learning_rate; there are steps, "),
         ("model.steps=3", "there is no option model.steps; did you mean train.steps?"),
         ("steps=3", "there is no option steps; did you mean train.steps?"),
-        ("model.xyzzy=3", "there is no option model.xyzzy; there are model.name, "),
+        ("model.xyzzy=3", "there is no option model.xyzzy; there are name, "),
         ("data.mode=3", "there is no option data.mode; there are data.name, "),
         ("xyzzy=3", "there is no option xyzzy; there are model.name, "),
         ("train.steps", "train.steps has no value; give train.steps=VALUE."),

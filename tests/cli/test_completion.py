@@ -35,16 +35,13 @@ def offered(line, tmp_path):
     ("line", "expected"),
     [
         ("jaxgan eva", ["evaluate"]),
-        ("jaxgan evaluate --resi", ["--resize"]),
         ("jaxgan evaluate --resize t", ["tf1", "torch"]),
         ("jaxgan evaluate --protocol fid_", ["fid_infinity50k_train"]),
         ("jaxgan train --config sngan_d", ["sngan_digits"]),
-        ("jaxgan make l", ["list"]),
         (
             "jaxgan train --config stylegan2_digits --config.model.mixing",
             ["--config.model.mixing"],
         ),
-        ("jaxgan train --config.model.batch_si", ["--config.model.batch_size"]),
         ("jaxgan train --config no_such --config.model.batch_si", []),
         ("jaxgan sample --workdir 'no such' --options.trunc", []),
     ],

@@ -435,7 +435,7 @@ def test_either_is_measured_where_both_are_made_and_they_are_not_compared(
         ("translator", "--of samples", "this game makes no samples, only transforms of examples; evaluate transforms"),
         ("translator", "--protocol fid10k_train", "no protocol is called 'fid10k_train'; did you mean 'fid50k_train'"),
         ("trained", "--options.gray=1", "there is no option --options.gray; did you mean --options.grey?"),
-        ("trained", "--of transforms --options.grey=1", "no option --options.grey; there are none here; leave it out."),
+        ("trained", "--of transforms --options.grey=1", "there is no option --options.grey; there are none here; leav"),
         (None, "--fake digits --real digits --options.grey=1", "--options apply to a run (--workdir), not to two set"),
         (None, "--fake digits --real digits --of transforms", "transforms can be evaluated only for a run (--workdi"),
         (None, "--fake digits --real digits --protocol reconstruction", "transforms can be evaluated only for a run ("),

@@ -436,7 +436,7 @@ def test_a_batch_that_does_not_divide_is_refused_with_one_that_does():
     ):
         Engine(net_game(), mesh=mesh_of(3)).check_batches()
     with pytest.raises(
-        ValueError, match=r"over 32 devices times .*: set model.batch_size=32 or train.accumulate=2"
+        ValueError, match=r"over 32 parts .*: set model.batch_size=32 or train.accumulate=2"
     ):
         Engine(net_game(), mesh=mesh_of(8), accumulate=4).check_batches()
     game = net_game()

@@ -255,7 +255,7 @@ def test_training_measures_keeps_the_best_and_goes_on_after_a_stop(tmp_path, cac
 def test_the_protocol_of_a_run_is_checked_before_anything_compiles(tmp_path, monkeypatch, cache):
     monkeypatch.setattr("jaxgan.engine.Engine.init", lambda self: pytest.fail("compiled"))
     for changes, message in (
-        (["train.evaluate_num=1"], "num_real = 1 is too few: the score 'fd' needs at least 2"),
+        (["train.evaluate_num=1"], "num_real = 1 is too few: the score 'pr' needs at least 4"),
         (["train.weights=x.pth"], "random_conv has no weights; leave out the weight file"),
     ):
         run, source = prepared("train.evaluate_every=2", *changes)
