@@ -626,6 +626,7 @@ def test_r1_through_augmentation_inside_jit_is_the_same_on_eight_devices(key):
     assert_allclose(found, bare_loss(params, real, fake), rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_second_order_gradients_of_a_critic_through_augmentation(key):
     """Third powers, so that the second derivative is not zero."""
     x = jax.random.uniform(key, (2, 6, 6, 3), minval=-1.0)

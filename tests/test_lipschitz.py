@@ -84,7 +84,14 @@ ACTIVATIONS = {
 }
 
 
-@pytest.mark.parametrize("name", ACTIVATIONS)
+# Named activations differ in their constants alone, which have tests of their own.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(n, marks=pytest.mark.slow if n in spectral.ACTIVATIONS[3:] else ())
+        for n in ACTIVATIONS
+    ],
+)
 def test_a_chain_is_the_product_of_norms_and_constants(name):
     activation, constant = ACTIVATIONS[name]
     critic = chain(activation)

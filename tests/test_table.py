@@ -148,7 +148,7 @@ def test_hand_values(case):
 
 
 @cases_with("reference")
-@pytest.mark.parametrize("batch", [8, 1])
+@pytest.mark.parametrize("batch", [8, pytest.param(1, marks=pytest.mark.slow)])
 def test_the_papers_formula_in_numpy(case, batch):
     if batch == 1 and "one" in case.skip:
         pytest.skip(case.skip["one"])
