@@ -23,8 +23,8 @@ os.environ["XLA_FLAGS"] = " ".join(
 )
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 os.environ.setdefault("MPLBACKEND", "agg")
-# The suite runs in several processes: each with threads of OpenBLAS for every core, small decompositions took 35 times as
-# long, waiting for each other.
+# The suite runs in several processes: each with threads of OpenBLAS for every core, small decompositions took 35
+# times as long, waiting for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 import jax

@@ -164,7 +164,13 @@ def test_images_of_one_batch_get_different_draws(function, key):
 
 
 @random_functions
-@pytest.mark.parametrize("shape", [(2, 1, 1, 1), (2, 2, 2, 3), (1, 7, 7, 3), (2, 24, 24, 1)])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        *((2, 1, 1, 1), (1, 7, 7, 3)),
+        *(pytest.param(shape, marks=pytest.mark.slow) for shape in ((2, 2, 2, 3), (2, 24, 24, 1))),
+    ],
+)
 def test_any_size_and_grey_images(function, shape, key):
     x = jax.random.uniform(key, shape, minval=-1.0)
     y = function(x, key)

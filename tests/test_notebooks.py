@@ -77,15 +77,9 @@ def test_what_it_imports_is_there(path):
     exec(compile(ast.Module(imports, type_ignores=[]), str(path), "exec"), {})
 
 
-# The others compile for up to a minute each, functions that the tests of models, metrics and spectral norms call too.
-QUICK = ("pix2pix",)
-
-
-@pytest.mark.parametrize(
-    "path",
-    [pytest.param(p, marks=() if p.stem in QUICK else pytest.mark.slow) for p in NOTEBOOKS],
-    ids=IDS,
-)
+# They compile for up to a minute each, functions that the tests of models, metrics and spectral norms call too.
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)
 def test_runs(path, tmp_path):
     notebook = read(path)
     execute(notebook, tmp_path, {"JAXGAN_NOTEBOOK_STEPS": str(STEPS)})

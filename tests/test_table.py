@@ -92,7 +92,15 @@ def of_wrt(case, arrays):
 
 def cases_with(name):
     """The cases that do not skip the property."""
-    return pytest.mark.parametrize("case", [c for c in CASES if name not in c.skip], ids=str)
+    return pytest.mark.parametrize(
+        "case",
+        [
+            pytest.param(c, marks=pytest.mark.slow if c.slow and name != "reference" else ())
+            for c in CASES
+            if name not in c.skip
+        ],
+        ids=str,
+    )
 
 
 @pytest.mark.parametrize("module", table.PURE)

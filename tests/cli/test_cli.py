@@ -244,7 +244,9 @@ def test_nan_ends_with_a_sentence_and_exit_code_1(tmp_path, capsys):
     assert "no checkpoint was saved yet" in err[-1]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize(
+    "number", [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)]
+)
 def test_a_signal_to_the_command_saves_and_sets_the_exit_code(tmp_path, number):
     command = [sys.executable, "-m", "jaxgan", "train", "--config", "gan_mixture2d"]
     options = [

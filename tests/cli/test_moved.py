@@ -1,5 +1,6 @@
 """Data that were moved, changed or numbered otherwise, in `train`, `evaluate`, `diagnose`, `lipschitz`, `compare`."""
 
+import itertools
 import json
 import shlex
 import shutil
@@ -231,15 +232,15 @@ class TestTwoSets:
         )
 
 
-@pytest.mark.parametrize("command", ["evaluate", "diagnose", "lipschitz"])
-def test_data_without_a_place_cannot_be_moved(command, tmp_path, capsys):
+def test_data_without_a_place_cannot_be_moved(tmp_path, capsys):
     workdir = tmp_path / "run"
     digits = [word for word in TINY if "conditional" not in word and "data.name" not in word]
     assert main(["train", *digits, "--workdir", str(workdir), "--config.train.steps=1"]) == 0
-    for flag in ("--data", "--config.data.path"):
+    for command, flag in itertools.product(
+        ("evaluate", "diagnose", "lipschitz"), ("--data", "--config.data.path")
+    ):
         text = refused(command, "--workdir", workdir, flag, "nowhere", capsys=capsys)
         assert text == (
             f"{flag} cannot be set here: the run's data, digits, have no such place; leave it out."
         )
-    if command == "evaluate":
-        evaluate("--workdir", workdir, *QUICK, capsys=capsys)
+    evaluate("--workdir", workdir, *QUICK, capsys=capsys)

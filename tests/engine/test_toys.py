@@ -28,8 +28,8 @@ DEVICES = {
     "stargan_v2": (0, 3),
     "stylegan": (0, 3),
 }
-# A clock and stages; several domains and outputs; a state that outputs need prepared. The others are marked slow.
-QUICK = ("progressive", "stargan_v2", "biggan")
+# A clock and stages; several domains and outputs. The others are marked slow.
+QUICK = ("progressive", "stargan_v2")
 PICTURE = Field("image", (8, 8, 3))
 FIELDS = {"image": PICTURE, "label": Field("label", number=3)}
 # Fields that only some procedures have.

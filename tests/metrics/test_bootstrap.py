@@ -50,7 +50,7 @@ def test_only_what_is_resampled_counts(resampled, variances):
     assert found.resampled == resampled
 
 
-@pytest.mark.parametrize(("dim", "size"), [(4, 200), (10, 60)])
+@pytest.mark.parametrize(("dim", "size"), [(4, 200), pytest.param(10, 60, marks=pytest.mark.slow)])
 def test_the_intervals_of_a_frechet_distance_hold_what_they_promise_and_percentiles_do_not(
     dim, size
 ):

@@ -448,10 +448,13 @@ WRITTEN_OUT = [
         *("gan", "minimax", {"objective": "minimax", "dequantise": True, "depth": 1}),
         marks=pytest.mark.slow,
     ),
-    ("gan", "non_saturating", {"generator_batch_multiple": 2, "depth": 1}),
+    pytest.param(
+        *("gan", "non_saturating", {"generator_batch_multiple": 2, "depth": 1}),
+        marks=pytest.mark.slow,
+    ),
     ("dcgan", "non_saturating", {"conditional": True, "dequantise": True}),
     pytest.param("lsgan", "least_squares", {"generator_batch_multiple": 2}, marks=pytest.mark.slow),
-    ("wgan", "wasserstein", {"conditional": True}),
+    pytest.param("wgan", "wasserstein", {"conditional": True}, marks=pytest.mark.slow),
     (
         "wgan_gp",
         "wasserstein",

@@ -243,7 +243,10 @@ def turns_by_hand(options, batch, key):
     [
         {"norm": "batch_running", "adversarial_weight": 0.5, "l1_weight": 7.0, "dropout": 0.3},
         {"objective": "least_squares", "conditional_critic": False},
-        {"objective": "relativistic_average", "norm": "instance", "adversarial_weight": 2.0},
+        pytest.param(
+            {"objective": "relativistic_average", "norm": "instance", "adversarial_weight": 2.0},
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=str,
 )

@@ -286,7 +286,9 @@ def setting(tiny):
     return engine, state.replace(variables=variables), batch
 
 
-@pytest.mark.parametrize("name", ["critic", "r1", "generator", "path"])
+@pytest.mark.parametrize(
+    "name", ["critic", "r1", "generator", pytest.param("path", marks=pytest.mark.slow)]
+)
 def test_losses_gradients_and_state_are_those_by_hand(setting, name):
     engine, state, batch = setting
     # With this key 2 real and 1 generated logits are positive, so that the controller's measure is of the reals.

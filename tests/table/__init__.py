@@ -58,6 +58,7 @@ class Case:
     bfloat16_rtol: float = (
         1e-5  # greater where part of the work is the caller's, or is kept in bfloat16
     )
+    slow: bool = False  # its programs compile for long: all but the paper's formula are marked slow
     skip: Mapping[str, str] = dataclasses.field(default_factory=dict)  # property -> why
 
     def __str__(self):

@@ -547,6 +547,7 @@ CASES = [
         # Positions in float32, amplified by contrast and bands.
         rtol=2e-4,
         atol=2e-4,
+        slow=True,
         skip={"hand": "hand values are those of its parts; the draws are a generator's"},
         # To second order through a critic in test_augment.py.
         **{**LINEAR, "order": 1},

@@ -48,7 +48,6 @@ CHANGES = {
 # marked slow.
 QUICK = {
     "dcgan_digits": "",
-    "progressive_digits": "^1/generator",
     "singan_china": "^1/generator",
     "sngan_digits": "",
     "vqgan_digits": "^2/critic",
