@@ -78,6 +78,9 @@ def networks(
     pictures: str,
     num_classes: int | None = None,
     kernel_norm: Callable[[type], type] = plain,
+    generator_kernel_norm: Callable[[type], type] = plain,
+    attention: tuple[int | None, int | None] = (None, None),
+    wide_critic: bool = False,
     batch_norm_critic: bool = False,
     mean_pool: bool = False,
     output_bias: bool = True,
@@ -85,8 +88,10 @@ def networks(
 ) -> tuple[nn.Module, nn.Module]:
     """(generator, critic) with the architecture `options.architecture`; "auto" on pictures is `pictures`.
 
-    `kernel_norm` maps each layer class of the critic to the class that is used. `mean_pool` and `output_bias` apply to
-    the ResNet critic only, `batch_norm_critic` to the convolutional critic only.
+    `kernel_norm` maps each layer class of the critic to the class that is used. For the ResNets only:
+    `generator_kernel_norm`, the same for the generator; `attention`, the sides of the feature maps in the generator and
+    in the critic that attention blocks follow; `wide_critic`, `mean_pool` and `output_bias` of the critic.
+    `batch_norm_critic` applies to the convolutional critic only.
     """
     name = options.architecture
     if name == "auto":
@@ -99,6 +104,9 @@ def networks(
         model,
         num_classes,
         kernel_norm,
+        generator_kernel_norm,
+        attention,
+        wide_critic,
         batch_norm_critic,
         mean_pool,
         output_bias,
@@ -115,6 +123,9 @@ class _Request(NamedTuple):
     model: str
     num_classes: int | None
     kernel_norm: Callable[[type], type]
+    generator_kernel_norm: Callable[[type], type]
+    attention: tuple[int | None, int | None]
+    wide_critic: bool
     batch_norm_critic: bool
     mean_pool: bool
     output_bias: bool
@@ -196,18 +207,35 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
             tuple(max(1, top // d) for d in shape.generator),
             channels,
             request.num_classes,
+            request.generator_kernel_norm,
+            request.attention[0],
             request.dtype,
         ),
         ResNetCritic(
             tuple(max(1, widest // d) for d in shape.critic),
             shape.downs,
             request.num_classes,
+            request.wide_critic,
             request.mean_pool,
             request.output_bias,
             request.kernel_norm,
+            request.attention[1],
             request.dtype,
         ),
     )
+
+
+def resnet_sides(resolution: int) -> dict[str, list[int]]:
+    """{player: the sides of the feature maps after its blocks} of the ResNets for pictures of a side.
+
+    >>> resnet_sides(32)
+    {'generator': [8, 16, 32], 'critic': [16, 8]}
+    """
+    shape = RESNETS[resolution]
+    return {
+        "generator": [shape.bottom << i for i in range(1, len(shape.generator) + 1)],
+        "critic": [resolution >> i for i in range(1, shape.downs + 1)],
+    }
 
 
 def _resnet_shape(resolution: int, model: str) -> ResNetShape:

@@ -17,6 +17,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import resample
+from jaxgan.nets.attention import SelfAttention
 from jaxgan.nets.conv import Conv, DownConv, UpConv
 from jaxgan.nets.init import glorot, glorot_relu
 from jaxgan.nets.labels import check_labels, lookup
@@ -33,6 +34,7 @@ class GeneratorBlock(nn.Module):
 
     features: int
     num_classes: int | None = None
+    kernel_norm: Callable[[type], type] = plain
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
@@ -47,9 +49,10 @@ class GeneratorBlock(nn.Module):
             "kernel_init": glorot_relu,
             "dtype": self.dtype,
         }
-        y = UpConv(self.features, (3, 3), **conv, name="conv0")(norm(x, "norm0"))
-        y = Conv(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
-        shortcut = Conv(
+        kernel_norm = self.kernel_norm
+        y = kernel_norm(UpConv)(self.features, (3, 3), **conv, name="conv0")(norm(x, "norm0"))
+        y = kernel_norm(Conv)(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
+        shortcut = kernel_norm(Conv)(
             self.features,
             (1, 1),
             use_bias=False,
@@ -64,19 +67,21 @@ class CriticBlock(nn.Module):
     """ReLU-conv3-ReLU-conv3 and, if `down`, average pooling; plus the shortcut.
 
     The shortcut is pooled too; it has a 1x1 convolution if `down` or if the number of channels changes. With `first`,
-    for the block that takes the pictures, there is no initial ReLU and the first convolution has `features` channels.
+    for the block that takes the pictures, there is no initial ReLU. The first convolution has as many channels as the
+    input, or `features` if `wide` or `first`.
     """
 
     features: int
     down: bool = False
     first: bool = False
+    wide: bool = False
     kernel_norm: Callable[[type], type] = plain
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         conv, down_conv = self.kernel_norm(Conv), self.kernel_norm(DownConv)
-        hidden = self.features if self.first else x.shape[-1]
+        hidden = self.features if self.first or self.wide else x.shape[-1]
         options = {"kernel_init": glorot_relu, "dtype": self.dtype}
         y = x if self.first else nn.relu(x)
         y = nn.relu(conv(hidden, (3, 3), **options, name="conv0")(y))
@@ -94,6 +99,7 @@ class ResNetGenerator(nn.Module):
     """Latent [B, L] to pictures [B, R, R, C] in [-1, 1]; R = bottom * 2^len(features).
 
     A linear map to bottom x bottom x top features, one upsampling block per entry of `features`, BN-ReLU-conv3-tanh.
+    With `attention`, the block whose output has this side is followed by an attention block.
     """
 
     bottom: int
@@ -101,20 +107,26 @@ class ResNetGenerator(nn.Module):
     features: tuple[int, ...]
     channels: int
     num_classes: int | None = None
+    kernel_norm: Callable[[type], type] = plain
+    attention: int | None = None
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
-        x = nn.Dense(
-            self.bottom**2 * self.top, kernel_init=glorot, dtype=self.dtype, name="project"
+        kernel_norm, dtype = self.kernel_norm, self.dtype
+        x = kernel_norm(nn.Dense)(
+            self.bottom**2 * self.top, kernel_init=glorot, dtype=dtype, name="project"
         )(latent)
         x = x.reshape(-1, self.bottom, self.bottom, self.top)
         for i, features in enumerate(self.features):
-            x = GeneratorBlock(features, self.num_classes, self.dtype, name=f"block{i}")(
-                x, label, train
-            )
-        x = nn.relu(BatchNorm(dtype=self.dtype, name="norm")(x, None, train))
-        x = Conv(self.channels, (3, 3), kernel_init=glorot, dtype=self.dtype, name="output")(x)
+            block = GeneratorBlock(features, self.num_classes, kernel_norm, dtype, name=f"block{i}")
+            x = block(x, label, train)
+            if x.shape[1] == self.attention:
+                x = SelfAttention(kernel_norm, dtype, name="attention")(x)
+        x = nn.relu(BatchNorm(dtype=dtype, name="norm")(x, None, train))
+        x = kernel_norm(Conv)(
+            self.channels, (3, 3), kernel_init=glorot, dtype=dtype, name="output"
+        )(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 
@@ -123,23 +135,36 @@ class ResNetCritic(nn.Module):
 
     One block per entry of `features`, the first `downs` of which halve the picture; a ReLU; the sum of features over
     space (the mean if `mean_pool`); a linear layer. With labels, the inner product of a class embedding and the
-    features is added: the projection critic, Miyato and Koyama 2018, Eq. 3.
+    features is added: the projection critic, Miyato and Koyama 2018, Eq. 3. With `attention`, the first block whose
+    output has this side is followed by an attention block. `wide`: see `CriticBlock`.
     """
 
     features: tuple[int, ...]
     downs: int
     num_classes: int | None = None
+    wide: bool = False
     mean_pool: bool = False
     output_bias: bool = True
     kernel_norm: Callable[[type], type] = plain
+    attention: int | None = None
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):
+        attended = False
         for i, features in enumerate(self.features):
-            x = CriticBlock(
-                features, i < self.downs, i == 0, self.kernel_norm, self.dtype, name=f"block{i}"
-            )(x)
+            block = CriticBlock(
+                features,
+                i < self.downs,
+                i == 0,
+                self.wide,
+                self.kernel_norm,
+                self.dtype,
+                name=f"block{i}",
+            )
+            x = block(x)
+            if x.shape[1] == self.attention and not attended:
+                x, attended = SelfAttention(self.kernel_norm, self.dtype, name="attention")(x), True
         x = nn.relu(x)
         x = jnp.mean(x, axis=(1, 2)) if self.mean_pool else jnp.sum(x, axis=(1, 2))
         logits = self.kernel_norm(nn.Dense)(

@@ -33,6 +33,10 @@ def picture(resolution):
     )
 
 
+IMAGENET = Spec(
+    {"image": Field("image", (128, 128, 3)), "label": Field("label", number=1000)}, 1_281_167
+)
+
 # (model, data, changed options) -> parameters of each player. A model with a test file of its own has its counts there,
 # under the same name. The counts of published code are the same but for the biases in front of batch normalisation,
 # which jaxgan leaves out (see CHANGELOG.md). PyTorch-StudioGAN's logs say, rounded: conditional SN-GAN 1.06 M and
@@ -56,6 +60,12 @@ GOLDEN = {
     ("sngan", picture(128), ()): (29_017_856, 32_144_835),
     ("sngan", picture(128), (("conditional", True),)): (29_028_096, 32_233_539),
     ("sngan", POINTS, ()): (132_609, 165_122),
+    # PyTorch-StudioGAN's logs, at 128 pixels with attention at 64.
+    ("sagan", CIFAR, ()): (1_075_586, 4_386_308 - 3 * 3 * 256),
+    ("sagan", IMAGENET, (("generator_attention", 64), ("critic_attention", 64))): (
+        39_448_258,
+        42_017_412 - 3 * (1024 + 512 + 256 + 128 + 64),
+    ),
 }
 GOLDEN = {
     case: dict(zip(("critic", "generator"), numbers, strict=True))
@@ -181,6 +191,7 @@ CASES = [
     pytest.param("lsgan", DIGITS, {}, marks=pytest.mark.slow),
     ("wgan", DIGITS, {"critic_steps": 2, "clip": 0.003}),
     pytest.param("wgan", POINTS, {"critic_steps": 2}, marks=pytest.mark.slow),
+    pytest.param("sagan", DIGITS, {"critic_steps": 2, "dtype": "bfloat16"}, marks=pytest.mark.slow),
     ("wgan_gp", DIGITS, {"critic_steps": 2}),
     pytest.param("sngan", DIGITS, {"critic_steps": 2}, marks=pytest.mark.slow),
     ("sngan", DIGITS, {"critic_steps": 2, "conditional": True, "dtype": "bfloat16"}),

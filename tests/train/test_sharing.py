@@ -35,6 +35,7 @@ CHANGES = {
     "progressive_celebahq": ("model.batch_size=((4,256),(8,32))",),
     "progressive_cifar10": ("model.batch_size=128",),
     "progressive_digits": ("model.batch_size=128",),
+    "sagan_digits": ("model.batch_size=256",),
     "singan_china": (
         "model.batch_size=128",
     ),  # each device rebuilds one picture in a generator step

@@ -1,0 +1,227 @@
+"""What `sagan` adds to the games of a critic and a generator, and its networks against another implementation."""
+
+import zlib
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+from models import battery
+
+from jaxgan import losses
+from jaxgan.engine import Engine
+from jaxgan.models import sagan
+from jaxgan.spec import Field, Spec
+
+CLASSES = 3
+SPEC = Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=CLASSES)}, 100)
+# Attention of the critic at 8x8, as the other implementation has it.
+OPTIONS = {
+    "latent_dim": 8, "generator_width": 16, "critic_width": 16, "batch_size": 4, "critic_attention": 8
+}  # fmt: skip
+
+
+def make(spec=SPEC, **changes):
+    return sagan.game(sagan.Options(**{**OPTIONS, **changes}), spec)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine(make())
+
+
+# Where attention is -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("side", "sides", "channels"),
+    [(8, (8, 4), (16, 16)), (32, (16, 16), (16, 16)), (64, (32, 32), (32, 16)), (128, (32, 32), (32, 16))],
+)  # fmt: skip
+def test_attention_follows_the_blocks_of_its_side(side, sides, channels):
+    """At 128 pixels after the generator's third block and the critic's second, as in the authors' code."""
+    spec = Spec({"image": Field("image", (side, side, 3)), "label": Field("label", number=9)}, 1)
+    width = {64: 256, 128: 128}.get(side, 16)
+    options = sagan.Options(generator_width=width, critic_width=width, latent_dim=4)
+    assert sagan.attention(options, side) == sides
+    shapes = Engine(sagan.game(options, spec)).state_shape.params
+    found = [shapes[p]["attention"]["output"]["kernel"].shape for p in ("generator", "critic")]
+    assert (found[0][-1], found[1][-1]) == channels
+    assert all("gamma" in shapes[player]["attention"] for player in ("generator", "critic"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("generator_attention", 12, "the feature maps have sides of 8, 16, 32: set generator_attention=8"),
+        ("critic_attention", 32, "the feature maps have sides of 16, 8: set critic_attention=16"),
+    ],
+)  # fmt: skip
+def test_a_side_that_no_feature_map_has_is_refused(name, value, text):
+    battery.refused(sagan.game, sagan.Options(**{name: value}), SPEC, text)
+    fix = text.rpartition("set ")[2].split("=")
+    make(**{fix[0]: int(fix[1])})
+
+
+def test_data_without_labels_or_of_another_size_is_refused():
+    spec = Spec({"image": Field("image", (32, 32, 3))}, 1)
+    battery.refused(
+        sagan.game, sagan.Options(), spec, "the data has no labels: set conditional=false"
+    )
+    spec = Spec({"image": Field("image", (40, 40, 3)), "label": Field("label", number=9)}, 1)
+    battery.refused(sagan.game, sagan.Options(), spec, "not 40: set data.resolution=32")
+
+
+def test_defaults_are_those_of_the_paper():
+    options = sagan.Options()
+    paper = dict(
+        latent_dim=128, conditional=True, batch_size=256, critic_steps=1, generator_batch_multiple=1,
+        critic_learning_rate=4e-4, generator_learning_rate=1e-4, beta1=0.0, beta2=0.9, decay_steps=0,
+        ema_half_life_kimg=0.0, dequantise=False, objective="hinge",
+    )  # fmt: skip
+    assert {name: getattr(options, name) for name in paper} == paper
+
+
+# Training ---------------------------------------------------------------------------------------------------
+
+
+def test_u_moves_in_a_players_own_turn_alone_and_gamma_moves_first(engine):
+    """At the start only gamma of an attention block has a gradient."""
+    critic, generator = engine.game.stages[0].turns
+    state = jax.device_get(engine.init())
+    batch = engine.put(battery.batch(SPEC, 0, engine.game.stages[0], 0))
+
+    def after(turn):
+        start = jax.device_put(state, engine.state_shardings)
+        return jax.device_get(engine.program(0, turn)(start, batch, engine.run_key, np.int32(0))[0])
+
+    def same(one, other):
+        return jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, other))
+
+    for turn, mover, other in (
+        (critic, "critic", "generator"), (generator, "generator", "critic")
+    ):  # fmt: skip
+        found = after(turn)
+        assert not same(found.variables[mover]["spectral"], state.variables[mover]["spectral"])
+        assert same(found.variables[other]["spectral"], state.variables[other]["spectral"])
+        block, before = found.params[mover]["attention"], state.params[mover]["attention"]
+        assert {name for name in block if not same(block[name], before[name])} == {"gamma"}
+
+
+DIGITS = Spec({"image": Field("image", (8, 8, 1)), "label": Field("label", number=3)}, 100)
+SMALL = {"generator_width": 8, "critic_width": 8, "critic_attention": 0}
+
+
+def test_trains_and_resumes_bit_for_bit():
+    engine, _ = battery.check_trains(make(DIGITS, **SMALL), DIGITS, rounds=3)
+    battery.check_resume(engine, DIGITS, at=1, rounds=3)
+
+
+@pytest.mark.slow
+def test_one_and_eight_devices_agree():
+    battery.check_devices(make(DIGITS, **SMALL | {"batch_size": 8}), DIGITS, rounds=3)
+
+
+@pytest.mark.slow
+def test_bfloat16_trains_for_500_rounds():
+    battery.check_trains(make(DIGITS, **SMALL, dtype="bfloat16"), DIGITS, rounds=500)
+
+
+def test_kernels_of_both_players_are_normalised(engine):
+    """All but those of the conditional batch normalisation."""
+    shapes = engine.state_shape
+    for player in ("generator", "critic"):
+        kernels = {
+            path[:-1]
+            for path, _ in jax.tree_util.tree_leaves_with_path(shapes.params[player])
+            if path[-1].key in ("kernel", "embedding") and "norm" not in str(path)
+        }
+        normalised = {
+            path[:-1]
+            for path, _ in jax.tree_util.tree_leaves_with_path(shapes.variables[player]["spectral"])
+        }
+        assert kernels == normalised
+
+
+# Parity -----------------------------------------------------------------------------------------------------
+
+
+def by_rule(name, shape):
+    return np.random.default_rng(zlib.crc32(name.encode())).normal(size=shape).astype(np.float32)
+
+
+def ruled(params, player):
+    """Parameters by rule, of a size that a trained network may have."""
+
+    def leaf(path, x):
+        name = f"{player}{jax.tree_util.keystr(path)}"
+        if name.endswith("['gamma']"):
+            return np.float32(0.6)
+        gain = np.float32("gain" in name or "scale" in name)
+        return gain + 0.2 * by_rule(name, x.shape)
+
+    return jax.tree_util.tree_map_with_path(leaf, params)
+
+
+def leading(kernel):
+    """The singular vector on the side of the outputs, of the kernel as a matrix [inputs, outputs]."""
+    return np.linalg.svd(np.float64(kernel).reshape(-1, kernel.shape[-1]))[2][0].astype(np.float32)
+
+
+def variables_by_rule(engine, player):
+    shapes = engine.state_shape
+    params = ruled(shapes.params[player], player)
+    variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes.variables[player])
+
+    def u(path, _):
+        layer = params
+        for key in path[:-1]:
+            layer = layer[key.key]
+        return leading(layer["embedding"].T if "embedding" in layer else layer["kernel"])
+
+    variables["spectral"] = jax.tree_util.tree_map_with_path(u, variables["spectral"])
+    return {"params": params, **variables}
+
+
+def test_the_reference_has_the_same_outputs_losses_and_gradients(engine):
+    """kwotsin/mimicry at a7fda06c4aff1e6af8dc4c4a35ed6636e434c766, `nets/sagan/sagan_32.py`, PyTorch 2.13.
+
+    Its networks of width 16 were given the parameters of `ruled`, no bias where ours have none (before batch
+    normalisation), and singular vectors that had converged. Two things were changed in it to what the authors' code
+    does: its generator upsamples bilinearly, here by nearest neighbours, and the first ReLU of a block of its critic
+    works in place, so that the shortcut takes its result instead of the block's input. Its losses are those of its
+    class `GANLoss` with "hinge".
+    """
+    with np.load(Path(__file__).parent / "golden" / "sagan.npz") as file:
+        golden = dict(file)
+    networks = {p: engine.game.players[p].module for p in ("generator", "critic")}
+    generator, critic = (variables_by_rule(engine, p) for p in ("generator", "critic"))
+    latent, real = by_rule("latent", (4, 8)), np.tanh(by_rule("real", (4, 32, 32, 3)))
+    label = np.arange(4, dtype=np.int32) % CLASSES
+
+    def make(params):
+        given = {**generator, "params": params}
+        return networks["generator"].apply(given, latent, label, True, mutable=["batch_stats"])[0]
+
+    def judge(params, pictures):
+        return networks["critic"].apply({**critic, "params": params}, pictures, label, True)
+
+    def critic_loss(params):
+        return losses.hinge.critic(judge(params, real), judge(params, golden["fake"]))
+
+    def generator_loss(params):
+        return losses.hinge.generator(judge(critic["params"], make(params)))
+
+    np.testing.assert_allclose(jax.jit(make)(generator["params"]), golden["fake"], atol=1e-4)
+    logits = jax.jit(judge)(critic["params"], real)
+    np.testing.assert_allclose(logits, golden["logits"], rtol=1e-4, atol=1e-4)
+    for player, loss, params in (
+        ("critic", critic_loss, critic["params"]), ("generator", generator_loss, generator["params"])
+    ):  # fmt: skip
+        value, slopes = jax.jit(jax.value_and_grad(loss))(params)
+        np.testing.assert_allclose(value, golden[f"{player}_loss"], rtol=1e-4)
+        for path, slope in jax.tree_util.tree_leaves_with_path(slopes):
+            expected = golden[f"{player}{jax.tree_util.keystr(path)}"]
+            scale = np.abs(expected).max() + 1e-3
+            np.testing.assert_allclose(
+                slope / scale, expected / scale, atol=1e-3, err_msg=str(path)
+            )
