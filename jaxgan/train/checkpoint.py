@@ -14,6 +14,7 @@ import sys
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 from orbax.checkpoint import v1 as ocp
 
@@ -180,12 +181,15 @@ def _end_reads() -> None:
     end or are deleted is suppressed only inside `_quiet`.
     """
     end = time.monotonic() + LATE
-    while gc.collect() >= 0 and any(map(_is_read, gc.get_objects())) and time.monotonic() < end:
+    gc.collect()
+    while any(map(_is_read, gc.get_objects())) and time.monotonic() < end:
         time.sleep(0.05)
+        gc.collect()
 
 
-def _is_read(thing: object) -> bool:
-    return isinstance(thing, asyncio.Task) and "deserialize" in str(thing.get_coro())
+def _is_read(thing: Any) -> bool:
+    # By its type: `isinstance` also asks the object itself, and a weak reference to a dead one raises an error then.
+    return issubclass(type(thing), asyncio.Task) and "deserialize" in str(thing.get_coro())
 
 
 @contextlib.contextmanager
