@@ -290,9 +290,12 @@ def has_numbers(case):
     return any(isinstance(x, int | float) and not isinstance(x, bool) for x in defaults)
 
 
-@pytest.mark.parametrize(
+with_numbers = pytest.mark.parametrize(
     "case", [c for c in CASES if "bfloat16" not in c.skip and has_numbers(c)], ids=str
 )
+
+
+@with_numbers
 def test_numpy_numbers_are_taken_as_pythons(case):
     """A number that widens the result, or that a check of types refuses, shows while tracing."""
     call = traced(case)
@@ -300,6 +303,16 @@ def test_numpy_numbers_are_taken_as_pythons(case):
         with jax.enable_x64(x64), numpy_defaults(case):
             dtypes = {dtype_of(leaf) for leaf in jax.tree.leaves(call(*draw(case, 4)))}
         assert not {"float64", "int64"} & dtypes
+
+
+@pytest.mark.slow
+@with_numbers
+def test_numpy_numbers_give_the_same_values(case):
+    expected = to_double(compiled(case)(*draw(case, 4)))
+    for x64 in (False, True):
+        with jax.enable_x64(x64), numpy_defaults(case):
+            result = program(case, function(case))(*draw(case, 4))
+        assert_close(result, expected, 1e-6, 1e-7)
 
 
 @cases_with("vmap")
@@ -314,7 +327,7 @@ def test_vmap_gives_the_same(case):
 @cases_with("jit")
 def test_jit_gives_the_same_on_eight_devices(case):
     """On one where the arrays cannot be split."""
-    arrays = draw(case)
+    arrays = draw(case, 16)
     expected = to_double(compiled(case)(*arrays))
     if "devices" not in case.skip:
         mesh = jax.make_mesh((8,), ("data",), axis_types=(AxisType.Auto,))

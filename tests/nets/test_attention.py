@@ -35,12 +35,12 @@ def by_formula(x, kernels, gamma):
     return x + gamma * made
 
 
-@pytest.mark.parametrize("kernel_norm", [plain, spectral_norm])
-def test_it_is_the_formula(kernel_norm):
+# The singular vectors at initialisation have converged to some digits only.
+@pytest.mark.parametrize(("kernel_norm", "tolerance"), [(plain, 1e-5), (spectral_norm, 1e-3)])
+def test_it_is_the_formula(kernel_norm, tolerance):
     block, x, variables = setting(kernel_norm=kernel_norm)
     kernels = [variables["params"][name]["kernel"] for name in ("query", "key", "value", "output")]
     if kernel_norm is spectral_norm:
-        # u has converged at initialisation only to some digits.
         kernels = [k / np.linalg.norm(np.float64(k)[0, 0], 2) for k in kernels]
     shapes = [(1, 1, 16, 2), (1, 1, 16, 2), (1, 1, 16, 8), (1, 1, 8, 16)]
     assert [k.shape for k in kernels] == shapes
@@ -48,7 +48,7 @@ def test_it_is_the_formula(kernel_norm):
     found = jax.jit(block.apply)(variables, x)
     expected = by_formula(x, kernels, 0.7)
     assert np.abs(expected - x).max() > 0.1
-    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(found, expected, rtol=tolerance, atol=tolerance)
 
 
 def test_it_starts_as_the_identity_and_only_gamma_has_a_gradient():

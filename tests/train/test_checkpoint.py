@@ -4,6 +4,7 @@ import dataclasses
 import re
 import resource
 import warnings
+import weakref
 
 import jax
 import jax.numpy as jnp
@@ -148,6 +149,17 @@ def test_whichever_file_is_damaged_the_state_is_never_wrong(saved, engine, how):
 def break_all(folder):
     for path in files(folder):
         path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_a_dead_weak_reference_does_not_stop_the_fallback(saved, engine):
+    """`isinstance` of one raises an error."""
+    dead = weakref.proxy(Numbers())
+    with pytest.raises(ReferenceError):
+        isinstance(dead, dict)
+    break_all(saved / "3")
+    with pytest.warns(UserWarning, match="falling back to the one before"):
+        step, state = Checkpoints(saved).restore(engine.state_shape)
+    assert (step, values(state)) == (2, {2.0})
 
 
 def test_a_step_that_is_named_is_read_or_refused(saved, engine):
