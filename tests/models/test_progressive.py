@@ -318,9 +318,13 @@ def test_the_reference_has_the_same_outputs_losses_and_gradients(networks):
         golden = dict(file)
     for level, alpha in ((0, None), (1, None), (1, ALPHA), (2, None), (2, ALPHA)):
         tag = f"{level}" if alpha is None else f"{level}_{alpha}"
-        close(make(of_generator, level, alpha), golden[f"picture_{tag}"], 3e-5)
+        # Half a digit of float32 in the parameters moves a few pixels by 1e-5, those whose features are normalised by a
+        # small norm, and the others by 1e-7; processors round differently.
+        pictures, expected = make(of_generator, level, alpha), golden[f"picture_{tag}"]
+        close(pictures, expected, 3e-5)
+        assert np.abs(pictures - expected).mean() <= 1e-6 * np.abs(expected).max()
         if f"logits_{tag}" in golden:  # the reference does not blend the critic's level 1
-            close(judge(of_critic, real(level), level, alpha), golden[f"logits_{tag}"], 3e-5)
+            close(judge(of_critic, real(level), level, alpha), golden[f"logits_{tag}"], 1e-5)
 
     def critic_loss(of_critic):
         return critic_sum(
