@@ -1,12 +1,13 @@
 """What single losses beside the adversarial ones promise; the battery for all is in `test_table.py`."""
 
 import functools
+from pathlib import Path
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from table.losses import classes, conditional_contrast, layers, normal
+from table.losses import classes, conditional_contrast, doubled, layers, normal, twice, two_heads
 
 from jaxgan import losses
 
@@ -15,7 +16,15 @@ MASKED = {
     "categorical_code": classes(3),
     "multiclass_hinge": classes(4),
     "gaussian_code": normal((3,), (3,), (3,)),
+    "twin_classifier.critic": twice(classes(4)),
+    "twin_classifier.generator": two_heads(4),
+    "discriminative_classifier.critic": twice(doubled(3)),
+    "discriminative_classifier.generator": doubled(3),
 }
+
+
+def named(name):
+    return functools.reduce(getattr, name.split("."), losses)
 
 
 def draw(sampler, batch=8):
@@ -29,7 +38,7 @@ def test_what_the_mask_drops_touches_neither_value_nor_gradient(name):
     keep = np.array([True, False, True, False])
     for i in wrt:
         arrays[i][~keep] = np.nan
-    loss = getattr(losses, name)
+    loss = named(name)
     value, grads = jax.value_and_grad(functools.partial(loss, where=keep), wrt)(*arrays)
     np.testing.assert_allclose(value, loss(*(a[keep] for a in arrays)), rtol=1e-6)
     assert all(np.isfinite(g).all() and not np.any(g[~keep]) for g in grads)
@@ -89,11 +98,148 @@ def test_labels_of_any_integer_dtype_are_the_same(loss, dtype):
     assert loss(logits, labels.tolist()) == loss(logits, labels)
 
 
-def test_contrast_refuses_labels_that_are_not_integers():
+@pytest.mark.parametrize("label", [-1, -3, 3, 4, 5, 6, 100])
+def test_labels_of_two_player_losses_that_there_are_not_give_nan(label):
+    """Of 2K logits, a label from K to 2K - 1 has no logits either."""
+    three, six = jnp.arange(6.0).reshape(2, 3), jnp.arange(12.0).reshape(2, 6)
+    good, bad = jnp.array([0, 2]), jnp.array([0, label])
+    twin, discriminative = losses.twin_classifier, losses.discriminative_classifier
+    calls = (
+        (lambda y, z: twin.critic(three, y, three, z), ((bad, good), (good, bad))),
+        (lambda y: twin.generator(three, three, y), ((bad,),)),
+        (lambda y, z: discriminative.critic(six, y, six, z), ((bad, good), (good, bad))),
+        (lambda y: discriminative.generator(six, y), ((bad,),)),
+    )
+    for call, wrong in calls:
+        for labels in wrong:
+            assert np.isnan(call(*labels))
+            assert np.isfinite(call(*[good] * len(labels)))
+
+
+def test_labels_are_doubled_in_no_dtype_that_overflows():
+    """Twice 130 is 4 in uint8."""
+    rng, discriminative = np.random.default_rng(0), losses.discriminative_classifier
+    logits = np.float32(rng.standard_normal((2, 300)))
+    wide, narrow = np.array([130, 149]), np.array([130, 149], np.uint8)
+    for call in (
+        lambda y: discriminative.critic(logits, y, logits, y),
+        lambda y: discriminative.generator(logits, y),
+    ):
+        assert call(narrow) == call(wide)
+    assert np.isnan(discriminative.generator(logits[:, :200], narrow))  # 130 of 100 classes
+
+
+def test_a_discriminative_generator_follows_two_logits_alone():
+    logits, labels = draw(doubled(3), 4)
+    slope = jax.grad(losses.discriminative_classifier.generator)(logits, labels)
+    expected = np.zeros((4, 6))
+    expected[np.arange(4), 2 * labels], expected[np.arange(4), 2 * labels + 1] = -0.25, 0.25
+    np.testing.assert_array_equal(slope, expected)
+
+
+def test_twins_that_agree_leave_the_generator_without_a_loss():
+    logits, labels = draw(classes(4))
+    assert losses.twin_classifier.generator(logits, logits, labels) == 0
+
+
+def test_samples_inside_the_margins_of_d2d_ce_have_no_gradient():
+    """One sample on its proxy, the other not: only the second is attracted, and none is repelled."""
+    h = jnp.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])
+    e = jnp.array([[1.0, 0.1, 0.0], [0.0, 0.0, 1.0]])
+    by_embeddings, by_proxies = jax.grad(losses.d2d_ce, (0, 1))(h, e, jnp.array([0, 1]))
+    assert not by_embeddings[0].any()
+    assert not by_proxies[0].any()
+    assert by_embeddings[1, 2] < 0
+    assert by_proxies[1, 1] < 0
+    assert by_embeddings[1, 0] == 0
+
+
+def test_samples_of_the_same_class_are_neither_attracted_nor_repelled_by_d2d_ce():
+    h, e = draw(normal((5,), (5,)), 3)
+    moved = h.copy()
+    moved[1] += 1.0
+    labels = np.array([0, 0, 1])
+    slopes = [jax.grad(losses.d2d_ce)(x, e, labels)[0] for x in (h, moved)]
+    np.testing.assert_array_equal(*slopes)
+    assert np.any(jax.grad(losses.d2d_ce)(moved, e, np.array([0, 1, 1]))[0] != slopes[0])
+
+
+@pytest.mark.parametrize("loss", [losses.contrastive_2c, losses.d2d_ce])
+def test_contrast_refuses_labels_that_are_not_integers(loss):
     h, e, y = draw(normal((5,), (5,), ()))
     with pytest.raises(ValueError, match=r"labels are float32 of shape .*give integers"):
-        losses.contrastive_2c(h, e, y)
-    assert np.isfinite(losses.contrastive_2c(h, e, y.astype(np.int32)))
+        loss(h, e, y)
+    assert np.isfinite(loss(h, e, y.astype(np.int32)))
+
+
+def test_layers_of_a_mean_feature_distance_are_added_and_their_batches_may_differ():
+    real, fake = draw(normal((3,), (3,)))
+    wide = np.ones((4, 5), np.float32)
+    one = losses.mean_feature_distance(real, fake[:5])
+    np.testing.assert_allclose(one, np.abs(real.mean(0) - fake[:5].mean(0)).mean(), rtol=1e-6)
+    both = losses.mean_feature_distance([real, wide], [fake[:5], 3 * wide])
+    np.testing.assert_allclose(both, one + 2.0, rtol=1e-6)
+
+
+GOLDEN = Path(__file__).parent / "golden" / "conditional.npz"
+# name -> (the arguments by their names in the file, those that it is differentiated by, options).
+STUDIOGAN = {
+    "auxiliary_classifier": (("real_logits", "labels"), (0,), {}),
+    "contrastive_2c": (("embeddings", "proxies", "labels"), (0, 1), {"temperature": 0.7}),
+    "d2d_ce": (("embeddings", "proxies", "labels"), (0, 1), {}),
+    "twin_classifier.critic": (("real_logits", "labels", "twin_logits", "fake_labels"), (0, 2), {}),
+    "twin_classifier.generator": (("fake_logits", "twin_logits", "fake_labels"), (0, 1), {}),
+    "discriminative_classifier.critic": (
+        ("real_double", "labels", "fake_double", "fake_labels"),
+        (0, 2),
+        {},
+    ),
+    "discriminative_classifier.generator": (("fake_double", "fake_labels"), (0,), {}),
+    "multiclass_hinge": (("hinge_logits", "labels"), (0,), {}),
+    "mean_feature_distance": (("real_features", "fake_features"), (0, 1), {}),
+}
+
+
+@pytest.mark.parametrize("name", STUDIOGAN)
+def test_values_and_gradients_are_those_of_pytorch_studiogan(name):
+    """Commit 947b35e, its classes and functions of `src/utils/losses.py` run by PyTorch in float64.
+
+    Of `d2d_ce`, with the row maximum not subtracted, as in the paper; the next test is of the code as it is. The twin
+    and discriminative losses are its cross-entropies, added and subtracted as `src/worker.py` does. Its worker gives
+    the twin's criterion the logits of the classifier itself, so that the generator's two terms cancel; here the twin
+    has logits of its own, as in the paper.
+    """
+    with np.load(GOLDEN) as file:
+        golden = dict(file)
+    arguments, wrt, options = STUDIOGAN[name]
+    arrays = [golden[f"in/{argument}"] for argument in arguments]
+    value, slopes = jax.value_and_grad(functools.partial(named(name), **options), wrt)(*arrays)
+    np.testing.assert_allclose(value, golden[f"{name}/value"], rtol=1e-5)
+    for i, slope in zip(wrt, slopes, strict=True):
+        expected = golden[f"{name}/{arguments[i]}"]
+        np.testing.assert_allclose(slope, expected, rtol=1e-4, atol=1e-4 * np.abs(expected).max())
+
+
+def test_how_the_d2d_ce_of_pytorch_studiogan_differs():
+    """Each negative term is divided by the exponential of the row's maximum, without its gradient; the positive is not."""
+    with np.load(GOLDEN) as file:
+        golden = dict(file)
+    h, e, y = (golden[f"in/{name}"] for name in ("embeddings", "proxies", "labels"))
+
+    def theirs(h, e):
+        h, e = (x / jnp.linalg.norm(x, axis=1, keepdims=True) for x in (h, e))
+        positive = jnp.minimum(jnp.sum(h * e, axis=1) - 0.98, 0) / 0.5
+        between = (h @ h.T - 0.02) / 0.5
+        largest = jnp.max(jnp.where(np.eye(len(y), dtype=bool), -jnp.inf, between), axis=1)
+        divided = jnp.exp(jax.nn.relu(between) - jax.lax.stop_gradient(largest)[:, None])
+        negative = jnp.sum(divided, axis=1, where=y[:, None] != y[None])
+        return jnp.mean(jnp.log(jnp.exp(positive) + negative) - positive)
+
+    value, slopes = jax.value_and_grad(theirs, (0, 1))(h, e)
+    np.testing.assert_allclose(value, golden["d2d_ce_as_it_is/value"], rtol=1e-5)
+    for slope, name in zip(slopes, ("embeddings", "proxies"), strict=True):
+        np.testing.assert_allclose(slope, golden[f"d2d_ce_as_it_is/{name}"], atol=1e-5)
+    assert abs(losses.d2d_ce(h, e, y) - value) > 1
 
 
 def test_parity_with_pytorch():
@@ -184,6 +330,56 @@ def test_parity_with_pytorch():
                 np.ones((2, 3)), np.ones((2, 3)), np.zeros(2, int), temperature=0
             ),
             r"temperature is 0; give a number above 0",
+        ),
+        (
+            lambda: losses.d2d_ce(
+                np.ones((2, 3)), np.ones((2, 3)), np.zeros(2, int), temperature=-1
+            ),
+            r"temperature is -1; give a number above 0",
+        ),
+        (
+            lambda: losses.d2d_ce(np.ones((2, 3)), np.ones((2, 3)), np.zeros(2, int), margin=1.5),
+            r"margin is 1.5; give a cosine from 0 to 1",
+        ),
+        (
+            lambda: losses.d2d_ce(np.ones((2, 3)), np.ones((2, 4)), np.zeros(2, int)),
+            r"embeddings has shape \(2, 3\) and proxies \(2, 4\); make them equal",
+        ),
+        (
+            lambda: losses.d2d_ce(np.ones(3), np.ones(3), np.zeros(3, int)),
+            r"embeddings have shape \(3,\); give \[B, D\] with B >= 1",
+        ),
+        (
+            lambda: losses.twin_classifier.critic(
+                np.zeros((2, 3)), np.zeros(2, int), np.zeros((2, 4)), np.zeros(2, int)
+            ),
+            r"real_logits have shape \(2, 3\) and fake_twin_logits \(2, 4\); make the numbers of classes equal",
+        ),
+        (
+            lambda: losses.twin_classifier.generator(
+                np.zeros((2, 3)), np.zeros((2, 4)), np.zeros(2, int)
+            ),
+            r"fake_logits have shape \(2, 3\) and fake_twin_logits \(2, 4\); make the numbers",
+        ),
+        (
+            lambda: losses.twin_classifier.generator(
+                np.zeros((2, 3)), np.zeros((3, 3)), np.zeros(2, int)
+            ),
+            r"fake_labels are int\d+ of shape \(2,\) for fake_twin_logits of shape \(3, 3\)",
+        ),
+        (
+            lambda: losses.discriminative_classifier.generator(np.zeros((2, 5)), np.zeros(2, int)),
+            r"fake_logits have shape \(2, 5\); give \[B, 2K\], a real and a generated one for each of K classes",
+        ),
+        (
+            lambda: losses.discriminative_classifier.critic(
+                np.zeros((2, 4)), np.zeros(2, int), np.zeros((2, 6)), np.zeros(2, int)
+            ),
+            r"real_logits have shape \(2, 4\) and fake_logits \(2, 6\); make the numbers of classes equal",
+        ),
+        (
+            lambda: losses.mean_feature_distance(np.zeros((2, 3)), np.zeros((2, 4))),
+            r"real_features have shape \(2, 3\) and fake_features \(2, 4\); only the batch sizes may differ",
         ),
     ],
 )

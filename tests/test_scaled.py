@@ -47,7 +47,8 @@ def test_a_norm_of_nan_is_nan_and_not_zero():
     # The state is not lost: the next finite kernel has its norm.
     for update in (spectral.power_iteration, spectral.krylov_iteration, spectral.gram_iteration):
         np.testing.assert_array_equal(update(w, u), u)
-    assert np.isnan(losses.contrastive_2c(jnp.full((2, 3), jnp.nan), x, jnp.array([0, 1])))
+    for loss in (losses.contrastive_2c, losses.d2d_ce):
+        assert np.isnan(loss(jnp.full((2, 3), jnp.nan), x, jnp.array([0, 1])))
 
 
 @pytest.mark.parametrize("scale", SCALES)
@@ -97,8 +98,8 @@ def test_distances(scale):
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_contrast_of_embeddings_of_any_length(scale):
+@pytest.mark.parametrize("loss", [losses.contrastive_2c, losses.d2d_ce])
+def test_contrast_of_embeddings_of_any_length(loss, scale):
     h, e = (np.float32(RNG.standard_normal((6, 3))) for _ in range(2))
     y, by = np.arange(6) % 2, np.float32(scale)
-    found = losses.contrastive_2c(h * by, e * by, y)
-    np.testing.assert_allclose(found, losses.contrastive_2c(h, e, y), rtol=1e-5)
+    np.testing.assert_allclose(loss(h * by, e * by, y), loss(h, e, y), rtol=1e-5)

@@ -23,8 +23,9 @@ Logarithms of D are computed as softplus, log D = -softplus(-C) and log(1 - D) =
 finite for any logit. If `compares` of an objective is true, its generator loss needs `real_logits`; the
 other objectives ignore them.
 
-The other losses, on classes, codes, features, reconstructions and codebooks, are plain functions in
-`jaxgan.losses.auxiliary`.
+The other losses, on classes, codes, features, reconstructions and codebooks, are in `jaxgan.losses.auxiliary`.
+They are plain functions. Only `twin_classifier` and `discriminative_classifier`, which differ between critic and
+generator, are namespaces too.
 """
 
 from jaxgan.losses.auxiliary import (
@@ -32,12 +33,16 @@ from jaxgan.losses.auxiliary import (
     categorical_code,
     contrastive_2c,
     cycle,
+    d2d_ce,
+    discriminative_classifier,
     feature_matching,
     gaussian_code,
     identity,
+    mean_feature_distance,
     multiclass_hinge,
     paired_feature_matching,
     perceptual,
+    twin_classifier,
     vq_codebook,
     vq_commitment,
 )
@@ -62,11 +67,14 @@ __all__ = [
     "categorical_code",
     "contrastive_2c",
     "cycle",
+    "d2d_ce",
+    "discriminative_classifier",
     "feature_matching",
     "gaussian_code",
     "hinge",
     "identity",
     "least_squares",
+    "mean_feature_distance",
     "minimax",
     "multiclass_hinge",
     "non_saturating",
@@ -76,6 +84,7 @@ __all__ = [
     "relativistic_average_hinge",
     "relativistic_average_least_squares",
     "relativistic_paired",
+    "twin_classifier",
     "vq_codebook",
     "vq_commitment",
     "wasserstein",

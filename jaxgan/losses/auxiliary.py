@@ -37,7 +37,7 @@ def auxiliary_classifier(
     2.3025851
     """
     logits, labels = _class_logits("class_logits", class_logits, "labels", labels, where)
-    return _sample_mean(-_at(jax.nn.log_softmax(logits), labels), where)
+    return _sample_mean(_cross_entropy(logits, labels), where)
 
 
 def multiclass_hinge(
@@ -74,6 +74,149 @@ def multiclass_hinge(
     return _sample_mean(jax.nn.relu(1.0 - _at(logits, labels) + others), where)
 
 
+class twin_classifier:
+    """TAC-GAN's losses: an auxiliary classifier of real samples, and a twin of it for generated samples.
+
+    The critic has two class heads, C and C_twin. With `auxiliary_classifier` alone, the generator's loss is least for
+    samples that are easy to classify, so their diversity within a class decreases. The twin estimates the class
+    probabilities of generated samples; the generator maximises its cross-entropy, which removes this bias.
+
+    The classifier C is trained on real samples only, as in the authors' code. All terms have the same weight; for
+    other weights, add calls of `auxiliary_classifier`.
+
+    Source: Gong et al., Twin Auxiliary Classifiers GAN (2019), Section 3.2.
+    """
+
+    @staticmethod
+    def critic(
+        real_logits: jax.Array,
+        real_labels: jax.Array,
+        fake_twin_logits: jax.Array,
+        fake_labels: jax.Array,
+        where: jax.Array | None = None,
+    ) -> jax.Array:
+        """E -log softmax(C(x))[y] + E -log softmax(C_twin(x'))[y'].
+
+        Args:
+          real_logits: [B, K], of the classifier C on real samples.
+          real_labels: [B], integers from 0 to K - 1; others give NaN.
+          fake_twin_logits: [B', K], of the twin classifier on generated samples.
+          fake_labels: [B'], the labels that the samples were generated from.
+          where: boolean [B]; the same mask applies to both batches.
+
+        Returns:
+          A float32 scalar, in nats.
+
+        >>> import jax.numpy as jnp
+        >>> zeros, labels = jnp.zeros((2, 10)), jnp.array([3, 7])
+        >>> print(f"{twin_classifier.critic(zeros, labels, zeros, labels):.5f}")  # 2 log 10
+        4.60517
+        """
+        real = _class_logits("real_logits", real_logits, "real_labels", real_labels, where)
+        twin = _class_logits(
+            "fake_twin_logits", fake_twin_logits, "fake_labels", fake_labels, where
+        )
+        _same_classes("real_logits", real[0], "fake_twin_logits", twin[0])
+        return _sample_mean(_cross_entropy(*real), where) + _sample_mean(
+            _cross_entropy(*twin), where
+        )
+
+    @staticmethod
+    def generator(
+        fake_logits: jax.Array,
+        fake_twin_logits: jax.Array,
+        fake_labels: jax.Array,
+        where: jax.Array | None = None,
+    ) -> jax.Array:
+        """E -log softmax(C(x'))[y'] - E -log softmax(C_twin(x'))[y'].
+
+        Args:
+          fake_logits: [B, K], of the classifier C on generated samples.
+          fake_twin_logits: [B, K], of the twin classifier on the same samples.
+          fake_labels: [B], integers from 0 to K - 1; others give NaN.
+          where: boolean [B]; the mean is over the samples that it keeps.
+
+        Returns:
+          A float32 scalar, in nats; 0 if both classifiers agree.
+
+        >>> import jax.numpy as jnp
+        >>> easy, uniform = jnp.array([[0.0, 99.0]]), jnp.zeros((1, 2))
+        >>> print(f"{twin_classifier.generator(easy, uniform, jnp.array([1])):.5f}")  # 0 - log 2
+        -0.69315
+        """
+        fake = _class_logits("fake_logits", fake_logits, "fake_labels", fake_labels, where)
+        twin = _class_logits(
+            "fake_twin_logits", fake_twin_logits, "fake_labels", fake_labels, where
+        )
+        _same_classes("fake_logits", fake[0], "fake_twin_logits", twin[0])
+        return _sample_mean(_cross_entropy(*fake) - _cross_entropy(*twin), where)
+
+
+class discriminative_classifier:
+    """ADC-GAN's losses: a classifier of 2K classes, of which 2y is "real, class y" and 2y + 1 is "generated, class y".
+
+    A classifier that also tells real samples from generated ones shows the generator where their joint
+    distributions of samples and labels differ, which `auxiliary_classifier` does not.
+
+    The caller gives labels from 0 to K - 1; the doubling is done here.
+
+    Source: Hou et al., Conditional GANs with Auxiliary Discriminative Classifier (2022), Section 4.
+    """
+
+    @staticmethod
+    def critic(
+        real_logits: jax.Array,
+        real_labels: jax.Array,
+        fake_logits: jax.Array,
+        fake_labels: jax.Array,
+        where: jax.Array | None = None,
+    ) -> jax.Array:
+        """E -log softmax(C(x))[2y] + E -log softmax(C(x'))[2y' + 1].
+
+        Args:
+          real_logits, fake_logits: [B, 2K], of the classifier C; the batches may differ in size.
+          real_labels, fake_labels: [B], integers from 0 to K - 1; others give NaN.
+          where: boolean [B]; the same mask applies to both batches.
+
+        Returns:
+          A float32 scalar, in nats.
+
+        >>> import jax.numpy as jnp
+        >>> zeros, labels = jnp.zeros((2, 20)), jnp.array([3, 7])
+        >>> print(f"{discriminative_classifier.critic(zeros, labels, zeros, labels):.5f}")  # 2 log 20
+        5.99146
+        """
+        real, real_labels = _double("real_logits", real_logits, "real_labels", real_labels, where)
+        fake, fake_labels = _double("fake_logits", fake_logits, "fake_labels", fake_labels, where)
+        _same_classes("real_logits", real, "fake_logits", fake)
+        as_real = _at(jax.nn.log_softmax(real)[:, 0::2], real_labels)
+        as_fake = _at(jax.nn.log_softmax(fake)[:, 1::2], fake_labels)
+        return -_sample_mean(as_real, where) - _sample_mean(as_fake, where)
+
+    @staticmethod
+    def generator(
+        fake_logits: jax.Array, fake_labels: jax.Array, where: jax.Array | None = None
+    ) -> jax.Array:
+        """E -log softmax(C(x'))[2y'] + E log softmax(C(x'))[2y' + 1] = E (C(x')[2y' + 1] - C(x')[2y']).
+
+        The normalisers of the two softmaxes are the same, so the difference is that of two logits.
+
+        Args:
+          fake_logits: [B, 2K], of the classifier C on generated samples.
+          fake_labels: [B], integers from 0 to K - 1; others give NaN.
+          where: boolean [B]; the mean is over the samples that it keeps.
+
+        Returns:
+          A float32 scalar, in nats; unbounded in both directions, like a Wasserstein loss.
+
+        >>> import jax.numpy as jnp
+        >>> print(discriminative_classifier.generator(jnp.array([[9.0, 9.0, 2.0, 5.0]]), jnp.array([1])))
+        3.0
+        """
+        logits, labels = _double("fake_logits", fake_logits, "fake_labels", fake_labels, where)
+        return _sample_mean(_at(logits[:, 1::2] - logits[:, 0::2], labels), where)
+
+
 def categorical_code(
     code_logits: jax.Array, codes: jax.Array, where: jax.Array | None = None
 ) -> jax.Array:
@@ -97,7 +240,7 @@ def categorical_code(
     1.3862944
     """
     logits, codes = _class_logits("code_logits", code_logits, "codes", codes, where)
-    return _sample_mean(-_at(jax.nn.log_softmax(logits), codes), where)
+    return _sample_mean(_cross_entropy(logits, codes), where)
 
 
 def gaussian_code(
@@ -158,15 +301,30 @@ def feature_matching(real_features: Features, fake_features: Features) -> jax.Ar
     >>> print(feature_matching(jnp.array([[1.0, 0.0], [3.0, 0.0]]), jnp.array([[0.0, 1.0]])))
     5.0
     """
-    total = jnp.float32(0.0)
-    for real, fake in _layers("real_features", real_features, "fake_features", fake_features):
-        if real.shape[1:] != fake.shape[1:]:
-            raise ValueError(
-                f"real_features have shape {real.shape} and fake_features {fake.shape}; only the "
-                "batch sizes may differ."
-            )
-        total += jnp.sum(jnp.square(jnp.mean(real, axis=0) - jnp.mean(fake, axis=0)))
-    return total
+    differences = _mean_differences(real_features, fake_features)
+    return sum((jnp.sum(jnp.square(d)) for d in differences), start=jnp.float32(0.0))
+
+
+def mean_feature_distance(real_features: Features, fake_features: Features) -> jax.Array:
+    """Mean absolute difference of mean features: mean |E f(x) - E f(x')|, summed over the layers of a list.
+
+    Like `feature_matching`, but absolute values are averaged in the place of a sum of squares. A loss of the generator.
+    Do not update the network of the features with it.
+
+    Args:
+      real_features, fake_features: [B, ...], the batches may differ in size; or lists of such.
+
+    Returns:
+      A float32 scalar. The multi-hinge GAN's generator adds it with weight 1 to 0.05 times `multiclass_hinge`.
+
+    Source: Kavalerov et al., A Multi-Class Hinge Loss for Conditional GANs (2021), and its authors' code.
+
+    >>> import jax.numpy as jnp
+    >>> print(mean_feature_distance(jnp.array([[1.0, 0.0], [3.0, 0.0]]), jnp.array([[0.0, 1.0]])))
+    1.5
+    """
+    differences = _mean_differences(real_features, fake_features)
+    return sum((jnp.mean(jnp.abs(d)) for d in differences), start=jnp.float32(0.0))
 
 
 def paired_feature_matching(real_features: Features, fake_features: Features) -> jax.Array:
@@ -349,25 +507,85 @@ def contrastive_2c(
     >>> print(f"{contrastive_2c(h, h, jnp.array([0, 1])):.5f}")  # log (1 + 1 / e)
     0.31326
     """
+    scale = _temperature(temperature)
+    to_proxy, each_other, same = _cosines(embeddings, proxies, labels)
+    to_proxy, each_other = to_proxy / scale, each_other / scale
+    itself = jnp.eye(len(same), dtype=bool)
+    pull = _log_sum(to_proxy, each_other, same & ~itself)
+    return jnp.mean(_log_sum(to_proxy, each_other, ~itself) - pull)
+
+
+def d2d_ce(
+    embeddings: jax.Array,
+    proxies: jax.Array,
+    labels: jax.Array,
+    temperature: float = 0.5,
+    margin: float = 0.98,
+) -> jax.Array:
+    """ReACGAN's data-to-data cross-entropy: attracts samples to their class proxy, repels samples of other classes.
+
+        -1/B sum_i log p_i / (p_i + sum_{k: y_k != y_i} s_ik)
+
+        p_i = exp(min(<h_i, e_i> - m, 0) / t),    s_ik = exp(max(<h_i, h_k> - (1 - m), 0) / t)
+
+    with h the embeddings and e the proxies, each divided by its norm. The cosine of a sample and its proxy has no
+    gradient if it is above m, that of two samples none if it is below 1 - m: such samples are placed well already.
+
+    PyTorch-StudioGAN, the authors' code, computes another number. It divides each s_ik, but not p_i, by
+    exp(max_{k != i} (<h_i, h_k> - (1 - m)) / t), with k of any class and no gradient, for numerical stability.
+    The exponents of the paper's formula do not exceed m / t, so the stability does not need it.
+
+    Args:
+      embeddings: [B, D], embeddings of the samples by the critic's projection head.
+      proxies: [B, D], embeddings of their labels by the critic's class embedding.
+      labels: [B], integers.
+      temperature: t > 0.
+      margin: m, the paper's m_p, from 0 to 1; its m_n is 1 - m.
+
+    Returns:
+      A float32 scalar; 0 for a batch of one class. The authors' weight is 0.5 on CIFAR-10.
+
+    Source: Kang et al., Rebooting ACGAN: Auxiliary Classifier GANs with Stable Training (2021), Eq. 6.
+
+    >>> import jax.numpy as jnp
+    >>> h = jnp.array([[1.0, 0.0], [0.0, 1.0]])
+    >>> print(f"{d2d_ce(h, h, jnp.array([0, 1])):.5f}")  # log (1 + 1)
+    0.69315
+    """
+    scale = _temperature(temperature)
+    if isinstance(margin, numbers.Real) and not 0 <= margin <= 1:
+        raise ValueError(f"margin is {margin}; give a cosine from 0 to 1.")
+    m = jnp.asarray(margin, jnp.float32)
+    to_proxy, each_other, same = _cosines(embeddings, proxies, labels)
+    to_proxy = -jax.nn.relu(m - to_proxy) / scale
+    each_other = jax.nn.relu(each_other - (1.0 - m)) / scale
+    return jnp.mean(_log_sum(to_proxy, each_other, ~same) - to_proxy)
+
+
+def _cosines(
+    embeddings: jax.Array, proxies: jax.Array, labels: jax.Array
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Cosines of samples and their proxies [B], of samples and each other [B, B], and where labels are equal [B, B]."""
     embeddings, proxies = _float32(embeddings), _float32(proxies)
     _same_shape("embeddings", embeddings, "proxies", proxies)
     if embeddings.ndim != 2 or embeddings.size == 0:
         raise ValueError(f"embeddings have shape {embeddings.shape}; give [B, D] with B >= 1.")
     labels = _labels("labels", labels, "embeddings", embeddings)
+    h, e = _unit(embeddings), _unit(proxies)
+    each_other = jnp.matmul(h, h.T, precision=jax.lax.Precision.HIGHEST)
+    return jnp.sum(h * e, axis=1), each_other, labels[:, None] == labels[None, :]
+
+
+def _log_sum(to_proxy: jax.Array, each_other: jax.Array, keep: jax.Array) -> jax.Array:
+    """log (exp(to_proxy_i) + sum_k exp(each_other_ik)) over the k that are kept, [B]."""
+    kept = jnp.where(keep, each_other, -jnp.inf)
+    return jax.nn.logsumexp(jnp.concatenate([to_proxy[:, None], kept], axis=1), axis=1)
+
+
+def _temperature(temperature: float) -> jax.Array:
     if isinstance(temperature, numbers.Real) and not temperature > 0:
         raise ValueError(f"temperature is {temperature}; give a number above 0.")
-    scale = jnp.asarray(temperature, jnp.float32)
-    h, e = _unit(embeddings), _unit(proxies)
-    to_proxy = jnp.sum(h * e, axis=1) / scale
-    each_other = jnp.matmul(h, h.T, precision=jax.lax.Precision.HIGHEST) / scale
-    itself = jnp.eye(h.shape[0], dtype=bool)
-    same = labels[:, None] == labels[None, :]
-
-    def log_sum(keep):
-        kept = jnp.where(keep & ~itself, each_other, -jnp.inf)
-        return jax.nn.logsumexp(jnp.concatenate([to_proxy[:, None], kept], axis=1), axis=1)
-
-    return jnp.mean(log_sum(jnp.ones_like(same)) - log_sum(same))
+    return jnp.asarray(temperature, jnp.float32)
 
 
 def _unit(x: jax.Array) -> jax.Array:
@@ -375,6 +593,11 @@ def _unit(x: jax.Array) -> jax.Array:
     x = x / scaled.power_of_two(x, 1)
     square = jnp.sum(jnp.square(x), axis=1, keepdims=True)
     return jnp.where(square == 0, 0.0, x * jax.lax.rsqrt(jnp.where(square == 0, 1.0, square)))
+
+
+def _cross_entropy(logits: jax.Array, labels: jax.Array) -> jax.Array:
+    """-log softmax(logits)[label] of each sample, [B]."""
+    return -_at(jax.nn.log_softmax(logits), labels)
 
 
 def _at(values: jax.Array, labels: jax.Array) -> jax.Array:
@@ -409,6 +632,25 @@ def _class_logits(
     return _kept(logits, where, name), _labels(labels_name, labels, name, logits)
 
 
+def _double(
+    name: str, logits: jax.Array, labels_name: str, labels: jax.Array, where: jax.Array | None
+) -> tuple[jax.Array, jax.Array]:
+    """As `_class_logits`, for two logits of each class."""
+    logits, labels = _class_logits(name, logits, labels_name, labels, where)
+    if logits.shape[1] % 2:
+        raise ValueError(
+            f"{name} have shape {logits.shape}; give [B, 2K], a real and a generated one for each of K classes."
+        )
+    return logits, labels
+
+
+def _same_classes(name_a: str, a: jax.Array, name_b: str, b: jax.Array) -> None:
+    if a.shape[1] != b.shape[1]:
+        raise ValueError(
+            f"{name_a} have shape {a.shape} and {name_b} {b.shape}; make the numbers of classes equal."
+        )
+
+
 def _labels(labels_name: str, labels: jax.Array, name: str, of: jax.Array) -> jax.Array:
     """The labels as an array; raises unless they are integers, one for each row of `of`."""
     labels = jnp.asarray(labels)
@@ -431,6 +673,18 @@ def _codes(encoded: jax.Array, quantised: jax.Array) -> tuple[jax.Array, jax.Arr
     encoded, quantised = _float32(encoded), _float32(quantised)
     _same_shape("encoded", encoded, "quantised", quantised)
     return encoded, quantised
+
+
+def _mean_differences(real_features: Features, fake_features: Features) -> list[jax.Array]:
+    """E f(x) - E f(x') of each layer."""
+    pairs = _layers("real_features", real_features, "fake_features", fake_features)
+    for real, fake in pairs:
+        if real.shape[1:] != fake.shape[1:]:
+            raise ValueError(
+                f"real_features have shape {real.shape} and fake_features {fake.shape}; only the "
+                "batch sizes may differ."
+            )
+    return [jnp.mean(real, axis=0) - jnp.mean(fake, axis=0) for real, fake in pairs]
 
 
 def _layers(name_a: str, a: Features, name_b: str, b: Features) -> list:

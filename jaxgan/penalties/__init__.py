@@ -17,6 +17,8 @@ costs about one more forward pass; the README has a table of the memory that it 
 """
 
 from jaxgan.penalties.gradient import (
+    approximate_r1,
+    approximate_r2,
     dragan,
     gradient_penalty,
     max_gradient_penalty,
@@ -38,6 +40,8 @@ from jaxgan.penalties.weights import clip_weights, orthogonal, spectral_regulari
 
 __all__ = [
     "LeCam",
+    "approximate_r1",
+    "approximate_r2",
     "balanced_consistency",
     "clip_weights",
     "consistency",

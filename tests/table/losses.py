@@ -1,5 +1,7 @@
 """`jaxgan.losses`: the adversarial objectives, critic's and generator's side, and the losses beside them."""
 
+import functools
+
 import jax.numpy as jnp
 import numpy as np
 
@@ -151,6 +153,28 @@ def crammer_singer(logits, labels):
     return np.mean(margins)
 
 
+def twice(draw):
+    return lambda rng, batch: (*draw(rng, batch), *draw(rng, batch))
+
+
+def two_heads(k):
+    def draw(rng, batch):
+        logits, labels = classes(k)(rng, batch)
+        return logits, classes(k)(rng, batch)[0], labels
+
+    return draw
+
+
+def doubled(k):
+    """2K logits for labels below K."""
+
+    def draw(rng, batch):
+        logits, labels = classes(2 * k)(rng, batch)
+        return logits, labels % np.int32(k)
+
+    return draw
+
+
 def gaussian(mean, log_variance, codes):
     density = np.exp(-((codes - mean) ** 2) / (2 * np.exp(log_variance)))
     density /= np.sqrt(2 * np.pi * np.exp(log_variance))
@@ -167,6 +191,31 @@ def conditional_contrast(h, e, y, t=1.0):
         push = sum(np.exp(h[i] @ h[k] / t) for k in others)
         total -= np.log((proxy + pull) / (proxy + push))
     return total / len(h)
+
+
+def data_to_data(h, e, y, temperature=0.5, margin=0.98):
+    """ReACGAN, Eq. 6, sample by sample."""
+    h, e = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (h, e))
+    total = 0.0
+    for i in range(len(h)):
+        attraction = np.exp(min(h[i] @ e[i] - margin, 0) / temperature)
+        others = [k for k in range(len(h)) if y[k] != y[i]]
+        over = [max(h[i] @ h[k] - (1 - margin), 0) for k in others]
+        repulsion = sum(np.exp(x / temperature) for x in over)
+        total -= np.log(attraction / (attraction + repulsion))
+    return total / len(h)
+
+
+def off_the_margins(rng, batch):
+    """Embeddings whose cosines are at least 0.1 from the margins, 0.7 and 0.98 and their complements."""
+    for _ in range(1000):
+        h, e, y = embeddings(rng, batch)
+        a, b = (x / np.linalg.norm(x, axis=1, keepdims=True) for x in (h, e))
+        pairs = (a @ a.T)[y[:, None] != y[None]]
+        away = np.abs(np.sum(a * b, axis=1)[:, None] - [0.7, 0.98]).min()
+        if len(pairs) and min(away, np.abs(pairs[:, None] - [0.3, 0.02]).min()) > 0.1:
+            return h, e, y
+    raise AssertionError("no such embeddings were found")
 
 
 def embeddings(rng, batch):
@@ -190,6 +239,12 @@ def unequal_pictures(rng, batch):
     """Away from the kink of |a - b|."""
     a, b = PICTURES(rng, batch)
     return a + np.float32(0.1) * np.sign(a - b), b
+
+
+def unequal_means(rng, batch):
+    """Away from the kink of the absolute value."""
+    a, b = normal((2, 3), (2, 3))(rng, batch)
+    return a + np.float32(0.1) * np.sign(a.mean(0) - b.mean(0)), b
 
 
 LN2 = np.log(2.0)
@@ -281,5 +336,86 @@ CASES = [
         # Both of one class, at a right angle, each on its proxy: nothing to push away.
         hand=(((np.eye(2), np.eye(2), [0, 0]), 0.0),),
         wrt=(0, 1),
+    ),
+    *(
+        Case(
+            "losses.d2d_ce",
+            embeddings,
+            functools.partial(data_to_data, **options),
+            hand=by_hand,
+            call=functools.partial(losses.d2d_ce, **options) if options else None,
+            wrt=(0, 1),
+            smooth=off_the_margins,
+            variant=variant,
+        )
+        for variant, options, by_hand in (
+            (
+                "",
+                {},
+                (
+                    # Of one class: nothing to push away, however far from the proxies.
+                    ((np.eye(2), -np.eye(2), [0, 0]), 0.0),
+                    # Of two, at a right angle, each on its proxy: both are inside the margins.
+                    ((np.eye(2), np.eye(2), [0, 1]), LN2),
+                    # Of two, on top of each other, at a right angle to the proxies: exponents -1.96 and 1.96.
+                    (
+                        ([[1.0, 0.0], [2.0, 0.0]], [[0.0, 3.0], [0.0, 1.0]], [0, 1]),
+                        np.log(np.exp(1.96) + np.exp(-1.96)) + 1.96,
+                    ),
+                ),
+            ),
+            (
+                "its own margin",
+                {"temperature": 0.1, "margin": 0.7},
+                # Exponents min(0 - 0.7, 0) / 0.1 and max(1 - 0.3, 0) / 0.1.
+                (
+                    (
+                        ([[1.0, 0.0], [2.0, 0.0]], [[0.0, 3.0], [0.0, 1.0]], [0, 1]),
+                        np.log(np.exp(7.0) + np.exp(-7.0)) + 7.0,
+                    ),
+                ),
+            ),
+        )
+    ),
+    Case(
+        "losses.twin_classifier.critic",
+        twice(classes(4)),
+        lambda real, y, twin, z: cross_entropy(real, y) + cross_entropy(twin, z),
+        hand=((([[0.0, LN2]], [1], [[0.0, LN2]], [0]), np.log(1.5) + np.log(3.0)),),
+        wrt=(0, 2),
+    ),
+    Case(
+        "losses.twin_classifier.generator",
+        two_heads(4),
+        lambda fake, twin, y: cross_entropy(fake, y) - cross_entropy(twin, y),
+        hand=((([[0.0, LN2]], [[LN2, 0.0]], [1]), np.log(1.5) - np.log(3.0)),),
+        wrt=(0, 1),
+    ),
+    Case(
+        "losses.discriminative_classifier.critic",
+        twice(doubled(3)),
+        lambda real, y, fake, z: cross_entropy(real, 2 * y) + cross_entropy(fake, 2 * z + 1),
+        # Probabilities (1, 1, 2, 1) / 5 of (0 real, 0 generated, 1 real, 1 generated).
+        hand=(
+            (
+                ([[0.0, 0.0, LN2, 0.0]], [1], [[0.0, 0.0, LN2, 0.0]], [0]),
+                np.log(5 / 2) + np.log(5.0),
+            ),
+        ),
+        wrt=(0, 2),
+    ),
+    Case(
+        "losses.discriminative_classifier.generator",
+        doubled(3),
+        lambda fake, y: cross_entropy(fake, 2 * y) - cross_entropy(fake, 2 * y + 1),
+        hand=((([[9.0, 9.0, 2.0, 5.0], [0.0, 1.0, 9.0, 9.0]], [1, 0]), (3.0 + 1.0) / 2),),
+    ),
+    Case(
+        "losses.mean_feature_distance",
+        normal((2, 3), (2, 3)),
+        lambda a, b: np.mean(np.abs(a.mean(0) - b.mean(0))),
+        hand=((([[1.0, 0.0], [3.0, 0.0]], [[4.0, 6.0]]), (2.0 + 6.0) / 2),),
+        wrt=(0, 1),
+        smooth=unequal_means,
     ),
 ]

@@ -68,6 +68,17 @@ def noisy(x, variant):
     return x + 0.5 * np.std(x) * np.float64(noise)
 
 
+def noise_penalty(p, x, sigma=0.3):
+    def logits(x):
+        return np.tanh(x @ p["w1"] + p["b1"]) @ p["w2"]
+
+    return np.mean((logits(x) - logits(x + sigma * standard_normal(x.shape))) ** 2)
+
+
+def standard_normal(shape):
+    return np.float64(jax.random.normal(KEY, shape))
+
+
 # Where w1 x + b1 = 0 the critic's slope is w1 w2, here (3, 4, 0, 0, 0).
 AT_ZERO = {"w1": np.eye(D, H), "b1": np.zeros(H), "w2": [3.0, 4.0, 0, 0, 0, 0, 0]}
 ZEROS = np.zeros((2, D))
@@ -236,6 +247,25 @@ CASES = [
         call=with_critic(penalties.r1_r2),
         smooth=gentle(2),
         wrt=(0, 1, 2),
+    ),
+    *(
+        of_critic(
+            f"penalties.{name}",
+            network_and(1),
+            noise_penalty,
+            hand=(
+                (
+                    (AT_ZERO, ZEROS),
+                    np.mean((np.tanh(0.3 * standard_normal((2, D))[:, :2]) @ [3.0, 4.0]) ** 2),
+                ),
+            ),
+            # A step so large that its higher orders show; R1 itself is compared in test_penalties.py.
+            call=with_critic(getattr(penalties, name), KEY, sigma=0.3),
+            wrt=(0, 1),
+            smooth=gentle(1),
+            scaled=(1,),
+        )
+        for name in ("approximate_r1", "approximate_r2")
     ),
     Case(
         "penalties.safe_norm",
