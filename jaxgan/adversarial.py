@@ -14,8 +14,10 @@ State updates:
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Protocol
+from types import MappingProxyType
+from typing import NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -23,15 +25,19 @@ import jax.numpy as jnp
 import optax
 
 from jaxgan import draws, losses, turns
-from jaxgan.game import SAMPLES, Game, Output, Play, Player
-from jaxgan.network import Network
+from jaxgan.game import SAMPLES, Game, LossFn, Output, Play, Player
+from jaxgan.losses.objectives import Objective
+from jaxgan.nets.heads import Judgement
+from jaxgan.network import Network, PyTree
 from jaxgan.options import OptionError, option
 from jaxgan.schedules import Ema
 from jaxgan.spec import Spec
+from jaxgan.tools import Tool
 
+NO_TOOLS: Mapping[str, Tool] = MappingProxyType({})
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = {
-    "adam": lambda options: optax.scale_by_adam(options.beta1, options.beta2),
+    "adam": lambda options: optax.scale_by_adam(options.beta1, options.beta2, options.epsilon),
     # As in PyTorch and the WGAN paper: decay 0.99, epsilon outside the root.
     "rmsprop": lambda options: optax.scale_by_rms(decay=0.99, eps=1e-8, eps_in_sqrt=False),
 }
@@ -53,6 +59,7 @@ class Options:
     generator_learning_rate: float = option(2e-4, "learning rate of the generator", least=0)
     beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
     beta2: float = option(0.9, "decay of Adam's mean of squared gradients", least=0, below=1)
+    epsilon: float = option(1e-8, "Adam's epsilon, added to the root", above=0)
     decay_steps: int = option(
         0, "rounds in which the learning rates decay linearly to 0; 0 keeps them constant", least=0
     )
@@ -63,6 +70,9 @@ class Options:
     )
     ema_ramp_up: float = option(
         0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
+    )
+    ema_start_kimg: float = option(
+        0.0, "until so many kimg the averaged generator is a copy of the generator", least=0
     )
     dequantise: bool = option(
         False, "add uniform noise from [0, 1/128) to real pictures, which have 256 levels"
@@ -117,6 +127,25 @@ def dequantise(pictures: jax.Array, key: jax.Array) -> jax.Array:
     return levels / 128.0 - 1.0 + draws.uniform(key, pictures.shape, maxval=1.0 / 128.0)
 
 
+class Further(NamedTuple):
+    """What a game has besides the networks and the objective.
+
+    Attributes:
+      terms: additional terms of the losses, or terms that replace the objective's.
+      critic_state: further collections of the critic.
+      keep: selects the samples that the generator learns from; None for all.
+      augmented: (pictures, key) -> the pictures that the critic is given in training; None for the pictures themselves.
+    """
+
+    terms: turns.Terms = turns.NO_TERMS
+    critic_state: Mapping[str, PyTree] = {}
+    keep: turns.Keep | None = None
+    augmented: Callable[[jax.Array, jax.Array], jax.Array] | None = None
+
+
+NOTHING_FURTHER = Further()
+
+
 def two_player(
     options: Options,
     spec: Spec,
@@ -124,9 +153,11 @@ def two_player(
     generator: nn.Module,
     critic: nn.Module,
     objective: str,
-    penalty: turns.Term | None = None,
+    further: Further = NOTHING_FURTHER,
     passes: int = 1,
     project_critic: optax.GradientTransformation | None = None,
+    samples: Output | None = None,
+    tools: Mapping[str, Tool] = NO_TOOLS,
 ) -> Game:
     """A game of a critic and a generator.
 
@@ -134,47 +165,73 @@ def two_player(
       options: see `Options`.
       spec: specification of the data.
       generator: (latent [B, latent_dim], label [B] or None, train) -> samples [B, *spec.shape].
-      critic: (samples, label, train) -> logits [B].
+      critic: (samples, label, train) -> logits [B], or a `heads.Judgement`.
       objective: name of an objective in `jaxgan.losses`.
-      penalty: an additional term of the critic's loss.
+      further: penalties, and other terms and state.
       passes: see `turns.critic_loss`; 2 for a critic with batch normalisation (DCGAN).
       project_critic: a final transformation of the critic's updates (weight clipping).
+      samples: the output "samples"; None for one without options.
+      tools: see `Game`.
     """
-    chosen = losses.by_name(objective)
-    real, fake = examples(options, spec, chosen.compares)
-    terms = {"adversarial": turns.critic_objective(chosen)}
-    terms |= {} if penalty is None else {"penalty": penalty}
-    critic_loss = turns.critic_loss(
-        real, partial(fake, 1), terms, passes=passes, apply_critic=apply_critic
-    )
-    more = partial(fake, options.generator_batch_multiple)
-    terms = {"adversarial": turns.generator_objective(chosen)}
-    generator_loss = turns.generator_loss(real, more, terms, apply_critic=apply_critic)
+    num_classes = classes(options, spec)
+    label = None if num_classes is None else jnp.zeros((2,), jnp.int32)
     critic_optimizer = optimizer(options, options.critic_learning_rate)
     if project_critic is not None:
         critic_optimizer = optax.chain(critic_optimizer, project_critic)
-    num_classes = classes(options, spec)
-    label = None if num_classes is None else jnp.zeros((2,), jnp.int32)
-    needs = () if num_classes is None else ("label",)
-    return Game(
-        players={
-            "critic": Player(
-                critic, (jnp.zeros((2, *spec.shape)), label, True), critic_optimizer, score=score
-            ),
-            "generator": Player(
-                generator,
-                (jnp.zeros((2, options.latent_dim), jnp.float32), label, True),
-                optimizer(options, options.generator_learning_rate),
-                average(options),
-                score=score,
-            ),
-        },
-        stages=turns.alternate(
-            critic_loss, generator_loss, options.batch_size, options.critic_steps
+    players = {
+        "critic": Player(
+            critic,
+            (jnp.zeros((2, *spec.shape)), label, True),
+            critic_optimizer,
+            collections=further.critic_state,
+            score=score,
         ),
-        outputs={SAMPLES: Output(partial(samples, options), spec.shape, needs)},
-        spec=spec,
+        "generator": Player(
+            generator,
+            (jnp.zeros((2, options.latent_dim), jnp.float32), label, True),
+            optimizer(options, options.generator_learning_rate),
+            average(options),
+            score=score,
+        ),
+    }
+    both = _losses(options, spec, losses.by_name(objective), further, passes)
+    stages = turns.alternate(*both, options.batch_size, options.critic_steps)
+    return Game(players, stages, {SAMPLES: samples or plain_samples(options, spec)}, spec, tools)
+
+
+def _losses(
+    options: Options, spec: Spec, objective: Objective, further: Further, passes: int
+) -> tuple[LossFn, LossFn]:
+    """(the critic's loss, the generator's loss)."""
+    replaced = further.terms.replaces
+    real, fake = examples(options, spec, objective.compares and not replaced)
+    judge = partial(apply_critic, augmented=further.augmented)
+    critic: dict[str, turns.Term] = {}
+    generator: dict[str, turns.Term] = {}
+    if not replaced:
+        critic["adversarial"] = turns.critic_objective(objective)
+        generator["adversarial"] = turns.generator_objective(objective, further.keep)
+    return (
+        turns.critic_loss(
+            real,
+            partial(fake, 1),
+            {**critic, **further.terms.critic},
+            passes=passes,
+            apply_critic=judge,
+        ),
+        turns.generator_loss(
+            real,
+            partial(fake, options.generator_batch_multiple),
+            {**generator, **further.terms.generator},
+            apply_critic=judge,
+        ),
     )
+
+
+def plain_samples(options: Options, spec: Spec) -> Output:
+    """The output "samples" without options."""
+    needs = () if classes(options, spec) is None else ("label",)
+    return Output(partial(make_samples, options), spec.shape, needs)
 
 
 def examples(options: Options, spec: Spec, compares: bool):
@@ -198,31 +255,43 @@ def examples(options: Options, spec: Spec, compares: bool):
                 if compares
                 else turns.labels(play, num, num_classes)
             )
-        pictures = network(turns.latents(play, num, options.latent_dim), label, train=True)
-        return turns.Examples(pictures, {} if label is None else {"label": label})
+        latent = turns.latents(play, num, options.latent_dim)
+        pictures = network(latent, label, train=True)
+        return turns.Examples(
+            pictures, {} if label is None else {"label": label}, {"latent": latent}
+        )
 
     return real, fake
 
 
-def samples(options: Options, play: Play) -> jax.Array:
+def make_samples(options: Options, play: Play) -> jax.Array:
     """The generator's output in evaluation mode, for the given labels."""
     latent = turns.latents(play, play.num, options.latent_dim)
     return play.networks["generator"](latent, play.batch.get("label"), train=False)
 
 
-def apply_critic(play: Play, critic: Network, pictures, given, purpose: str):
-    """The critic's logits in training."""
-    del play, purpose
-    return critic(pictures, given.get("label"), train=True)
+def apply_critic(
+    play: Play, critic: Network, pictures, given, purpose: str, *, augmented=None
+) -> jax.Array | turns.CriticOutput:
+    """The critic's output in training; `augmented`: see `Further`."""
+    if augmented is not None:
+        pictures = augmented(pictures, play.rng(f"augmentation of {purpose}"))
+    output = critic(pictures, given.get("label"), train=True)
+    return turns.CriticOutput(*output) if isinstance(output, Judgement) else output
 
 
 def score(network: Network, x: jax.Array, label: jax.Array | None) -> jax.Array:
     """See `Player.score`."""
-    return network(x, label, train=False)
+    output = network(x, label, train=False)
+    return output.logits if isinstance(output, Judgement) else output
 
 
 def average(options) -> Ema | None:
-    """The average with the options `ema_half_life_kimg` and `ema_ramp_up`; None if the half-life is 0."""
+    """The average with the options that start with "ema_"; None if the half-life is 0.
+
+    A model may lack the ramp and the start.
+    """
     if not options.ema_half_life_kimg:
         return None
-    return Ema(options.ema_half_life_kimg, getattr(options, "ema_ramp_up", 0.0) or None)
+    ramp_up, start = (getattr(options, f"ema_{name}", 0.0) for name in ("ramp_up", "start_kimg"))
+    return Ema(options.ema_half_life_kimg, ramp_up or None, start or None)

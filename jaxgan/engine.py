@@ -84,8 +84,10 @@ class Engine:
         with a batch axis, are split over all its axes. One device if None.
       state_sharding: (tree of `jax.ShapeDtypeStruct`, mesh) -> tree of shardings, for parameters that do not
         fit on one device; replicated if None.
-      accumulate: micro-batches per update. Gradients, metrics and losses are averaged over them. Batch statistics and
-        `u` vectors are updated by each micro-batch; state that a loss assigns (`Moving.set`) is updated once.
+      accumulate: micro-batches per update. Gradients, metrics and losses are averaged over them, and so is the new
+        state that each micro-batch computes from the state before the update: running batch statistics, `u` vectors
+        (which are equal in all of them) and what a loss assigns. An update changes the state as often as with the whole
+        batch; only the batch statistics that normalise are those of a micro-batch.
     """
 
     def __init__(
@@ -358,31 +360,29 @@ class Engine:
             return jnp.moveaxis(x.reshape(x.shape[0] // k, k, *x.shape[1:]), 1, 0)
 
         def body(carry, inputs):
-            advanced, total, least = carry
+            total, least = carry
             i, micro = inputs
             grads, (advanced, assigned, metrics) = grad(
-                movers, _merged(variables, advanced), micro, jax.random.fold_in(key, i)
+                movers, variables, micro, jax.random.fold_in(key, i)
             )
-            floats, whole = _by_kind(assigned)
+            floats, whole = _by_kind((advanced, assigned))
             total = jax.tree.map(jnp.add, total, (grads, metrics, floats))
-            return (advanced, total, jax.tree.map(jnp.minimum, least, whole)), None
+            return (total, jax.tree.map(jnp.minimum, least, whole)), None
 
         micros = jax.tree.map(split, dict(batch))
         first = jax.tree.map(lambda x: x[0], micros)
-        grads, (moved, assigned, metrics) = jax.eval_shape(grad, movers, variables, first, key)
-        floats, whole = _by_kind(assigned)
+        grads, (*state, metrics) = jax.eval_shape(grad, movers, variables, first, key)
+        floats, whole = _by_kind(tuple(state))
         zeros = jax.tree.map(lambda s: jnp.zeros(s.shape, s.dtype), (grads, metrics, floats))
         largest = jax.tree.map(lambda s: jnp.full(s.shape, jnp.iinfo(s.dtype).max, s.dtype), whole)
-        start = {n: {c: variables[n][c] for c in collections} for n, collections in moved.items()}
         # XLA's CPU backend runs the gradient of a convolution 75 to 100 times slower inside a loop, so the loop is
         # unrolled on CPUs. On other devices the loop limits memory and compile time.
         unroll = self.mesh.devices.flat[0].platform == "cpu"
-        carry, _ = jax.lax.scan(
-            body, (start, zeros, largest), (jnp.arange(k), micros), unroll=unroll
-        )
-        advanced, total, whole = carry
+        carry, _ = jax.lax.scan(body, (zeros, largest), (jnp.arange(k), micros), unroll=unroll)
+        total, whole = carry
         grads, metrics, floats = jax.tree.map(lambda x: x / k, total)
-        return grads, (advanced, _joined(floats, whole), metrics)
+        advanced, assigned = _joined(floats, whole)
+        return grads, (advanced, assigned, metrics)
 
     def _close_round(self, stage: Stage, state: State) -> State:
         """Updates the averages and increments the step."""

@@ -216,8 +216,12 @@ def critic_objective(objective) -> Term:
     return lambda scene: objective.critic(scene.real_output.logits, scene.fake_output.logits)
 
 
-def generator_objective(objective) -> Term:
-    """The generator's loss of an objective in `jaxgan.losses`.
+# (scene, logits of the generated examples) -> boolean [B], those that a loss takes into account.
+Keep = Callable[[Scene, jax.Array], jax.Array]
+
+
+def generator_objective(objective, keep: Keep | None = None) -> Term:
+    """The generator's loss of an objective in `jaxgan.losses`, of the examples that `keep` selects.
 
     With a relativistic objective and several generated examples per real one, each real example is compared with all of
     its generated examples.
@@ -225,14 +229,15 @@ def generator_objective(objective) -> Term:
 
     def term(scene: Scene) -> jax.Array:
         fake = scene.fake_output.logits
+        where = None if keep is None else keep(scene, fake)
         if not objective.compares:
-            return objective.generator(fake)
+            return objective.generator(fake, where=where)
         real = jax.tree.map(
             lambda r, f: jnp.tile(r, (f.shape[0] // r.shape[0], *[1] * (r.ndim - 1))),
             scene.real_output.logits,
             fake,
         )
-        return objective.generator(fake, real)
+        return objective.generator(fake, real, where=where)
 
     return term
 
@@ -269,54 +274,130 @@ def gradient_penalty(target: float = 1.0, one_sided: bool = False) -> Term:
     )
 
 
-class Conditioning(NamedTuple):
-    """The terms of each player's loss that depend on labels.
+class Terms(NamedTuple):
+    """Terms of both players' losses.
 
     Attributes:
       critic, generator: terms by name.
       replaces: whether they replace the adversarial terms.
     """
 
-    critic: Mapping[str, Term]
-    generator: Mapping[str, Term]
+    critic: Mapping[str, Term] = {}
+    generator: Mapping[str, Term] = {}
     replaces: bool = False
 
 
-def conditioning(name: str, weight: Schedule = 1.0, classes: int = 0) -> Conditioning:
+NO_TERMS = Terms()
+
+
+# {conditioning: usual weight of its terms}, as in PyTorch-StudioGAN.
+CONDITIONING_WEIGHTS = {
+    "projection": 0.0,
+    "acgan": 1.0,
+    "tac": 1.0,
+    "adc": 1.0,
+    "contrastive": 1.0,
+    "d2d_ce": 0.5,
+    "multi_hinge": 0.05,
+}
+
+
+def conditioning(
+    name: str, weight: Schedule | None = None, temperature: float = 0.0, generated: bool = False
+) -> Terms:
     """The terms for a way of conditioning the critic on labels; the critic has a head called `name`.
 
+    L are the losses of `jaxgan.losses`, x real and x' generated examples.
+
+        projection    no terms, since the labels are inputs of the logits
+        acgan         critic: w CE(x); generator: w CE(x')
+        tac           critic: w (CE(x) + CE_twin(x')); generator: w (CE(x') - CE_twin(x'))
+        adc           critic: w (CE(x, 2 y) + CE(x', 2 y + 1)); generator: w (CE(x', 2 y) - CE(x', 2 y + 1))
+        contrastive   critic: w L(x); generator: w L(x')
+        d2d_ce        critic: w L(x); generator: w L(x')
+        multi_hinge   critic: L(x, y) + L(x', K); generator: w L(x', y) + the distance of the mean features; these
+                      replace the adversarial terms
+
+    Similarities of contrastive and d2d_ce are between all examples of the batch, on all devices; with gradient
+    accumulation, of the micro-batch.
+
     Args:
-      name: projection (part of the network, without terms), acgan, contrastive (2C) or multi_hinge.
-      weight: weight of the terms of acgan and contrastive.
-      classes: number of classes for multi_hinge; class `classes` means "generated".
+      name: of the conditioning.
+      weight: w, a number or a schedule; None for the usual one.
+      temperature: of contrastive and d2d_ce; 0 for the usual one.
+      generated: acgan's critic also classifies generated examples, as in its paper.
+
+    Sources: see `jaxgan.nets.heads`.
     """
-    if name == "projection":
-        return Conditioning({}, {})
-    if name == "multi_hinge":
-
-        def hinge(scene: Scene) -> jax.Array:
-            real, fake = (output.heads[name] for output in (scene.real_output, scene.fake_output))
-            label = scene.real.given["label"]
-            generated = jnp.full_like(scene.fake.given["label"], classes)
-            return losses.multiclass_hinge(real, label) + losses.multiclass_hinge(fake, generated)
-
-        generator = on_head(name, losses.multiclass_hinge, "fake")
-        return Conditioning({name: hinge}, {name: generator}, replaces=True)
-    known = {
-        "acgan": (losses.auxiliary_classifier, ("real", "fake")),
-        "contrastive": (
-            lambda head, label: losses.contrastive_2c(head[0], head[1], label),
-            ("real",),
-        ),
-    }
-    if name not in known:
+    if name not in CONDITIONING_WEIGHTS:
         raise ValueError(
-            f"there is no conditioning '{name}'; it is one of projection, {', '.join(known)}, multi_hinge."
+            f"there is no conditioning '{name}'; it is one of {', '.join(CONDITIONING_WEIGHTS)}."
         )
-    function, sides = known[name]
-    critic = weighted(weight, on_head(name, function, *sides))
-    generator = weighted(weight, on_head(name, function, "fake"))
-    return Conditioning({name: critic}, {name: generator})
+    if name == "projection":
+        return NO_TERMS
+    weight = CONDITIONING_WEIGHTS[name] if weight is None else weight
+    if name == "multi_hinge":
+        of_class = weighted(weight, on_head(name, losses.multiclass_hinge, "fake"))
+        return Terms({name: _multi_hinge}, {name: of_class, "features": mean_features}, True)
+    if name in ("tac", "adc"):
+        critic, generator = _CLASSIFIERS[name]
+        return Terms({name: weighted(weight, critic)}, {name: weighted(weight, generator)})
+    sides = ("real", "fake") if generated else ("real",)
+    loss = losses.auxiliary_classifier if name == "acgan" else _similarity(name, temperature)
+    return Terms(
+        {name: weighted(weight, on_head(name, loss, *sides))},
+        {name: weighted(weight, on_head(name, loss, "fake"))},
+    )
+
+
+def _similarity(name: str, temperature: float) -> Callable[..., jax.Array]:
+    """(head, label) -> the loss of contrastive or d2d_ce."""
+    loss: Callable[..., jax.Array] = (
+        losses.contrastive_2c if name == "contrastive" else losses.d2d_ce
+    )
+    scale = {"temperature": temperature} if temperature else {}
+    return lambda head, label: loss(*head, label, **scale)
+
+
+def _multi_hinge(scene: Scene) -> jax.Array:
+    """Class K, the last one, means "generated"."""
+    real, fake = (output.heads["multi_hinge"] for output in (scene.real_output, scene.fake_output))
+    generated = jnp.full(fake.shape[:1], fake.shape[1] - 1, jnp.int32)
+    return losses.multiclass_hinge(real, scene.real.given["label"]) + losses.multiclass_hinge(
+        fake, generated
+    )
+
+
+def _twin_critic(scene: Scene) -> jax.Array:
+    (real, _), (_, fake) = (o.heads["tac"] for o in (scene.real_output, scene.fake_output))
+    return losses.twin_classifier.critic(
+        real, scene.real.given["label"], fake, scene.fake.given["label"]
+    )
+
+
+def _twin_generator(scene: Scene) -> jax.Array:
+    logits, twin = scene.fake_output.heads["tac"]
+    return losses.twin_classifier.generator(logits, twin, scene.fake.given["label"])
+
+
+def _discriminative_critic(scene: Scene) -> jax.Array:
+    real, fake = (o.heads["adc"] for o in (scene.real_output, scene.fake_output))
+    return losses.discriminative_classifier.critic(
+        real, scene.real.given["label"], fake, scene.fake.given["label"]
+    )
+
+
+def _discriminative_generator(scene: Scene) -> jax.Array:
+    return losses.discriminative_classifier.generator(
+        scene.fake_output.heads["adc"], scene.fake.given["label"]
+    )
+
+
+# {conditioning: (critic's term, generator's term)}
+_CLASSIFIERS: dict[str, tuple[Term, Term]] = {
+    "tac": (_twin_critic, _twin_generator),
+    "adc": (_discriminative_critic, _discriminative_generator),
+}
 
 
 def on_head(name: str, function: Callable[..., jax.Array], *sides: str) -> Term:
@@ -347,6 +428,12 @@ def feature_matching(scene: Scene) -> jax.Array:
     return _mean(distances)
 
 
+def mean_features(scene: Scene) -> jax.Array:
+    """The mean absolute difference of the critic's mean features of real and generated examples."""
+    real = jax.lax.stop_gradient(scene.real_output.features)
+    return losses.mean_feature_distance(real, scene.fake_output.features)
+
+
 def kl(scene: Scene) -> jax.Array:
     """KL(N(mean, exp(log_variance)) || N(0, I)) of the encoder in the notes of the generated examples.
 
@@ -357,9 +444,17 @@ def kl(scene: Scene) -> jax.Array:
     return 0.5 * jnp.mean(jnp.sum(each, axis=1))
 
 
-def orthogonal(player: str) -> Term:
-    """BigGAN's orthogonal regularisation of a player's kernels: `penalties.orthogonal`."""
-    return lambda scene: penalties.orthogonal(scene.play.networks[player].params)
+def orthogonal(player: str, diagonal: bool = False, without: tuple[str, ...] = ()) -> Term:
+    """`penalties.orthogonal` of a player's kernels, except for the parts of the network named in `without`.
+
+    The kernels are the parameters themselves, before spectral normalisation.
+    """
+
+    def term(scene: Scene) -> jax.Array:
+        params = scene.play.networks[player].params
+        return penalties.orthogonal({k: v for k, v in params.items() if k not in without}, diagonal)
+
+    return term
 
 
 # Optimisers -----------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ def test_values_and_gradients_are_those_of_pytorch_studiogan(name):
 
 
 def test_how_the_d2d_ce_of_pytorch_studiogan_differs():
-    """Each negative term is divided by the exponential of the row's maximum, without its gradient; the positive is not."""
+    """It divides each negative term by the exponential of the row's maximum, without its gradient, but not the positive."""
     with np.load(GOLDEN) as file:
         golden = dict(file)
     h, e, y = (golden[f"in/{name}"] for name in ("embeddings", "proxies", "labels"))

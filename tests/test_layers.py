@@ -1,7 +1,8 @@
 """The layers of the package: who may import whom, found by walking every import with `ast`.
 
 L0  pure maths: jax, numpy, optax, the standard library and each other
-L1  nets/, weights/, tools/, network.py, game.py, engine.py, turns.py, adversarial.py: flax and L0
+L1  nets/, weights/, tools/, network.py, game.py, engine.py, turns.py, adversarial.py, regularisers.py, sampling.py,
+    conditional.py: flax and L0
 L2  models/, metrics/, data/: L0, L1, but not each other
 L3  train/: everything below but models
 L4  cli/, config.py, __main__.py: everything
@@ -33,7 +34,19 @@ LAYERS = (
         "scaled",
         "spec",
     },
-    {"nets", "weights", "network", "game", "engine", "turns", "tools", "adversarial"},
+    {
+        "nets",
+        "weights",
+        "network",
+        "game",
+        "engine",
+        "turns",
+        "tools",
+        "adversarial",
+        "regularisers",
+        "sampling",
+        "conditional",
+    },
     {"models", "metrics", "data"},
     {"train"},
     {"cli", "config", "__main__"},

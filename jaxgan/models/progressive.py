@@ -255,9 +255,9 @@ class PhaseLosses:
     phase: Phase
 
     def alternate(self) -> tuple[Stage, ...]:
-        options, labels = self.options, turns.Conditioning({}, {})
+        options, labels = self.options, turns.NO_TERMS
         if self.classes is not None:
-            labels = turns.conditioning("acgan", options.class_weight)
+            labels = turns.conditioning("acgan", options.class_weight, generated=True)
         critic = turns.critic_loss(
             self.real,
             self.fake,

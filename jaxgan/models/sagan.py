@@ -19,19 +19,17 @@ from __future__ import annotations
 import dataclasses
 from functools import partial
 
-from jaxgan import adversarial, losses
+from jaxgan import adversarial, conditional
 from jaxgan.game import Game
 from jaxgan.nets import backbones
 from jaxgan.nets.spectral import spectral_norm
-from jaxgan.options import OptionError, check, option
+from jaxgan.options import check, option
 from jaxgan.spec import Spec
 
 
 @dataclasses.dataclass(frozen=True)
-class Options(backbones.Options, adversarial.Options):
+class Options(backbones.Options, conditional.Options):
     architecture: str = option("resnet", "architecture of both networks", choices=("resnet",))
-    objective: str = option("hinge", "loss of both networks", choices=losses.NAMES)
-    conditional: bool = True
     batch_size: int = 256
     critic_steps: int = 1
     critic_learning_rate: float = 4e-4
@@ -68,15 +66,14 @@ def game(options: Options, spec: Spec) -> Game:
         model="sagan",
         pictures="resnet",
         num_classes=adversarial.classes(options, spec),
+        labels=conditional.labels(options, spec),
         kernel_norm=norm,
         generator_kernel_norm=norm,
         attention=attention(options, spec.shape[0]),
         wide_critic=True,
         dtype=adversarial.compute_dtype(options),
     )
-    return adversarial.two_player(
-        options, spec, generator=generator, critic=critic, objective=options.objective
-    )
+    return conditional.game(options, spec, generator=generator, critic=critic)
 
 
 def attention(options: Options, side: int) -> tuple[int, int]:
@@ -85,19 +82,15 @@ def attention(options: Options, side: int) -> tuple[int, int]:
     Raises:
       OptionError: a player has no feature maps of the side that is given.
     """
-    default = ATTENTION.get(side, (0, 0))  # other sides are refused with the networks
-    found = []
-    for name, usual in zip(("generator_attention", "critic_attention"), default, strict=True):
-        chosen = getattr(options, name) or usual
-        sides = backbones.resnet_sides(side)[name.partition("_")[0]] if usual else ()
-        if usual and (chosen not in sides or chosen % 2):
-            even = [s for s in sides if s % 2 == 0]
-            near = min(even, key=lambda s: abs(s - chosen))
-            raise OptionError(
-                name,
-                chosen,
-                f"the feature maps have sides of {', '.join(map(str, even))}",
-                {name: near},
-            )
-        found.append(chosen)
-    return found[0], found[1]
+    if side not in ATTENTION:
+        return 0, 0  # refused with the networks
+    sides = backbones.resnet_sides(side)
+    generator, critic = ATTENTION[side]
+    return (
+        backbones.attention_side(
+            "generator_attention", options.generator_attention, generator, sides["generator"]
+        ),
+        backbones.attention_side(
+            "critic_attention", options.critic_attention, critic, sides["critic"]
+        ),
+    )

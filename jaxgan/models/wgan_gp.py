@@ -57,5 +57,10 @@ def game(options: Options, spec: Spec) -> Game:
         turns.gradient_penalty(options.penalty_target, options.one_sided),
     )
     return adversarial.two_player(
-        options, spec, generator=generator, critic=critic, objective="wasserstein", penalty=penalty
+        options,
+        spec,
+        generator=generator,
+        critic=critic,
+        objective="wasserstein",
+        further=adversarial.Further(turns.Terms({"penalty": penalty})),
     )

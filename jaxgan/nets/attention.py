@@ -27,6 +27,7 @@ class SelfAttention(nn.Module):
     """
 
     kernel_norm: Callable[[type], type]
+    kernel_init: nn.initializers.Initializer = glorot
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
@@ -36,7 +37,7 @@ class SelfAttention(nn.Module):
             self.kernel_norm(Conv),
             kernel_size=(1, 1),
             use_bias=False,
-            kernel_init=glorot,
+            kernel_init=self.kernel_init,
             dtype=self.dtype,
         )
         few, half = max(1, channels // 8), max(1, channels // 2)

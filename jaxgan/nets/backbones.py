@@ -15,6 +15,7 @@ import flax.linen as nn
 import jax.numpy as jnp
 
 from jaxgan.nets.convnet import ConvCritic, ConvGenerator, doublings
+from jaxgan.nets.heads import Labels
 from jaxgan.nets.init import glorot, normal_002
 from jaxgan.nets.mlp import MLPCritic, MLPGenerator
 from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator, plain
@@ -77,6 +78,7 @@ def networks(
     model: str,
     pictures: str,
     num_classes: int | None = None,
+    labels: Labels | None = None,
     kernel_norm: Callable[[type], type] = plain,
     generator_kernel_norm: Callable[[type], type] = plain,
     attention: tuple[int | None, int | None] = (None, None),
@@ -90,8 +92,8 @@ def networks(
 
     `kernel_norm` maps each layer class of the critic to the class that is used. For the ResNets only:
     `generator_kernel_norm`, the same for the generator; `attention`, the sides of the feature maps in the generator and
-    in the critic that attention blocks follow; `wide_critic`, `mean_pool` and `output_bias` of the critic.
-    `batch_norm_critic` applies to the convolutional critic only.
+    in the critic that attention blocks follow; `wide_critic`, `mean_pool`, `output_bias` of the critic; `labels`, its
+    conditioning, if that is not projection. `batch_norm_critic` applies to the convolutional critic only.
     """
     name = options.architecture
     if name == "auto":
@@ -103,6 +105,7 @@ def networks(
         spec,
         model,
         num_classes,
+        labels,
         kernel_norm,
         generator_kernel_norm,
         attention,
@@ -122,6 +125,7 @@ class _Request(NamedTuple):
     spec: Spec
     model: str
     num_classes: int | None
+    labels: Labels | None
     kernel_norm: Callable[[type], type]
     generator_kernel_norm: Callable[[type], type]
     attention: tuple[int | None, int | None]
@@ -200,6 +204,9 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
     shape = _resnet_shape(resolution, request.model)
     top = request.options.generator_width or shape.generator_width
     widest = request.options.critic_width or shape.critic_width
+    labels = request.labels
+    if labels is None and request.num_classes is not None:
+        labels = Labels(request.num_classes)
     return (
         ResNetGenerator(
             shape.bottom,
@@ -214,13 +221,13 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
         ResNetCritic(
             tuple(max(1, widest // d) for d in shape.critic),
             shape.downs,
-            request.num_classes,
+            labels,
             request.wide_critic,
             request.mean_pool,
             request.output_bias,
             request.kernel_norm,
             request.attention[1],
-            request.dtype,
+            dtype=request.dtype,
         ),
     )
 
@@ -236,6 +243,29 @@ def resnet_sides(resolution: int) -> dict[str, list[int]]:
         "generator": [shape.bottom << i for i in range(1, len(shape.generator) + 1)],
         "critic": [resolution >> i for i in range(1, shape.downs + 1)],
     }
+
+
+def attention_side(name: str, chosen: int, usual: int, sides: list[int]) -> int:
+    """The side of the feature maps that an attention block follows.
+
+    Args:
+      name: the option.
+      chosen: its value; 0 for the usual side.
+      usual: the default for the pictures; 0 for none.
+      sides: of the feature maps after the network's blocks.
+
+    Raises:
+      OptionError: there are no feature maps of the chosen side, or it is odd, which pooling cannot halve.
+    """
+    side, even = chosen or usual, [s for s in sides if s % 2 == 0]
+    if side and side not in even:
+        raise OptionError(
+            name,
+            chosen,
+            f"the feature maps have sides of {', '.join(map(str, even))}",
+            {name: min(even, key=lambda s: abs(s - side))},
+        )
+    return side
 
 
 def _resnet_shape(resolution: int, model: str) -> ResNetShape:

@@ -1,12 +1,15 @@
-"""Batch normalisation, plain and conditional on a class."""
+"""Batch normalisation, plain and conditional on a class or a vector, and other normalisations."""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
 from jaxgan.nets.labels import check_labels, lookup
+from jaxgan.network import BATCH_STATS
 
 
 class BatchNorm(nn.Module):
@@ -16,7 +19,8 @@ class BatchNorm(nn.Module):
 
     Under `jax.jit` with a sharded batch the statistics are those of the global batch. They are computed in float32
     whatever `dtype` is. The running statistics are in the collection "batch_stats"; each training call updates them
-    with `momentum` (Flax's convention: 0.9 here is 0.1 in PyTorch). The running variance is the biased one.
+    with `momentum` (Flax's convention: 0.9 here is 0.1 in PyTorch). The running variance is the biased one. With
+    `group`, each `group` consecutive examples have their own statistics in training, see `GroupStatistics`.
 
     Sources: Ioffe and Szegedy 2015; conditional: Dumoulin et al. 2017, "A Learned Representation For Artistic
     Style", Eq. 5.
@@ -26,24 +30,14 @@ class BatchNorm(nn.Module):
     momentum: float = 0.9
     epsilon: float = 1e-5
     dtype: jax.typing.DTypeLike | None = None
+    group: int = 0
 
     @nn.compact
     def __call__(
         self, x: jax.Array, label: jax.Array | None = None, train: bool = True
     ) -> jax.Array:
         classes = self.num_classes
-        norm = nn.BatchNorm(
-            use_running_average=not train,
-            momentum=self.momentum,
-            epsilon=self.epsilon,
-            dtype=self.dtype,
-            use_bias=classes is None,
-            use_scale=classes is None,
-            name="statistics",
-        )
-        # Flax promotes bfloat16 to float32 for the statistics, which strict dtype promotion does not allow.
-        with jax.numpy_dtype_promotion("standard"):
-            x = norm(x)
+        x = _normalise(self, x, train, affine=classes is None)
         if classes is None:
             return x
 
@@ -51,11 +45,116 @@ class BatchNorm(nn.Module):
 
         def per_class(name, init):
             table = nn.Embed(classes, x.shape[-1], embedding_init=init, dtype=x.dtype, name=name)
-            return jnp.expand_dims(lookup(table, label), tuple(range(1, x.ndim - 1)))
+            return _over_pixels(lookup(table, label), x)
 
         return x * per_class("gain", nn.initializers.ones) + per_class(
             "bias", nn.initializers.zeros
         )
+
+
+class ModulatedBatchNorm(nn.Module):
+    """Batch normalisation with a gain and a bias for each example, linear functions of a vector c [B, D].
+
+    y = (1 + W_g c) * (x - mean) / sqrt(var + epsilon) + W_b c
+
+    W_g and W_b are layers without bias, of the class `kernel_norm(nn.Dense)`. Statistics: see `BatchNorm`.
+
+    Source: Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis (2019), Appendix B.1.
+    """
+
+    kernel_norm: Callable[[type], type]
+    kernel_init: nn.initializers.Initializer
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: jax.typing.DTypeLike | None = None
+    group: int = 0
+
+    @nn.compact
+    def __call__(self, x: jax.Array, condition: jax.Array, train: bool = True) -> jax.Array:
+        x = _normalise(self, x, train, affine=False)
+        layer = self.kernel_norm(nn.Dense)
+
+        def linear(name: str) -> jax.Array:
+            made = layer(
+                x.shape[-1],
+                use_bias=False,
+                kernel_init=self.kernel_init,
+                dtype=self.dtype,
+                name=name,
+            )
+            return _over_pixels(made(condition), x)
+
+        return x * (1 + linear("gain")) + linear("bias")
+
+
+class GroupStatistics(nn.Module):
+    """(x - mean) / sqrt(var + epsilon), each `group` consecutive examples with their own mean and variance.
+
+    Computes in training what devices with `group` examples each compute if they do not exchange statistics. The running
+    statistics are updated with the averages over the groups.
+    """
+
+    group: int
+    momentum: float
+    epsilon: float
+    dtype: jax.typing.DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        shape, dtype = (x.shape[-1],), self.dtype or x.dtype
+        running_mean = self.variable(BATCH_STATS, "mean", jnp.zeros, shape, jnp.float32)
+        running_var = self.variable(BATCH_STATS, "var", jnp.ones, shape, jnp.float32)
+        x = x.astype(jnp.float32)
+        if not train:
+            return self._scaled(x, running_mean.value, running_var.value).astype(dtype)
+        if x.shape[0] % self.group:
+            raise ValueError(
+                f"batch normalisation in groups of {self.group} was given {x.shape[0]} examples; give a multiple of it."
+            )
+        groups = x.reshape(-1, self.group, *x.shape[1:])
+        axes = tuple(range(1, groups.ndim - 1))
+        mean = jnp.mean(groups, axis=axes, keepdims=True)
+        var = jnp.mean(jnp.square(groups - mean), axis=axes, keepdims=True)
+        if not self.is_initializing():
+            for running, found in ((running_mean, mean), (running_var, var)):
+                average = jnp.mean(found.reshape(-1, *shape), axis=0)
+                running.value = self.momentum * running.value + (1 - self.momentum) * average
+        return self._scaled(groups, mean, var).reshape(x.shape).astype(dtype)
+
+    def _scaled(self, x: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
+        return (x - mean) * jax.lax.rsqrt(var + self.epsilon)
+
+
+def _normalise(
+    owner: BatchNorm | ModulatedBatchNorm, x: jax.Array, train: bool, affine: bool
+) -> jax.Array:
+    """The normalised x, with a gain and bias per channel if `affine`; in the layer "statistics" of `owner`."""
+    if owner.group:
+        x = GroupStatistics(
+            owner.group, owner.momentum, owner.epsilon, owner.dtype, name="statistics"
+        )(x, train)
+        if not affine:
+            return x
+        gain = owner.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+        bias = owner.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+        return x * gain.astype(x.dtype) + bias.astype(x.dtype)
+    norm = nn.BatchNorm(
+        use_running_average=not train,
+        momentum=owner.momentum,
+        epsilon=owner.epsilon,
+        dtype=owner.dtype,
+        use_bias=affine,
+        use_scale=affine,
+        name="statistics",
+    )
+    # Flax promotes bfloat16 to float32 for the statistics, which strict dtype promotion does not allow.
+    with jax.numpy_dtype_promotion("standard"):
+        return norm(x)
+
+
+def _over_pixels(rows: jax.Array, x: jax.Array) -> jax.Array:
+    """[B, C] with axes inserted so that it broadcasts over the pixels of x."""
+    return jnp.expand_dims(rows, tuple(range(1, x.ndim - 1)))
 
 
 def pixel_norm(x: jax.Array, epsilon: float = 1e-8) -> jax.Array:

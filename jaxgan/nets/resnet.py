@@ -10,7 +10,8 @@ so its gradient would be rounding error, which Adam would turn into a random wal
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from functools import partial
+from typing import Any, NamedTuple
 
 import flax.linen as nn
 import jax
@@ -19,8 +20,8 @@ import jax.numpy as jnp
 from jaxgan import resample
 from jaxgan.nets.attention import SelfAttention
 from jaxgan.nets.conv import Conv, DownConv, UpConv
+from jaxgan.nets.heads import Judgement, Labels, judge
 from jaxgan.nets.init import glorot, glorot_relu
-from jaxgan.nets.labels import check_labels, lookup
 from jaxgan.nets.norm import BatchNorm
 
 
@@ -29,24 +30,38 @@ def plain(layer: type) -> type:
     return layer
 
 
+class Inits(NamedTuple):
+    """The initialisers of a network's kernels.
+
+    Attributes:
+      relu: of 3x3 convolutions before a ReLU.
+      linear: of other layers.
+    """
+
+    relu: nn.initializers.Initializer = glorot_relu
+    linear: nn.initializers.Initializer = glorot
+
+
 class GeneratorBlock(nn.Module):
-    """BN-ReLU-upsample-conv3-BN-ReLU-conv3, plus a 1x1 convolution of the upsampled input."""
+    """BN-ReLU-upsample-conv3-BN-ReLU-conv3, plus a 1x1 convolution of the upsampled input.
+
+    `norm` makes the normalisations, which are called with (x, condition, train).
+    """
 
     features: int
-    num_classes: int | None = None
+    norm: Callable[..., nn.Module] = BatchNorm
     kernel_norm: Callable[[type], type] = plain
+    inits: Inits = Inits()
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, label: jax.Array | None, train: bool) -> jax.Array:
+    def __call__(self, x: jax.Array, condition: jax.Array | None, train: bool) -> jax.Array:
         def norm(x, name):
-            return nn.relu(
-                BatchNorm(self.num_classes, dtype=self.dtype, name=name)(x, label, train)
-            )
+            return nn.relu(self.norm(name=name)(x, condition, train))
 
         conv: dict[str, Any] = {
             "use_bias": False,
-            "kernel_init": glorot_relu,
+            "kernel_init": self.inits.relu,
             "dtype": self.dtype,
         }
         kernel_norm = self.kernel_norm
@@ -56,7 +71,7 @@ class GeneratorBlock(nn.Module):
             self.features,
             (1, 1),
             use_bias=False,
-            kernel_init=glorot,
+            kernel_init=self.inits.linear,
             dtype=self.dtype,
             name="shortcut",
         )(x)
@@ -76,22 +91,27 @@ class CriticBlock(nn.Module):
     first: bool = False
     wide: bool = False
     kernel_norm: Callable[[type], type] = plain
+    inits: Inits = Inits()
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         conv, down_conv = self.kernel_norm(Conv), self.kernel_norm(DownConv)
         hidden = self.features if self.first or self.wide else x.shape[-1]
-        options = {"kernel_init": glorot_relu, "dtype": self.dtype}
+        options = {"kernel_init": self.inits.relu, "dtype": self.dtype}
         y = x if self.first else nn.relu(x)
         y = nn.relu(conv(hidden, (3, 3), **options, name="conv0")(y))
         y = (down_conv if self.down else conv)(self.features, (3, 3), **options, name="conv1")(y)
         if self.down:
             x = resample.avg_pool(x)
         if self.down or x.shape[-1] != self.features:
-            x = conv(self.features, (1, 1), kernel_init=glorot, dtype=self.dtype, name="shortcut")(
-                x
-            )
+            x = conv(
+                self.features,
+                (1, 1),
+                kernel_init=self.inits.linear,
+                dtype=self.dtype,
+                name="shortcut",
+            )(x)
         return y + x
 
 
@@ -118,11 +138,12 @@ class ResNetGenerator(nn.Module):
             self.bottom**2 * self.top, kernel_init=glorot, dtype=dtype, name="project"
         )(latent)
         x = x.reshape(-1, self.bottom, self.bottom, self.top)
+        norm = partial(BatchNorm, self.num_classes, dtype=dtype)
         for i, features in enumerate(self.features):
-            block = GeneratorBlock(features, self.num_classes, kernel_norm, dtype, name=f"block{i}")
+            block = GeneratorBlock(features, norm, kernel_norm, dtype=dtype, name=f"block{i}")
             x = block(x, label, train)
             if x.shape[1] == self.attention:
-                x = SelfAttention(kernel_norm, dtype, name="attention")(x)
+                x = SelfAttention(kernel_norm, dtype=dtype, name="attention")(x)
         x = nn.relu(BatchNorm(dtype=dtype, name="norm")(x, None, train))
         x = kernel_norm(Conv)(
             self.channels, (3, 3), kernel_init=glorot, dtype=dtype, name="output"
@@ -131,26 +152,28 @@ class ResNetGenerator(nn.Module):
 
 
 class ResNetCritic(nn.Module):
-    """Pictures [B, R, R, C] to logits [B].
+    """Pictures [B, R, R, C] to logits [B], or to a `Judgement` if the conditioning has further heads.
 
     One block per entry of `features`, the first `downs` of which halve the picture; a ReLU; the sum of features over
-    space (the mean if `mean_pool`); a linear layer. With labels, the inner product of a class embedding and the
-    features is added: the projection critic, Miyato and Koyama 2018, Eq. 3. With `attention`, the first block whose
-    output has this side is followed by an attention block. `wide`: see `CriticBlock`.
+    space (the mean if `mean_pool`); the outputs of `jaxgan.nets.heads`. With `attention`, the first block whose output
+    has this side is followed by an attention block. `wide`: see `CriticBlock`.
     """
 
     features: tuple[int, ...]
     downs: int
-    num_classes: int | None = None
+    labels: Labels | None = None
     wide: bool = False
     mean_pool: bool = False
     output_bias: bool = True
     kernel_norm: Callable[[type], type] = plain
     attention: int | None = None
+    inits: Inits = Inits()
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
-    def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):
+    def __call__(
+        self, x: jax.Array, label: jax.Array | None = None, train: bool = True
+    ) -> jax.Array | Judgement:
         attended = False
         for i, features in enumerate(self.features):
             block = CriticBlock(
@@ -159,25 +182,24 @@ class ResNetCritic(nn.Module):
                 i == 0,
                 self.wide,
                 self.kernel_norm,
+                self.inits,
                 self.dtype,
                 name=f"block{i}",
             )
             x = block(x)
             if x.shape[1] == self.attention and not attended:
-                x, attended = SelfAttention(self.kernel_norm, self.dtype, name="attention")(x), True
+                attended = True
+                x = SelfAttention(
+                    self.kernel_norm, self.inits.linear, self.dtype, name="attention"
+                )(x)
         x = nn.relu(x)
         x = jnp.mean(x, axis=(1, 2)) if self.mean_pool else jnp.sum(x, axis=(1, 2))
-        logits = self.kernel_norm(nn.Dense)(
-            1, use_bias=self.output_bias, kernel_init=glorot, dtype=self.dtype, name="output"
-        )(x)[:, 0]
-        if self.num_classes is not None:
-            check_labels(label, x.shape[0])
-            table = self.kernel_norm(nn.Embed)(
-                self.num_classes,
-                x.shape[-1],
-                embedding_init=glorot,
-                dtype=self.dtype,
-                name="projection",
-            )
-            logits = logits + jnp.sum(lookup(table, label) * x, axis=-1)
-        return logits.astype(jnp.float32)
+        return judge(
+            x,
+            label,
+            self.labels,
+            kernel_norm=self.kernel_norm,
+            init=self.inits.linear,
+            output_bias=self.output_bias,
+            dtype=self.dtype,
+        )

@@ -371,16 +371,19 @@ def test_micro_batches_are_the_whole_batch_for_a_mean_loss():
     assert far(runs[0], runs[2])[0] < 1e-5
 
 
-def test_batch_statistics_advance_with_each_micro_batch():
+def test_batch_statistics_move_once_per_update_with_the_mean_over_micro_batches():
     engine = Engine(net_game(), accumulate=4)
     state = engine.init()
     kernel, batch = host(state.params["net"]["Dense_0"]["kernel"]), next(normal(16))
     state, _ = engine.round(state, 0, iter([batch]))
-    mean = np.zeros(4)
-    for i in range(4):  # micro-batch i holds rows i, i + 4, ...
-        mean = 0.5 * mean + 0.5 * (batch["image"][i::4] @ kernel).mean(0)
-    found = state.variables["net"]["batch_stats"]["BatchNorm_0"]["mean"]
-    np.testing.assert_allclose(found, mean, rtol=1e-5, atol=1e-6)
+    parts = [
+        batch["image"][i::4] @ kernel for i in range(4)
+    ]  # micro-batch i holds rows i, i + 4, ...
+    found = state.variables["net"]["batch_stats"]["BatchNorm_0"]
+    mean = np.mean([x.mean(0) for x in parts], axis=0)
+    var = np.mean([x.var(0) for x in parts], axis=0)
+    np.testing.assert_allclose(found["mean"], 0.5 * 0 + 0.5 * mean, rtol=1e-5, atol=1e-6)
+    np.testing.assert_allclose(found["var"], 0.5 * 1 + 0.5 * var, rtol=1e-5, atol=1e-6)
 
 
 def test_what_a_loss_sets_moves_once_whatever_the_micro_batches():

@@ -382,11 +382,14 @@ def head_scene(name, head):
 
 
 def test_projection_has_no_terms():
-    assert turns.conditioning("projection") == turns.Conditioning({}, {})
+    assert turns.conditioning("projection") == turns.NO_TERMS
 
 
-def test_an_auxiliary_classifier_is_taught_both_halves_and_teaches_the_fakes():
-    found = turns.conditioning("acgan", 0.5)
+@pytest.mark.parametrize("generated", [False, True])
+def test_an_auxiliary_classifier_is_taught_the_reals_or_both_halves_and_teaches_the_fakes(
+    generated,
+):
+    found = turns.conditioning("acgan", 0.5, generated=generated)
     assert not found.replaces
     scene = head_scene("acgan", lambda key: jax.random.normal(key, (BATCH, CLASSES)))
 
@@ -395,7 +398,7 @@ def test_an_auxiliary_classifier_is_taught_both_halves_and_teaches_the_fakes():
 
     on_real = entropy(scene.real_output, LABEL)
     on_fake = entropy(scene.fake_output, FAKE_LABEL)
-    close(found.critic["acgan"](scene), 0.5 * (on_real + on_fake))
+    close(found.critic["acgan"](scene), 0.5 * (on_real + float(generated) * on_fake))
     close(found.generator["acgan"](scene), 0.5 * on_fake)
 
 
@@ -416,10 +419,48 @@ def test_contrastive_conditioning_is_of_the_reals_for_the_critic_and_of_the_fake
     close(found.generator["contrastive"](scene), 2 * by_hand(scene.fake_output, FAKE_LABEL))
 
 
+def test_the_twin_and_discriminative_classifiers_are_those_of_the_losses():
+    twin = head_scene("tac", lambda key: tuple(jax.random.normal(key, (2, BATCH, CLASSES))))
+    double = head_scene("adc", lambda key: jax.random.normal(key, (BATCH, 2 * CLASSES)))
+
+    def entropy(logits, label):
+        return -jnp.mean(jax.nn.log_softmax(logits)[jnp.arange(BATCH), label])
+
+    found = turns.conditioning("tac", 2.0)
+    (real, _), (fake, other) = twin.real_output.heads["tac"], twin.fake_output.heads["tac"]
+    on_twin = entropy(other, FAKE_LABEL)
+    close(found.critic["tac"](twin), 2 * (entropy(real, LABEL) + on_twin))
+    close(found.generator["tac"](twin), 2 * (entropy(fake, FAKE_LABEL) - on_twin))
+
+    found = turns.conditioning("adc")
+    real, fake = double.real_output.heads["adc"], double.fake_output.heads["adc"]
+    as_fake = entropy(fake, 2 * FAKE_LABEL + 1)
+    close(found.critic["adc"](double), entropy(real, 2 * LABEL) + as_fake)
+    close(found.generator["adc"](double), entropy(fake, 2 * FAKE_LABEL) - as_fake)
+
+
+@pytest.mark.parametrize("temperature", [0.0, 0.25])
+def test_data_to_data_cross_entropy_is_that_of_the_losses(temperature):
+    def head(key):
+        return tuple(jax.random.normal(k, (BATCH, 5)) for k in jax.random.split(key))
+
+    found, scene = turns.conditioning("d2d_ce", temperature=temperature), head_scene("d2d_ce", head)
+    for side, term in (("real", found.critic), ("fake", found.generator)):
+        label = getattr(scene, side).given["label"]
+        heads = getattr(scene, f"{side}_output").heads["d2d_ce"]
+        close(
+            term["d2d_ce"](scene),
+            0.5 * losses.d2d_ce(*heads, label, temperature=temperature or 0.5),
+        )
+
+
 def test_a_multi_class_hinge_takes_the_place_of_the_adversarial_terms():
-    found = turns.conditioning("multi_hinge", classes=CLASSES)
+    found = turns.conditioning("multi_hinge", 0.3)
     assert found.replaces
     scene = head_scene("multi_hinge", lambda key: jax.random.normal(key, (BATCH, CLASSES + 1)))
+    h = np.asarray(jax.random.normal(jax.random.key(3), (2, BATCH, 6)))
+    scene.real_output = scene.real_output._replace(features=h[0])
+    scene.fake_output = scene.fake_output._replace(features=h[1])
 
     def hinge(output, label):
         head = np.asarray(output.heads["multi_hinge"])
@@ -429,12 +470,15 @@ def test_a_multi_class_hinge_takes_the_place_of_the_adversarial_terms():
     generated = np.full(BATCH, CLASSES)
     expected = hinge(scene.real_output, LABEL) + hinge(scene.fake_output, generated)
     close(found.critic["multi_hinge"](scene), expected)
-    close(found.generator["multi_hinge"](scene), hinge(scene.fake_output, FAKE_LABEL))
+    close(found.generator["multi_hinge"](scene), 0.3 * hinge(scene.fake_output, FAKE_LABEL))
+    distance = np.mean(np.abs(h[0].mean(0) - h[1].mean(0)))
+    close(found.generator["features"](scene), distance)
 
 
 def test_an_unknown_conditioning_is_refused():
     with pytest.raises(
-        ValueError, match=r"no conditioning 'acgna'; .* projection, acgan, contrastive, multi_hinge"
+        ValueError,
+        match=r"no conditioning 'acgna'; it is one of projection, acgan, tac, adc, contr",
     ):
         turns.conditioning("acgna")
 

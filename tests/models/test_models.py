@@ -518,21 +518,23 @@ def test_a_turns_loss_gradient_and_state_are_those_written_out(name, objective, 
         check_turn(engine, turn, state, batch, key, loss)
 
 
-def test_with_two_micro_batches_each_has_its_own_draws_and_spectral_u_moves_with_each():
+def test_with_two_micro_batches_each_has_its_own_draws_and_the_state_moves_once():
     changes = {"architecture": "mlp", "depth": 1}
     options, engine, state, batch = set_up("sngan", changes, accumulate=2)
     for turn, other in zip(engine.game.stages[0].turns, ("generator", "critic"), strict=True):
         (player,) = turn.players
         key = jax.random.fold_in(purpose_key(engine.run_key, f"turn {player}", 0), 0)
-        variables, values = state.variables, []
+        values, states = [], []
         for i in range(2):
             micro = {name: x[i::2] for name, x in batch.items()}
             turns = turns_by_hand(engine.game, options, "hinge", micro, jax.random.fold_in(key, i))
             value, (new, _) = jax.jit(turns[player])(
-                state.params[player], state.params[other], variables
+                state.params[player], state.params[other], state.variables
             )
-            variables = {**variables, player: {**variables[player], **new}}
+            states.append(new)
             values.append(value)
+        mean = jax.tree.map(lambda a, b: (a + b) / 2, *states)
+        variables = {**state.variables, player: {**state.variables[player], **mean}}
         program = engine.program(0, turn)
         copy = jax.tree.map(jnp.copy, state)  # the program donates its input
         after, metrics = program(copy, engine.put(batch), engine.run_key, np.int32(0))

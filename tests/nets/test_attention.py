@@ -71,7 +71,7 @@ def test_gradients_to_second_order():
 
 def test_bfloat16_in_the_products_and_float32_in_the_softmax():
     block, x, variables = setting()
-    low = SelfAttention(plain, jnp.bfloat16)
+    low = SelfAttention(plain, dtype=jnp.bfloat16)
     found = jax.jit(low.apply)(variables, jnp.asarray(x, jnp.bfloat16))
     assert found.dtype == jnp.bfloat16
     np.testing.assert_allclose(np.float32(found), block.apply(variables, x), rtol=0.05, atol=0.05)

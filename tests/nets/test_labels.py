@@ -8,6 +8,7 @@ import pytest
 from jaxgan.models.progressive import generator_input
 from jaxgan.nets import stylegan2
 from jaxgan.nets.convnet import ConvCritic, ConvGenerator
+from jaxgan.nets.heads import Labels
 from jaxgan.nets.norm import BatchNorm
 from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator
 from jaxgan.nets.spectral import spectral_norm
@@ -30,7 +31,7 @@ def networks(classes):
             LATENT,
             {"train": False},
         ),
-        "resnet_critic": (ResNetCritic((2,), 1, num_classes=classes), PICTURE, {"train": False}),
+        "resnet_critic": (ResNetCritic((2,), 1, Labels(classes)), PICTURE, {"train": False}),
         "stylegan2_mapping": (mapping, LATENT, {}),
         "stylegan2_critic": (
             stylegan2.Critic(16, 4, num_classes=classes, mapping_layers=1),
@@ -67,7 +68,7 @@ PICTURES, LATENTS = jnp.zeros((2, 8, 8, 3)), jnp.zeros((2, 5))
 NETWORKS = (
     (ConvGenerator(8, 3, 4, num_classes=3), LATENTS),
     (ConvCritic(width=4, num_classes=3), PICTURES),
-    (ResNetCritic((4,), 1, 3), PICTURES),
+    (ResNetCritic((4,), 1, Labels(3)), PICTURES),
     (stylegan2.Critic(32, 4, num_classes=3, group_size=2), PICTURES),
 )
 
