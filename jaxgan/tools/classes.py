@@ -29,8 +29,8 @@ def tools(latent_dim: int, num_classes: int, names: tuple[str, ...] = ()) -> dic
       num_classes: number of classes.
       names: of the classes, for help texts; may be empty.
     """
-    listed = f" ({', '.join(f'{i} {name}' for i, name in enumerate(names[:MOST_ROWS]))})"
-    which = f"from 0 to {num_classes - 1}{listed if names else ''}"
+    named = [f"{i} {name}" for i, name in enumerate(names) if name != str(i)][:MOST_ROWS]
+    listed = f" ({', '.join(named)}{', ...' * (len(names) > MOST_ROWS)})" if named else ""
     last = num_classes - 1
     return {
         "classes": Tool(
@@ -39,7 +39,7 @@ def tools(latent_dim: int, num_classes: int, names: tuple[str, ...] = ()) -> dic
             {
                 "classes": Option(
                     (),
-                    f"the classes, {which}; if empty, up to {MOST_ROWS} spread over all",
+                    f"the classes{listed}; if empty, up to {MOST_ROWS} spread over all",
                     kind=tuple[int, ...],
                     least=0,
                     most=last,
@@ -54,7 +54,7 @@ def tools(latent_dim: int, num_classes: int, names: tuple[str, ...] = ()) -> dic
             partial(_between, latent_dim, num_classes),
             "a walk from one class to another in each row, with a constant latent",
             {
-                "start": Option(0, f"class of the first column, {which}", least=0, most=last),
+                "start": Option(0, f"class of the first column{listed}", least=0, most=last),
                 "end": Option(last, "class of the last column", least=0, most=last),
                 "rows": Option(4, "latents", least=1),
                 "columns": Option(8, "equal steps between the embeddings", least=2),

@@ -11,7 +11,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from jaxgan import tools
+from jaxgan import sampling, tools
 from jaxgan.data import Source
 from jaxgan.engine import Engine
 from jaxgan.game import SAMPLES, TRANSFORMS, Game, State
@@ -207,7 +207,7 @@ class Evaluator:
         ema = self.ema and bool(state.ema)
         num, needs = self.protocol.num_fake, needs_of(self._scores, "fake")
         assert needs is not None, "every score uses the generated examples"
-        given, labels, statistics = balanced(engine.game), "balanced", BATCH_STATISTICS
+        given, labels, statistics = balanced(engine.game), "balanced", self._statistics()
         if self.protocol.of == TRANSFORMS:
             # pix2pix normalises by the statistics of each single picture, other models by running averages.
             statistics = "as the model transforms"
@@ -247,6 +247,11 @@ class Evaluator:
                 **self.measured,
             },
         )
+
+    def _statistics(self) -> str:
+        """The statistics with which batch normalisation makes the samples."""
+        standing = self.options.get("batch_statistics") == sampling.STANDING
+        return "standing, of fresh batches" if standing else BATCH_STATISTICS
 
     def _sampling(self, game: Game) -> dict[str, Any]:
         """The options of the output, as a field of the result; empty if it has none."""

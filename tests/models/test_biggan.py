@@ -1,5 +1,7 @@
 """What `biggan` adds to the games of a critic and a generator."""
 
+import itertools
+
 from jaxgan.spec import Field, Spec
 
 
@@ -10,7 +12,7 @@ def data(side, classes):
 
 def biases(multiples, width, of_block):
     """Biases of the generator's blocks, which jaxgan leaves out: see CHANGELOG.md."""
-    return width * sum(of_block(*pair) for pair in zip(multiples, multiples[1:], strict=False))
+    return width * sum(of_block(*pair) for pair in itertools.pairwise(multiples))
 
 
 def plain_block(before, after):
