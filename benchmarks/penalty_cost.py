@@ -8,7 +8,7 @@ machine does, it does to all.
 
 "kept" is what waits, once the penalty is known, for the backward pass by the weights (parameters not counted);
 `checkpoint=True` recomputes it. "peak" is what XLA allocates for all intermediate results of value and gradient
-together, when nothing else is computed beside the penalty.
+together, when nothing else is computed beside the penalty. "GFLOP" is XLA's count of the operations of both.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import statistics
 import time
 from functools import partial
 
-PENALTIES = ("gradient_penalty", "r1", "r1_r2")
+PENALTIES = ("gradient_penalty", "r1", "r1_r2", "approximate_r1")
 
 
 def parse() -> argparse.Namespace:
@@ -33,7 +33,7 @@ def parse() -> argparse.Namespace:
 
 
 def jaxgan_player(name: str, batch: int, checkpoint: bool = False):
-    """A function that plays once and waits, and the bytes that it keeps and allocates."""
+    """A function that plays once and waits; the bytes that it keeps and allocates, and its operations."""
     import jax
 
     from jaxgan import penalties
@@ -61,6 +61,8 @@ def jaxgan_player(name: str, batch: int, checkpoint: bool = False):
             return penalties.gradient_penalty(closure, real, fake, keys[3], checkpoint=checkpoint)
         if name == "r1":
             return penalties.r1(closure, real, checkpoint=checkpoint)
+        if name == "approximate_r1":
+            return penalties.approximate_r1(closure, real, keys[3], checkpoint=checkpoint)
         return sum(penalties.r1_r2(closure, real, fake, checkpoint=checkpoint))
 
     def size(tree):
@@ -69,7 +71,12 @@ def jaxgan_player(name: str, batch: int, checkpoint: bool = False):
     kept = size(jax.eval_shape(lambda p: jax.vjp(penalty, p)[1], params)) - size(params)
     step = jax.jit(jax.value_and_grad(penalty)).lower(params).compile()
     peak = step.memory_analysis().temp_size_in_bytes
-    return lambda: jax.block_until_ready(step(params)), (kept, peak)
+    operations = step.cost_analysis()["flops"]
+    return lambda: jax.block_until_ready(step(params)), (
+        kept / 2**20,
+        peak / 2**20,
+        operations / 1e9,
+    )
 
 
 def torch_player(name: str, batch: int):
@@ -93,6 +100,8 @@ def torch_player(name: str, batch: int):
             loss = ((squares(between).sqrt() - 1) ** 2).mean()
         elif name == "r1":
             loss = 0.5 * squares(real).mean()
+        elif name == "approximate_r1":
+            loss = (critic(real) - critic(real + 0.01 * torch.randn_like(real))).square().mean()
         else:  # one double backward, as jaxgan's
             loss = squares(torch.cat([real, fake])).mean()
         loss.backward()
@@ -125,18 +134,18 @@ def main():
         f"Python {platform.python_version()}, jax {jax.__version__} ({jax.default_backend()}), "
         f"torch {torch.__version__}, {len(cores)} cores, batch {args.batch}, {args.repeats} repeats"
     )
-    row = "{:<18} {:<20} {:>10} {:>8} {:>16} {:>9} {:>9}"
-    heads = "median ms", "min ms", "ratio (median)", "kept MiB", "peak MiB"
+    row = "{:<18} {:<20} {:>10} {:>8} {:>16} {:>9} {:>9} {:>6}"
+    heads = "median ms", "min ms", "ratio (median)", "kept MiB", "peak MiB", "GFLOP"
     print(row.format("penalty", "", *heads))
     for name in PENALTIES:
-        plain, memory = jaxgan_player(name, args.batch)
+        plain, costs = jaxgan_player(name, args.batch)
         checkpointed, less = jaxgan_player(name, args.batch, checkpoint=True)
         players = {
             "jaxgan": plain,
             "jaxgan, checkpoint": checkpointed,
             "torch": torch_player(name, args.batch),
         }
-        sizes = {"jaxgan": memory, "jaxgan, checkpoint": less}
+        known = {"jaxgan": costs, "jaxgan, checkpoint": less}
         times = measure(players, args.repeats)
         median = {player: 1e3 * statistics.median(t) for player, t in times.items()}
         for player, t in times.items():
@@ -147,8 +156,8 @@ def main():
                     f"{median[player]:.0f}",
                     f"{1e3 * min(t):.0f}",
                     f"{median[player] / median['torch']:.2f}",
-                    *(f"{size / 2**20:.0f}" for size in sizes.get(player, ())),
-                    *[""] * (2 - len(sizes.get(player, ()))),
+                    *(f"{cost:.0f}" for cost in known.get(player, ())),
+                    *[""] * (3 - len(known.get(player, ()))),
                 ),
                 flush=True,
             )

@@ -221,7 +221,7 @@ def test_values_and_gradients_are_those_of_pytorch_studiogan(name):
 
 
 def test_how_the_d2d_ce_of_pytorch_studiogan_differs():
-    """It divides each negative term by the exponential of the row's maximum, without its gradient, but not the positive."""
+    """Each negative term is divided by exp(its row's maximum), which has no gradient; the positive term is not."""
     with np.load(GOLDEN) as file:
         golden = dict(file)
     h, e, y = (golden[f"in/{name}"] for name in ("embeddings", "proxies", "labels"))

@@ -180,6 +180,11 @@ def t_between(torch, x, y, key):
     return x + alpha * (y - x)
 
 
+def t_noise_penalty(torch, critic, x, key):
+    noise = torch.tensor(np.array(jax.random.normal(key, x.shape)))
+    return (critic(x) - critic(x + 0.3 * noise)).square().mean()
+
+
 def t_positive_noise(torch, x, key):
     noise_key, alpha_key = jax.random.split(key)
     alpha = torch.tensor(np.array(jax.random.uniform(alpha_key, (x.shape[0], 1, 1, 1))))
@@ -218,6 +223,14 @@ TWINS = {
         lambda t, c, x, y, k: (
             0.5 * (t_norms(t, c, x).square().mean() + t_norms(t, c, y).square().mean())
         ),
+    ),
+    "approximate_r1": (
+        lambda c, x, y, k: penalties.approximate_r1(c, x, k, sigma=0.3),
+        lambda t, c, x, y, k: t_noise_penalty(t, c, x, k),
+    ),
+    "approximate_r2": (
+        lambda c, x, y, k: penalties.approximate_r2(c, y, k, sigma=0.3),
+        lambda t, c, x, y, k: t_noise_penalty(t, c, y, k),
     ),
 }
 
@@ -258,6 +271,12 @@ def test_checkpointing_changes_no_number(name, key):
         "r1": lambda c, x, y, k: penalties.r1(c, x, checkpoint=True),
         "r2": lambda c, x, y, k: penalties.r2(c, y, checkpoint=True),
         "r1_r2": lambda c, x, y, k: sum(penalties.r1_r2(c, x, y, checkpoint=True)),
+        "approximate_r1": lambda c, x, y, k: penalties.approximate_r1(
+            c, x, k, sigma=0.3, checkpoint=True
+        ),
+        "approximate_r2": lambda c, x, y, k: penalties.approximate_r2(
+            c, y, k, sigma=0.3, checkpoint=True
+        ),
     }[name]
     plain, recomputed = (
         jax.value_and_grad(lambda p, f=f: f(partial(conv_critic, p), x, y, key))(params)
@@ -288,6 +307,110 @@ class TestR1R2:
     def test_of_an_augmented_critic_the_gradient_is_by_the_samples_as_they_were(self):
         value = penalties.r1(lambda x: 3.0 * (2.0 * x[:, 0] + 1.0), jnp.ones((4, 2)))
         np.testing.assert_allclose(value, 18.0)
+
+
+def value_and_slope(penalty):
+    """The value of a penalty of the convolutional critic, and the gradient by its parameters as one vector."""
+    params = {"kernel": jnp.asarray(CONV), "dense": jnp.asarray(DENSE)}
+    value, slope = jax.value_and_grad(lambda p: penalty(partial(conv_critic, p)))(params)
+    return value, np.concatenate([np.ravel(leaf) for leaf in jax.tree.leaves(slope)])
+
+
+def cosine(a, b):
+    return a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+
+
+class TestApproximateR1:
+    """Six pictures, each with 1000 draws of the noise, so that values are known to about 1%."""
+
+    @pytest.mark.parametrize("sigma", [0.1, 0.01, 0.001])
+    def test_divided_by_twice_the_variance_it_is_r1(self, sigma, key):
+        x = samples(0)
+        many = jnp.repeat(x, 1000, axis=0)
+        exact, slope = value_and_slope(lambda c: penalties.r1(c, x))
+        value, found = value_and_slope(
+            lambda c: penalties.approximate_r1(c, many, key, sigma) / (2 * sigma**2)
+        )
+        np.testing.assert_allclose(value, exact, rtol=0.04)
+        np.testing.assert_allclose(np.linalg.norm(found), np.linalg.norm(slope), rtol=0.04)
+        assert cosine(found, slope) > 0.99
+
+    def test_a_large_step_is_another_penalty(self, key):
+        x = samples(0)
+        exact = penalties.r1(partial(conv_critic, {"kernel": CONV, "dense": DENSE}), x)
+        many = jnp.repeat(x, 1000, axis=0)
+        value, _ = value_and_slope(lambda c: penalties.approximate_r1(c, many, key, 1.0) / 2)
+        assert value < 0.8 * exact  # a tangent hyperbolic saturates
+
+    def test_its_standard_deviation_is_that_of_a_chi_square(self):
+        keys = jax.random.split(jax.random.key(0), 4000)
+        draws = jax.vmap(lambda k: penalties.approximate_r1(linear(2.0), jnp.zeros((8, 5)), k))(
+            keys
+        )
+        np.testing.assert_allclose(np.std(draws) / np.mean(draws), np.sqrt(2 / 8), rtol=0.05)
+
+    def test_the_parts_of_a_list_have_their_own_noise(self, key):
+        """With the same noise in both parts, the difference of the parts would not change."""
+        x = [jnp.zeros((20_000, 1)), jnp.zeros((20_000, 1))]
+        value = penalties.approximate_r2(lambda x: x[0] - x[1], x, key, sigma=0.1)
+        np.testing.assert_allclose(value, 2 * 0.1**2, rtol=0.05)
+
+    def test_a_critic_without_second_derivatives_will_do(self, key):
+        """A kernel whose backward pass cannot be differentiated, here one that leaves JAX."""
+
+        @jax.custom_vjp
+        def square(x):
+            return x**2
+
+        def backward(x, g):
+            shape = jax.ShapeDtypeStruct(x.shape, x.dtype)
+            return (jax.pure_callback(lambda x, g: 2 * np.asarray(x) * np.asarray(g), shape, x, g),)
+
+        square.defvjp(lambda x: (square(x), x), backward)
+
+        def slope_of(penalty, function):
+            return jax.grad(lambda w: penalty(lambda x: jnp.sum(w * function(x), axis=1)))(w)
+
+        x, w = samples(0, (4, 3)), jnp.ones((1, 3))
+        approximate = partial(penalties.approximate_r1, real=x, key=key)
+        np.testing.assert_allclose(
+            slope_of(approximate, square), slope_of(approximate, jnp.square), rtol=1e-4
+        )
+        with pytest.raises(ValueError, match="Pure callbacks do not support JVP"):
+            slope_of(partial(penalties.r1, real=x), square)
+
+    def test_it_costs_two_passes(self, key):
+        """Of a smooth critic that is no more than R1 costs."""
+        x = samples(0)
+
+        def operations(penalty):
+            params = {"kernel": jnp.asarray(CONV), "dense": jnp.asarray(DENSE)}
+            both = jax.jit(jax.value_and_grad(lambda p: penalty(partial(conv_critic, p))))
+            return both.lower(params).compile().cost_analysis()["flops"]
+
+        one_pass = operations(lambda c: jnp.mean(c(x) ** 2))
+        approximate = operations(lambda c: penalties.approximate_r1(c, x, key))
+        assert 1.9 * one_pass < approximate < 2.7 * one_pass  # the noise is drawn too
+        assert approximate < operations(lambda c: penalties.r1(c, x))
+
+    def test_the_step_may_be_traced_or_a_number_of_numpy(self, key):
+        x = samples(0, (4, 3))
+        plain = penalties.approximate_r1(linear(2.0), x, key, sigma=0.25)
+        given = penalties.approximate_r1(linear(2.0), x, key, sigma=np.float64(0.25))
+        traced = jax.jit(partial(penalties.approximate_r1, linear(2.0)))(x, key, 0.25)
+        assert plain.dtype == given.dtype == traced.dtype == jnp.float32
+        np.testing.assert_allclose([given, traced], plain, rtol=1e-5)
+
+    def test_the_critic_sees_samples_of_the_dtype_that_it_is_given(self, key):
+        seen = []
+
+        def critic(x):
+            seen.append(x.dtype)
+            return jnp.sum(x, axis=1)
+
+        value = penalties.approximate_r1(critic, jnp.zeros((4, 3), jnp.bfloat16), key)
+        assert value.dtype == jnp.float32
+        assert seen == [jnp.bfloat16] * 2
 
 
 class TestDragan:
@@ -465,6 +588,22 @@ def flat(x):
         (
             lambda key: penalties.dragan(flat, jnp.ones((2, 3)), key, target=-1.0),
             r"target is -1.0, but a norm is never negative; give 0 or more",
+        ),
+        (
+            lambda key: penalties.approximate_r1(flat, jnp.ones((2, 3)), key, sigma=0),
+            r"sigma is 0; give a number above 0",
+        ),
+        (
+            lambda key: penalties.approximate_r1(flat, jnp.ones((2, 3), jnp.uint8), key),
+            r"real has dtype uint8, which has no gradient",
+        ),
+        (
+            lambda key: penalties.approximate_r2(flat, jnp.ones((0, 3)), key),
+            r"fake has shape \(0, 3\), which holds no samples",
+        ),
+        (
+            lambda key: penalties.approximate_r2(lambda x: x, jnp.ones((2, 3)), key),
+            r"the critic returned an array of shape \(2, 3\) for a batch of 2; a gradient penalty needs one",
         ),
         (
             lambda key: penalties.r1(flat, jnp.ones((0, 3))),

@@ -84,7 +84,7 @@ class twin_classifier:
     The classifier C is trained on real samples only, as in the authors' code. All terms have the same weight; for
     other weights, add calls of `auxiliary_classifier`.
 
-    Source: Gong et al., Twin Auxiliary Classifiers GAN (2019), Section 3.2.
+    Source: Gong et al., Twin Auxiliary Classifiers GAN (2019).
     """
 
     @staticmethod
@@ -160,7 +160,7 @@ class discriminative_classifier:
 
     The caller gives labels from 0 to K - 1; the doubling is done here.
 
-    Source: Hou et al., Conditional GANs with Auxiliary Discriminative Classifier (2022), Section 4.
+    Source: Hou et al., Conditional GANs with Auxiliary Discriminative Classifier (2022).
     """
 
     @staticmethod

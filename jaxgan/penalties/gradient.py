@@ -230,16 +230,18 @@ def approximate_r1(
 
         E (C(x) - C(x + sigma n))^2,    n ~ N(0, I)
 
-    Its gradient with respect to the critic's parameters needs no second derivatives: `r1` differentiates twice, which
-    some kernels and some ways of splitting a model do not allow. For small sigma,
+    For small sigma it is a multiple of `r1`, and a weight of gamma / (2 sigma^2) corresponds to gamma `r1`:
 
         E_n (C(x) - C(x + sigma n))^2 = sigma^2 ||grad C(x)||^2 + O(sigma^4) = 2 sigma^2 r1 + O(sigma^4)
 
-    so a weight of gamma / (2 sigma^2) corresponds to gamma `r1`. One noise is drawn per sample. It makes the estimate
-    noisier than `r1`: for gradients of equal norms, its relative standard deviation is sqrt(2 / B).
+    Use it where `r1` cannot be used: its gradient with respect to the critic's parameters needs no second derivatives,
+    which some kernels do not have. It is not cheaper: its two forward and backward passes are about the work of `r1`
+    for a smooth critic, and 1.5 times that work for a critic of convolutions and ReLUs, whose second derivatives are
+    0. If the loss has the logits of the real samples already, `consistency(logits, critic(x + sigma n))` saves a pass.
 
-    The difference of two logits loses digits if sigma is small. In bfloat16, a step of 0.01 is about the distance of
-    neighbouring numbers at 1, so give samples in float32, or a larger sigma.
+    One noise is drawn per sample, so the estimate is noisier than `r1`: for gradients of equal norms and small sigma,
+    its relative standard deviation is sqrt(2 / B). The difference of two logits loses digits if sigma is small. In
+    bfloat16, neighbouring numbers near 1 differ by 0.004 to 0.008: use float32 there, or a larger sigma.
 
     Args:
       critic: samples [B, ...] -> logits [B] or [B, 1]; it is called twice, with the same samples without noise first.
