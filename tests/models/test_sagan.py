@@ -1,14 +1,12 @@
 """What `sagan` adds to the games of a critic and a generator, and its networks against another implementation."""
 
-import zlib
 from pathlib import Path
 
 import jax
 import numpy as np
 import pytest
-from models import battery
+from models import battery, same_weights
 
-from jaxgan import losses
 from jaxgan.engine import Engine
 from jaxgan.models import sagan
 from jaxgan.spec import Field, Spec
@@ -145,83 +143,15 @@ def test_kernels_of_both_players_are_normalised(engine):
 # Parity -----------------------------------------------------------------------------------------------------
 
 
-def by_rule(name, shape):
-    return np.random.default_rng(zlib.crc32(name.encode())).normal(size=shape).astype(np.float32)
-
-
-def ruled(params, player):
-    """Parameters by rule, of a size that a trained network may have."""
-
-    def leaf(path, x):
-        name = f"{player}{jax.tree_util.keystr(path)}"
-        if name.endswith("['gamma']"):
-            return np.float32(0.6)
-        gain = np.float32("gain" in name or "scale" in name)
-        return gain + 0.2 * by_rule(name, x.shape)
-
-    return jax.tree_util.tree_map_with_path(leaf, params)
-
-
-def leading(kernel):
-    """The singular vector on the side of the outputs, of the kernel as a matrix [inputs, outputs]."""
-    return np.linalg.svd(np.float64(kernel).reshape(-1, kernel.shape[-1]))[2][0].astype(np.float32)
-
-
-def variables_by_rule(engine, player):
-    shapes = engine.state_shape
-    params = ruled(shapes.params[player], player)
-    variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes.variables[player])
-
-    def u(path, _):
-        layer = params
-        for key in path[:-1]:
-            layer = layer[key.key]
-        return leading(layer["embedding"].T if "embedding" in layer else layer["kernel"])
-
-    variables["spectral"] = jax.tree_util.tree_map_with_path(u, variables["spectral"])
-    return {"params": params, **variables}
-
-
 def test_the_reference_has_the_same_outputs_losses_and_gradients(engine):
     """kwotsin/mimicry at a7fda06c4aff1e6af8dc4c4a35ed6636e434c766, `nets/sagan/sagan_32.py`, PyTorch 2.13.
 
-    Its networks of width 16 were given the parameters of `ruled`, no bias where ours have none (before batch
-    normalisation), and singular vectors that had converged. Two things were changed in it to what the authors' code
-    does: its generator upsamples bilinearly, here by nearest neighbours, and the first ReLU of a block of its critic
+    Its networks of width 16 were given the parameters of `same_weights.ruled`, no bias where ours have none (before
+    batch normalisation), and singular vectors that had converged. Two things were changed in it to what the authors'
+    code does: its generator upsamples bilinearly, here by nearest neighbours, and the first ReLU of a block of its critic
     works in place, so that the shortcut takes its result instead of the block's input. Its losses are those of its
     class `GANLoss` with "hinge".
     """
     with np.load(Path(__file__).parent / "golden" / "sagan.npz") as file:
         golden = dict(file)
-    networks = {p: engine.game.players[p].module for p in ("generator", "critic")}
-    generator, critic = (variables_by_rule(engine, p) for p in ("generator", "critic"))
-    latent, real = by_rule("latent", (4, 8)), np.tanh(by_rule("real", (4, 32, 32, 3)))
-    label = np.arange(4, dtype=np.int32) % CLASSES
-
-    def make(params):
-        given = {**generator, "params": params}
-        return networks["generator"].apply(given, latent, label, True, mutable=["batch_stats"])[0]
-
-    def judge(params, pictures):
-        return networks["critic"].apply({**critic, "params": params}, pictures, label, True)
-
-    def critic_loss(params):
-        return losses.hinge.critic(judge(params, real), judge(params, golden["fake"]))
-
-    def generator_loss(params):
-        return losses.hinge.generator(judge(critic["params"], make(params)))
-
-    np.testing.assert_allclose(jax.jit(make)(generator["params"]), golden["fake"], atol=1e-4)
-    logits = jax.jit(judge)(critic["params"], real)
-    np.testing.assert_allclose(logits, golden["logits"], rtol=1e-4, atol=1e-4)
-    for player, loss, params in (
-        ("critic", critic_loss, critic["params"]), ("generator", generator_loss, generator["params"])
-    ):  # fmt: skip
-        value, slopes = jax.jit(jax.value_and_grad(loss))(params)
-        np.testing.assert_allclose(value, golden[f"{player}_loss"], rtol=1e-4)
-        for path, slope in jax.tree_util.tree_leaves_with_path(slopes):
-            expected = golden[f"{player}{jax.tree_util.keystr(path)}"]
-            scale = np.abs(expected).max() + 1e-3
-            np.testing.assert_allclose(
-                slope / scale, expected / scale, atol=1e-3, err_msg=str(path)
-            )
+    same_weights.check_networks(engine, golden, CLASSES)
