@@ -90,13 +90,15 @@ class ModulatedBatchNorm(nn.Module):
 class GroupStatistics(nn.Module):
     """(x - mean) / sqrt(var + epsilon), each `group` consecutive examples with their own mean and variance.
 
-    Computes in training what devices with `group` examples each compute if they do not exchange statistics. The running
-    statistics are updated with the averages over the groups.
+    With `affine` the result is multiplied by a gain for each channel, and a bias is added. Computes in training what
+    devices with `group` examples each compute if they do not exchange statistics. The running statistics are updated
+    with the averages over the groups.
     """
 
     group: int
     momentum: float
     epsilon: float
+    affine: bool = False
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
@@ -105,13 +107,27 @@ class GroupStatistics(nn.Module):
         running_mean = self.variable(BATCH_STATS, "mean", jnp.zeros, shape, jnp.float32)
         running_var = self.variable(BATCH_STATS, "var", jnp.ones, shape, jnp.float32)
         x = x.astype(jnp.float32)
-        if not train:
-            return self._scaled(x, running_mean.value, running_var.value).astype(dtype)
-        if x.shape[0] % self.group:
-            raise ValueError(
-                f"batch normalisation in groups of {self.group} was given {x.shape[0]} examples; give a multiple of it."
+        gain, bias = jnp.ones(shape), jnp.zeros(shape)
+        if self.affine:
+            gain = self.param("scale", nn.initializers.ones, shape, jnp.float32)
+            bias = self.param("bias", nn.initializers.zeros, shape, jnp.float32)
+
+        def scaled(x: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
+            one = tuple(range(x.ndim - 1))
+            mean, var, by, plus = (
+                v if v.ndim == x.ndim else jnp.expand_dims(v, one) for v in (mean, var, gain, bias)
             )
-        groups = x.reshape(-1, self.group, *x.shape[1:])
+            return (x - mean) * (jax.lax.rsqrt(var + self.epsilon) * by) + plus
+
+        if not train:
+            return scaled(x, running_mean.value, running_var.value).astype(dtype)
+        # A network is initialised with fewer examples than a group may have.
+        group = x.shape[0] if self.is_initializing() else self.group
+        if x.shape[0] % group:
+            raise ValueError(
+                f"batch normalisation in groups of {group} was given {x.shape[0]} examples; give a multiple of it."
+            )
+        groups = x.reshape(-1, group, *x.shape[1:])
         axes = tuple(range(1, groups.ndim - 1))
         mean = jnp.mean(groups, axis=axes, keepdims=True)
         var = jnp.mean(jnp.square(groups - mean), axis=axes, keepdims=True)
@@ -119,10 +135,7 @@ class GroupStatistics(nn.Module):
             for running, found in ((running_mean, mean), (running_var, var)):
                 average = jnp.mean(found.reshape(-1, *shape), axis=0)
                 running.value = self.momentum * running.value + (1 - self.momentum) * average
-        return self._scaled(groups, mean, var).reshape(x.shape).astype(dtype)
-
-    def _scaled(self, x: jax.Array, mean: jax.Array, var: jax.Array) -> jax.Array:
-        return (x - mean) * jax.lax.rsqrt(var + self.epsilon)
+        return scaled(groups, mean, var).reshape(x.shape).astype(dtype)
 
 
 def _normalise(
@@ -130,14 +143,10 @@ def _normalise(
 ) -> jax.Array:
     """The normalised x, with a gain and bias per channel if `affine`; in the layer "statistics" of `owner`."""
     if owner.group:
-        x = GroupStatistics(
-            owner.group, owner.momentum, owner.epsilon, owner.dtype, name="statistics"
-        )(x, train)
-        if not affine:
-            return x
-        gain = owner.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
-        bias = owner.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
-        return x * gain.astype(x.dtype) + bias.astype(x.dtype)
+        grouped = GroupStatistics(
+            owner.group, owner.momentum, owner.epsilon, affine, owner.dtype, name="statistics"
+        )
+        return grouped(x, train)
     norm = nn.BatchNorm(
         use_running_average=not train,
         momentum=owner.momentum,

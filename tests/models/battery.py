@@ -78,6 +78,43 @@ def check_trains(game, spec, rounds):
     return engine, state
 
 
+def turns_apart(engine, spec):
+    """(its players, the state before, the state after) of each turn of the first stage, each played from the start."""
+    state = host(engine.init())
+    stage = engine.game.stages[0]
+    data = engine.put(batch(spec, 0, stage, 0))
+    for turn in stage.turns:
+        start = jax.device_put(state, engine.state_shardings)
+        after, _ = engine.program(0, turn)(start, data, engine.run_key, np.int32(0))
+        yield turn.players, state, host(after)
+
+
+def equal(one, other):
+    return jax.tree.all(jax.tree.map(lambda a, b: bool((a == b).all()), one, other))
+
+
+def check_u_moves_in_own_turns(turns):
+    """`turns`, see `turns_apart`: a player's `u` moves in its turn and in no other."""
+    for players, before, after in turns:
+        for name, collections in before.variables.items():
+            still = equal(collections["spectral"], after.variables[name]["spectral"])
+            assert still != (name in players), name
+
+
+def not_normalised(engine, player):
+    """The paths of the player's kernels and embeddings that are not spectrally normalised."""
+    params = engine.state_shape.params[player]
+    u = engine.state_shape.variables[player]["spectral"]
+    kernels = {
+        path[:-1]
+        for path, _ in jax.tree_util.tree_leaves_with_path(params)
+        if path[-1].key in ("kernel", "embedding")
+    }
+    normalised = {path[:-1] for path, _ in jax.tree_util.tree_leaves_with_path(u)}
+    assert normalised <= kernels
+    return {tuple(key.key for key in path) for path in kernels - normalised}
+
+
 def check_resume(engine, spec, at, rounds):
     """Stopped in round `at` and played on from arrays alone: every leaf bit for bit the same.
 

@@ -45,6 +45,16 @@ def variables_by_rule(engine, player):
     return {"params": params, **variables}
 
 
+def state_by_rule(engine):
+    """A state before any round, with parameters by rule and singular vectors that have converged."""
+    zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), engine.state_shape)
+    params, variables = {}, {}
+    for player in zeros.params:
+        variables[player] = variables_by_rule(engine, player)
+        params[player] = variables[player].pop("params")
+    return zeros.replace(params=params, variables=variables)
+
+
 def inputs(engine, num, classes):
     """(latent, real pictures, label), by rule."""
     generator, spec = engine.game.players["generator"], engine.game.spec

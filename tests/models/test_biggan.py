@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import jax
 import numpy as np
 import pytest
-from models import same_weights
+from models import battery, same_weights
 
 from jaxgan import turns
 from jaxgan.engine import Engine
@@ -63,6 +63,83 @@ GOLDEN = {
 
 def make(spec, **changes):
     return biggan.game(biggan.Options(**changes), spec)
+
+
+# What is refused ----------------------------------------------------------------------------------------------
+
+DIGITS = Spec({"image": Field("image", (8, 8, 1)), "label": Field("label", number=3)}, 100)
+SMALL = {
+    "latent_dim": 4, "width": 2, "critic_width": 4, "class_embedding_dim": 3, "batch_size": 4, "critic_steps": 1
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("spec", "changes", "text"),
+    [
+        (data(32, 9), {"latent_dim": 81}, "divided into 4 equal parts, .*: set latent_dim=84"),
+        (DIGITS, {"latent_dim": 5}, "divided into 2 equal parts, .*: set latent_dim=6"),
+        (DIGITS, {"statistics_group": 6, "batch_size": 8}, "divide the batch of 8: set statistics_group=4"),
+        (data(24, 9), {}, "pictures of 8, 16, 32, 64, 128, 256 pixels, not 24x24: set data.resolution=16"),
+        (Spec({"image": Field("image", (64, 48, 3)), "label": Field("label", number=9)}, 1), {},
+         "not 64x48: set data.resolution=32"),
+        (Spec({"image": Field("points", (2,)), "label": Field("label", number=9)}, 1), {},
+         "makes pictures, but the data are points: set data.name=digits"),
+        (data(32, 9), {"generator_attention": 12}, "have sides of 8, 16, 32: set generator_attention=8"),
+        (data(32, 9), {"critic_attention": 32}, "have sides of 16, 8: set critic_attention=16"),
+        (DIGITS, {"conditioning": "multi_hinge", "top_k_decay": 0.9}, "no adversarial loss .*: set top_k_decay=1.0"),
+        (DIGITS, {"diff_augment": "colour,cutout"}, "parts are color, translation, cutout: set diff_augment=cutout"),
+        (Spec({"image": Field("image", (8, 8, 1))}, 1), {}, "the data has no labels: set conditional=false"),
+        (DIGITS, {"variant": "deeper"}, "be one of biggan, deep: set variant=deep"),
+        (DIGITS, {"conditioning": "acgna"}, "be one of projection, acgan, .*: set conditioning=acgan"),
+    ],
+    ids=lambda x: next(iter(x), "") if isinstance(x, dict) else "",
+)  # fmt: skip
+def test_what_cannot_be_made_is_refused_by_a_sentence(spec, changes, text):
+    battery.refused(biggan.game, biggan.Options(**changes), spec, text)
+
+
+def test_groups_of_statistics_do_not_change_the_state():
+    """Also where a group is larger than the batch with which a network is initialised."""
+    plain, grouped = (Engine(make(DIGITS, **SMALL, statistics_group=group)) for group in (0, 4))
+    assert plain.state_shape == grouped.state_shape
+
+
+# Training -------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("variant", ["biggan", pytest.param("deep", marks=pytest.mark.slow)])
+def test_trains_and_resumes_bit_for_bit(variant):
+    engine, _ = battery.check_trains(make(DIGITS, variant=variant, **SMALL), DIGITS, rounds=3)
+    battery.check_resume(engine, DIGITS, at=1, rounds=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("changes", [{"variant": "deep"}, {"statistics_group": 4}], ids=str)
+def test_one_and_eight_devices_agree(changes):
+    battery.check_devices(make(DIGITS, **SMALL | {"batch_size": 8} | changes), DIGITS, rounds=3)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", biggan.biggan.VARIANTS)
+def test_bfloat16_trains_for_500_rounds(variant):
+    game = make(DIGITS, variant=variant, **SMALL, dtype="bfloat16")
+    battery.check_trains(game, DIGITS, rounds=500)
+
+
+@pytest.fixture(scope="module")
+def engine():
+    return Engine(make(DIGITS, **SMALL))
+
+
+def test_u_moves_in_a_players_own_turn_alone(engine):
+    battery.check_u_moves_in_own_turns(battery.turns_apart(engine, DIGITS))
+
+
+@pytest.mark.parametrize("case", ["biggan", "biggan_deep"])
+def test_all_kernels_but_the_shared_embedding_are_normalised(case):
+    engine = Engine(parity_game(case))
+    assert not battery.not_normalised(engine, "critic")
+    assert battery.not_normalised(engine, "generator") == {("shared",)}
 
 
 # Parity -----------------------------------------------------------------------------------------------------

@@ -12,11 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from models import battery
-from models.written_out import adam, check_turn, decoded, moves, purpose, rmsprop, softplus
+from models.written_out import (
+    adam,
+    check_micro_batches,
+    check_turn,
+    decoded,
+    moves,
+    purpose,
+    rmsprop,
+    softplus,
+)
 
 from jaxgan import config, losses, models, spectral
 from jaxgan.engine import Engine
-from jaxgan.game import purpose_key
 from jaxgan.schedules import Ema
 from jaxgan.spec import Field, Spec
 from jaxgan.train import outputs
@@ -523,27 +531,12 @@ def test_with_two_micro_batches_each_has_its_own_draws_and_the_state_moves_once(
     options, engine, state, batch = set_up("sngan", changes, accumulate=2)
     for turn, other in zip(engine.game.stages[0].turns, ("generator", "critic"), strict=True):
         (player,) = turn.players
-        key = jax.random.fold_in(purpose_key(engine.run_key, f"turn {player}", 0), 0)
-        values, states = [], []
-        for i in range(2):
-            micro = {name: x[i::2] for name, x in batch.items()}
-            turns = turns_by_hand(engine.game, options, "hinge", micro, jax.random.fold_in(key, i))
-            value, (new, _) = jax.jit(turns[player])(
-                state.params[player], state.params[other], state.variables
-            )
-            states.append(new)
-            values.append(value)
-        mean = jax.tree.map(lambda a, b: (a + b) / 2, *states)
-        variables = {**state.variables, player: {**state.variables[player], **mean}}
-        program = engine.program(0, turn)
-        copy = jax.tree.map(jnp.copy, state)  # the program donates its input
-        after, metrics = program(copy, engine.put(batch), engine.run_key, np.int32(0))
-        np.testing.assert_allclose(metrics[f"{player}/loss"], np.mean(values), rtol=1e-5)
-        jax.tree.map(
-            lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5),
-            after.variables,
-            variables,
-        )
+
+        def by_hand(micro, key, player=player, other=other):
+            loss = turns_by_hand(engine.game, options, "hinge", micro, key)[player]
+            return lambda mover: loss(mover, state.params[other], state.variables)
+
+        check_micro_batches(engine, turn, state, batch, by_hand)
 
 
 # model -> (moves of its optimiser at the full learning rate, options), from the papers and their reference code (wgan:

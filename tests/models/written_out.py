@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 
+from jaxgan.game import purpose_key
+
 
 def decoded(pictures):
     """uint8 pictures in [-1, 1]."""
@@ -53,6 +55,32 @@ def check_turn(engine, turn, state, batch, key, by_hand):
     assert norm > 1e-6
     far = optax.tree.norm(jax.tree.map(jnp.subtract, gradient, gradient_))
     assert far < 1e-4 * norm, (far, norm)
+
+
+def check_micro_batches(engine, turn, state, batch, by_hand):
+    """Two micro-batches: each has its own draws, and the state moves once, by the mean of the two.
+
+    Args:
+      engine, turn, state, batch: the engine accumulates 2, the turn moves one player and is played for the first time.
+      by_hand: (micro-batch, key) -> a function of the player's parameters as in `check_turn`.
+    """
+    (player,) = turn.players
+    key = jax.random.fold_in(purpose_key(engine.run_key, f"turn {turn.name}", 0), 0)
+    values, states = [], []
+    for i in range(2):
+        micro = {name: x[i::2] for name, x in batch.items()}
+        compute = by_hand(micro, jax.random.fold_in(key, i))
+        value, (new, _) = jax.jit(compute)(state.params[player])
+        states.append(new)
+        values.append(value)
+    mean = jax.tree.map(lambda a, b: (a + b) / 2, *states)
+    variables = {**state.variables, player: {**state.variables[player], **mean}}
+    copy = jax.tree.map(jnp.array, state)  # the program donates its input
+    program = engine.program(0, turn)
+    after, metrics = program(copy, engine.put(batch), engine.run_key, np.int32(0))
+    np.testing.assert_allclose(metrics[f"{turn.name}/loss"], np.mean(values), rtol=1e-5)
+    close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
+    jax.tree.map(close, after.variables, variables)
 
 
 def moves(optimizer, clock):
