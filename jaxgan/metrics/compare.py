@@ -78,7 +78,7 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
     >>> differences({"data": "folder a", "data_fingerprint": "1f"}, {"data": "folder b", "data_fingerprint": "1f"})
     []
     """
-    one, two = UNSAID | dict(a), UNSAID | dict(b)
+    one, two = (UNSAID | _flat(protocol) for protocol in (a, b))
     free, found = {*FREE, FINGERPRINT}, []
     if FINGERPRINT in one and FINGERPRINT in two:
         free.add(DATA)
@@ -90,6 +90,19 @@ def differences(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[str]:
         for key in sorted(one.keys() | two.keys())
         if key not in free and one.get(key) != two.get(key)
     ]
+
+
+def _flat(protocol: Mapping[str, Any]) -> dict[str, Any]:
+    """The protocol with "options.truncation" for an entry of a nested dictionary."""
+    flat: dict[str, Any] = {}
+    for key, value in protocol.items():
+        nested = (
+            {f"{key}.{name}": x for name, x in value.items()}
+            if isinstance(value, Mapping)
+            else {key: value}
+        )
+        flat |= nested
+    return flat
 
 
 def scores(result: Mapping[str, Any]) -> dict[str, float]:

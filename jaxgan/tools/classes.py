@@ -22,7 +22,7 @@ MOST_ROWS = 10  # classes of a sheet, unless they are given
 
 
 def tools(latent_dim: int, num_classes: int, names: tuple[str, ...] = ()) -> dict[str, Tool]:
-    """The tools "classes" and "between_classes".
+    """The tools "classes" and, if there are at least two classes, "between_classes".
 
     Args:
       latent_dim: components of the latent.
@@ -32,7 +32,7 @@ def tools(latent_dim: int, num_classes: int, names: tuple[str, ...] = ()) -> dic
     named = [f"{i} {name}" for i, name in enumerate(names) if name != str(i)][:MOST_ROWS]
     listed = f" ({', '.join(named)}{', ...' * (len(names) > MOST_ROWS)})" if named else ""
     last = num_classes - 1
-    return {
+    sheet = {
         "classes": Tool(
             partial(_sheet, latent_dim, num_classes),
             "a sheet with a class in each row",
@@ -50,6 +50,10 @@ def tools(latent_dim: int, num_classes: int, names: tuple[str, ...] = ()) -> dic
                 "truncation": TRUNCATION,
             },
         ),
+    }
+    if num_classes < 2:
+        return sheet
+    walk = {
         "between_classes": Tool(
             partial(_between, latent_dim, num_classes),
             "a walk from one class to another in each row, with a constant latent",
@@ -62,6 +66,7 @@ def tools(latent_dim: int, num_classes: int, names: tuple[str, ...] = ()) -> dic
             },
         ),
     }
+    return sheet | walk
 
 
 @jax.jit
@@ -97,7 +102,7 @@ def _between(
             "end",
             end,
             "a walk needs two different classes",
-            {"end": (start + 1) % max(2, num_classes)},
+            {"end": (start + 1) % num_classes},
         )
     generator = play.networks["generator"]
     latent = np.repeat(truncated_normal(play.key, rows, latent_dim, truncation), columns, axis=0)

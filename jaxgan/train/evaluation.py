@@ -254,9 +254,14 @@ class Evaluator:
         return "standing, of fresh batches" if standing else BATCH_STATISTICS
 
     def _sampling(self, game: Game) -> dict[str, Any]:
-        """The options of the output, as a field of the result; empty if it has none."""
+        """The options of the output that differ from its defaults, as a field of the result; empty if none does.
+
+        The defaults are plain sampling in every model, so the scores of models with and without options are comparable.
+        """
         known = game.outputs[self.protocol.of].options
-        return {"options": tools.complete(self.options, known)} if known else {}
+        values = tools.complete(self.options, known)
+        changed = {name: x for name, x in values.items() if x != known[name].default}
+        return {"options": changed} if changed else {}
 
     def real(self) -> Summary | None:
         """The statistics of the reals that the scores need; None if no score uses reals. Computed once."""

@@ -38,6 +38,17 @@ def test_the_version_alone_is_no_difference():
     assert compare(_RESULT, other)[0].difference == 0
 
 
+def test_options_of_the_samples_are_named_one_by_one():
+    one, other = (
+        _RESULT | {"protocol": _PROTOCOL | {"options": {"truncation": x, "standing_batches": 16}}}
+        for x in (0.5, 1.0)
+    )
+    assert compare(one, one)[0].difference == 0
+    text = r"compared: options.truncation is 0.5 in A and 1.0 in B\. Evaluate"
+    with pytest.raises(ValueError, match=text):
+        compare(one, other)
+
+
 def stated(data, fingerprint=None):
     """A result that states its data."""
     more = {} if fingerprint is None else {"data_fingerprint": fingerprint}

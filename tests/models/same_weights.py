@@ -6,6 +6,7 @@ import jax
 import numpy as np
 
 from jaxgan import losses
+from jaxgan.game import averaged_part
 
 
 def by_rule(name, shape):
@@ -33,7 +34,11 @@ def leading(kernel):
 def variables_by_rule(engine, player):
     shapes = engine.state_shape
     params = ruled(shapes.params[player], player)
-    variables = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), shapes.variables[player])
+
+    def start(path, x):
+        return np.full(x.shape, path[-1].key == "var", x.dtype)
+
+    variables = jax.tree_util.tree_map_with_path(start, shapes.variables[player])
 
     def u(path, _):
         layer = params
@@ -46,13 +51,14 @@ def variables_by_rule(engine, player):
 
 
 def state_by_rule(engine):
-    """A state before any round, with parameters by rule and singular vectors that have converged."""
+    """A state before any round: parameters by rule, converged singular vectors, averages equal to the parameters."""
     zeros = jax.tree.map(lambda x: np.zeros(x.shape, x.dtype), engine.state_shape)
     params, variables = {}, {}
     for player in zeros.params:
         variables[player] = variables_by_rule(engine, player)
         params[player] = variables[player].pop("params")
-    return zeros.replace(params=params, variables=variables)
+    ema = {name: averaged_part(params[name], variables[name]) for name in zeros.ema}
+    return zeros.replace(params=params, variables=variables, ema=ema)
 
 
 def inputs(engine, num, classes):

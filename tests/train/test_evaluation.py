@@ -12,7 +12,7 @@ from processes import run_processes
 from jaxgan import config, train
 from jaxgan.data import ArraySource
 from jaxgan.game import SAMPLES
-from jaxgan.metrics.compare import scores
+from jaxgan.metrics.compare import compare, scores
 from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.protocols import Protocol
 from jaxgan.metrics.summary import Needs, summarise
@@ -82,6 +82,37 @@ def test_devices_give_the_same_number(digits, devices):
     for name, value in scores(one).items():
         assert many[name] == pytest.approx(value, rel=1e-6), name
     assert one["protocol"] == many["protocol"]
+
+
+def test_samples_with_options_state_what_is_not_plain(digits):
+    """Scores of plain samples are comparable between models; others state their options and batch statistics."""
+    small = ["model.width=1", "model.critic_width=2", "model.latent_dim=4", "model.batch_size=8"]
+    cfg = config.load("biggan_digits", [*small, "model.class_embedding_dim=2"])
+    _, source, engines = digits
+    run = config.make_run(cfg, source.spec)
+    engine = train.make_engine(run.game, train.Options(devices=1), seed=3)
+    state = engine.init()
+
+    def measure(**options):
+        evaluator = train.Evaluator(PROTOCOL, random_conv((8, 8, 1)), source, options=options)
+        return evaluator(engine, state, step=0)
+
+    plain, standing = measure(), measure(batch_statistics="standing", standing_batches=2)
+    truncated = measure(truncation=0.5)
+    other = train.Evaluator(PROTOCOL, random_conv((8, 8, 1)), source)(*engines[1], step=0)
+    assert [found.difference for found in compare(plain, other)]
+    assert "options" not in plain["protocol"]
+    assert truncated["protocol"]["options"] == {"truncation": 0.5}
+    assert standing["protocol"]["options"] == {
+        "batch_statistics": "standing", "standing_batches": 2
+    }  # fmt: skip
+    with pytest.raises(
+        ValueError, match=r"batch_statistics is 'running averages' in A and 'standing"
+    ):
+        compare(plain, standing)
+    with pytest.raises(ValueError, match=r"options.truncation is 0.5 in A and None in B"):
+        compare(truncated, plain)
+    assert len({result["fd_random_conv"] for result in (plain, standing, truncated)}) == 3
 
 
 def test_a_diverged_generator_is_named(digits):
