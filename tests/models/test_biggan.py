@@ -135,6 +135,31 @@ def test_u_moves_in_a_players_own_turn_alone(engine):
     battery.check_u_moves_in_own_turns(battery.turns_apart(engine, DIGITS))
 
 
+@pytest.mark.parametrize("diagonal", [False, True])
+def test_the_generators_loss_has_the_orthogonal_regularisation_as_written(engine, diagonal):
+    """Of its kernels as parameters, before spectral normalisation, without the shared embedding."""
+    game = make(DIGITS, **SMALL, orthogonal_weight=0.3, orthogonal_diagonal=diagonal)
+    state = same_weights.state_by_rule(engine)
+    total, kernels = 0.0, jax.tree.leaves(state.params["generator"]["synthesis"])
+    for kernel in (np.float64(x) for x in kernels if x.ndim > 1):
+        filters = kernel.reshape(-1, kernel.shape[-1]).T
+        rest = filters @ filters.T - np.eye(len(filters))
+        if not diagonal:
+            np.fill_diagonal(rest, 0)
+        total += np.sum(rest**2)
+
+    batch = battery.batch(DIGITS, 0, game.stages[0], 0)
+
+    def metrics(game):
+        turn, play = game.stages[0].turns[1], engine.play(state, batch, jax.random.key(0))
+        return dict(turn.loss(play).metrics)
+
+    found = jax.jit(lambda: metrics(game))()
+    np.testing.assert_allclose(found["orthogonal"], 0.3 * total, rtol=1e-4)
+    without = make(DIGITS, **SMALL, orthogonal_weight=0.0)
+    assert jax.eval_shape(lambda: metrics(without)) == {}
+
+
 @pytest.mark.parametrize("case", ["biggan", "biggan_deep"])
 def test_all_kernels_but_the_shared_embedding_are_normalised(case):
     engine = Engine(parity_game(case))
