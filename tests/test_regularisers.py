@@ -100,7 +100,7 @@ def consistency(g, d, real, kind):
     if kind in ("bcr", "icr"):
         terms["fake_consistency"] = 2.0 * square(on_fake, judge(d, moved(fake, "fake")))
     if kind in ("zcr", "icr"):
-        # The parts of a sum that have very different sizes: larger weights.
+        # With larger weights than usual, since the term is small beside the others.
         terms["latent_consistency"] = 50.0 * square(on_fake, judge(d, make(g, changed())))
     return hinge(on_real, on_fake) + sum(terms.values()), terms
 
