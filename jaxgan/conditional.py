@@ -60,7 +60,6 @@ def game(
     generator: nn.Module,
     critic: nn.Module,
     generator_terms: Mapping[str, turns.Term] | None = None,
-    group: int = 0,
     tools: Mapping[str, Tool] = adversarial.NO_TOOLS,
 ) -> Game:
     """The game of two networks; see `adversarial.two_player` for what they are called with.
@@ -70,7 +69,6 @@ def game(
       spec: specification of the data.
       generator, critic: the networks; the critic has the heads of `labels(options, spec)`.
       generator_terms: further terms of the generator's loss.
-      group: samples in each batch of standing statistics are a multiple of it.
       tools: tools besides interpolation and projection.
     """
     regularisers.check(options, spec)
@@ -98,6 +96,6 @@ def game(
         critic=critic,
         objective=options.objective,
         further=further,
-        samples=sampling.output(spec, options.latent_dim, number, options.batch_size, group),
+        samples=sampling.output(spec, options.latent_dim, number, options.batch_size),
         tools=tools,
     )

@@ -50,9 +50,7 @@ def truncated_normal(key: jax.Array, num: int, dim: int, limit: float | None) ->
     return draws.over_devices(drawn)
 
 
-def output(
-    spec: Spec, latent_dim: int, classes: int | None, batch_size: int, group: int = 0
-) -> Output:
+def output(spec: Spec, latent_dim: int, classes: int | None, batch_size: int) -> Output:
     """The output "samples" of the player "generator", a function (latent, label or None, train) -> samples.
 
     Args:
@@ -60,9 +58,7 @@ def output(
       latent_dim: components of the latent.
       classes: number of labels; None for an unconditional generator.
       batch_size: usual number of samples in each batch of standing statistics.
-      group: these are a multiple of it.
     """
-    batch = max(group, min(batch_size, 256) // (group or 1) * (group or 1))
     options = {
         "truncation": TRUNCATION,
         "batch_statistics": Option(
@@ -71,7 +67,9 @@ def output(
             choices=(RUNNING, STANDING),
         ),
         "standing_batches": Option(16, "batches of standing statistics", least=1),
-        "standing_batch_size": Option(batch, "samples in each of these batches", least=1),
+        "standing_batch_size": Option(
+            min(batch_size, 256), "samples in each of these batches", least=1
+        ),
     }
 
     def samples(play: Play, truncation: float | None, **statistics) -> jax.Array:

@@ -141,15 +141,10 @@ def test_samples_with_standing_statistics_are_a_function_of_the_seed(engine, sta
     assert np.abs(made(engine, other, **STANDING) - standing).max() > 1e-3
 
 
-def test_the_usual_batches_are_those_of_training_and_whole_groups():
-    def usual(**changes):
-        return game(**changes).outputs[SAMPLES].options["standing_batch_size"].default
-
-    assert usual() == BATCH
-    assert usual(statistics_group=4) == 8
+def test_the_usual_batches_are_those_of_training():
+    assert game().outputs[SAMPLES].options["standing_batch_size"].default == BATCH
     options = sampling.output(SPEC, LATENT, K, 2048).options
     assert options["standing_batch_size"].default == 256
-    assert sampling.output(SPEC, LATENT, K, 999, 111).options["standing_batch_size"].default == 222
 
 
 @pytest.mark.slow

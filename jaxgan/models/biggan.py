@@ -78,7 +78,8 @@ class Options(conditional.Options):
     )
     statistics_group: int = option(
         0,
-        "images with batch statistics of their own in the generator; 0 for the statistics of the whole batch",
+        "images with batch statistics of their own in the generator: the largest divisor of a batch up to this number;"
+        " 0 for the statistics of the whole batch",
         least=0,
     )
     spectral_steps: int = option(
@@ -110,7 +111,6 @@ def game(options: Options, spec: Spec) -> Game:
         generator=generator,
         critic=critic,
         generator_terms=terms,
-        group=options.statistics_group,
         tools=_tools(options, spec, number),
     )
 
@@ -177,14 +177,6 @@ def _filled(options: Options, shape: biggan.Shape) -> Options:
             latent,
             f"the latent is divided into {parts} equal parts, one for the first layer and one for each block",
             {"latent_dim": -(-latent // parts) * parts},
-        )
-    group, batch = options.statistics_group, options.batch_size
-    if group and batch % group:
-        raise OptionError(
-            "statistics_group",
-            group,
-            f"it must divide the batch of {batch}",
-            {"statistics_group": max(d for d in range(1, group + 1) if batch % d == 0)},
         )
     width = options.width or (DEEP_WIDTH if deep else shape.width)
     return dataclasses.replace(options, latent_dim=latent, width=width)

@@ -90,9 +90,10 @@ class ModulatedBatchNorm(nn.Module):
 class GroupStatistics(nn.Module):
     """(x - mean) / sqrt(var + epsilon), each `group` consecutive examples with their own mean and variance.
 
-    With `affine` the result is multiplied by a gain for each channel, and a bias is added. Computes in training what
-    devices with `group` examples each compute if they do not exchange statistics. The running statistics are updated
-    with the averages over the groups.
+    A group has the largest number up to `group` that divides the batch, as in `minibatch_std`. With `affine` the result
+    is multiplied by a gain for each channel, and a bias is added. Computes in training what devices with `group`
+    examples each compute if they do not exchange statistics. The running statistics are updated with the averages over
+    the groups.
     """
 
     group: int
@@ -121,12 +122,9 @@ class GroupStatistics(nn.Module):
 
         if not train:
             return scaled(x, running_mean.value, running_var.value).astype(dtype)
-        # A network is initialised with fewer examples than a group may have.
-        group = x.shape[0] if self.is_initializing() else self.group
-        if x.shape[0] % group:
-            raise ValueError(
-                f"batch normalisation in groups of {group} was given {x.shape[0]} examples; give a multiple of it."
-            )
+        group = min(self.group, x.shape[0])
+        while x.shape[0] % group:
+            group -= 1
         groups = x.reshape(-1, group, *x.shape[1:])
         axes = tuple(range(1, groups.ndim - 1))
         mean = jnp.mean(groups, axis=axes, keepdims=True)

@@ -78,7 +78,6 @@ SMALL = {
     [
         (data(32, 9), {"latent_dim": 81}, "divided into 4 equal parts, .*: set latent_dim=84"),
         (DIGITS, {"latent_dim": 5}, "divided into 2 equal parts, .*: set latent_dim=6"),
-        (DIGITS, {"statistics_group": 6, "batch_size": 8}, "divide the batch of 8: set statistics_group=4"),
         (data(24, 9), {}, "pictures of 8, 16, 32, 64, 128, 256 pixels, not 24x24: set data.resolution=16"),
         (Spec({"image": Field("image", (64, 48, 3)), "label": Field("label", number=9)}, 1), {},
          "not 64x48: set data.resolution=32"),

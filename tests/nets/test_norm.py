@@ -98,10 +98,11 @@ def test_the_statistics_are_float32_in_bfloat16():
     assert {leaf.dtype for leaf in jax.tree.leaves(new)} == {np.dtype(np.float32)}
 
 
-def test_a_batch_that_is_not_a_multiple_is_refused():
-    module = BatchNorm(group=4)
-    variables = module.init(jax.random.key(0), jnp.asarray(X[:2]))  # smaller than a group
-    text = "batch normalisation in groups of 4 was given 6 examples; give a multiple of it"
-    with pytest.raises(ValueError, match=text):
-        module.apply(variables, X, mutable=["batch_stats"])
-    module.apply(variables, np.concatenate([X, X[:2]]), mutable=["batch_stats"])
+def test_a_group_is_the_largest_divisor_of_the_batch():
+    variables = BatchNorm(group=4).init(jax.random.key(0), X[:2])
+    for batch, group in ((X, 3), (X[:5], 1), (X[:2], 2)):
+        found, given = (
+            BatchNorm(group=g).apply(variables, batch, mutable=["batch_stats"])[0]
+            for g in (4, group)
+        )
+        np.testing.assert_array_equal(found, given)
