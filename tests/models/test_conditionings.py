@@ -190,9 +190,7 @@ def set_up(kind, accumulate=1):
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(
-            kind, marks=pytest.mark.slow if kind in ("acgan", "adc", "contrastive") else ()
-        )
+        pytest.param(kind, marks=() if kind in ("d2d_ce", "multi_hinge") else pytest.mark.slow)
         for kind in CONDITIONINGS
     ],
 )
