@@ -5,8 +5,8 @@ Data: FFHQ, or another folder or zip of pictures (--config.data.path=FOLDER), cu
 pictures than FFHQ's, tune gamma.
 Published: FID 1.95 on FFHQ (the paper).
 Convolutions at the four largest sizes compute in bfloat16, as in the authors' settings (--config.model.dtype=float32).
-Cost: 100 million real pictures for each player; the published length is unknown to us. Where the
-batch of 256 does not fit, --config.train.accumulate=8 computes it in eight parts.
+Cost: 100 million real pictures for each player; the published length is unknown to us. Where the batch
+of 256 does not fit, --config.train.accumulate=8 computes it in eight parts.
 Command: jaxgan train --config r3gan_ffhq64 --config.data.path=FOLDER
 """
 
