@@ -2,7 +2,8 @@
 
 Paper: Huang et al. 2024; small networks, and a burn-in of 70,000 pictures.
 Data: scikit-learn's handwritten digits, 8x8, offline.
-Expected: digits of their class: after 445 rounds, a classifier of real digits saw the given class in 99 % of 500 samples.
+Expected: digits of their class: after 445 rounds, a classifier of real digits saw the right class in 99 % of 500
+samples.
 Cost: about four minutes on two CPU cores.
 Command: jaxgan train --config r3gan_digits
 """
