@@ -180,7 +180,7 @@ def measure(program) -> Row:
         seconds = time.perf_counter() - started
         return nothing._replace(seconds=seconds, error=f"{type(error).__name__}: {error}")
     seconds = time.perf_counter() - started
-    whole = program.shards * hlo.flops(lowered)
+    whole = _whole_flops(program, lowered)
     cost, text = compiled.cost_analysis() or {}, compiled.as_text()
     moved = defaultdict(lambda: (0, 0))
     for found in hlo.collectives(text):
@@ -197,6 +197,26 @@ def measure(program) -> Row:
         collectives=dict(moved),
         hottest=operations[:HOTTEST],
     )
+
+
+def _whole_flops(program, lowered) -> float:
+    """Operations of a program before it is split over devices.
+
+    What `jax.shard_map` splits counts for one device in the lowered program. Where a turn contains such parts, it is
+    lowered once more without it.
+    """
+    import jax
+
+    if program.shards > 1 or "manual_computation" not in lowered.as_text():
+        return program.shards * hlo.flops(lowered)
+    shard_map = jax.shard_map
+    jax.clear_caches()  # they hold the traces with it
+    jax.shard_map = lambda function, **_: function
+    try:
+        return hlo.flops(program.lower())
+    finally:
+        jax.shard_map = shard_map
+        jax.clear_caches()
 
 
 def _counted(cost: dict[str, float], name: str) -> float:

@@ -20,6 +20,14 @@ SPECS = {
         {"image": Field("image", (256, 256, 3)), "condition": Field("image", (256, 256, 3))}, 400
     ),
     "progressive_celebahq": Spec({"image": Field("image", (1024, 1024, 3))}, 30_000),
+    "r3gan_ffhq256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
+    "r3gan_ffhq64": Spec({"image": Field("image", (64, 64, 3))}, 70_000),
+    "r3gan_imagenet32": Spec(
+        {"image": Field("image", (32, 32, 3)), "label": Field("label", number=1000)}, 1_281_167
+    ),
+    "r3gan_imagenet64": Spec(
+        {"image": Field("image", (64, 64, 3)), "label": Field("label", number=1000)}, 1_281_167
+    ),
     "stylegan2_1024": Spec({"image": Field("image", (1024, 1024, 3))}, 70_000),
     "stylegan2_256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
     "stylegan2_32": Spec({"image": Field("image", (32, 32, 3))}, 50_000),

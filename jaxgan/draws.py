@@ -54,10 +54,14 @@ def over_devices(x: jax.Array) -> jax.Array:
     `jax.set_mesh(mesh)` and `jax.sharding.use_abstract_mesh` set the current mesh. Rows are split over its axes that
     are named in `BATCH_AXES` and have the type Auto. With fewer rows than devices nothing is split.
     """
+    axes = axes_of_rows(x.shape[0])
+    return jax.lax.with_sharding_constraint(x, PartitionSpec(axes)) if axes else x
+
+
+def axes_of_rows(rows: int) -> tuple[str, ...]:
+    """The axes of the current mesh that a batch of that many rows is split over; empty if it is not split."""
     mesh = jax.sharding.get_abstract_mesh()
     kinds = zip(mesh.axis_names, mesh.axis_types, strict=True)
     axes = tuple(name for name, kind in kinds if name in BATCH_AXES and kind == AxisType.Auto)
     devices = math.prod(mesh.shape[name] for name in axes)
-    if devices == 1 or x.shape[0] < devices:
-        return x
-    return jax.lax.with_sharding_constraint(x, PartitionSpec(axes))
+    return () if devices == 1 or rows < devices else axes

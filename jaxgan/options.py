@@ -310,9 +310,19 @@ class Option:
 
     def _nearest(self, value: Any) -> Any:
         """The allowed value to suggest instead of `value`."""
+        near = self._near(value)
         if isinstance(value, tuple):
-            near = tuple(map(self._nearest, value))
-            return near if all(map(self._allows, _leaves_of(near))) else self.default
+            # A number without a nearest one becomes the default, which may be a tuple itself.
+            with contextlib.suppress(ValueError, TypeError, OverflowError):
+                if _coerce(near, self.kind) == near and all(map(self._allows, _leaves_of(near))):
+                    return near
+            return self.default
+        return near
+
+    def _near(self, value: Any) -> Any:
+        """`value` with each number replaced by the nearest allowed one, or by the default if there is none."""
+        if isinstance(value, tuple):
+            return tuple(map(self._near, value))
         if self._allows(value):
             return value
         if self.choices and isinstance(value, str):

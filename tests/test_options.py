@@ -28,6 +28,7 @@ class Base:
     optimizer: str = option("adam", "optimiser", choices=("adam", "rmsprop"))
     sizes: tuple[int, ...] = option((1, 2), "sides in pixels", least=1)
     none: tuple[int, ...] = option((), "may be empty", empty=True)
+    betas: tuple[float, float] = option((0.9, 0.99), "decays", least=0, below=1)
     scale: float | None = option(None, "factor, if there is one", above=0)
     fast: bool = option(False, "quicker")
     augmentation: Augmentation = Augmentation()
@@ -85,6 +86,8 @@ def test_values_are_read_by_the_annotation_and_back(name, given, value):
         ("optimizer", "adan", "optimizer is 'adan', but it must be one of adam, rmsprop: set optimizer=adam."),
         ("sizes", "1,x", "sizes is '1,x', but it must be a tuple of whole numbers: set sizes=(1, 2)."),
         ("sizes", (), "sizes is (), but it needs at least one number: set sizes=(1, 2)."),
+        ("betas", (-1, 0.5), "betas is (-1.0, 0.5), but it must be at least 0, below 1: set betas=(0.0, 0.5)."),
+        ("betas", (0.5, 1), "betas is (0.5, 1.0), but it must be at least 0, below 1: set betas=(0.9, 0.99)."),
         ("scale", "-1", "scale is -1.0, but it must be above 0: set scale=none."),
         ("fast", "yes", "fast is 'yes', but it must be true or false: set fast=false."),
         ("augmentation.p", 2, "augmentation.p is 2.0, but it must be from 0 to 1: set augmentation.p=1.0."),

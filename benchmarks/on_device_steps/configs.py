@@ -15,6 +15,11 @@ SAMPLES = 4
 
 # Batches that fit beside three other configs into 80 GB. The perceptual network's weights would have to be fetched.
 CHANGES = {
+    "r3gan_cifar10": ("model.batch_size=64",),
+    "r3gan_ffhq64": ("model.batch_size=32",),
+    "r3gan_ffhq256": ("model.batch_size=8",),
+    "r3gan_imagenet32": ("model.batch_size=32",),
+    "r3gan_imagenet64": ("model.batch_size=32",),
     "stylegan2_256": ("model.batch_size=8",),
     "stylegan2_1024": ("model.batch_size=4",),
     "vqgan_256": (

@@ -4,6 +4,7 @@
     DownConv(64)(x)      is  avg_pool(nn.Conv(64, (3, 3))(x))
     UpConv(64)(x)        is  nn.Conv(64, (3, 3))(upsample_nearest(x))
     DoublingConv(64)(x)  is  nn.ConvTranspose(64, (4, 4), (2, 2))(x)
+    GroupedConv(64, feature_group_count=8)(x)  is  nn.Conv(64, (3, 3), feature_group_count=8)(x)
 
 The values and gradients are equal up to float rounding; `jaxgan.resample` documents the identities. The parameters
 are those of `nn.Conv` or `nn.ConvTranspose` (`kernel` [kh, kw, in, out] and `bias`, with the same names and initial
@@ -83,6 +84,31 @@ class UpConv(nn.Conv):
         return resample.upsample_conv(*_arguments(self, inputs))
 
 
+class GroupedConv(nn.Conv):
+    """`nn.Conv` of separate groups of channels, with a faster gradient on a CPU: [B, H, W, C] -> [B, H, W, features].
+
+    Fields as `nn.Conv`'s: `features`, `kernel_size` (odd), `feature_group_count`, `use_bias`, `dtype`, `param_dtype`,
+    `kernel_init`, `bias_init`.
+
+    >>> import jax.numpy as jnp
+    >>> layer = GroupedConv(8, feature_group_count=2)
+    >>> layer.init(jax.random.key(0), jnp.ones((1, 8, 4, 6)))["params"]["kernel"].shape
+    (3, 3, 3, 8)
+    """
+
+    kernel_size: Sequence[int] = (3, 3)
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        groups = self.feature_group_count
+        if inputs.shape[-1] % groups or self.features % groups:
+            raise ValueError(
+                f"GroupedConv cuts {inputs.shape[-1]} channels into {self.features} features of equal groups, so both"
+                f" must be multiples of feature_group_count; got {groups}."
+            )
+        return resample.grouped_conv(*_arguments(self, inputs, groups))
+
+
 class DoublingConv(nn.ConvTranspose):
     """`nn.ConvTranspose` of stride 2: [B, H, W, C] -> [B, 2H, 2W, features].
 
@@ -102,13 +128,17 @@ class DoublingConv(nn.ConvTranspose):
 
 
 def _arguments(
-    layer: nn.Conv | nn.ConvTranspose, x: jax.Array
+    layer: nn.Conv | nn.ConvTranspose, x: jax.Array, groups: int = 0
 ) -> tuple[jax.Array, jax.Array, jax.Array | None]:
-    """The images in the computation dtype, and the layer's parameters in their own dtype."""
+    """The images in the computation dtype, and the layer's parameters in their own dtype.
+
+    `groups` is the number of groups of channels, and 0 for a layer that does not support groups.
+    """
     name = type(layer).__name__
     base = nn.ConvTranspose if isinstance(layer, nn.ConvTranspose) else nn.Conv
+    known = _FIELDS | {"feature_group_count"} if groups else _FIELDS
     for field in dataclasses.fields(base):
-        if field.name not in _FIELDS and getattr(layer, field.name) != field.default:
+        if field.name not in known and getattr(layer, field.name) != field.default:
             raise ValueError(
                 f"{name} supports plain convolutions only, so it has no {field.name}; got "
                 f"{field.name}={getattr(layer, field.name)}. Use nn.{base.__name__} for others."
@@ -121,7 +151,7 @@ def _arguments(
     kernel = layer.param(
         "kernel",
         layer.kernel_init,
-        (*layer.kernel_size, x.shape[-1], layer.features),
+        (*layer.kernel_size, x.shape[-1] // (groups or 1), layer.features),
         layer.param_dtype,
     )
     bias = None

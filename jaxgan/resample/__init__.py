@@ -13,6 +13,7 @@ from jaxgan.resample.fused import (
     upsample_conv,
     upsample_nearest,
 )
+from jaxgan.resample.grouped import grouped_conv
 from jaxgan.resample.kernels import binomial, kaiser_lowpass
 from jaxgan.resample.pyramids import gaussian_pyramid, laplacian_pyramid, laplacian_reconstruct
 from jaxgan.resample.resize import resize_antialiased
@@ -28,6 +29,7 @@ __all__ = [
     "conv_transpose",
     "downsample_fir",
     "gaussian_pyramid",
+    "grouped_conv",
     "haar",
     "haar_inverse",
     "kaiser_lowpass",

@@ -138,6 +138,9 @@ def spec_of(data_name, data):
             },
             1797,
         ),
+        "stacked_digits": Spec(
+            {"image": Field("image", (8, 8, 3)), "label": Field("label", number=1000)}, 50_000
+        ),
         "mixture2d": POINTS,
         "tfds": CIFAR,
         "folder": Spec({"image": Field("image", square)}, 30_000),

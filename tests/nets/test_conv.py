@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxgan import resample
-from jaxgan.nets.conv import Conv, DoublingConv, DownConv, UpConv
+from jaxgan.nets.conv import Conv, DoublingConv, DownConv, GroupedConv, UpConv
 from jaxgan.nets.spectral import spectral_norm
 
 
@@ -166,3 +166,32 @@ def test_doubling_conv_under_spectral_norm(x, key):
 def test_what_doubling_conv_cannot_do_is_refused(x, key, fields, text):
     with pytest.raises(ValueError, match=re.escape(text)):
         DoublingConv(5, **fields).init(key, x)
+
+
+@pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_grouped_conv_is_flaxs(key, use_bias, dtype):
+    fields = {
+        "features": 6, "feature_group_count": 2, "use_bias": use_bias, "dtype": dtype, "name": "conv",
+        "bias_init": nn.initializers.normal(),
+    }  # fmt: skip
+    x = jax.random.normal(key, (2, 4, 6, 4))
+    plain, grouped = nn.Conv(kernel_size=(3, 3), **fields), GroupedConv(**fields)
+    variables = grouped.init(key, x)
+    jax.tree.map(np.testing.assert_array_equal, variables, plain.init(key, x))
+    y = grouped.apply(variables, x)
+    assert y.dtype == dtype
+    rtol = 1e-5 if dtype == jnp.float32 else 3e-2
+    assert_trees_close(y, plain.apply(variables, x), rtol)
+
+
+@pytest.mark.parametrize(("channels", "features"), [(4, 5), (5, 4)])
+def test_groups_that_do_not_divide_are_refused(key, channels, features):
+    text = rf"cuts {channels} channels into {features} features .* multiples of feature_group_count; got 2"
+    with pytest.raises(ValueError, match=text):
+        GroupedConv(features, feature_group_count=2).init(key, jnp.zeros((1, 4, 4, channels)))
+
+
+def test_grouped_conv_has_no_strides(key):
+    with pytest.raises(ValueError, match="GroupedConv supports plain convolutions only"):
+        GroupedConv(4, feature_group_count=2, strides=2).init(key, jnp.zeros((1, 4, 4, 4)))

@@ -65,6 +65,18 @@ def conv(x, kernel, bias=0.0):
     return cut(convolved(plane(x), kernel), *x.shape[1:3]) + bias
 
 
+def grouped_conv(x, kernel, bias):
+    """Two groups of channels, convolved one after the other."""
+    c, o = kernel.shape[2], kernel.shape[3] // 2
+    parts = [conv(x[..., i * c : (i + 1) * c], kernel[..., i * o : (i + 1) * o]) for i in range(2)]
+    return np.concatenate(parts, axis=3) + bias
+
+
+def draw_groups(rng, b):
+    kernel = np.float32(rng.normal(size=(3, 3, 3, 4)))
+    return *images(channels=6)(rng, b), kernel / 3, np.float32(rng.normal(size=4))
+
+
 def blocks(x):
     return [x[:, i::2, j::2] for i in range(2) for j in range(2)]
 
@@ -233,6 +245,17 @@ CASES = [
         draw=images_and_kernel(1, 1),
         reference=conv,
         hand=(((ONE, [[[[0.5]]]], [1.0]), [[[[5.0]]]]),),
+        wrt=(0, 1, 2),
+        order=2,
+        shared=(1, 2),
+        **CONVOLVED,
+    ),
+    Case(
+        "resample.grouped_conv",
+        draw=draw_groups,
+        reference=grouped_conv,
+        # One pixel of two channels, each a group: 3 * 2 + 1 and 5 * 4 + 1.
+        hand=((([[[[3.0, 5.0]]]], [[[[2.0, 4.0]]]], [1.0, 1.0]), [[[[7.0, 21.0]]]]),),
         wrt=(0, 1, 2),
         order=2,
         shared=(1, 2),

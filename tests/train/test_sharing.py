@@ -36,6 +36,8 @@ CHANGES = {
     "progressive_celebahq": ("model.batch_size=((4,256),(8,32))",),
     "progressive_cifar10": ("model.batch_size=128",),
     "progressive_digits": ("model.batch_size=128",),
+    "r3gan_digits": ("model.batch_size=256",),
+    "r3gan_stacked_digits": ("model.batch_size=256",),
     "sagan_digits": ("model.batch_size=256",),
     "singan_china": (
         "model.batch_size=128",
