@@ -15,7 +15,12 @@ from jaxgan.spec import Field, Spec
 
 # Data that is downloaded or the user's own: {config: what one example looks like}. The sizes are the data sets' own,
 # or those of the paper's.
+IMAGENET_128 = Spec(
+    {"image": Field("image", (128, 128, 3)), "label": Field("label", number=1000)}, 1_281_167
+)
 SPECS = {
+    "biggan_deep_imagenet128": IMAGENET_128,
+    "biggan_imagenet128": IMAGENET_128,
     "pix2pix_facades": Spec(
         {"image": Field("image", (256, 256, 3)), "condition": Field("image", (256, 256, 3))}, 400
     ),

@@ -15,6 +15,8 @@ SAMPLES = 4
 
 # Batches that fit beside three other configs into 80 GB. The perceptual network's weights would have to be fetched.
 CHANGES = {
+    "biggan_imagenet128": ("model.batch_size=32",),
+    "biggan_deep_imagenet128": ("model.batch_size=32",),
     "r3gan_cifar10": ("model.batch_size=64",),
     "r3gan_ffhq64": ("model.batch_size=32",),
     "r3gan_ffhq256": ("model.batch_size=8",),
