@@ -19,19 +19,21 @@ groups (`statistics_group`), as on devices that do not exchange them.
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import partial
 
 import flax.linen as nn
-import jax.numpy as jnp
+import jax
 
 from jaxgan import adversarial, conditional, turns
 from jaxgan.game import Game
 from jaxgan.nets import biggan, resnet
 from jaxgan.nets.backbones import attention_side
 from jaxgan.nets.spectral import spectral_norm
+from jaxgan.network import Network
 from jaxgan.options import OptionError, check, option
 from jaxgan.spec import Spec
-from jaxgan.tools import classes, latents
+from jaxgan.tools import Tool, classes, latents
 
 
 @dataclasses.dataclass(frozen=True)
@@ -196,25 +198,13 @@ def _attention(options: Options, spec: Spec, shape: biggan.Shape) -> tuple[int, 
     return found[0], found[1]
 
 
-def _tools(options: Options, spec: Spec, number: int | None):
+def _tools(options: Options, spec: Spec, number: int | None) -> dict[str, Tool]:
     """Interpolation and projection; class sheets and walks between classes of a conditional generator."""
-    space = latents.Space(_latent, _paint, sphere=True)
-    tools = {
-        "interpolation": latents.interpolation({"z": space}, options.latent_dim, number),
-        "projection": latents.projection(
-            "z", space, latents.Latents(latents.normal(options.latent_dim), number), spec.shape
-        ),
-    }
+    tools = latents.latent_tools(_paint, options.latent_dim, number, spec.shape)
     if number is not None:
-        names = spec["label"].names
-        tools |= classes.tools(options.latent_dim, number, names)
+        tools |= classes.tools(options.latent_dim, number, spec["label"].names)
     return tools
 
 
-def _latent(networks, z: jnp.ndarray, label):
-    del networks, label
-    return z
-
-
-def _paint(networks, z: jnp.ndarray, label):
+def _paint(networks: Mapping[str, Network], z: jax.Array, label: jax.Array | None) -> jax.Array:
     return networks["generator"](z, label, train=False)

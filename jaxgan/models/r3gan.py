@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -34,7 +35,7 @@ from jaxgan.network import Network
 from jaxgan.options import OptionError, check, option
 from jaxgan.schedules import Ema, Ramp, at
 from jaxgan.spec import Spec
-from jaxgan.tools.latents import Space, interpolation
+from jaxgan.tools.latents import latent_tools
 
 PENALTIES = ("r1+r2", "r1")
 # Multipliers of p. With 0, a transformation is left out.
@@ -139,13 +140,18 @@ def game(options: Options, spec: Spec) -> Game:
         stages=(model.stage(),),
         outputs={SAMPLES: Output(model.samples, spec.shape, () if label is None else ("label",))},
         spec=spec,
-        tools={"interpolation": model.interpolation()},
+        tools=latent_tools(paint, options.latent_dim, model.num_classes, spec.shape),
     )
 
 
 def score(network: Network, x: jax.Array, label: jax.Array | None) -> jax.Array:
     """See `Player.score`."""
     return network(x, label)
+
+
+def paint(networks: Mapping[str, Network], z: jax.Array, label: jax.Array | None) -> jax.Array:
+    """Pictures for the tools, see `latent_tools`."""
+    return networks["generator"](z, label)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -277,14 +283,6 @@ class R3GAN:
 
     def samples(self, play: Play) -> jax.Array:
         return jnp.clip(self.fake(play, play.networks["generator"]), -1.0, 1.0)
-
-    def interpolation(self):
-        space = Space(
-            lambda networks, latent, label: latent,
-            lambda networks, latent, label: networks["generator"](latent, label),
-            sphere=True,
-        )
-        return interpolation({"z": space}, self.options.latent_dim, self.num_classes)
 
 
 # Stages ---------------------------------------------------------------------------------------------------

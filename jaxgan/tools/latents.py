@@ -238,6 +238,33 @@ def interpolation(
     return Tool(make, "a walk between random latents, as a film", options)
 
 
+def latent_tools(
+    paint: Callable[..., jax.Array],
+    latent_dim: int,
+    num_classes: int | None,
+    sample_shape: tuple[int, ...],
+) -> dict[str, Tool]:
+    """The tools "interpolation" and "projection" of a generator of normal latents.
+
+    Args:
+      paint: (networks, z [N, latent_dim], label int32 [N] or None) -> pictures [N, *sample_shape].
+      latent_dim: dimension of z.
+      num_classes: number of classes; None for an unconditional generator.
+      sample_shape: shape of a picture.
+    """
+    space = Space(_itself, paint, sphere=True)
+    latents = Latents(normal(latent_dim), num_classes)
+    return {
+        "interpolation": interpolation({"z": space}, latent_dim, num_classes),
+        "projection": projection("z", space, latents, sample_shape),
+    }
+
+
+def _itself(networks: Networks, z: jax.Array, label: jax.Array | None) -> jax.Array:
+    del networks, label
+    return z
+
+
 def truncation_options(truncation: float, num_styles: int) -> dict[str, Option]:
     """The options of `truncate`, with this default."""
     return {
