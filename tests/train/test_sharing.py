@@ -27,6 +27,7 @@ MOST = 1.1
 # Where a config's own batch has too few examples for eight devices, or so few that what every device does whole (the
 # update of the parameters, spectral normalisation) is more work than their gradients.
 CHANGES = {
+    "biggan_cifar10": ("model.batch_size=128",),
     "biggan_digits": ("model.batch_size=1024",),
     "gan_cifar10": ("model.batch_size=512",),
     "gan_digits": ("model.batch_size=512",),
