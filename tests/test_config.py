@@ -212,18 +212,18 @@ def test_a_config_file_that_is_broken(tmp_path, text, found):
             '{"model": {"name": "gan"}, "train": 3}',
             "there is no option train in FILE; there are model.name, ",
         ),
-        ('{"model": 3}', "model.name in FILE is empty, but it must be one of dcgan, gan, "),
+        ('{"model": 3}', "model.name in FILE is empty, but it must be one of biggan, dcgan, gan, "),
         (
             '{"model": {"name": "gan", "depth": "two"}}',
             "model.depth in FILE is 'two', but it must be a whole number: set model.depth=2.",
         ),
         (
             '{"model": {"name": "gna"}}',
-            "model.name in FILE is 'gna', but it must be one of dcgan, gan, ",
+            "model.name in FILE is 'gna', but it must be one of biggan, dcgan, gan, ",
         ),
         (
             '{"train": {"steps": 3}}',
-            "model.name in FILE is empty, but it must be one of dcgan, gan, ",
+            "model.name in FILE is empty, but it must be one of biggan, dcgan, gan, ",
         ),
     ],
 )
@@ -249,7 +249,7 @@ def test_a_config_file_with_wrong_contents(tmp_path, returned, sentence):
         ("train.steps=0", "train.steps is 0, but it must be at least 1: set train.steps=1."),
         ("model.beta1=high", "model.beta1 is 'high', but it must be a number: set "),
         ("model.conditional=yes", "model.conditional is 'yes', but it must be true or false: set model.conditional=f"),
-        ("model.name=sngam", "model.name is 'sngam', but it must be one of dcgan, gan, "),
+        ("model.name=sngam", "model.name is 'sngam', but it must be one of biggan, dcgan, gan, "),
         ("data.name=foldr", "data.name is 'foldr', but it must be one of array, "),
         ("model.dtype=float16", "model.dtype is 'float16', but it must be one of float32, bfloat16: set model."),
         ("model.objective=hinged", "model.objective is 'hinged', but it must be one of minimax, "),

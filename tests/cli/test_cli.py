@@ -360,7 +360,7 @@ def test_a_signal_in_the_last_round_does_not_ask_to_continue(tmp_path, capsys, m
         (["--config.train.steps"], "--config.train.steps has no value; write --config.train.steps=VALUE."),
         (["--config.train.steps=0"], "--config.train.steps is 0, but it must be at least 1: set --config.train.s"),
         (["--config.seed=-1"], "--config.seed is -1, but it must be from 0 to 4294967295: set --config.seed=0."),
-        (["--config.model.name=sngam"], "--config.model.name is 'sngam', but it must be one of dcgan, gan, "),
+        (["--config.model.name=sngam"], "--config.model.name is 'sngam', but it must be one of biggan, dcgan, gan, "),
         (["--config.data.name=foldr"], "--config.data.name is 'foldr', but it must be one of array, attributes, "),
         (["--steps=3"], "train has no argument '--steps=3'; set --config.train.steps=3."),
         (["--config", "stylegan2_digits", "--gamma", "1"], "train has no argument '--gamma'; set --config.model.r1_g"),
