@@ -414,7 +414,7 @@ def test_either_is_measured_where_both_are_made_and_they_are_not_compared(
     how = ["--workdir", trained, "--num", 40, "--scores", "fd"]
     samples = evaluate(*how, "--options.grey=1", capsys=capsys)
     assert samples["protocol"]["of"] == "samples"
-    assert samples["protocol"]["options"] == {"brightness": 0.0, "grey": True}
+    assert samples["protocol"]["options"] == {"grey": True}
     transforms = evaluate(*how, "--protocol", "reconstruction", capsys=capsys)
     assert transforms["protocol"]["of"] == "transforms"
     assert 0 < transforms["fd_random_conv"] < samples["fd_random_conv"]

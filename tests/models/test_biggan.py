@@ -130,6 +130,7 @@ def engine():
     return Engine(make(DIGITS, **SMALL))
 
 
+@pytest.mark.slow
 def test_u_moves_in_a_players_own_turn_alone(engine):
     battery.check_u_moves_in_own_turns(battery.turns_apart(engine, DIGITS))
 
@@ -191,7 +192,8 @@ def golden(case):
         return dict(file)
 
 
-@pytest.mark.parametrize("case", ["biggan", pytest.param("biggan_deep", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("case", PARITY)
 def test_the_reference_has_the_same_outputs_losses_and_gradients(case):
     """ajbrock/BigGAN-PyTorch at 98459431a5d618d644d54cd1e9fceb1e5045648d, PyTorch 2.13 in float64.
 

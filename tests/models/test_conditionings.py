@@ -190,7 +190,7 @@ def set_up(kind, accumulate=1):
 @pytest.mark.parametrize(
     "kind",
     [
-        pytest.param(kind, marks=() if kind in ("d2d_ce", "multi_hinge") else pytest.mark.slow)
+        pytest.param(kind, marks=() if kind == "d2d_ce" else pytest.mark.slow)
         for kind in CONDITIONINGS
     ],
 )

@@ -313,6 +313,7 @@ def test_r1_alone_has_no_r2(scene):
     np.testing.assert_allclose(value, alone, rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_penalties_are_of_the_pictures_before_augmentation(scene):
     """As d/dx of the critic of the augmented picture; in the middle of the ramp, p is half of its last value."""
     state, batch, real, label, _ = scene
@@ -499,6 +500,7 @@ def test_only_the_largest_sizes_have_low_precision():
             assert dtype == (jnp.float32 if name.startswith("stage0") else jnp.bfloat16), name
 
 
+@pytest.mark.slow
 def test_recomputed_activations_change_nothing():
     small, spec = {"widths": 4, "groups": 2, "blocks": 1}, spec_of(8, 1, 3)
     battery.check_remat(make(spec, **small), make(spec, **small, remat=True), spec)

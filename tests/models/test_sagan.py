@@ -81,6 +81,7 @@ def test_defaults_are_those_of_the_paper():
 # Training ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_u_moves_in_a_players_own_turn_alone_and_gamma_moves_first(engine):
     """At the start only gamma of an attention block has a gradient."""
     turns = list(battery.turns_apart(engine, SPEC))

@@ -55,7 +55,7 @@ class Critic(nn.Module):
             "multi_hinge": lambda: dense(self.classes + 1)(x),
             "contrastive": lambda: (dense(6)(x), embed(self.classes, 6)(label)),
         }
-        return CriticOutput(logits, {self.conditioning: heads[self.conditioning]()})
+        return CriticOutput(logits, {self.conditioning: heads[self.conditioning]()}, x)
 
 
 def real(play):
@@ -74,7 +74,7 @@ def game(options, spec):
         return play.networks["generator"](z, play.batch["label"], train=False)
 
     objective = losses.by_name(options.objective)
-    heads = turns.conditioning(options.conditioning, options.conditioning_weight, spec.num_classes)
+    heads = turns.conditioning(options.conditioning, options.conditioning_weight)
     critic, generator = dict(heads.critic), dict(heads.generator)
     if not heads.replaces:
         critic["adversarial"] = turns.critic_objective(objective)
