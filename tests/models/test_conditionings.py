@@ -187,13 +187,8 @@ def set_up(kind, accumulate=1):
     return engine, same_weights.state_by_rule(engine), battery.batch(SPEC, 0, game.stages[0], 0)
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
-        pytest.param(kind, marks=() if kind == "d2d_ce" else pytest.mark.slow)
-        for kind in CONDITIONINGS
-    ],
-)
+@pytest.mark.slow  # test_turns.py has the numbers, and a toy the shapes of the heads
+@pytest.mark.parametrize("kind", CONDITIONINGS)
 def test_the_losses_of_both_turns_are_those_written_out(kind):
     engine, state, batch = set_up(kind)
     key = jax.random.key(7)

@@ -474,7 +474,10 @@ WRITTEN_OUT = [
         *("gan", "non_saturating", {"generator_batch_multiple": 2, "depth": 1}),
         marks=pytest.mark.slow,
     ),
-    ("dcgan", "non_saturating", {"conditional": True, "dequantise": True}),
+    pytest.param(
+        *("dcgan", "non_saturating", {"conditional": True, "dequantise": True}),
+        marks=pytest.mark.slow,
+    ),
     pytest.param("lsgan", "least_squares", {"generator_batch_multiple": 2}, marks=pytest.mark.slow),
     pytest.param("wgan", "wasserstein", {"conditional": True}, marks=pytest.mark.slow),
     (

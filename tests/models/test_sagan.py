@@ -96,6 +96,7 @@ DIGITS = Spec({"image": Field("image", (8, 8, 1)), "label": Field("label", numbe
 SMALL = {"generator_width": 8, "critic_width": 8, "critic_attention": 0}
 
 
+@pytest.mark.slow
 def test_trains_and_resumes_bit_for_bit():
     engine, _ = battery.check_trains(make(DIGITS, **SMALL), DIGITS, rounds=3)
     battery.check_resume(engine, DIGITS, at=1, rounds=3)

@@ -890,6 +890,7 @@ def test_style_tools_draw_latents_of_their_prior(trained):
     np.testing.assert_array_equal(made.arrays["z"], 1.0)
 
 
+@pytest.mark.slow
 def test_projection_by_a_perceptual_distance(tiny, trained, monkeypatch):
     """LPIPS of the pictures that are shown, by weights that stand in for the published files."""
     rng = np.random.default_rng(0)

@@ -487,6 +487,7 @@ def test_the_transformer_loss_by_hand(scene):
     assert not moved
 
 
+@pytest.mark.slow
 def test_averaged_codes_move_once_whatever_the_micro_batches():
     """By the counts and the sums of the whole batch."""
     made = game(

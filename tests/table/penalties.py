@@ -264,6 +264,7 @@ CASES = [
             wrt=(0, 1),
             smooth=gentle(1),
             scaled=(1,),
+            slow=True,
         )
         for name in ("approximate_r1", "approximate_r2")
     ),

@@ -259,6 +259,7 @@ CASES = [
         wrt=(0, 1, 2),
         order=2,
         shared=(1, 2),
+        slow=True,
         **CONVOLVED,
     ),
     Case(
