@@ -69,7 +69,7 @@ def game(
       spec: specification of the data.
       generator, critic: the networks; the critic has the heads of `labels(options, spec)`.
       generator_terms: further terms of the generator's loss.
-      tools: tools besides interpolation and projection.
+      tools: see `Game`.
     """
     regularisers.check(options, spec)
     number = adversarial.classes(options, spec)

@@ -5,7 +5,7 @@ each more typical. A generator with batch normalisation that was not trained on 
 statistics for them; standing statistics are computed from the latents, labels and weights of the samples.
 
 Source: Brock et al., Large Scale GAN Training for High Fidelity Natural Image Synthesis (2019), Section 3.1
-(truncation) and Appendix A (standing statistics).
+(truncation) and the appendix on experimental details (standing statistics).
 """
 
 from __future__ import annotations
