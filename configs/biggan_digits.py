@@ -3,7 +3,7 @@
 Paper: Brock et al. 2019.
 Data: scikit-learn's handwritten digits, 8x8, offline.
 Expected: digits of their class in each column.
-Cost: about four minutes on two CPU cores.
+Cost: about three minutes on two CPU cores.
 Command: jaxgan train --config biggan_digits
 (jaxgan make classes --workdir RUN shows a class in each row.)
 """
