@@ -68,7 +68,8 @@ def run(args) -> int:
         game = engine.game
         if not game.tools:
             raise ValueError(no_tools(trained, args.workdir))
-        channels = train.made.find(game, args.tool).channels
+        tool = train.made.find(game, args.tool)
+        channels = tool.channels
         if not channels and game.spec.pictures:
             channels = game.spec.shape[-1]
         made = train.make(
@@ -78,7 +79,11 @@ def run(args) -> int:
             seed=args.seed,
             ema=not args.no_ema,
             pictures={
-                name: train.read_picture(file, channels)
+                name: (
+                    train.read_label_map(file)
+                    if name in tool.label_maps
+                    else train.read_picture(file, channels)
+                )
                 for name, file in args.named["pictures"].items()
             },
             options=args.named["options"],

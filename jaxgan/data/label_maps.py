@@ -5,6 +5,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
+from typing import IO
 
 import numpy as np
 from PIL import Image
@@ -293,9 +294,8 @@ def _keep_split(where: str, keys: dict[str, dict[int, str]], split: str) -> None
 def _map(files: Encoded, i: int) -> np.ndarray:
     """The indices of a map in its own size, integers [H, W]."""
     try:
-        with files.read(i) as file, Image.open(file) as image:
-            image.load()
-            mode, found = image.mode, np.asarray(image)
+        with files.read(i) as file:
+            mode, found = decode(file)
     except Exception as error:  # Decoders of dozens of formats raise anything.
         raise encoded.BadData(
             f"{files.where}: the label map {files.names[i]} is broken ({encoded.reason_of(error)}): repair it, or"
@@ -307,6 +307,13 @@ def _map(files: Encoded, i: int) -> np.ndarray:
             " each pixel; save it as a PNG of grey levels, or with a palette"
         )
     return found.astype(np.int32)
+
+
+def decode(file: IO[bytes]) -> tuple[str, np.ndarray]:
+    """(Pillow's mode, pixels in their own size) of a label map; they are indices if the mode is in `INDEXED`."""
+    with Image.open(file) as image:
+        image.load()
+        return image.mode, np.asarray(image)
 
 
 def _check_number(

@@ -33,17 +33,17 @@ CONDITIONINGS = ("projection", "acgan", "tac", "adc", "contrastive", "d2d_ce", "
 
 
 class Judgement(NamedTuple):
-    """The output of a critic with further heads.
+    """The output of a critic with further heads or features; of several scales, lists.
 
     Attributes:
-      logits: float32 [B], larger for pictures that look real.
+      logits: float32 [B], or [B, h, w] of patches, larger for pictures that look real.
       heads: {conditioning: outputs of the further heads}, float32.
-      features: h, float32 [B, F].
+      features: h, float32 [B, F]; of critics with features of several layers, a list of them.
     """
 
-    logits: jax.Array
+    logits: Any
     heads: Mapping[str, Any]
-    features: jax.Array
+    features: Any
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,13 +1,27 @@
-"""Batch normalisation, plain and conditional on a class or a vector, and other normalisations."""
+"""Normalisations: x' = gain * (x - mean) / sqrt(var + epsilon) + bias, for x [B, H, W, C].
+
+    layer                statistics over     gain and bias                             shape of the gain
+    BatchNorm            B, H, W             learned; one for each class               [C]; [B, 1, 1, C]
+    ModulatedBatchNorm   B, H, W             linear functions of a vector              [B, 1, 1, C]
+    InstanceNorm         H, W                none, or learned                          [C]
+    LayerNorm            H, W, C             none, or learned                          [C]
+    GroupNorm            H, W, C / groups    none, or learned                          [C]
+    AdaptiveNorm         H, W                linear functions of a vector              [B, 1, 1, C]
+    SpatialNorm          any of these        convolutions of a label map               [B, H, W, C]
+
+Only batch statistics depend on the batch and need running averages at test time.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.nets.conv import Conv
 from jaxgan.nets.labels import check_labels, lookup
 from jaxgan.network import BATCH_STATS
 
@@ -137,7 +151,7 @@ class GroupStatistics(nn.Module):
 
 
 def _normalise(
-    owner: BatchNorm | ModulatedBatchNorm, x: jax.Array, train: bool, affine: bool
+    owner: BatchNorm | ModulatedBatchNorm | PlainNorm, x: jax.Array, train: bool, affine: bool
 ) -> jax.Array:
     """The normalised x, with a gain and bias per channel if `affine`; in the layer "statistics" of `owner`."""
     if owner.group:
@@ -173,6 +187,21 @@ def pixel_norm(x: jax.Array, epsilon: float = 1e-8) -> jax.Array:
     return (x * jax.lax.rsqrt(square + epsilon).astype(x.dtype)).astype(x.dtype)
 
 
+def _standardised(x: jax.Array, axes: tuple[int, ...], epsilon: float) -> jax.Array:
+    """(x - mean) / sqrt(var + epsilon) with statistics over `axes`, in float32."""
+    x = x.astype(jnp.float32)
+    mean = jnp.mean(x, axis=axes, keepdims=True)
+    var = jnp.mean(jnp.square(x - mean), axis=axes, keepdims=True)
+    return (x - mean) * jax.lax.rsqrt(var + epsilon)
+
+
+def _affine(layer: nn.Module, x: jax.Array) -> jax.Array:
+    """x times a learned gain for each channel, plus a learned bias; parameters of `layer`."""
+    gain = layer.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
+    bias = layer.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
+    return x * gain[None, None, None] + bias[None, None, None]
+
+
 class InstanceNorm(nn.Module):
     """Normalisation of each channel of each image over its pixels, [B, H, W, C]; no running statistics.
 
@@ -186,12 +215,113 @@ class InstanceNorm(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        wide = x.astype(jnp.float32)
-        mean = jnp.mean(wide, axis=(1, 2), keepdims=True)
-        var = jnp.var(wide, axis=(1, 2), keepdims=True)
-        wide = (wide - mean) * jax.lax.rsqrt(var + self.epsilon)
-        if self.affine:
-            gain = self.param("scale", nn.initializers.ones, (x.shape[-1],), jnp.float32)
-            bias = self.param("bias", nn.initializers.zeros, (x.shape[-1],), jnp.float32)
-            wide = wide * gain[None, None, None] + bias[None, None, None]
-        return wide.astype(x.dtype)
+        y = _standardised(x, (1, 2), self.epsilon)
+        return (_affine(self, y) if self.affine else y).astype(x.dtype)
+
+
+class GroupNorm(nn.Module):
+    """Normalisation of each image over its pixels and the channels of a group, [B, H, W, C]; otherwise as
+    `InstanceNorm`.
+
+    There are `groups` groups, or the largest smaller number that divides C.
+
+    Source: Wu and He 2018, "Group Normalization", Eq. 7.
+    """
+
+    groups: int = 32
+    affine: bool = False
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        groups = next(n for n in range(self.groups, 0, -1) if x.shape[-1] % n == 0)
+        y = x.reshape(*x.shape[:3], groups, x.shape[3] // groups)
+        y = _standardised(y, (1, 2, 4), self.epsilon).reshape(x.shape)
+        return (_affine(self, y) if self.affine else y).astype(x.dtype)
+
+
+class LayerNorm(GroupNorm):
+    """Normalisation of each image over its pixels and channels, [B, H, W, C]: `GroupNorm` with one group.
+
+    Source: Ba et al. 2016, "Layer Normalization".
+    """
+
+    groups: int = 1
+
+
+class PlainNorm(nn.Module):
+    """The normalisation called `kind`, one of `PLAIN`; gain and bias only if `affine`.
+
+    `train` and the running statistics matter for "batch" only; see `BatchNorm`.
+    """
+
+    kind: str
+    affine: bool = False
+    momentum: float = 0.9
+    epsilon: float = 1e-5
+    dtype: jax.typing.DTypeLike | None = None
+    group = 0  # batch statistics are those of the whole batch
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
+        if self.kind == "batch":
+            return _normalise(self, x, train, self.affine)
+        if self.kind not in PLAIN:
+            raise ValueError(f"there is no norm '{self.kind}'; it is one of {', '.join(PLAIN)}.")
+        layer = {"instance": InstanceNorm, "layer": LayerNorm, "group": GroupNorm}[self.kind]
+        return layer(affine=self.affine, epsilon=self.epsilon, name="statistics")(x)
+
+
+PLAIN = ("batch", "instance", "layer", "group")
+
+
+class AdaptiveNorm(nn.Module):
+    """Adaptive instance normalisation, AdaIN, of x [B, H, W, C] by a style s [B, D].
+
+    y = (1 + g(s)) * (x - mean) / sqrt(var + epsilon) + b(s)
+
+    `dense(2 C)` is the layer that computes the gains g and biases b of all channels from s.
+
+    Sources: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization",
+    Eq. 8; with styles from a network: Karras et al. 2019, "A Style-Based Generator Architecture for GANs", Eq. 1.
+    """
+
+    dense: Callable[..., nn.Module] = nn.Dense
+    epsilon: float = 1e-5
+
+    @nn.compact
+    def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
+        style = self.dense(2 * x.shape[-1], name="style")(style.astype(jnp.float32))
+        gain, bias = jnp.split(style.astype(jnp.float32)[:, None, None], 2, axis=-1)
+        return (_standardised(x, (1, 2), self.epsilon) * (1.0 + gain) + bias).astype(x.dtype)
+
+
+class SpatialNorm(nn.Module):
+    """Spatially adaptive normalisation, SPADE, of x [B, H, W, C] by a label map m, one-hot [B, n H, n W, L].
+
+    y = (1 + g(m)) * (x - mean) / sqrt(var + epsilon) + b(m)
+
+    Every n-th row and column of m is used. A 3x3 convolution with `hidden` features and a ReLU is followed by two 3x3
+    convolutions, g and b. `kind` is the normalisation without parameters, one of `PLAIN`.
+
+    Source: Park et al. 2019, "Semantic Image Synthesis with Spatially-Adaptive Normalization", Eq. 1 and Figure 3.
+    """
+
+    hidden: int = 128
+    kind: str = "batch"
+    kernel_init: nn.initializers.Initializer = nn.initializers.lecun_normal()
+    dtype: jax.typing.DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array, label_map: jax.Array, train: bool = True) -> jax.Array:
+        shared: dict[str, Any] = {"kernel_init": self.kernel_init, "dtype": self.dtype}
+        y = PlainNorm(self.kind, dtype=self.dtype, name="norm")(x, train)
+        hidden = nn.relu(Conv(self.hidden, name="hidden", **shared)(nearest(label_map, x.shape)))
+        gain = Conv(x.shape[-1], name="gain", **shared)(hidden)
+        return y * (1 + gain) + Conv(x.shape[-1], name="bias", **shared)(hidden)
+
+
+def nearest(x: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """Every n-th row and m-th column of x [B, n H, m W, C], for a shape [B, H, W, ...]."""
+    rows, columns = (side // small for side, small in zip(x.shape[1:3], shape[1:3], strict=True))
+    return x[:, ::rows, ::columns]

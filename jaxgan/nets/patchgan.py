@@ -1,4 +1,4 @@
-"""PatchGAN: a critic with one logit per patch of the picture."""
+"""PatchGAN: a critic with one logit per patch of the picture, alone or at several scales."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.nets.heads import Judgement
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm, InstanceNorm
+from jaxgan.nets.spectral import spectral_norm
 
 NORMS = ("batch", "instance", "none")
 
@@ -78,3 +80,62 @@ class PatchCritic(nn.Module):
             features = self.features * min(2**i, 8)
             x = normed(conv(x, features, f"conv{i}", stride, bias=self.norm == "none"), f"norm{i}")
         return conv(x, 1, "output")[..., 0].astype(jnp.float32)
+
+
+class ScalesCritic(nn.Module):
+    """Pictures [B, H, W, C] to logits [B, h, w] and features at several scales: lists in a `Judgement`.
+
+    Each scale has its own network; from one to the next, pictures are halved by the mean of the pixels of 3x3 windows.
+    A network has `layers` convolutions of 4x4 pixels, of stride 2 but for the last, and one more, which returns the
+    logits. They are padded by 2 pixels. The first has `features` channels, each further one has twice as many as the
+    one before it, up to 8 `features`. A leaky ReLU of slope 0.2 follows every convolution but the last. Those between
+    the first and the last are spectrally normalised, and instance normalisation precedes their ReLUs. The features are
+    the outputs of the ReLUs, one list for each scale.
+
+    Sources: Wang et al., High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs (2018),
+    Section 3.2; Park et al., Semantic Image Synthesis with Spatially-Adaptive Normalization (2019), Appendix A.
+    """
+
+    features: int = 64
+    layers: int = 4
+    scales: int = 2
+    kernel_init: nn.initializers.Initializer = normal_002
+    dtype: jax.typing.DTypeLike | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> Judgement:
+        logits, features = [], []
+        x = x.astype(self.dtype or x.dtype)
+        for scale in range(self.scales):
+            if scale:
+                x = nn.avg_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)), count_include_pad=False)
+            found, layers = self._scale(x, f"scale{scale}_")
+            logits.append(found)
+            features.append(layers)
+        return Judgement(logits, {}, features)
+
+    def _scale(self, x: jax.Array, prefix: str) -> tuple[jax.Array, list[jax.Array]]:
+        def conv(x, layer, features, stride, name, bias=True):
+            made = layer(
+                features,
+                (4, 4),
+                strides=stride,
+                padding=((2, 2), (2, 2)),
+                use_bias=bias,
+                kernel_init=self.kernel_init,
+                dtype=self.dtype,
+                name=f"{prefix}{name}",
+            )
+            return made(x)
+
+        found = []
+        for i in range(self.layers):
+            features, stride = self.features * min(2**i, 8), 1 if i == self.layers - 1 else 2
+            if i == 0:
+                x = conv(x, nn.Conv, features, 2, "conv0")
+            else:
+                x = conv(x, spectral_norm(nn.Conv), features, stride, f"conv{i}", bias=False)
+                x = InstanceNorm(name=f"{prefix}norm{i}")(x)
+            x = nn.leaky_relu(x, 0.2)
+            found.append(x)
+        return conv(x, nn.Conv, 1, 1, "output")[..., 0].astype(jnp.float32), found

@@ -2,6 +2,7 @@
 
     lpips_vgg, lpips_alex, lpips_squeeze   LPIPS, with its learned heads
     vgg16                                  mean squared difference of four of VGG-16's maps
+    vgg19                                  weighted mean absolute differences of five of VGG-19's maps
     squeezenet1_1_notop, mobilenet_v2,     LPIPS without heads: squared difference of the maps' unit vectors; the last
     cifar10_resnet20, cifar10_resnet56     map of each size
 
@@ -9,7 +10,9 @@ A loss is the module of a player without an optimiser. Its weights are part of t
 compiled programs take them as arguments and not as constants.
 
 Sources: Zhang et al., The Unreasonable Effectiveness of Deep Features as a Perceptual Metric (2018), Eq. 1; Johnson et
-al., Perceptual Losses for Real-Time Style Transfer and Super-Resolution (2016), Eq. 2.
+al., Perceptual Losses for Real-Time Style Transfer and Super-Resolution (2016), Eq. 2; for VGG-19: Wang et al.,
+High-Resolution Image Synthesis and Semantic Manipulation with Conditional GANs (2018), with the weights of its code,
+which, unlike this module, does not normalise the pictures.
 """
 
 from __future__ import annotations
@@ -35,6 +38,13 @@ from jaxgan.options import OptionError
 PyTree = Any
 
 _VGG_MAPS = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+_VGG19_WEIGHTS = {
+    "relu1_1": 1 / 32,
+    "relu2_1": 1 / 16,
+    "relu3_1": 1 / 8,
+    "relu4_1": 1 / 4,
+    "relu5_1": 1.0,
+}
 # Networks of `jaxgan.nets.features` that take pictures of any size (the last two were trained on 32 pixels).
 _MODULES = {
     "squeezenet1_1_notop": SqueezeNet(),
@@ -42,7 +52,7 @@ _MODULES = {
     "cifar10_resnet20": CifarResNet(3),
     "cifar10_resnet56": CifarResNet(9),
 }
-NAMES = (*(f"lpips_{backbone}" for backbone in lpips.BACKBONES), "vgg16", *_MODULES)
+NAMES = (*(f"lpips_{backbone}" for backbone in lpips.BACKBONES), "vgg16", "vgg19", *_MODULES)
 
 
 # Compared by identity: a module is hashed as part of a `Network`, and `shapes` is not hashable.
@@ -99,7 +109,9 @@ def by_name(name: str, file: str = "") -> Perceptual:
     if name.startswith("lpips_"):
         return _lpips(name.removeprefix("lpips_"), files or (None, None))
     only = files[0] if files else None
-    return _vgg(only) if name == "vgg16" else _maps(name, only)
+    if name in ("vgg16", "vgg19"):
+        return (_vgg16 if name == "vgg16" else _vgg19)(only)
+    return _maps(name, only)
 
 
 def _lpips(backbone: str, files: tuple[str | None, ...]) -> Perceptual:
@@ -114,7 +126,7 @@ def _lpips(backbone: str, files: tuple[str | None, ...]) -> Perceptual:
     return Perceptual(distance, lpips.shapes(backbone), load)
 
 
-def _vgg(file: str | None) -> Perceptual:
+def _vgg16(file: str | None) -> Perceptual:
     module = vgg.VGG16(_VGG_MAPS)
 
     def distance(params, x, y):
@@ -123,6 +135,22 @@ def _vgg(file: str | None) -> Perceptual:
 
     def load():
         return vgg.convert(module, _tensors(("vgg16",), file))
+
+    return Perceptual(distance, _shapes(module), load)
+
+
+def _vgg19(file: str | None) -> Perceptual:
+    module = vgg.VGG19(tuple(_VGG19_WEIGHTS))
+
+    def distance(params, x, y):
+        features = vgg.perceptual_features(params, module.outputs, vgg.VGG19)
+        pairs = zip(
+            _VGG19_WEIGHTS.values(), features(_colour(x)), features(_colour(y)), strict=True
+        )
+        return jnp.asarray(sum(w * jnp.mean(jnp.abs(a - b)) for w, a, b in pairs))
+
+    def load():
+        return vgg.convert(module, _tensors(("vgg19",), file))
 
     return Perceptual(distance, _shapes(module), load)
 

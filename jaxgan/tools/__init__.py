@@ -66,13 +66,14 @@ class Tool:
 
     Attributes:
       make: (play, **arguments) -> Made. `play` is a `jaxgan.game.Play` with the trained networks, a key and the clock.
-        The arguments are all options and the given pictures, each float32 [H, W, C] in [-1, 1]. It is called outside
-        `jax.jit` and compiles its own functions.
+        The arguments are all options and the given pictures, each float32 [H, W, C] in [-1, 1] if it is no label map.
+        It is called outside `jax.jit` and compiles its own functions.
       help: one line for the terminal.
       options: {name: Option}.
       pictures: names of the required pictures.
       optional_pictures: names of the optional pictures.
       channels: channels of the given pictures; 0 for as many as the game's samples have.
+      label_maps: names among both that are label maps, int32 [H, W], and not pictures.
     """
 
     make: Callable[..., Made]
@@ -81,6 +82,7 @@ class Tool:
     pictures: tuple[str, ...] = ()
     optional_pictures: tuple[str, ...] = ()
     channels: int = 0
+    label_maps: tuple[str, ...] = ()
 
     def __call__(
         self,

@@ -5,7 +5,7 @@ from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import Evaluator, make_evaluator, read_evaluations
 from jaxgan.train.film import save_film
 from jaxgan.train.loop import Diverged, Options, Result, make_engine, train
-from jaxgan.train.made import make, read_picture, save_made
+from jaxgan.train.made import make, read_label_map, read_picture, save_made
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.outputs import iterate_samples, sample, transform
 from jaxgan.train.report import plot_metrics, read_metrics, save_grid
@@ -26,6 +26,7 @@ __all__ = [
     "make_mesh",
     "plot_metrics",
     "read_evaluations",
+    "read_label_map",
     "read_metrics",
     "read_picture",
     "report",

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import jax
 import numpy as np
 
+from jaxgan.data import label_maps
 from jaxgan.data import pictures as decoding
 from jaxgan.data.encoded import reason_of
 from jaxgan.engine import Engine
@@ -40,7 +42,8 @@ def make(
       tool: its name, one of `engine.game.tools`.
       seed: of all random numbers that the tool draws.
       ema: with averaged weights, where they are kept.
-      pictures: {name: float32 [H, W, C] in [-1, 1]}, which `read_picture` reads from files.
+      pictures: {name: float32 [H, W, C] in [-1, 1]}, which `read_picture` reads from files; of label maps int32
+        [H, W], by `read_label_map`.
       options: {name: value}; the tool's defaults for the others.
     """
     game, found = engine.game, find(engine.game, tool)
@@ -60,17 +63,33 @@ def find(game: Game, tool: str) -> Tool:
 
 def read_picture(path: str | Path, channels: int = 0) -> np.ndarray:
     """Reads a picture in its own size: float32 [H, W, channels] in [-1, 1]; 0 for 1 channel if it is grey, else 3."""
+    pixels = _read(path, "picture", decoding.decode)
+    return decoding.to_channels(pixels, channels).astype(np.float32) / np.float32(127.5) - 1
+
+
+def read_label_map(path: str | Path) -> np.ndarray:
+    """Reads the indices of a label map, int32 [H, W], from a PNG of grey levels or with a palette."""
+    mode, found = _read(path, "label map", label_maps.decode)
+    if mode not in label_maps.INDEXED:
+        raise ValueError(
+            f"{path} is a picture of colours (mode {mode}), but a label map has one index for each pixel; save it as a"
+            " PNG of grey levels, or with a palette."
+        )
+    return found.astype(np.int32)
+
+
+def _read(path: str | Path, what: str, decode: Callable[[Any], Any]) -> Any:
+    """The contents of a file, decoded."""
     path = Path(path).expanduser()
     if path.is_dir():
-        raise IsADirectoryError(f"{path} is a folder; give the file of a picture.")
+        raise IsADirectoryError(f"{path} is a folder; give the file of a {what}.")
     if not path.is_file():
-        raise FileNotFoundError(f"there is no picture {path}; give the file of one.")
+        raise FileNotFoundError(f"there is no {what} {path}; give the file of one.")
     try:
         with path.open("rb") as file:
-            pixels = decoding.decode(file)
+            return decode(file)
     except Exception as error:  # Pillow's decoders raise errors of many types
-        raise ValueError(f"{path} cannot be read as a picture ({reason_of(error)}).") from error
-    return decoding.to_channels(pixels, channels).astype(np.float32) / np.float32(127.5) - 1
+        raise ValueError(f"{path} cannot be read as a {what} ({reason_of(error)}).") from error
 
 
 def save_made(path: str | Path, made: Made, fps: int = FPS) -> None:

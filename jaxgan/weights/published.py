@@ -67,6 +67,7 @@ def _torchvision() -> list[Published]:
     """The classifiers that LPIPS and perceptual losses use."""
     stems = {
         "vgg16": "vgg16-397923af",
+        "vgg19": "vgg19-dcbb9e9d",
         "alexnet": "alexnet-owt-7be5be79",
         "squeezenet1_1": "squeezenet1_1-b8a52dc0",
     }

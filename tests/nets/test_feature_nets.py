@@ -120,16 +120,17 @@ def test_a_tensor_that_is_not_as_the_network_needs_it():
 WIDTHS, HIDDEN, CLASSES = (3, 4, 5, 6, 7), 11, 13
 
 
-@pytest.fixture(scope="module")
-def torchvision_vgg():
-    """torchvision's VGG-16 of few channels, and pictures to look at."""
+@pytest.fixture(scope="module", params=[vgg.VGG16, vgg.VGG19])
+def torchvision_vgg(request):
+    """(ours, torchvision's VGG-16 or VGG-19 of few channels, pictures to look at)."""
+    network = request.param
     torch = pytest.importorskip("torch", reason="the yardstick is torchvision")
     torchvision_ready()
     models = pytest.importorskip("torchvision.models", reason="the yardstick is torchvision")
     torch.manual_seed(0)
     configuration = [
         layer
-        for width, depth in zip(WIDTHS, vgg.DEPTHS, strict=True)
+        for width, depth in zip(WIDTHS, network.depths, strict=True)
         for layer in (*(width,) * depth, "M")
     ]
     model = models.VGG(models.vgg.make_layers(configuration), init_weights=False).eval()
@@ -143,7 +144,7 @@ def torchvision_vgg():
         for weights in model.parameters():
             weights.mul_(3)  # signals would fade out through thirteen layers of PyTorch's own scale
     images = np.random.default_rng(0).normal(size=(2, 224, 224, 3)).astype(np.float32)
-    return model, images
+    return network, model, images
 
 
 def run_torch(model, images):
@@ -164,19 +165,26 @@ def run_torch(model, images):
 
 
 def test_vgg_is_torchvisions(torchvision_vgg):
-    model, images = torchvision_vgg
-    module = vgg.VGG16((*vgg.MAPS, *vgg.VECTORS), WIDTHS, HIDDEN, CLASSES)
+    network, model, images = torchvision_vgg
+    maps = vgg.maps(network.depths)
+    module = network((*maps, *vgg.VECTORS), WIDTHS, HIDDEN, CLASSES)
     tensors = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
     found = jax.jit(module.apply)(vgg.convert(module, tensors), images)
     expected = run_torch(model, images)
-    places = [0, 1, 2, 3, 5, 6, 7, 8, *range(10, 16), *range(17, 23), *range(24, 30)]
-    names = dict(zip(vgg.MAPS, (f"features.{i}" for i in places), strict=True))
+    layers = list(model.features)
+    places = [i for i, layer in enumerate(layers) if type(layer).__name__ != "MaxPool2d"]
+    names = dict(zip(maps, (f"features.{i}" for i in places), strict=True))
     names |= dict(zip(vgg.VECTORS, (f"classifier.{i}" for i in (0, 1, 3, 4, 6)), strict=True))
     assert set(found) == set(names)
     for ours, theirs in names.items():
         value = expected[theirs]
         assert np.abs(value).max() > 1e-3, ours  # or it would show nothing
         np.testing.assert_allclose(found[ours], value, rtol=0, atol=1e-5 * np.abs(value).max())
+
+
+def test_vgg19_has_as_many_parameters_as_published():
+    leaves = jax.tree.leaves(shapes_of(vgg.VGG19(("fc8",))))
+    assert sum(leaf.size for leaf in leaves) == 143_667_240
 
 
 def test_vgg_computes_no_further_than_asked():

@@ -1,4 +1,4 @@
-"""Batch normalisation in groups, against Flax's on the parts."""
+"""Batch normalisation in groups, against Flax's on the parts; all normalisations against the formula."""
 
 import flax.linen as nn
 import jax
@@ -6,6 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxgan.nets import norm
 from jaxgan.nets.init import glorot
 from jaxgan.nets.norm import BatchNorm, GroupStatistics, ModulatedBatchNorm
 from jaxgan.nets.resnet import plain
@@ -106,3 +107,102 @@ def test_a_group_is_the_largest_divisor_of_the_batch():
             for g in (4, group)
         )
         np.testing.assert_array_equal(found, given)
+
+
+# The normalisations side by side ------------------------------------------------------------------------------
+
+
+def standardised(x, *axes):
+    """Written out: (x - mean) / sqrt(var + epsilon) over these axes."""
+    x = x.astype(np.float64)
+    mean, var = x.mean(axes, keepdims=True), x.var(axes, keepdims=True)
+    return (x - mean) / np.sqrt(var + 1e-5)
+
+
+def grouped(x, groups):
+    parts = x.reshape(*x.shape[:3], groups, -1)
+    return standardised(parts, 1, 2, 4).reshape(x.shape)
+
+
+WIDE = np.random.default_rng(2).normal(1, 2, (3, 4, 6, 4)).astype(np.float32)
+# {kind: (statistics written out, whether a picture's result depends on the others of the batch)}
+KINDS = {
+    "batch": (lambda x: standardised(x, 0, 1, 2), True),
+    "instance": (lambda x: standardised(x, 1, 2), False),
+    "layer": (lambda x: standardised(x, 1, 2, 3), False),
+    "group": (lambda x: grouped(x, 4), False),
+}
+
+
+def initialised(module, *args, **kwargs):
+    """The module's output on other than its first parameters, and these."""
+    variables = module.init(jax.random.key(0), *args, **kwargs)
+    rng = np.random.default_rng(3)
+    params = jax.tree.map(
+        lambda leaf: np.asarray(leaf) + rng.normal(0, 0.3, leaf.shape).astype(np.float32),
+        variables.get("params", {}),
+    )
+    output, _ = module.apply({**variables, "params": params}, *args, **kwargs, mutable=True)
+    return output, params
+
+
+@pytest.mark.parametrize("kind", norm.PLAIN)
+def test_a_norms_statistics_are_over_the_axes_of_the_table(kind):
+    written_out, of_batch = KINDS[kind]
+    found, _ = initialised(norm.PlainNorm(kind), WIDE)
+    close(found, written_out(WIDE))
+    affine, params = initialised(norm.PlainNorm(kind, affine=True), WIDE)
+    scale, bias = params["statistics"]["scale"], params["statistics"]["bias"]
+    close(affine, written_out(WIDE) * scale + bias)
+    alone, _ = initialised(norm.PlainNorm(kind), WIDE[:1])
+    assert of_batch == bool(np.abs(alone[0] - found[0]).max() > 1e-3)
+
+
+def test_groups_divide_the_channels():
+    found, _ = initialised(norm.GroupNorm(3), WIDE)
+    close(found, grouped(WIDE, 2))
+
+
+@pytest.mark.parametrize("kind", norm.PLAIN)
+def test_spade_of_a_constant_map_is_a_conditional_norm(kind):
+    """One label everywhere: away from the border, the same gain 1 + g and bias b at each pixel."""
+    label_map = np.zeros((3, 16, 24, 2), np.float32)
+    label_map[..., 1] = 1
+    x = np.random.default_rng(4).normal(1, 2, (3, 8, 12, 4)).astype(np.float32)
+    module = norm.SpatialNorm(hidden=5, kind=kind)
+    found, params = initialised(module, x, label_map)
+    hidden = params["hidden"]["kernel"].sum((0, 1))[1] + params["hidden"]["bias"]
+    hidden = np.maximum(hidden, 0)
+    gain, bias = (
+        hidden @ params[name]["kernel"].sum((0, 1)) + params[name]["bias"]
+        for name in ("gain", "bias")
+    )
+    plain = KINDS[kind][0](x)
+    close(found[:, 2:-2, 2:-2], (plain * (1 + gain) + bias)[:, 2:-2, 2:-2])
+    assert np.abs(found - plain).max() > 0.1
+
+
+def test_spade_is_the_plain_norm_where_gain_and_bias_are_zero():
+    label_map = np.random.default_rng(5).uniform(size=(3, 4, 6, 2)).astype(np.float32)
+    module = norm.SpatialNorm(hidden=5, kind="instance", kernel_init=nn.initializers.zeros)
+    found = module.apply(module.init(jax.random.key(0), WIDE, label_map), WIDE, label_map)
+    close(found, KINDS["instance"][0](WIDE))
+
+
+def test_instance_normalisation_removes_a_constant_map_and_spade_does_not():
+    """The argument of SPADE, Section 3.1: of a map of one label nothing is left."""
+    maps = [np.full((1, 8, 8, 2), value, np.float32) for value in (1.0, -2.0)]
+    kernel = np.random.default_rng(6).normal(size=(2, 4)).astype(np.float32)
+    features = [m @ kernel for m in maps]
+    for feature in features:
+        assert np.abs(norm.InstanceNorm().apply({}, feature)).max() < 1e-3
+    outputs = [initialised(norm.SpatialNorm(5, "instance"), features[0], m)[0] for m in maps]
+    assert np.abs(outputs[0] - outputs[1]).max() > 0.05
+
+
+def test_a_style_sets_gain_and_bias_of_each_channel():
+    style = np.random.default_rng(7).normal(size=(3, 2)).astype(np.float32)
+    found, params = initialised(norm.AdaptiveNorm(), WIDE, style)
+    both = style @ params["style"]["kernel"] + params["style"]["bias"]
+    gain, bias = both[:, None, None, :4], both[:, None, None, 4:]
+    close(found, KINDS["instance"][0](WIDE) * (1 + gain) + bias)

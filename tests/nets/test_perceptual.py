@@ -85,6 +85,23 @@ def test_lpips_and_vgg_are_the_functions_of_their_files(pairs):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
+def test_the_loss_of_vgg19_is_a_weighted_mean_absolute_difference(pairs):
+    x, y = (jnp.asarray(images.repeat(3, 3))[:1, :16, :16] for images in pairs)
+    seen = perceptual.by_name("vgg19")
+    params = {"params": random_like(seen.shapes["params"], 0.01)}
+    weights = {f"relu{i}_1": 2.0 ** (i - 6) if i < 5 else 1.0 for i in range(1, 6)}
+
+    @jax.jit
+    def both(params):
+        features = vgg.perceptual_features(params, tuple(weights), vgg.VGG19)
+        pairs = zip(weights.values(), features(x), features(y), strict=True)
+        return seen.distance(params, x, y), sum(w * jnp.abs(a - b).mean() for w, a, b in pairs)
+
+    found, expected = both(params)
+    assert expected > 1e-3
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+
+
 def test_weights_are_read_when_a_program_runs_and_not_before(file):
     player = Player(perceptual.by_name("squeezenet1_1_notop", str(file)), ())
     params = jax.jit(player.init)(jax.random.key(0))["params"]
@@ -113,6 +130,7 @@ def test_shapes_are_known_without_files(name):
         "lpips_alex": 2.471,
         "lpips_squeeze": 0.724,
         "vgg16": 7.635,
+        "vgg19": 12.945,
         "squeezenet1_1_notop": 0.722,
         "mobilenet_v2": 3.488,
         "cifar10_resnet20": 0.271,
@@ -124,7 +142,7 @@ def test_shapes_are_known_without_files(name):
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("vgg19",), "no perceptual network 'vgg19'; did you mean 'vgg16'"),
+        (("vgg_16",), "no perceptual network 'vgg_16'; did you mean 'vgg16'"),
         (("inception",), "no perceptual network 'inception'; there are lpips_vgg, lpips_alex"),
         (("lpips_vgg", "one.pth"), "lpips_vgg are two files, backbone,heads, but 1 are given"),
         (("vgg16", "a.pth,b.pth"), "vgg16 are one file, but 2 are given"),

@@ -163,7 +163,7 @@ _NETWORKS = {
     "squeeze": SqueezeNet(ceil=True),
 }
 _TORCH_NAMES = {
-    "vgg": vgg16.TORCH_NAMES,
+    "vgg": vgg16.torch_names(vgg16.DEPTHS),
     "alex": {f"conv{i}": f"features.{j}." for i, j in enumerate((0, 3, 6, 8, 10), 1)},
     "squeeze": dict(_squeeze_names()),
 }

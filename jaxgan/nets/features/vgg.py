@@ -1,7 +1,7 @@
-"""VGG-16, for precision and recall and for perceptual losses.
+"""VGG-16, for precision and recall and for perceptual losses, and VGG-19, for perceptual losses.
 
 Simonyan & Zisserman, "Very Deep Convolutional Networks for Large-Scale Image Recognition", 2015,
-configuration D, with torchvision's weights. Layers have the paper's and Caffe's names: conv1_1 to
+configurations D and E, with torchvision's weights. Layers have the paper's and Caffe's names: conv1_1 to
 conv5_3, fc6 to fc8.
 
 Improved precision and recall (Kynkäänniemi et al., 2019) use the activations of the second fully
@@ -26,13 +26,26 @@ from jaxgan.nets.features._tensors import (
     take,
 )
 
-DEPTHS = (2, 2, 3, 3, 3)  # convolutions between poolings
-MAPS = tuple(
-    f"{kind}{stage}_{layer}"
-    for stage, depth in enumerate(DEPTHS, 1)
-    for layer in range(1, depth + 1)
-    for kind in ("conv", "relu")
-)
+# Convolutions between poolings.
+DEPTHS = (2, 2, 3, 3, 3)
+DEPTHS_19 = (2, 2, 4, 4, 4)
+
+
+def maps(depths: Sequence[int]) -> tuple[str, ...]:
+    """The names of the maps, in the order of the layers.
+
+    >>> maps((1, 2))
+    ('conv1_1', 'relu1_1', 'conv2_1', 'relu2_1', 'conv2_2', 'relu2_2')
+    """
+    return tuple(
+        f"{kind}{stage}_{layer}"
+        for stage, depth in enumerate(depths, 1)
+        for layer in range(1, depth + 1)
+        for kind in ("conv", "relu")
+    )
+
+
+MAPS = maps(DEPTHS)
 VECTORS = ("fc6", "relu6", "fc7", "relu7", "fc8")
 # Statistics of ImageNet, for pictures in [0, 1].
 MEAN, DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -45,22 +58,25 @@ class VGG16(nn.Module):
     The variables of the whole network can be used with any `outputs`.
 
     Attributes:
-      outputs: names from `MAPS`, [B, H / 2^s, W / 2^s, C], for pictures of any size; and from `VECTORS`,
+      outputs: names from `maps(depths)`, [B, H / 2^s, W / 2^s, C], for pictures of any size; and from `VECTORS`,
         [B, size], which need pictures of 224 x 224.
       widths, hidden, classes: channels of the stages; features of fc6 and fc7; features of fc8.
+      depths: convolutions of the stages.
     """
 
     outputs: Sequence[str]
     widths: Sequence[int] = (64, 128, 256, 512, 512)
     hidden: int = 4096
     classes: int = 1000
+    depths: Sequence[int] = DEPTHS
 
     @nn.compact
     def __call__(self, x: jax.Array) -> dict[str, jax.Array]:
-        unknown = sorted(set(self.outputs) - {*MAPS, *VECTORS})
+        known = (*maps(self.depths), *VECTORS)
+        unknown = sorted(set(self.outputs) - set(known))
         if unknown or not self.outputs:
             raise ValueError(
-                f"VGG16 has no outputs {unknown}; ask for some of {', '.join((*MAPS, *VECTORS))}"
+                f"{type(self).__name__} has no outputs {unknown}; ask for some of {', '.join(known)}"
             )
         found = {}
         for name, y in self._layers(x):
@@ -70,7 +86,7 @@ class VGG16(nn.Module):
         return {name: found[name] for name in self.outputs}
 
     def _layers(self, x: jax.Array):
-        for stage, (depth, width) in enumerate(zip(DEPTHS, self.widths, strict=True), 1):
+        for stage, (depth, width) in enumerate(zip(self.depths, self.widths, strict=True), 1):
             for layer in range(1, depth + 1):
                 x = nn.Conv(width, (3, 3), name=f"conv{stage}_{layer}")(x)
                 yield f"conv{stage}_{layer}", x
@@ -91,6 +107,12 @@ class VGG16(nn.Module):
         yield "fc8", nn.Dense(self.classes, name="fc8")(x)
 
 
+class VGG19(VGG16):
+    """As `VGG16`, with four convolutions in each of the last three stages."""
+
+    depths: Sequence[int] = DEPTHS_19
+
+
 def convert(module: VGG16, tensors: Tensors) -> Variables:
     """torchvision's state dict as the variables that `module` needs for its outputs."""
     flat, width = "classifier.0.weight", module.widths[-1]
@@ -99,11 +121,13 @@ def convert(module: VGG16, tensors: Tensors) -> Variables:
         kernel = take(tensors, flat, (module.hidden, width * 49))
         kernel = kernel.reshape(module.hidden, width, 7, 7).transpose(0, 2, 3, 1)
         tensors = {**tensors, flat: kernel.reshape(module.hidden, -1)}
-    return from_torch(module, [(1, *_SIZE, 3)], tensors, TORCH_NAMES.__getitem__)
+    return from_torch(module, [(1, *_SIZE, 3)], tensors, torch_names(module.depths).__getitem__)
 
 
 def perceptual_features(
-    variables: Variables, outputs: Sequence[str] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3")
+    variables: Variables,
+    outputs: Sequence[str] = ("relu1_2", "relu2_2", "relu3_3", "relu4_3"),
+    network: type[VGG16] = VGG16,
 ) -> Callable[[jax.Array], list[jax.Array]]:
     """The feature function of `losses.perceptual`: pictures [B, H, W, 3] in [-1, 1] to a list of maps.
 
@@ -112,17 +136,18 @@ def perceptual_features(
     Args:
       variables: result of `convert` for a module with at least these outputs. Pass them to a jitted
         step as arguments; as constants they would be compiled into it.
-      outputs: names from `MAPS`. The default is the style layers of Johnson et al., 2016.
+      outputs: names of maps. The default is the style layers of Johnson et al., 2016.
+      network: `VGG16` or `VGG19`.
 
     Returns:
       A differentiable function, which returns the maps in the order of `outputs`.
     """
-    network = VGG16(outputs)
+    module = network(outputs)
 
     def features(images: jax.Array) -> list[jax.Array]:
-        check_pictures("VGG16", images)
-        maps: Any = network.apply(variables, _normalise((images + 1) * 127.5))
-        return [maps[name] for name in outputs]
+        check_pictures(network.__name__, images)
+        found: Any = module.apply(variables, _normalise((images + 1) * 127.5))
+        return [found[name] for name in outputs]
 
     return features
 
@@ -139,18 +164,17 @@ def _apply(variables: Variables, images: jax.Array) -> dict[str, jax.Array]:
     return {"features": found["relu7"], "logits": found["fc8"]}
 
 
-def _torch_names():
-    """In torchvision's Sequential every convolution is followed by a ReLU, every stage by a pooling."""
-    index = 0
-    for stage, depth in enumerate(DEPTHS, 1):
+def torch_names(depths: Sequence[int]) -> dict[str, str]:
+    """{layer: prefix of torchvision's names}; in its Sequential ReLUs follow convolutions, a pooling each stage."""
+    names, index = {}, 0
+    for stage, depth in enumerate(depths, 1):
         for layer in range(1, depth + 1):
-            yield f"conv{stage}_{layer}", f"features.{index}."
+            names[f"conv{stage}_{layer}"] = f"features.{index}."
             index += 2
         index += 1
-    yield from (("fc6", "classifier.0."), ("fc7", "classifier.3."), ("fc8", "classifier.6."))
+    return names | {"fc6": "classifier.0.", "fc7": "classifier.3.", "fc8": "classifier.6."}
 
 
-TORCH_NAMES = dict(_torch_names())
 _NETWORK = VGG16(("relu7", "fc8"))
 NETWORKS = (
     FeatureNet(
