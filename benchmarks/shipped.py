@@ -33,6 +33,10 @@ SPECS = {
     "r3gan_imagenet64": Spec(
         {"image": Field("image", (64, 64, 3)), "label": Field("label", number=1000)}, 1_281_167
     ),
+    "spade_ade20k": Spec(
+        {"image": Field("image", (256, 256, 3)), "label_map": Field("label_map", (256, 256), 151)},
+        20_210,
+    ),
     "stylegan2_1024": Spec({"image": Field("image", (1024, 1024, 3))}, 70_000),
     "stylegan2_256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
     "stylegan2_32": Spec({"image": Field("image", (32, 32, 3))}, 50_000),

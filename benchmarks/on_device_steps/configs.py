@@ -22,6 +22,7 @@ CHANGES = {
     "r3gan_ffhq256": ("model.batch_size=8",),
     "r3gan_imagenet32": ("model.batch_size=32",),
     "r3gan_imagenet64": ("model.batch_size=32",),
+    "spade_ade20k": ("model.batch_size=4", "model.perceptual=none"),
     "stylegan2_256": ("model.batch_size=8",),
     "stylegan2_1024": ("model.batch_size=4",),
     "vqgan_256": (

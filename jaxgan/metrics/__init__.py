@@ -33,6 +33,8 @@ from jaxgan.metrics.perceptual_path_length import PathLength as PathLength
 from jaxgan.metrics.precision_recall import DensityCoverage as DensityCoverage
 from jaxgan.metrics.precision_recall import PrecisionRecall as PrecisionRecall
 from jaxgan.metrics.precision_recall import density_coverage as density_coverage
+from jaxgan.metrics.segmentation import SegmentationScores as SegmentationScores
+from jaxgan.metrics.segmentation import segmentation_scores as segmentation_scores
 from jaxgan.metrics.single_image import FeatureMaps as FeatureMaps
 from jaxgan.metrics.single_image import inception_maps as inception_maps
 from jaxgan.metrics.single_image import random_maps as random_maps

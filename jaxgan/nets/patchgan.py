@@ -5,6 +5,7 @@ from __future__ import annotations
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 
 from jaxgan.nets.heads import Judgement
 from jaxgan.nets.init import normal_002
@@ -82,6 +83,23 @@ class PatchCritic(nn.Module):
         return conv(x, 1, "output")[..., 0].astype(jnp.float32)
 
 
+def halved(x: jax.Array) -> jax.Array:
+    """[B, H, W, C] to [B, ceil(H / 2), ceil(W / 2), C]: the means of the pixels in windows of 3x3 with stride 2.
+
+    The windows are centred on every other pixel; at the border they have fewer pixels.
+
+    >>> print(halved(jnp.arange(5.0).reshape(1, 1, 5, 1)).ravel())
+    [0.5 2.  3.5]
+    """
+    total = nn.pooling.pool(x, 0.0, jax.lax.add, (3, 3), (2, 2), ((1, 1), (1, 1)))
+    counts = []
+    for side in x.shape[1:3]:
+        centres = np.arange(0, side, 2)
+        counts.append(3 - (centres == 0) - (centres == side - 1))
+    share = 1.0 / (counts[0][:, None] * counts[1])
+    return total * jnp.asarray(share[None, ..., None], x.dtype)
+
+
 class ScalesCritic(nn.Module):
     """Pictures [B, H, W, C] to logits [B, h, w] and features at several scales: lists in a `Judgement`.
 
@@ -108,7 +126,7 @@ class ScalesCritic(nn.Module):
         x = x.astype(self.dtype or x.dtype)
         for scale in range(self.scales):
             if scale:
-                x = nn.avg_pool(x, (3, 3), (2, 2), ((1, 1), (1, 1)), count_include_pad=False)
+                x = halved(x)
             found, layers = self._scale(x, f"scale{scale}_")
             logits.append(found)
             features.append(layers)

@@ -482,3 +482,35 @@ def test_transforms_are_evaluated_on_data_with_the_same_inputs():
         text = f"{wanted}{source.summary} has {has}; evaluate on data with such a 'label_map'."
         with pytest.raises(ValueError, match=re.escape(text)):
             check_inputs(("label_map",), maps.spec, source)
+
+
+def test_a_label_map_is_painted(tmp_path, capsys):
+    """Its file holds indices, as grey levels or with a palette; the style is that of a picture, or random."""
+    small = ("width=1", "doublings=2", "spade_hidden=4", "critic_width=2", "critic_layers=2")
+    changes = [f"model.{change}" for change in (*small, "batch_size=2", "latent_dim=2")]
+    changes += ["data.resolution=16", "train.steps=1", "train.devices=1"]
+    workdir = train("spade_digits", tmp_path / "run", *changes)
+    label_map = np.zeros((16, 16), np.uint8)
+    label_map[4:12, 4:12] = 3
+    grey, palette = Image.fromarray(label_map), Image.fromarray(label_map).convert("P")
+    palette.putpalette([255, 0, 0, 0, 255, 0] * 128)
+    found = []
+    for name, image in (("grey", grey), ("palette", palette)):
+        image.save(tmp_path / f"{name}.png")
+        out = tmp_path / f"{name}.npz"
+        words = ["make", "paint", "--workdir", workdir, "--out", out, "--options.samples=2"]
+        words += [f"--pictures.label_map={tmp_path}/{name}.png"]
+        assert run(*words, capsys=capsys)[0] == 0
+        with np.load(out) as file:
+            found.append(file["pictures"])
+    assert found[0].shape == (2, 16, 16, 1)
+    assert (found[0] == found[1]).all()
+    styled = [*words, f"--pictures.style={tmp_path}/grey.png"]
+    assert run(*styled, capsys=capsys)[0] == 0
+    with np.load(out) as file:
+        assert file["pictures"].shape == (1, 16, 16, 1)
+    Image.fromarray(np.zeros((16, 16, 3), np.uint8)).save(tmp_path / "colours.png")
+    text = refused(*words[:-1], f"--pictures.label_map={tmp_path}/colours.png", capsys=capsys)
+    assert "colours.png is a picture of colours (mode RGB), but a label map has one index" in text
+    text = refused(*words[:-1], f"--pictures.label_map={tmp_path}/gone.png", capsys=capsys)
+    assert text == f"there is no label map {tmp_path}/gone.png; give the file of one."

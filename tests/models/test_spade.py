@@ -16,7 +16,7 @@ from jaxgan import train
 from jaxgan.engine import Engine
 from jaxgan.game import Play
 from jaxgan.models import spade
-from jaxgan.nets.patchgan import ScalesCritic
+from jaxgan.nets.patchgan import ScalesCritic, halved
 from jaxgan.nets.spade import NORMS, Block, Encoder, Generator, glorot_002
 from jaxgan.schedules import Ema
 from jaxgan.spec import Field, Spec
@@ -275,6 +275,16 @@ def test_every_normalisation_uses_the_label_map(norm):
     made = [net.apply(variables, None, m, mutable=True)[0] for m in (one, other)]
     assert made[0].shape == (1, 16, 16, 1)
     assert np.abs(made[0] - made[1]).max() > 0
+
+
+@pytest.mark.parametrize("sides", [(5, 8), (8, 5), (1, 2)])
+def test_pictures_are_halved_by_the_means_of_windows(sides):
+    x = unit("picture", 1, *sides, 2)
+    found = halved(x)
+    for i in range(found.shape[1]):
+        for j in range(found.shape[2]):
+            window = x[0, max(0, 2 * i - 1) : 2 * i + 2, max(0, 2 * j - 1) : 2 * j + 2]
+            np.testing.assert_allclose(found[0, i, j], window.mean((0, 1)), rtol=1e-5, atol=1e-6)
 
 
 def test_transforms_are_of_the_label_maps_and_guided_ones_in_the_style_of_the_picture(played):

@@ -47,6 +47,7 @@ CHANGES = {
     "sngan_cnn_cifar10": ("model.batch_size=512",),
     "sngan_digits": ("model.batch_size=256",),
     "sngan_mixture2d": ("model.batch_size=1024", "model.spectral_steps=1"),
+    "spade_digits": ("model.batch_size=128",),
     "vqgan_256": ("model.batch_size=16",),
 }
 # {config: its programs in the suite, a regular expression}: some of every procedure, in seconds each. The others are
