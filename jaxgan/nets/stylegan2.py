@@ -1,11 +1,11 @@
-"""StyleGAN2's networks: mapping, synthesis with skip connections, residual critic.
+"""StyleGAN2's networks: synthesis with skip connections, residual critic. The mapping is in `jaxgan.nets.styles`.
 
 The convolutions of the synthesis and the critic, with noise and activations, are computed in `dtype`. Always in float32
 are the mapping, the styles and demodulation, the sum of the pictures over the resolutions, and the critic from the
 minibatch standard deviation on.
 
-Sources: Karras et al., A Style-Based Generator Architecture for GANs (2019), Figure 1 and Appendix C, for mapping,
-noise and constant input; Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 2 and
+Sources: Karras et al., A Style-Based Generator Architecture for GANs (2019), Figure 1 and Appendix C, for noise and
+constant input; Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 2 and
 Figure 7, for modulation, skips and residuals; Karras et al., Training GANs with Limited Data (2020), Appendix D, for
 conditioning on a class.
 """
@@ -19,11 +19,11 @@ import numpy as np
 
 from jaxgan import resample
 from jaxgan.nets.equalised import EqualisedConv, EqualisedDense, leaky_relu
-from jaxgan.nets.labels import check_labels, one_hot
+from jaxgan.nets.labels import check_labels
 from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.modulated import FIR, StyledConv, ToPicture
-from jaxgan.nets.norm import pixel_norm
 from jaxgan.nets.remat import recomputed
+from jaxgan.nets.styles import Mapping
 
 CRITICS = ("residual", "plain")
 
@@ -44,33 +44,6 @@ def channels(resolution: int, base: int, maximum: int) -> int:
     [512, 512, 256, 32]
     """
     return max(1, min(base // resolution, maximum))
-
-
-class Mapping(nn.Module):
-    """Latent z [B, L], or None, and label int32 [B], or None, to w [B, features], float32.
-
-    z and an embedding of the label are each scaled to unit mean square and concatenated. They go through `layers` dense
-    layers with leaky ReLUs, whose learning rate is `lr_multiplier` times that of the other layers.
-    """
-
-    features: int
-    layers: int = 8
-    lr_multiplier: float = 0.01
-    num_classes: int | None = None
-
-    @nn.compact
-    def __call__(self, z: jax.Array | None, label: jax.Array | None) -> jax.Array:
-        given = [] if z is None else [pixel_norm(z.astype(jnp.float32))]
-        if self.num_classes is not None:
-            embed = EqualisedDense(self.features, name="embed")
-            given.append(pixel_norm(embed(one_hot(label, self.num_classes))))
-        x = jnp.concatenate(given, axis=-1)
-        for i in range(self.layers):
-            dense = EqualisedDense(
-                self.features, lr_multiplier=self.lr_multiplier, name=f"dense{i}"
-            )
-            x = leaky_relu(dense(x))
-        return x
 
 
 class Synthesis(nn.Module):
