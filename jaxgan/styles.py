@@ -177,9 +177,12 @@ class StyleModel:
 
     def tools(self) -> dict[str, Tool]:
         """See `latents.style_tools`."""
-        dim = self.options.latent_dim
-        return latents.style_tools(
-            latents.Styles(dim, self.num_styles, self.num_classes, self.spec.shape)
+        return latents.style_tools(self.style_space())
+
+    def style_space(self) -> latents.Styles:
+        """The game as tools use it."""
+        return latents.Styles(
+            self.options.latent_dim, self.num_styles, self.num_classes, self.spec.shape
         )
 
 

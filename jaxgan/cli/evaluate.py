@@ -128,6 +128,7 @@ def measure_run(args):
     from jaxgan import config, tools, train
     from jaxgan.cli.progress import weights_progress
     from jaxgan.metrics import protocols
+    from jaxgan.metrics.scores import output_of
     from jaxgan.train.evaluation import append_evaluation
 
     if args.fake:
@@ -142,7 +143,9 @@ def measure_run(args):
     )
     base = train.evaluation.protocol_of(trained.game, args.protocol or "", args.of or "")
     protocol = chosen_protocol(args, base)
-    options = tools.complete(args.named["options"], trained.game.outputs[protocol.of].options)
+    train.evaluation.check_output(trained.game, protocol)
+    output = trained.game.outputs[output_of(protocol)]
+    options = tools.complete(args.named["options"], output.options)
     source = open_real(args, trained, protocol)
     evaluator = train.make_evaluator(
         source,

@@ -186,6 +186,24 @@ _TABLE = (
         source="jaxgan: no download; the mean over 50 samples of one picture; not SIFID",
     ),
     Protocol(
+        "eq_t50k",
+        ("eq_t",),
+        features="points",
+        source="Karras et al. 2021 (StyleGAN3): translations by whole pixels, up to an eighth of the side",
+    ),
+    Protocol(
+        "eq_t_frac50k",
+        ("eq_t_frac",),
+        features="points",
+        source="Karras et al. 2021 (StyleGAN3): translations by any distance up to an eighth of the side",
+    ),
+    Protocol(
+        "eq_r50k",
+        ("eq_r",),
+        features="points",
+        source="after Karras et al. 2021 (StyleGAN3): rotations by any angle, compared in a disc of frequencies",
+    ),
+    Protocol(
         "quick",
         ("fd", "pr"),
         features="random_conv",

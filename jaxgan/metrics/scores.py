@@ -9,6 +9,8 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import numpy as np
+
 from jaxgan.metrics.classification_accuracy import linear_probe_accuracy
 from jaxgan.metrics.classwise import classwise_frechet
 from jaxgan.metrics.frechet import frechet_distance_to
@@ -37,6 +39,9 @@ PUBLISHED = {
 }
 # Scores that use the pictures themselves, or whose names already state the features.
 OF_PICTURES = ("ms_ssim", "swd", "sifid", "single_image_fd_random_conv")
+# Scores of an output of the game of this name, whose rows [squared error, number of values] are not pictures.
+OF_ERRORS = ("eq_t", "eq_t_frac", "eq_r")
+ERRORS = 2  # numbers in such a row
 # Scores that compare each generated example with the real example that it is a transform of.
 OF_PAIRS = tuple(MEASURES)
 
@@ -103,7 +108,7 @@ def score_name(score: str, features: str, resize: str, of: str = "samples") -> s
     >>> score_name("fd", "cifar10_resnet56", "none"), score_name("precision", "inception", "tf1")
     ('fd_cifar10_resnet56', 'precision_inception')
     """
-    if score in OF_PICTURES or score in OF_PAIRS:
+    if score in (*OF_PICTURES, *OF_PAIRS, *OF_ERRORS):
         return score
     if features != "inception" or score not in PUBLISHED:
         return f"{score}_{features}"
@@ -229,6 +234,22 @@ def _mean_of_pairs(measure: str, number: Number) -> Score:
     return Score(compute, needs, None, {measure: number}, least=lambda protocol: 1)
 
 
+def _decibels_of_errors(name: str) -> Score:
+    """10 log10(4 n / squared error): pictures have values from -1 to 1."""
+
+    def compute(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
+        squared_error, num = fake.arrays["features"].sum(axis=0, dtype="float64")
+        if not num:
+            raise ValueError(
+                f"{name} compares no pixel: the pictures are not larger than the filter that moves them; use another"
+                " score, or larger pictures"
+            )
+        with np.errstate(divide="ignore"):
+            return {name: float(10 * np.log10(4 * num / squared_error))}
+
+    return Score(compute, _FEATURES, None, {name: Number("higher", "dB")}, least=lambda protocol: 1)
+
+
 _OF_PAIRS = {
     "psnr": Number("higher", "dB"),
     "ssim": Number("higher", "similarity, at most 1"),
@@ -314,4 +335,21 @@ SCORES: dict[str, Score] = {
         through=True,
     ),
     **{name: _mean_of_pairs(name, number) for name, number in _OF_PAIRS.items()},
+    **{name: _decibels_of_errors(name) for name in OF_ERRORS},
 }
+
+
+def output_of(protocol: Protocol) -> str:
+    """The output of a game whose rows a protocol measures.
+
+    >>> from jaxgan.metrics import protocols
+    >>> output_of(protocols.by_name("quick")), output_of(protocols.by_name("eq_t50k"))
+    ('samples', 'eq_t')
+    """
+    outputs = {name if name in OF_ERRORS else protocol.of for name in protocol.scores}
+    if len(outputs) > 1:
+        raise ValueError(
+            f"the scores {', '.join(protocol.scores)} measure different things, {', '.join(sorted(outputs))}; evaluate"
+            " each by itself"
+        )
+    return outputs.pop()

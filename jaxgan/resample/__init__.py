@@ -1,4 +1,4 @@
-"""Resampling of images: filters, wavelets, pyramids, and their exact fusion with convolutions.
+"""Resampling of images: filters, motions, wavelets, pyramids, and their exact fusion with convolutions.
 
 Images are [B, H, W, C] and floating point. Results have the dtype of the images.
 """
@@ -15,6 +15,7 @@ from jaxgan.resample.fused import (
 )
 from jaxgan.resample.grouped import grouped_conv
 from jaxgan.resample.kernels import binomial, kaiser_lowpass
+from jaxgan.resample.motion import gaussian_blur, shift, turn
 from jaxgan.resample.pyramids import gaussian_pyramid, laplacian_pyramid, laplacian_reconstruct
 from jaxgan.resample.resize import resize_antialiased
 from jaxgan.resample.wavelet import haar, haar_inverse
@@ -28,6 +29,7 @@ __all__ = [
     "conv_downsample_fir",
     "conv_transpose",
     "downsample_fir",
+    "gaussian_blur",
     "gaussian_pyramid",
     "grouped_conv",
     "haar",
@@ -36,6 +38,8 @@ __all__ = [
     "laplacian_pyramid",
     "laplacian_reconstruct",
     "resize_antialiased",
+    "shift",
+    "turn",
     "upfirdn2d",
     "upsample_conv",
     "upsample_conv_fir",

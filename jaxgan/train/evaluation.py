@@ -23,7 +23,7 @@ from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.scores import OF_PAIRS, SCORES, unfit
+from jaxgan.metrics.scores import ERRORS, OF_ERRORS, OF_PAIRS, SCORES, output_of, unfit
 from jaxgan.metrics.summary import BATCH_SIZE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 from jaxgan.train.outputs import balanced, examples, summarise_output
@@ -70,7 +70,22 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
             | ({"train.protocol": protocols.DEFAULT} if name and _of_pairs(name) else {}),
         )
     default = protocols.DEFAULT if of == "samples" else protocols.DEFAULT_OF_TRANSFORMS
-    return protocols.adapted(named or default, of=of)
+    protocol = protocols.adapted(named or default, of=of)
+    check_output(game, protocol)
+    return protocol
+
+
+def check_output(game: Game, protocol: Protocol) -> None:
+    """Raises if a game lacks the output that the protocol measures."""
+    output = output_of(protocol)
+    if output not in game.outputs:
+        raise OptionError(
+            None,
+            None,
+            f"the score {output!r} moves the input of a generator, which this game's generator does not allow; choose"
+            " another protocol",
+            {"train.protocol": protocols.DEFAULT},
+        )
 
 
 def _of_pairs(name: str) -> bool:
@@ -125,9 +140,17 @@ def make_evaluator(
     for name in protocol.scores:
         if reason := unfit(name, source.spec.shape, protocol.num_real or reals):
             raise ValueError(reason)
-    extractor = open_extractor(
-        protocol.features, source.spec.shape, weights, protocol.resize, progress
-    )
+    of_errors = output_of(protocol) in OF_ERRORS
+    if of_errors and fake is not None:
+        raise OptionError(
+            None,
+            None,
+            f"the protocol {protocol.name!r} moves the input of a generator, so it measures runs, not pictures; measure"
+            " pictures by another one",
+            {"train.protocol": protocols.DEFAULT},
+        )
+    shape = (ERRORS,) if of_errors else source.spec.shape
+    extractor = open_extractor(protocol.features, shape, weights, protocol.resize, progress)
     cache = Path(cache) if cache else cache_folder() / "statistics"
     return Evaluator(protocol, extractor, source, cache, **how)
 
@@ -217,7 +240,7 @@ class Evaluator:
         fake = summarise_output(
             engine,
             state,
-            self.protocol.of,
+            output_of(self.protocol),
             num,
             given,
             self.extractor,
@@ -258,7 +281,7 @@ class Evaluator:
 
         The defaults are plain sampling in every model, so the scores of models with and without options are comparable.
         """
-        known = game.outputs[self.protocol.of].options
+        known = game.outputs[output_of(self.protocol)].options
         values = tools.complete(self.options, known)
         changed = {name: x for name, x in values.items() if x != known[name].default}
         return {"options": changed} if changed else {}

@@ -1,6 +1,8 @@
 """`jaxgan.resample`: references loop over taps, pixels and blocks of zero-padded planes."""
 
+import jax.numpy as jnp
 import numpy as np
+from scipy import special
 
 from jaxgan import resample
 from table import Case
@@ -208,6 +210,49 @@ def kaiser_here(x):
     return x * resample.kaiser_lowpass(6, 0.25, 0.3)[None].astype(x.dtype)
 
 
+def blurred(x, width=1.5):
+    """Taps 2^-(i / width)^2 up to 3 widths."""
+    taps = np.array([2.0 ** -((i / width) ** 2) for i in range(-4, 5)])
+    kernel = np.outer(taps, taps) / taps.sum() ** 2
+    return cut(filtered(plane(x), kernel, 4, 4), *x.shape[1:3])
+
+
+def lanczos(n, by):
+    """Weights [n, n] of a shift along one axis."""
+    away = np.arange(n)[:, None] - by - np.arange(n)[None]
+    return np.sinc(away) * np.sinc(away / 3) * (np.abs(away) < 3)
+
+
+def moved(x, by):
+    pairs = zip(x, by, strict=True)
+    h, w = x.shape[1:3]
+    return np.stack(
+        [np.einsum("ij,jkc,lk->ilc", lanczos(h, b[1]), p, lanczos(w, b[0])) for p, b in pairs]
+    )
+
+
+def draw_turn(rng, b):
+    return *images(20, 22)(rng, b), np.float32(rng.uniform(0, 7, size=b))
+
+
+def turned(x, angle):
+    """The jinc of 0.4 cycles per pixel times a Kaiser window of the distance, its taps summing to 1 inside."""
+    h, w = x.shape[1:3]
+    rows, columns = (np.arange(n) - (n - 1) / 2 for n in (h, w))
+    q = np.stack(np.meshgrid(columns, rows), axis=-1).reshape(-1, 2)
+    found = []
+    for picture, a in zip(x, angle, strict=True):
+        p = q @ np.array([[np.cos(a), -np.sin(a)], [np.sin(a), np.cos(a)]])
+        d = np.linalg.norm(p[:, None] - q[None], axis=2)
+        z = 0.8 * np.pi * np.maximum(d, 1e-9)
+        kernel = 0.8 * np.pi * 0.4 * special.j1(z) / z
+        kernel *= np.i0(6 * np.sqrt(np.maximum(0, 1 - (d / 8) ** 2))) / np.i0(6) * (d < 8)
+        inside = (np.abs(p) <= np.array([w, h]) / 2 - 8.5).all(axis=1)
+        kernel /= np.where(inside, kernel.sum(axis=1), 1)[:, None]
+        found.append((kernel @ picture.reshape(h * w, -1)).reshape(picture.shape))
+    return np.stack(found)
+
+
 QUAD = [[[[1.0], [2.0]], [[3.0], [4.0]]]]  # one picture of 2 x 2 pixels
 ONE = [[[[8.0]]]]  # one of one pixel
 CENTRE = np.zeros((3, 3, 1, 1))
@@ -347,6 +392,38 @@ CASES = [
         reference=lambda x: cut(filtered(plane(x), np.outer(FOUR, FOUR), 2, 2), *x.shape[1:3]),
         hand=(((ONE,), [[[[9 / 8]]]]),),
         order=2,
+        **ROUNDED,
+    ),
+    Case(
+        "resample.gaussian_blur",
+        draw=images(),
+        call=lambda x: resample.gaussian_blur(x, jnp.float32(1.5), 6),
+        reference=blurred,
+        # Taps 1, 2^-4/9, 2^-16/9, 2^-4, 2^-64/9.
+        hand=(((ONE,), [[[[8 / (1 + 2 * (0.7348672 + 0.2916326 + 0.0625 + 0.0072333)) ** 2]]]]),),
+        order=2,
+        **ROUNDED,
+    ),
+    Case(
+        "resample.shift",
+        draw=lambda rng, b: (*images()(rng, b), np.float32(rng.uniform(-2, 2, size=(b, 2)))),
+        call=lambda x, by: resample.shift(x, by)[0],
+        reference=moved,
+        hand=(((QUAD, [[1.0, 0.0]]), [[[[0.0], [1.0]], [[0.0], [3.0]]]]),),
+        order=2,
+        scaled=(0,),
+        **ROUNDED,
+    ),
+    Case(
+        "resample.turn",
+        draw=draw_turn,
+        call=lambda x, angle: resample.turn(x, angle)[0],
+        reference=turned,
+        rtol=1e-4,
+        atol=1e-4,
+        scaled=(0,),
+        slow=True,
+        skip={"hand": "each pixel is a sum of 256 taps; its docstring turns one point"},
         **ROUNDED,
     ),
     Case(
