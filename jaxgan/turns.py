@@ -262,7 +262,9 @@ def _score(scene: Scene, examples: Examples) -> Callable[[PyTree], jax.Array]:
     return score
 
 
-def gradient_penalty(target: float = 1.0, one_sided: bool = False) -> Term:
+def gradient_penalty(
+    target: float = 1.0, one_sided: bool = False, each_scale: bool = False
+) -> Term:
     """`penalties.gradient_penalty` between real and generated examples, with the labels of the real ones."""
     return lambda scene: penalties.gradient_penalty(
         lambda x: scene.apply_critic(x, scene.real.given).logits,
@@ -271,6 +273,7 @@ def gradient_penalty(target: float = 1.0, one_sided: bool = False) -> Term:
         scene.play.rng("penalty"),
         target,
         one_sided,
+        each_scale=each_scale,
     )
 
 

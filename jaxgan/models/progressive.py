@@ -4,10 +4,8 @@ Paper: Karras et al. 2018, "Progressive Growing of GANs for Improved Quality, St
 (CelebA-HQ) for the defaults, the section on CIFAR-10's Inception scores for `penalty_target` = 750.
 Reference implementation: facebookresearch/pytorch_GAN_zoo (BSD-3), models/progressive_gan.py.
 
-The first level has one stage. Every other level has two: it is faded in, then trained. Each stage has its own
-resolution and batch size. While a level is faded in, alpha rises linearly from 0 to 1 with the number of real images of
-the stage. Real pictures are blended with their half-size versions like generated ones, so that both have the same
-detail. Samples have full size in every stage: pictures of the newest level are enlarged.
+The stages are those of `jaxgan.growth`. Samples have full size in every stage: pictures of the newest level are
+enlarged.
 
 A gradient penalty assumes that the critic's output for a picture depends on that picture alone; minibatch standard
 deviation makes the outputs of a group depend slightly on each other. Groups have 4 pictures, or are the whole batch
@@ -24,52 +22,33 @@ switches to it at once). `conditional` is AC-GAN, as in the reference; the paper
 from __future__ import annotations
 
 import dataclasses
-import math
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import adversarial, losses, resample, turns
+from jaxgan import adversarial, growth, losses, turns
 from jaxgan.game import Game, Output, Play, Player, Stage
-from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, blend
+from jaxgan.growth import Phase, Phases
+from jaxgan.nets.growing import GrowingCritic, GrowingGenerator
 from jaxgan.nets.labels import one_hot
 from jaxgan.network import Network
-from jaxgan.options import Option, OptionError, check, option
-from jaxgan.schedules import Clock, Ramp
+from jaxgan.options import Option, check, option
+from jaxgan.schedules import Clock
 from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool
 from jaxgan.tools.latents import Space, interpolation
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(growth.Options):
     latent_dim: int = option(512, "components of the latent vector", least=1)
     channel_base: int = option(
         16_384, "a layer has channel_base / resolution channels, but at most channel_max", least=1
     )
     channel_max: int = option(512, "most channels of a layer", least=1)
-    batch_size: int | tuple[tuple[int, int], ...] = option(
-        ((4, 16), (256, 14), (512, 6), (1024, 3)),
-        "real images per critic step: one number, or pairs (resolution in pixels, number from that resolution on)",
-        least=1,
-    )
-    learning_rate: float | tuple[tuple[int, float], ...] = option(
-        0.001,
-        "learning rate of both networks: one number, or pairs (resolution in pixels, rate from that resolution on)",
-        above=0,
-    )
-    fade_kimg: float = option(
-        800.0, "kimg (thousands of real images) in which a level is faded in", above=0
-    )
-    stable_kimg: float = option(
-        800.0,
-        "kimg (thousands of real images) in which a level is trained after it is faded in",
-        above=0,
-    )
     critic_steps: int = option(1, "critic steps per generator step", least=1)
     penalty_weight: float = option(10.0, "weight of the gradient penalty, lambda", least=0)
     penalty_target: float = option(
@@ -80,11 +59,6 @@ class Options:
     )
     beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
     beta2: float = option(0.99, "decay of Adam's mean of squared gradients", least=0, below=1)
-    reset_optimizer: str = option(
-        "fade",
-        "when the state of Adam is reset: when a level is added, at the start of each stage, or never",
-        choices=("fade", "stage", "never"),
-    )
     ema_half_life_kimg: float = option(
         11.1,
         "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
@@ -100,80 +74,23 @@ class Options:
     )
 
 
-class Phase(NamedTuple):
-    """One stage of training: `level` is faded in or, after that, trained."""
-
-    level: int
-    fading: bool
-    resolution: int
-    batch_size: int
-    learning_rate: float
-    rounds: int
-
-
-Phases = tuple[Phase, ...]
-
-
-def growth(options: Options, spec: Spec) -> Phases:
+def phases_of(options: Options, spec: Spec) -> Phases:
     """The phases in order; the last has no end."""
     check(options)
-    base, levels = _levels(spec)
-    resolutions = [base << level for level in range(levels)]
-    sizes = _by_resolution(options, "batch_size", resolutions)
-    rates = _by_resolution(options, "learning_rate", resolutions)
-    phases = []
-    for level, phase in enumerate(zip(resolutions, sizes, rates, strict=True)):
-        for fading in (True, False) if level else (False,):
-            kimg = options.fade_kimg if fading else options.stable_kimg
-            rounds = math.ceil(1000 * kimg / (phase[1] * options.critic_steps))
-            phases.append(Phase(level, fading, *phase, rounds))
-    return tuple(phases)
-
-
-def _levels(spec: Spec) -> tuple[int, int]:
-    """(side of the first level, number of levels): the side of 4 to 7 pixels doubles up to that of the data."""
-    spec.require("progressive", image="image")
-    side = spec.shape[0]
-    doublings = max(0, int(math.log2(side / 4)))
-    if side == spec.shape[1] and side % 2**doublings == 0 and side >= 4:
-        return side >> doublings, doublings + 1
-    raise OptionError(
-        None,
-        None,
-        "progressive makes square pictures of 4, 5, 6 or 7 times a power of two pixels, but one example has shape"
-        f" {spec.shape}",
-        {"data.resolution": 4 << max(0, round(math.log2(side / 4)))},
-    )
-
-
-def _by_resolution(options: Options, name: str, resolutions: list[int]) -> list:
-    """The value of an option at each resolution: that of the last pair whose resolution is not larger."""
-    value = getattr(options, name)
-    table = sorted(value) if isinstance(value, tuple) else [(resolutions[0], value)]
-    starts = [start for start, _ in table]
-    if starts[0] > resolutions[0] or len(set(starts)) < len(starts):
-        raise OptionError(
-            name,
-            value,
-            f"it must be one number, or pairs of different resolutions, the first of {resolutions[0]} pixels or fewer",
-            {
-                name: (
-                    (resolutions[0], table[0][1]),
-                    *(pair for pair in table if pair[0] > resolutions[0]),
-                )
-            },
-        )
-    return [[value for start, value in table if start <= r][-1] for r in resolutions]
+    base, number = growth.levels("progressive", spec)
+    return growth.phases(options, base, number, critic_steps=options.critic_steps)
 
 
 def game(options: Options, spec: Spec) -> Game:
-    phases = growth(options, spec)
+    phases = phases_of(options, spec)
     classes = adversarial.classes(options, spec)
     both = players(options, spec, phases, classes)
     pictures = Pictures(options, spec, phases, classes)
     return Game(
         players=both,
-        stages=stages(options, phases, classes, both),
+        stages=growth.stages(
+            options, phases, both, lambda phase: PhaseLosses(options, classes, phase).stage()
+        ),
         outputs={
             "samples": Output(pictures.samples, spec.shape, () if classes is None else ("label",))
         },
@@ -200,13 +117,8 @@ def players(options: Options, spec: Spec, phases: Phases, classes: int | None):
     generator = GrowingGenerator(base, features, spec.shape[-1], **shared)
     picture = jnp.zeros((2, *spec.shape), jnp.float32)
     latent = jnp.zeros((2, options.latent_dim + (classes or 0)), jnp.float32)
-    rates = [phase.learning_rate for phase in phases]
-    adam = turns.scheduled(
-        optax.adam,
-        learning_rate=lambda clock: jnp.array(rates, jnp.float32)[clock.stage],
-        b1=options.beta1,
-        b2=options.beta2,
-    )
+    rate = growth.learning_rate(phases)
+    adam = turns.scheduled(optax.adam, learning_rate=rate, b1=options.beta1, b2=options.beta2)
     # Initialised at the last level, which creates the parameters of all levels.
     return {
         "critic": Player(critic, (picture, top), adam),
@@ -214,29 +126,7 @@ def players(options: Options, spec: Spec, phases: Phases, classes: int | None):
     }
 
 
-def stages(options: Options, phases: Phases, classes: int | None, players) -> tuple[Stage, ...]:
-    """The stage of each phase."""
-    ends = np.cumsum([phase.rounds for phase in phases]).tolist()
-    ends[-1] = None
-    found = []
-    for phase, end in zip(phases, ends, strict=True):
-        # Without a reset, the bias correction of Adam treats the second moments of new layers, which are 0, as
-        # estimates over many steps, and the first step of these layers is 1 / sqrt(1 - beta2) times too long.
-        resets = {"fade": phase.fading, "stage": phase.level > 0, "never": False}
-        enter = turns.reset_optimizers(players) if resets[options.reset_optimizer] else None
-        (stage,) = PhaseLosses(options, classes, phase).alternate()
-        found.append(
-            dataclasses.replace(stage, until=end, resolution=phase.resolution, enter=enter)
-        )
-    return tuple(found)
-
-
 # Training -------------------------------------------------------------------------------------------------
-
-
-def fade(options: Options, clock: Clock) -> jax.Array:
-    """alpha in a stage that fades in a level; it is constant within a round."""
-    return Ramp(0.0, 1.0, over=options.fade_kimg, unit="stage_kimg")(clock)
 
 
 def generator_input(latent: jax.Array, label: jax.Array | None, classes: int | None) -> jax.Array:
@@ -254,7 +144,7 @@ class PhaseLosses:
     classes: int | None
     phase: Phase
 
-    def alternate(self) -> tuple[Stage, ...]:
+    def stage(self) -> Stage:
         options, labels = self.options, turns.NO_TERMS
         if self.classes is not None:
             labels = turns.conditioning("acgan", options.class_weight, generated=True)
@@ -273,17 +163,15 @@ class PhaseLosses:
             {**adversarial, **labels.generator},
             apply_critic=self.apply_critic,
         )
-        return turns.alternate(critic, generator, self.phase.batch_size, options.critic_steps)
+        (stage,) = turns.alternate(critic, generator, self.phase.batch_size, options.critic_steps)
+        return stage
 
     def alpha(self, play: Play) -> jax.Array | None:
         """The weight of the level that is faded in; None in a phase that trains it."""
-        return fade(self.options, play.clock) if self.phase.fading else None
+        return growth.alpha_of(self.options, self.phase, play.clock)
 
     def real(self, play: Play) -> turns.Examples:
-        pictures, alpha = play.batch["image"], self.alpha(play)
-        if alpha is not None:
-            half = resample.avg_pool(pictures)
-            pictures = blend(resample.upsample_nearest(half), pictures, alpha)
+        pictures = growth.faded(play.batch["image"], self.alpha(play))
         return turns.Examples(pictures, self.given(play.batch.get("label")))
 
     def fake(self, play: Play, generator: Network, real: turns.Examples) -> turns.Examples:
@@ -305,9 +193,8 @@ class PhaseLosses:
         return turns.CriticOutput(outputs[:, 0], {"acgan": outputs[:, 1:]})
 
     def progress(self, scene: turns.Scene) -> dict[str, jax.Array]:
-        """The metric "level"; a level that is being faded in counts as alpha."""
-        alpha = self.alpha(scene.play)
-        return {"level": self.phase.level - 1 + (jnp.float32(1.0) if alpha is None else alpha)}
+        """The metric "level"."""
+        return {"level": growth.progress(self.phase, self.alpha(scene.play))}
 
 
 def critic_terms(options: Options) -> dict[str, turns.Term]:
@@ -345,19 +232,12 @@ class Pictures:
     def of_level(self, level: int, generator: Network, latent, label, alpha=None) -> jax.Array:
         """Pictures of one level, enlarged to full size."""
         small = generator(generator_input(latent, label, self.classes), level, alpha)
-        times = self.spec.shape[0] // small.shape[1]
-        return jnp.clip(jnp.repeat(jnp.repeat(small, times, axis=1), times, axis=2), -1.0, 1.0)
-
-    def level(self, clock: Clock) -> jax.Array:
-        """The newest level."""
-        return jnp.array([phase.level for phase in self.phases])[clock.stage]
+        return growth.enlarged(small, self.spec.shape[0])
 
     def current(self, clock: Clock, generator: Network, latent, label) -> jax.Array:
         """Pictures of the newest level, blended with the level below while it is faded in."""
-        fading = jnp.array([phase.fading for phase in self.phases])[clock.stage]
-        alpha = jnp.where(fading, fade(self.options, clock), 1.0)
-        branches = [partial(self.of_level, k) for k in range(self.phases[-1].level + 1)]
-        return jax.lax.switch(self.level(clock), branches, generator, latent, label, alpha)
+        given = (generator, latent, label)
+        return growth.at_newest(self.options, self.phases, clock, self.of_level, *given)
 
     def samples(self, play: Play) -> jax.Array:
         latent = turns.latents(play, play.num, self.options.latent_dim)
@@ -369,7 +249,7 @@ class Pictures:
         generator = play.networks["generator"]
         latent = turns.latents(play, num, self.options.latent_dim)
         label = None if self.classes is None else jnp.arange(num, dtype=jnp.int32) % self.classes
-        level = int(self.level(play.clock))
+        level = int(growth.newest(self.phases, play.clock))
         of_level = jax.jit(self.of_level, static_argnums=0)
         columns = [of_level(k, generator, latent, label) for k in range(level)]
         columns.append(jax.jit(self.current)(play.clock, generator, latent, label))

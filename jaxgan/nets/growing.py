@@ -28,6 +28,7 @@ from jaxgan.nets.norm import pixel_norm
 from jaxgan.nets.remat import recomputed
 
 HE = np.sqrt(2.0)  # gain of a kernel that is followed by a (leaky) ReLU
+BLUR = resample.binomial(3)  # StyleGAN's filter, [1, 2, 1] / 4
 activate = partial(leaky_relu, gain=1.0)
 
 
@@ -52,16 +53,29 @@ class GeneratorBlock(nn.Module):
 
 
 class CriticBlock(nn.Module):
-    """The layers of one level of the critic: [B, 2H, 2W, in] -> [B, H, W, features]."""
+    """The layers of one level of the critic: [B, 2H, 2W, in] -> [B, H, W, features].
+
+    Attributes:
+      features: channels of the result.
+      dtype: computation dtype.
+      inner: channels between the two convolutions; None for as many as the input has.
+      blur: as in StyleGAN, filter by `BLUR` before the second convolution, and average 2 x 2 pixels before its leaky
+        ReLU and not after it.
+    """
 
     features: int
     dtype: jax.typing.DTypeLike
+    inner: int | None = None
+    blur: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         conv = partial(EqualisedConv, gain=HE, dtype=self.dtype)
-        x = activate(conv(x.shape[-1], name="conv0")(x))
-        return resample.avg_pool(activate(conv(self.features, name="conv1")(x)))
+        x = activate(conv(self.inner or x.shape[-1], name="conv0")(x))
+        if not self.blur:
+            return resample.avg_pool(activate(conv(self.features, name="conv1")(x)))
+        pooled = conv(self.features, convolve=resample.conv_avg_pool, name="conv1")
+        return activate(pooled(resample.blur(x, BLUR)))
 
 
 class GrowingGenerator(nn.Module):
@@ -126,6 +140,7 @@ class GrowingCritic(nn.Module):
     group_size: int = 4
     dtype: jax.typing.DTypeLike = jnp.float32
     remat: bool = False
+    blur: bool = False  # see `CriticBlock`
 
     @nn.compact
     def __call__(self, picture: jax.Array, level: int, alpha: jax.Array | None = None) -> jax.Array:
@@ -150,7 +165,8 @@ class GrowingCritic(nn.Module):
     def halve(self, k: int, first: bool, x: jax.Array) -> jax.Array:
         """The features of the level below k from those of level k; from the picture if `first`."""
         x = self.from_rgb(x, k) if first else x
-        return CriticBlock(self.features[k - 1], self.dtype, name=f"block{k}")(x)
+        block = CriticBlock(self.features[k - 1], self.dtype, blur=self.blur, name=f"block{k}")
+        return block(x)
 
     def from_rgb(self, picture: jax.Array, k: int) -> jax.Array:
         options = {"gain": HE, "dtype": self.dtype, "name": f"from_rgb{k}"}

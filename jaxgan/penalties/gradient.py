@@ -22,6 +22,7 @@ def gradient_penalty(
     target: float = 1.0,
     one_sided: bool = False,
     checkpoint: bool = False,
+    each_scale: bool = False,
 ) -> jax.Array:
     """Penalty for the distance of the critic's input gradient norm from `target`, between real and
     generated samples.
@@ -35,12 +36,15 @@ def gradient_penalty(
     Args:
       critic: samples [B, ...] -> logits [B] or [B, 1], each depending on its own sample alone.
       real: [B, ...], floating point. Interpolates have the dtype of both, or float32 if they
-        differ.
+        differ. For a critic that takes a list of scales, a list of such arrays, with one alpha per sample for
+        all of them; the norm is over all scales together.
       fake: [B, ...], of the same shape. Stop its gradient if the generator is updated in the same turn.
       key: random key for alpha.
       target: the target norm.
       one_sided: penalise only norms above the target: E max(0, ||grad C(y)|| - target)^2.
       checkpoint: recompute the critic's activations instead of storing them.
+      each_scale: for a list of scales, take the norm of each scale's gradient, and the mean of the penalties
+        over the scales.
 
     Returns:
       The unscaled penalty, a float32 scalar. The paper's weight is 10.
@@ -48,7 +52,7 @@ def gradient_penalty(
     Sources: Gulrajani et al., Improved Training of Wasserstein GANs (2017), Eq. 3; for one-sided,
       its Section 4 and Petzka et al., On the Regularization of Wasserstein GANs (2018); for target
       0, Thanh-Tung et al., Improving Generalization and Stability of Generative Adversarial
-      Networks (2019).
+      Networks (2019); for `each_scale`, Karnewar and Wang, MSG-GAN (2020).
 
     >>> import jax, jax.numpy as jnp
     >>> x = jax.random.normal(jax.random.key(0), (2, 4, 3))
@@ -57,7 +61,7 @@ def gradient_penalty(
     1.0
     """
     interpolates = _between(real, fake, key)
-    return _norm_penalty(critic, interpolates, target, one_sided, checkpoint)
+    return _norm_penalty(critic, interpolates, target, one_sided, checkpoint, each_scale)
 
 
 def max_gradient_penalty(
@@ -302,10 +306,19 @@ def safe_norm(x: jax.Array) -> jax.Array:
 
 
 def _norm_penalty(
-    critic: Critic, x: jax.Array, target: float, one_sided: bool, checkpoint: bool
+    critic: Critic,
+    x: jax.Array,
+    target: float,
+    one_sided: bool,
+    checkpoint: bool,
+    each_scale: bool = False,
 ) -> jax.Array:
     _not_negative("target", target, "a norm is never negative")
-    excess = safe_norm(_gradient(critic, x, checkpoint)) - jnp.asarray(target, jnp.float32)
+    gradient = _gradient(critic, x, checkpoint)
+    # [B], or [scales, B].
+    scales = jax.tree.leaves(gradient)
+    norms = jnp.stack([safe_norm(g) for g in scales]) if each_scale else safe_norm(gradient)
+    excess = norms - jnp.asarray(target, jnp.float32)
     if one_sided:
         excess = jax.nn.relu(excess)
     return jnp.mean(jnp.square(excess))
@@ -366,10 +379,24 @@ def _squares(x: jax.Array) -> jax.Array:
 
 
 def _between(real: jax.Array, fake: jax.Array, key: jax.Array) -> jax.Array:
-    """A random point on the line from each real sample to its generated sample."""
+    """A random point on the line from each real sample to its generated sample; the same one at all scales."""
+    if isinstance(real, list | tuple) or isinstance(fake, list | tuple):
+        found = [_scales(real), _scales(fake)]
+        if found[0] != found[1]:
+            raise ValueError(
+                f"real is {found[0]} and fake {found[1]}; give both as lists of the same scales."
+            )
+        # The same key draws the same numbers for all scales.
+        return [_between(r, f, key) for r, f in zip(real, fake, strict=True)]
     real, fake, dtype = _pair(real, fake)
     real, fake = real.astype(jnp.float32), fake.astype(jnp.float32)
     return (real + _alpha(key, real) * (fake - real)).astype(dtype)
+
+
+def _scales(x) -> str:
+    if not isinstance(x, list | tuple):
+        return "one array"
+    return f"a list of {len(x)} scales of {len(x[0]) if x else 0} samples"
 
 
 def _alpha(key: jax.Array, x: jax.Array) -> jax.Array:

@@ -16,11 +16,17 @@ from jaxgan.resample.fused import (
 from jaxgan.resample.grouped import grouped_conv
 from jaxgan.resample.kernels import binomial, kaiser_lowpass
 from jaxgan.resample.motion import gaussian_blur, shift, turn
-from jaxgan.resample.pyramids import gaussian_pyramid, laplacian_pyramid, laplacian_reconstruct
+from jaxgan.resample.pyramids import (
+    average_pyramid,
+    gaussian_pyramid,
+    laplacian_pyramid,
+    laplacian_reconstruct,
+)
 from jaxgan.resample.resize import resize_antialiased
 from jaxgan.resample.wavelet import haar, haar_inverse
 
 __all__ = [
+    "average_pyramid",
     "avg_pool",
     "binomial",
     "blur",

@@ -10,7 +10,32 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan.resample.fir import check_images, upfirdn2d, widened
+from jaxgan.resample.fused import avg_pool
 from jaxgan.resample.kernels import binomial
+
+
+def average_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:
+    """The images and their averages over blocks of 2^i x 2^i pixels, i = 1 to `levels` - 1.
+
+    Args:
+      x: images [B, H, W, C], floating point; 2^(levels - 1) divides H and W.
+      levels: number of images, static, at least 1.
+
+    Returns:
+      [B, H, W, C], [B, H/2, W/2, C], ..., in the dtype of `x`; means are taken in float32 or wider.
+
+    Source: Karnewar and Wang, MSG-GAN: Multi-Scale Gradients for Generative Adversarial Networks
+      (2020), Section 2.
+
+    >>> import jax.numpy as jnp
+    >>> [level.ravel().tolist() for level in average_pyramid(jnp.arange(4.0).reshape(1, 2, 2, 1), 2)]
+    [[0.0, 1.0, 2.0, 3.0], [1.5]]
+    """
+    _check_levels("average_pyramid", x, levels)
+    images = [widened(x)]
+    for _ in range(levels - 1):
+        images.append(avg_pool(images[-1]))
+    return tuple(image.astype(x.dtype) for image in images)
 
 
 def gaussian_pyramid(x: jax.Array, levels: int) -> tuple[jax.Array, ...]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from models import battery
 
-from jaxgan import config, resample, train, turns
+from jaxgan import config, growth, resample, train, turns
 from jaxgan.engine import Engine
 from jaxgan.game import Play, State
 from jaxgan.models import progressive
@@ -114,7 +114,7 @@ def test_alpha_counts_the_images_of_all_critic_steps():
     game = tiny(critic_steps=2, fade_kimg=0.1)
     assert [stage.until for stage in game.stages] == [1, 5, None]
     options = progressive.Options(fade_kimg=0.1)
-    alphas = [float(progressive.fade(options, game.clock(step))) for step in range(1, 5)]
+    alphas = [float(growth.fade(options, game.clock(step))) for step in range(1, 5)]
     np.testing.assert_allclose(alphas, [0.0, 0.32, 0.64, 0.96], rtol=1e-6)
 
 
@@ -540,7 +540,7 @@ def test_the_papers_hyper_parameters():
 
 def test_the_papers_schedule():
     """Appendix A.1: 800 thousand images for each of 17 stages, in batches that fit its memory."""
-    phases = progressive.growth(
+    phases = progressive.phases_of(
         progressive.Options(), Spec({"image": Field("image", (1024, 1024, 3))}, 30_000)
     )
     assert [phase.resolution for phase in phases[::2]] == [4, 8, 16, 32, 64, 128, 256, 512, 1024]
@@ -575,7 +575,7 @@ def test_adam_by_hand_with_learning_rates_by_resolution():
 
 @pytest.mark.parametrize("side", [4, 7, 8, 10, 28, 48, 96, 160, 1024])
 def test_sides_that_can_be_grown_to(side):
-    phases = progressive.growth(
+    phases = progressive.phases_of(
         progressive.Options(), Spec({"image": Field("image", (side, side, 3))}, 9)
     )
     assert phases[-1].resolution == side
@@ -658,7 +658,7 @@ def test_options_and_data_that_do_not_fit_raise(spec, changes, text):
 def test_configs_train_until_the_last_level_is_grown(name):
     cfg = config.load(name)
     side = cfg.data.resolution or 32
-    phases = progressive.growth(
+    phases = progressive.phases_of(
         cfg.model,
         Spec({"image": Field("image", (side, side, 3)), "label": Field("label", number=10)}, 1000),
     )
