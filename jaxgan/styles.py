@@ -20,10 +20,14 @@ import optax
 
 from jaxgan import adversarial, draws, penalties, turns
 from jaxgan.game import Loss, Output, Play, Turn
+from jaxgan.nets import modulated
 from jaxgan.network import Network, PyTree
 from jaxgan.options import Option, OptionError, option
 from jaxgan.spec import Spec
 from jaxgan.tools import Tool, latents
+
+# An option of samples.
+NOISE = Option("random", "noise drawn for each picture, or constant maps", choices=modulated.NOISE)
 
 
 @dataclasses.dataclass(frozen=True)

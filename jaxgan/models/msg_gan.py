@@ -10,8 +10,10 @@ have one learning rate. A real picture is given as its averages over blocks of 2
 length sqrt(latent_dim), in training and for samples.
 
 The defaults are the paper's MSG-ProGAN: pictures joined to the activations as they are, minibatch standard deviation in
-every block of the critic, WGAN-GP with RMSProp. The reference has `combine` = lin_cat, `minibatch_std` = last,
-`minibatch_std_group` = 0, `objective` = relativistic_average_hinge, `penalty` = none and Adam.
+every block of the critic, WGAN-GP with RMSProp. `architecture` = stylegan is its MSG-StyleGAN: StyleGAN's synthesis
+with a picture at every level and without mixing, and StyleGAN's blocks in the critic; the paper trains it with
+`combine` = cat_lin, `objective` = non_saturating, `penalty` = r1 and Adam. The reference has `combine` = lin_cat,
+`minibatch_std` = last, `minibatch_std_group` = 0, `objective` = relativistic_average_hinge, `penalty` = none and Adam.
 
 Penalties of gradients (`penalty`): every sample has one interpolation weight for all of its scales. With
 `penalty_scales` = each, as in the paper, the penalty is computed from the gradient of each scale, and averaged over the
@@ -27,29 +29,50 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping as MappingOf
 from typing import Any
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 
-from jaxgan import adversarial, growth, losses, resample, turns
+from jaxgan import adversarial, growth, losses, resample, styles, turns
 from jaxgan.game import SAMPLES, Game, Output, Play, Player, Stage
 from jaxgan.nets import msg_gan
-from jaxgan.network import Network
+from jaxgan.nets.styles import Mapping
+from jaxgan.network import Network, PyTree
 from jaxgan.options import Option, OptionError, check, option
 from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool, compiled, latents
 
+ARCHITECTURES = ("progan", "stylegan")
 PENALTIES = ("gradient", "r1", "none")
 SHOWN = 256  # pixels of the pictures of "scales", at most
 
 
 @dataclasses.dataclass(frozen=True)
 class Options:
+    architecture: str = option(
+        "progan", "networks: those of ProGAN or of StyleGAN", choices=ARCHITECTURES
+    )
     latent_dim: int = option(512, "components of the latent vector", least=1)
+    style_dim: int = option(512, "components of a style w of stylegan", least=1)
+    mapping_layers: int = option(
+        8, "layers of the mapping network of stylegan, from latents to styles", least=1
+    )
+    mapping_lr_multiplier: float = option(
+        0.01,
+        "learning rate of the mapping network, as a factor of that of the generator",
+        least=1e-6,
+    )
+    average_style_decay: float = option(
+        0.995,
+        "decay of the mean style (used by truncation), per step of the generator",
+        least=0,
+        most=1,
+    )
     channel_base: int = option(
         16_384, "a layer has channel_base / resolution channels, but at most channel_max", least=1
     )
@@ -110,8 +133,9 @@ class Options:
 def game(options: Options, spec: Spec) -> Game:
     check(options)
     _check(options)
-    base, levels = growth.levels("msg_gan", spec)
-    model = MsgGan(options, spec, base, levels)
+    growth.levels("msg_gan", spec)  # raises for data of another form
+    styled = options.architecture == "stylegan"
+    model = MsgStyleGan(options, spec, None) if styled else MsgGan(options, spec)
     scales = [jnp.zeros((2, *shape), jnp.float32) for shape in model.shapes]
     return Game(
         players={
@@ -123,13 +147,11 @@ def game(options: Options, spec: Spec) -> Game:
                 (jnp.zeros((2, options.latent_dim), jnp.float32),),
                 model.optimizer(options.generator_learning_rate),
                 adversarial.average(options),
+                model.means(),
             ),
         },
         stages=model.stages(),
-        outputs={
-            SAMPLES: Output(model.samples, spec.shape),
-            "scales": Output(model.scales, model.shown_shape),
-        },
+        outputs={SAMPLES: model.samples(), "scales": Output(model.scales, model.shown_shape)},
         spec=spec,
         tools={
             "scales": Tool(
@@ -137,7 +159,7 @@ def game(options: Options, spec: Spec) -> Game:
                 "pictures of the same latents at all scales, from left to right",
                 {"num": Option(8, "latents", least=1)},
             ),
-            **latents.latent_tools(model.paint, options.latent_dim, None, spec.shape),
+            **model.tools(),
         },
     )
 
@@ -148,8 +170,15 @@ class MsgGan:
 
     options: Options
     spec: Spec
-    base: int
-    levels: int
+
+    @property
+    def base(self) -> int:
+        """Side of the smallest pictures in pixels."""
+        return growth.levels("msg_gan", self.spec)[0]
+
+    @property
+    def levels(self) -> int:
+        return growth.levels("msg_gan", self.spec)[1]
 
     @property
     def shapes(self) -> list[tuple[int, ...]]:
@@ -159,7 +188,7 @@ class MsgGan:
 
     # Networks ---------------------------------------------------------------------------------------------
 
-    def generator(self) -> msg_gan.Generator:
+    def generator(self) -> nn.Module:
         return msg_gan.Generator(
             self.base, picture_channels=self.spec.shape[2], **self._convolutions()
         )
@@ -170,6 +199,7 @@ class MsgGan:
             combine=options.combine,
             minibatch_std=options.minibatch_std,
             group_size=options.minibatch_std_group,
+            styled=options.architecture == "stylegan",
             **self._convolutions(),
         )
 
@@ -181,6 +211,10 @@ class MsgGan:
             "dtype": adversarial.compute_dtype(options),
             "remat": options.remat,
         }
+
+    def means(self) -> dict[str, PyTree]:
+        """Further collections of the generator."""
+        return {}
 
     def optimizer(self, learning_rate: float) -> optax.GradientTransformation:
         scale = adversarial.OPTIMIZERS[self.options.optimizer](self.options)
@@ -202,7 +236,7 @@ class MsgGan:
             self.fake,
             {"adversarial": turns.generator_objective(objective)},
             apply_critic=apply_critic,
-            after=self.disagreement,
+            after=self.after,
         )
         return turns.alternate(critic, generator, options.batch_size, options.critic_steps)
 
@@ -233,10 +267,11 @@ class MsgGan:
     def fake(self, play: Play, generator: Network, real: turns.Examples) -> turns.Examples:
         return turns.Examples(generator(turns.latents(play, play.num, self.options.latent_dim)))
 
-    def disagreement(self, scene: turns.Scene) -> dict[str, jax.Array]:
-        """The mean absolute difference of each picture and the next larger one, reduced, averaged over the levels.
+    def after(self, scene: turns.Scene) -> dict[str, jax.Array]:
+        """After the generator's loss: its metrics.
 
-        It is a metric only: nothing but the critic makes the scales agree.
+        "disagreement" is the mean absolute difference of each picture and the next larger one, reduced, averaged over
+        the levels. Nothing but the critic makes the scales agree.
         """
         apart = [
             jnp.mean(jnp.abs(small - resample.avg_pool(large)))
@@ -246,13 +281,23 @@ class MsgGan:
 
     # Outputs ----------------------------------------------------------------------------------------------
 
-    def samples(self, play: Play) -> jax.Array:
-        """Pictures of the highest level."""
-        latent = turns.latents(play, play.num, self.options.latent_dim)
-        return self.paint(play.networks, latent, None)
+    def samples(self) -> Output:
+        """The output "samples": pictures of the highest level."""
 
-    def paint(self, networks: Mapping[str, Network], latent: jax.Array, label: None) -> jax.Array:
-        """Pictures of latents for the tools, see `latents.latent_tools`."""
+        def make(play: Play) -> jax.Array:
+            latent = turns.latents(play, play.num, self.options.latent_dim)
+            return self.full_size(play.networks, latent, None)
+
+        return Output(make, self.spec.shape)
+
+    def tools(self) -> dict[str, Tool]:
+        dim = self.options.latent_dim
+        return latents.latent_tools(self.full_size, dim, None, self.spec.shape)
+
+    def full_size(
+        self, networks: MappingOf[str, Network], latent: jax.Array, label: None
+    ) -> jax.Array:
+        """Pictures of the highest level, see `latents.latent_tools`."""
         del label
         return jnp.clip(networks["generator"](latent)[-1], -1.0, 1.0)
 
@@ -268,7 +313,7 @@ class MsgGan:
         latent = turns.latents(play, play.num, self.options.latent_dim)
         return jnp.concatenate(self.shown(play.networks, latent), axis=2)
 
-    def shown(self, networks: Mapping[str, Network], latent: jax.Array) -> list[jax.Array]:
+    def shown(self, networks: MappingOf[str, Network], latent: jax.Array) -> list[jax.Array]:
         """Pictures of all levels in one size: small ones enlarged, very large ones reduced."""
         side, found = self.shown_shape[0], []
         for picture in networks["generator"](latent):
@@ -283,6 +328,55 @@ class MsgGan:
         columns = [np.asarray(x) for x in compiled(self.shown, play.networks, latent)]
         pictures = np.stack(columns, axis=1).reshape(-1, *columns[0].shape[1:])
         return Made(pictures, columns=self.levels)
+
+
+@dataclasses.dataclass(frozen=True)
+class MsgStyleGan(MsgGan, styles.StyleModel):
+    """The game with StyleGAN's networks."""
+
+    options: Options
+
+    @property
+    def num_styles(self) -> int:
+        return 2 * self.levels
+
+    def generator(self) -> nn.Module:
+        options = self.options
+        mapping = Mapping(
+            options.style_dim, options.mapping_layers, options.mapping_lr_multiplier, joint=True
+        )
+        synthesis = msg_gan.StyledScales(
+            self.base, picture_channels=self.spec.shape[2], **self._convolutions()
+        )
+        return msg_gan.StyledGenerator(mapping, synthesis)
+
+    def means(self) -> dict[str, PyTree]:
+        options: Any = self.options
+        return styles.mean_style(options)
+
+    def fake(self, play: Play, generator: Network, real: turns.Examples) -> turns.Examples:
+        """Generated pictures; notes["style"] is w [B, D]."""
+        w, style = self.styles(play, generator, play.num, None)
+        rngs = {"noise": play.rng("noise")}
+        pictures = generator(w, "random", method="scales", rngs=rngs)
+        return turns.Examples(pictures, {}, {"style": style})
+
+    def after(self, scene: turns.Scene) -> dict[str, jax.Array]:
+        """Updates the mean of w; metrics."""
+        self.track_style(scene)
+        return super().after(scene)
+
+    def samples(self, options: MappingOf[str, Option] | None = None) -> Output:
+        return styles.StyleModel.samples(self, {"noise": styles.NOISE, **(options or {})})
+
+    def paint(
+        self, play: Play, generator: Network, w: jax.Array, noise: str = "random"
+    ) -> jax.Array:
+        """Pictures of the highest level."""
+        return generator(w, noise, method="paint", rngs={"noise": play.rng("noise")})
+
+    def tools(self) -> dict[str, Tool]:
+        return styles.StyleModel.tools(self)
 
 
 def apply_critic(play: Play, critic: Network, pictures, given, purpose: str) -> jax.Array:

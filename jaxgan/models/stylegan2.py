@@ -26,10 +26,10 @@ import optax
 
 from jaxgan import adaptive, adversarial, losses, penalties, styles, turns
 from jaxgan.game import SAMPLES, Game, Loss, Play, Player, Stage, Turn
-from jaxgan.nets import modulated, stylegan2
+from jaxgan.nets import stylegan2
 from jaxgan.nets.styles import Mapping
 from jaxgan.network import Network
-from jaxgan.options import Option, OptionError, check, option
+from jaxgan.options import OptionError, check, option
 from jaxgan.spec import Spec
 from jaxgan.styles import mixed_layers
 
@@ -95,13 +95,10 @@ def game(options: Options, spec: Spec) -> Game:
             ),
         },
         stages=(model.stage(),),
-        outputs={SAMPLES: model.samples({"noise": NOISE})},
+        outputs={SAMPLES: model.samples({"noise": styles.NOISE})},
         spec=spec,
         tools=model.tools(),
     )
-
-
-NOISE = Option("random", "noise drawn for each picture, or constant maps", choices=modulated.NOISE)
 
 
 def optimizer(options: Options, every: int) -> optax.GradientTransformation:

@@ -32,7 +32,7 @@ BLUR = resample.binomial(3)  # StyleGAN's filter, [1, 2, 1] / 4
 activate = partial(leaky_relu, gain=1.0)
 
 
-def blend(old: jax.Array, new: jax.Array, alpha: jax.Array) -> jax.Array:
+def blend(old: jax.Array, new: jax.Array, alpha: jax.Array | float) -> jax.Array:
     """(1 - alpha) old + alpha new, in the dtype of `new`; exactly `old` at alpha = 0 and `new` at alpha = 1."""
     # In float32: bfloat16 numbers near 1 are 1/256 apart.
     mixed = (1.0 - alpha) * old.astype(jnp.float32) + alpha * new.astype(jnp.float32)

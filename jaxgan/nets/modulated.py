@@ -71,12 +71,27 @@ class ModulatedConv(nn.Module):
         return modulated_conv(x, kernel, style, self.demodulate, self.up)
 
 
+def noise_maps(module: nn.Module, x: jax.Array, noise: str) -> jax.Array:
+    """One normal map per image, the same for all channels: float32 [B, H, W, 1] for x [B, H, W, C].
+
+    With noise="random" it is drawn from the rng stream "noise" in each call. With "constant" all images use the map
+    [H, W] of the module's collection "noise", and the result is [1, H, W, 1].
+    """
+    b, height, width, _ = x.shape
+    constant = module.variable(
+        "noise",
+        "map",
+        lambda: jax.random.normal(module.make_rng("params"), (height, width), jnp.float32),
+    )
+    if noise == "random":
+        return draws.normal(module.make_rng("noise"), (b, height, width, 1))
+    return constant.value[None, :, :, None]
+
+
 class StyledConv(nn.Module):
     """Modulated 3x3 convolution, noise, bias, leaky ReLU: [B, H, W, I], [B, D] -> [B, H', W', features].
 
-    The noise is one normal map per image, the same for all channels, times a learned strength that starts at 0.
-    With noise="random" it is drawn from the rng stream "noise" in each call. With "constant" all images use the map
-    [H', W'] of the collection "noise".
+    The noise of `noise_maps` is multiplied by a learned strength that starts at 0.
     """
 
     features: int
@@ -85,17 +100,8 @@ class StyledConv(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, w: jax.Array, noise: str = "random") -> jax.Array:
         x = ModulatedConv(self.features, up=self.up, name="conv")(x, w)
-        b, height, width, _ = x.shape
-        constant = self.variable(
-            "noise",
-            "map",
-            lambda: jax.random.normal(self.make_rng("params"), (height, width), jnp.float32),
-        )
+        added = noise_maps(self, x, noise)
         strength = self.param("noise_strength", nn.initializers.zeros, (), jnp.float32)
-        if noise == "random":
-            added = draws.normal(self.make_rng("noise"), (b, height, width, 1))
-        else:
-            added = constant.value[None, :, :, None]
         bias = self.param("bias", nn.initializers.zeros, (self.features,), jnp.float32)
         x = x + (strength * added).astype(x.dtype) + bias[None, None, None].astype(x.dtype)
         return leaky_relu(x)

@@ -11,6 +11,8 @@ Layers are those of ProGAN (`jaxgan.nets.growing`) with three differences: colou
 layers, sqrt(2); the first layer of the generator is scaled by its fan-in D, not by base^2 D; features of the first
 level are normalised once.
 
+The styled forms are StyleGAN's networks (`jaxgan.nets.stylegan`) with a picture at every level.
+
 Sources: Karnewar and Wang, MSG-GAN: Multi-Scale Gradients for Generative Adversarial Networks (2020), Eq. 1 to 13;
 akanimax/BMSG-GAN for gains and biases.
 """
@@ -23,11 +25,13 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
+from jaxgan.nets import stylegan
 from jaxgan.nets.equalised import EqualisedConv, EqualisedDense
 from jaxgan.nets.growing import HE, CriticBlock, GeneratorBlock, activate
 from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.norm import pixel_norm
 from jaxgan.nets.remat import recomputed
+from jaxgan.nets.styles import Mapping
 
 COMBINE = ("simple", "lin_cat", "cat_lin")
 MINIBATCH_STD = ("every", "last")
@@ -75,6 +79,44 @@ class Generator(nn.Module):
     def rgb(self, x: jax.Array, k: int) -> jax.Array:
         options = {"gain": HE, "dtype": self.dtype, "name": f"to_rgb{k}"}
         return EqualisedConv(self.picture_channels, (1, 1), **options)(x).astype(jnp.float32)
+
+
+class StyledScales(stylegan.Levels):
+    """StyleGAN's synthesis with pictures of all levels: w [B, num_styles, D] -> a list, as `Generator` returns it."""
+
+    @nn.compact
+    def __call__(self, w: jax.Array, noise: str = "random") -> list[jax.Array]:
+        grow = recomputed(StyledScales.grow, self.remat, static=2)
+        x, pictures = self.constant(w.shape[0]), []
+        for k in range(len(self.features)):
+            x = grow(self, k, noise, x, w)
+            pictures.append(self.rgb(x, k))
+        return pictures
+
+
+class StyledGenerator(nn.Module):
+    """A mapping and a synthesis: latents z [B, L] to pictures of all levels.
+
+    `style` maps z to w [B, D]. `scales` maps w [B, num_styles, D] to pictures of all levels, `paint` to those of the
+    highest; all layers share a w [B, D].
+    """
+
+    mapping: Mapping
+    synthesis: StyledScales
+
+    def __call__(self, z: jax.Array, noise: str = "constant") -> list[jax.Array]:
+        return self.scales(self.style(z), noise)
+
+    def style(self, z: jax.Array, label: None = None) -> jax.Array:
+        return self.mapping(z, label)
+
+    def scales(self, w: jax.Array, noise: str = "constant") -> list[jax.Array]:
+        if w.ndim == 2:
+            w = jnp.broadcast_to(w[:, None], (len(w), self.synthesis.num_styles, w.shape[1]))
+        return self.synthesis(w, noise)
+
+    def paint(self, w: jax.Array, noise: str = "constant") -> jax.Array:
+        return self.scales(w, noise)[-1]
 
 
 class Critic(nn.Module):

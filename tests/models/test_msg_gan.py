@@ -14,7 +14,7 @@ from models.written_out import check_turn, purpose
 from jaxgan import losses, resample, train
 from jaxgan.engine import Engine
 from jaxgan.game import Play
-from jaxgan.models import msg_gan
+from jaxgan.models import msg_gan, stylegan
 from jaxgan.nets.equalised import leaky_relu
 from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.norm import pixel_norm
@@ -28,7 +28,7 @@ def picture(side, channels=3):
 
 REFERENCE = (("combine", "lin_cat"), ("minibatch_std", "last"), ("minibatch_std_group", 0))
 GOLDEN = {
-    # The reference's networks.
+    # The reference's networks; below, in the order of their tables, other ways of combining and StyleGAN's networks.
     ("msg_gan", picture(32), REFERENCE): {"critic": 17_184_001, "generator": 20_719_628},
     ("msg_gan", picture(64), REFERENCE): {"critic": 18_364_161, "generator": 22_490_383},
     ("msg_gan", picture(256), REFERENCE): {"critic": 18_733_185, "generator": 23_044_309},
@@ -304,6 +304,89 @@ def test_the_players_draw_latents_of_their_own():
     assert first.name != second.name
     assert first.fresh_batch
     assert not second.fresh_batch
+
+
+# StyleGAN's networks -----------------------------------------------------------------------------------------
+
+STYLED = {
+    "architecture": "stylegan", "style_dim": 4, "mapping_layers": 2, "mapping_lr_multiplier": 0.1,
+    "combine": "cat_lin", "objective": "non_saturating", "penalty": "r1", "optimizer": "adam",
+}  # fmt: skip
+
+
+def test_the_styled_generator_has_stylegans_layers_and_pictures_at_every_level():
+    """With the same variables, the picture of each level is that of StyleGAN's synthesis."""
+    options = {"style_dim": 4, "mapping_layers": 2, "channel_base": 64, "channel_max": 6}
+    other = stylegan.game(stylegan.Options(latent_dim=4, **options), picture(16, 1))
+    game = make(picture(16, 1), **STYLED)
+    variables = game.players["generator"].init(jax.random.key(2))
+    theirs = other.players["generator"].init(jax.random.key(2))
+    assert jax.tree.structure(variables) == jax.tree.structure(theirs)
+    w = by_rule("w", (2, 6, 4))
+    module, reference = game.players["generator"].module, other.players["generator"].module
+
+    @jax.jit
+    def both(variables):
+        ours = module.apply(variables, w, "constant", method="scales")
+        paint = functools.partial(reference.apply, variables, w, "constant", method="paint")
+        return ours, [paint(level) for level in range(3)]
+
+    jax.tree.map(
+        lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6), *both(variables)
+    )
+
+
+@pytest.mark.slow
+def test_the_styled_form_takes_r1_of_each_scale_and_tracks_the_mean_style():
+    engine = Engine(make(**STYLED))
+    state, key = engine.init(), jax.random.key(9)
+    data = battery.batch(TINY, 0, engine.game.stages[0], 0)
+    generator, critic = (engine.game.players[p].module for p in ("generator", "critic"))
+    z, real = jax.random.normal(purpose(key, "latent"), (4, 4)), pyramid(data)
+
+    def paint(params):
+        given = {"params": params, **state.variables["generator"]}
+        w = generator.apply(given, z, method="style")
+        rngs = {"noise": purpose(key, "noise")}
+        return generator.apply(given, w, "random", method="scales", rngs=rngs), w
+
+    def judge(params, pictures):
+        return critic.apply({"params": params}, pictures)
+
+    def critic_loss(params):
+        fake, _ = paint(state.params["generator"])
+        slopes = jax.grad(lambda x: jnp.sum(judge(params, x)))(real)
+        squares = sum(jnp.mean(jnp.sum(g**2, axis=(1, 2, 3))) for g in slopes)
+        penalty = 10 / 2 * squares / 2
+        plus = jax.nn.softplus
+        value = jnp.mean(plus(-judge(params, real))) + jnp.mean(plus(judge(params, fake)))
+        return value + penalty, ({}, {"penalty": penalty})
+
+    def generator_loss(params):
+        fake, w = paint(params)
+        value = jnp.mean(jax.nn.softplus(-judge(state.params["critic"], fake)))
+        average = {"style": 0.005 * jnp.mean(w, axis=0)}
+        return value, ({**state.variables["generator"], "average": average}, {})
+
+    turns = engine.game.stages[0].turns
+    for turn, by_hand in zip(turns, (critic_loss, generator_loss), strict=True):
+        check_turn(engine, turn, state, data, key, by_hand)
+
+
+@pytest.mark.slow
+def test_the_styled_form_has_the_tools_of_styles_and_of_scales():
+    engine = Engine(make(**STYLED), seed=3)
+    state = engine.init()
+    names = {"scales", "truncation", "mixing", "interpolation", "projection"}
+    assert set(engine.game.tools) == names
+    made = train.make(engine, state, "scales", options={"num": 2})
+    assert made.pictures.shape == (4, 8, 8, 1)
+    mixed = train.make(engine, state, "mixing", options={"rows": 2, "columns": 2})
+    assert mixed.pictures.shape[1:] == (8, 8, 1)
+    flat = make_output(
+        engine, state, "samples", jax.random.key(0), 3, truncation=0.0, noise="constant"
+    )
+    assert np.ptp(flat, axis=0).max() < 1e-6
 
 
 # Training and outputs ----------------------------------------------------------------------------------------
