@@ -272,6 +272,8 @@ def measure_set(args):
 
 def check_sets(args, protocol) -> None:
     """Raises if an argument applies to runs only."""
+    from jaxgan.metrics.scores import OF_WALKS
+
     if given(args):
         raise ValueError(
             "--data and --config.data.path apply to a run (--workdir), not to two sets of pictures; leave them out."
@@ -282,6 +284,11 @@ def check_sets(args, protocol) -> None:
         raise ValueError(
             "transforms can be evaluated only for a run (--workdir); for two sets of pictures, choose a protocol of"
             " samples and leave out --of."
+        )
+    if walks := set(protocol.scores) & set(OF_WALKS):
+        raise ValueError(
+            f"the score {min(walks)!r} measures the latent space of a run (--workdir); for two sets of pictures, choose"
+            " another protocol."
         )
 
 

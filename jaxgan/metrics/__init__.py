@@ -1,8 +1,8 @@
 """Scores of generated examples against real ones. The arithmetic is pure; feature extractors are plugins.
 
 The functions that share a name with their module are imported from it:
-`from jaxgan.metrics.evaluate import evaluate`, and likewise `inception_score`, `ms_ssim`,
-`perceptual_diversity`, `perceptual_path_length` and `precision_recall`.
+`from jaxgan.metrics.evaluate import evaluate`, and likewise `inception_score`, `linear_separability`,
+`ms_ssim`, `perceptual_diversity`, `perceptual_path_length` and `precision_recall`.
 """
 
 from jaxgan.metrics.bootstrap import Interval as Interval
@@ -24,6 +24,7 @@ from jaxgan.metrics.inception_score import InceptionScore as InceptionScore
 from jaxgan.metrics.kid import KernelDistance as KernelDistance
 from jaxgan.metrics.kid import kernel_distance as kernel_distance
 from jaxgan.metrics.kid import kernel_distance_of_all as kernel_distance_of_all
+from jaxgan.metrics.linear_separability import Separability as Separability
 from jaxgan.metrics.moments import Moments as Moments
 from jaxgan.metrics.ms_ssim import ms_ssim_diversity as ms_ssim_diversity
 from jaxgan.metrics.ms_ssim import ssim as ssim

@@ -12,8 +12,17 @@ from jaxgan.metrics import protocols
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.frechet import frechet_notes
 from jaxgan.metrics.images import QUANTISATION
-from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.scores import OF_PAIRS, PUBLISHED, SCORES, Score, score_name
+from jaxgan.metrics.protocols import LPIPS, Protocol
+from jaxgan.metrics.scores import (
+    LATENTS,
+    OF_PAIRS,
+    OF_WALKS,
+    PATH_LENGTH,
+    PUBLISHED,
+    SCORES,
+    Score,
+    score_name,
+)
 from jaxgan.metrics.summary import IMAGE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 
@@ -95,6 +104,11 @@ def check_counts(
             f"the score {paired[0]!r} compares the transform of an example with the example itself; leave this score"
             " out, or measure the transforms of a run that makes some"
         )
+    walks = [name for name in scores if name in OF_WALKS]
+    if walks and len(scores) > 1:
+        raise ValueError(
+            f"the score {walks[0]!r} measures the latents of a run, and is computed alone; leave the other scores out"
+        )
     numbers = {
         "real": reals if protocol.num_real is None else protocol.num_real,
         "fake": protocol.num_fake,
@@ -174,7 +188,10 @@ def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
     scores = check_counts(protocol)
     for name, score in scores.items():
         outputs = score.fake.moments | score.fake.arrays
-        if missing := sorted(outputs - set(extractor.outputs) - {IMAGE, *OF_PAIRS}):
+        made = {IMAGE, *OF_PAIRS, PATH_LENGTH, LATENTS}
+        if name == "path_length":  # the distance of pictures, or of their features
+            outputs |= {"distance" if extractor.name == LPIPS else "features"}
+        if missing := sorted(outputs - set(extractor.outputs) - made):
             raise OptionError(
                 None,
                 None,
@@ -260,7 +277,7 @@ def _statement(
         "num_fake": fake.count,
         "split": None if real is None and sampled else protocol.split,
         "features": extractor.name,
-        "features_dim": extractor.outputs["features"],
+        "features_dim": extractor.outputs.get("features"),
         "features_checksum": getattr(extractor, "checksum", "not stated"),
         "resize": getattr(extractor, "resize", "none"),
         "quantisation": QUANTISATION if fake.dtype == np.uint8 else "none",

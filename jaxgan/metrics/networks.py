@@ -15,8 +15,9 @@ import numpy as np
 
 from jaxgan import weights
 from jaxgan.metrics.features import WITHOUT_WEIGHTS, Extractor, extractor_for, how_to_quantise
+from jaxgan.metrics.protocols import LPIPS
 from jaxgan.metrics.resize import MODES, resize
-from jaxgan.nets.features import FeatureNet, by_name, networks
+from jaxgan.nets.features import FeatureNet, by_name, lpips, networks
 from jaxgan.options import OptionError
 
 # Networks whose scores have published names (FID, IS), which are valid only with the published weights.
@@ -78,6 +79,39 @@ class NetworkExtractor:
                 f" {batch.dtype} {list(shape)};"
                 f" {how_to_quantise(batch.dtype) if pictures else 'give grey or RGB pictures'}"
             )
+
+
+class LpipsDistance:
+    """LPIPS of VGG-16 as an extractor: it has a distance of two pictures, and no features.
+
+    Attributes:
+      name, outputs, checksum: see `NetworkExtractor`; the checksums of both files.
+    """
+
+    name = LPIPS
+    resize = "none"
+
+    def __init__(self, progress: Progress | None = None):
+        try:
+            loaded = [weights.load(file, progress=progress) for file in lpips.FILES["vgg"]]
+        except OSError as error:
+            lead = ", or measure lengths in other features, which are not called PPL"
+            raise OptionError(
+                None, None, str(error), {"features": "random_conv"}, lead=lead
+            ) from error
+        (tensors, heads), checksums = zip(*loaded, strict=True)
+        self.variables = jax.tree.map(jnp.asarray, lpips.convert(tensors, heads, "vgg"))
+        self.outputs = {"distance": 1}
+        self.checksum = " ".join(checksums)
+
+    def __call__(self, batch) -> dict[str, jax.Array]:
+        raise ValueError(f"{self.name} compares two pictures, and has no features of one.")
+
+    def distance(self, one: jax.Array, other: jax.Array) -> jax.Array:
+        """LPIPS of pictures in [-1, 1], [B, H, W, 1 or 3] -> [B]."""
+        if one.shape[-1] == 1:
+            one, other = (jnp.repeat(x, 3, axis=-1) for x in (one, other))
+        return lpips.lpips(self.variables, one, other, "vgg")
 
 
 def network_extractor(
@@ -146,6 +180,10 @@ def open_extractor(
     >>> open_extractor("random_conv", (32, 32, 3)).name
     'random_conv'
     """
+    if name == LPIPS:
+        if file is not None:
+            raise ValueError(f"{name} takes two published files; leave out the weight file")
+        return LpipsDistance(progress)
     if name in networks():
         if len(shape) != 3:
             raise OptionError(

@@ -88,7 +88,7 @@ def perceptual_path_length(
     batches = [np.asarray(lengths_of(jax.random.fold_in(key, i)), np.float64) for i in every]
     lengths = np.concatenate(batches)[:num_samples]
     finite("path lengths", lengths)
-    return _trimmed(lengths, trim)
+    return trimmed(lengths, trim)
 
 
 def _check_arguments(
@@ -119,7 +119,7 @@ def _ends(z0, z1, t, epsilon: float, mapping, extra: tuple, space: str) -> list[
     return [w_of(_slerp(z0, z1, t, step)) for step in steps]
 
 
-def _trimmed(lengths: np.ndarray, trim: tuple[float, float] | None) -> PathLength:
+def trimmed(lengths: np.ndarray, trim: tuple[float, float] | None = (1, 99)) -> PathLength:
     """Mean and standard deviation of the lengths between the two percentiles, inclusive."""
     kept = lengths
     if trim is not None:

@@ -19,6 +19,12 @@ DEFAULTS = (DEFAULT, DEFAULT_OF_TRANSFORMS)
 # The fields of a `Protocol` that count the parts of a set or its neighbours, and their least values.
 COUNTS = {"nearest_k": 1, "density_k": 1, "splits": 1, "subsets": 1, "subset_size": 2}
 
+# The latent spaces and places of path lengths, and the parts of pictures that they compare.
+SPACES = ("z", "w")
+SAMPLING = ("full", "end")
+CROPS = ("none", "faces")
+LPIPS = "lpips_vgg"  # in place of features: a distance of two pictures
+
 # Kinds of generated examples: samples, or transforms of real examples (reconstructions, translations).
 OF = ("samples", "transforms")
 
@@ -31,7 +37,7 @@ class Protocol:
       name: the name of the protocol in results; "custom" for a custom one.
       scores: names of `jaxgan.metrics.scores.SCORES`.
       features: the feature network, one of `jaxgan.nets.features`, or "random_conv", "pixels",
-        "points", which need no download.
+        "points", which need no download; for path lengths also `LPIPS`.
       num_fake: number of generated examples.
       num_real: number of real examples; None for the whole split. For transforms, equal to `num_fake`.
       split: the split of the real data.
@@ -41,6 +47,9 @@ class Protocol:
       density_k: k of density and coverage (Naeem et al. 2020: 5).
       splits: number of splits of the class score (Salimans et al. 2016: 10).
       subsets, subset_size: subsets of the kernel distance (Bińkowski et al. 2018: 100 of 1,000).
+      space: the latent space of path lengths and of separability, one of `SPACES`.
+      sampling: "full" for path lengths at any place of a path, "end" at its start.
+      crop: "faces" for path lengths of the middle of portraits, as in StyleGAN's for FFHQ, or "none".
       source: the publication or program that uses this protocol.
     """
 
@@ -57,6 +66,9 @@ class Protocol:
     splits: int = 10
     subsets: int = 100
     subset_size: int = 1000
+    space: str = "z"
+    sampling: str = "full"
+    crop: str = "none"
     source: str = ""
 
 
@@ -184,6 +196,33 @@ _TABLE = (
         features="random_conv",
         num_fake=50,
         source="jaxgan: no download; the mean over 50 samples of one picture; not SIFID",
+    ),
+    *(
+        Protocol(
+            f"ppl_{space}_{sampling}{'' if crop == 'none' else '_faces'}",
+            ("path_length",),
+            features="lpips_vgg",
+            num_fake=100_000,
+            space=space,
+            sampling=sampling,
+            crop=crop,
+            source=f"Karras et al. 2019 (StyleGAN): 100,000 paths in {space}"
+            + (", of portraits cropped to the face" if crop == "faces" else ""),
+        )
+        for crop in CROPS
+        for space in SPACES
+        for sampling in SAMPLING
+    ),
+    *(
+        Protocol(
+            f"separability_{space}",
+            ("separability",),
+            features="cifar10_resnet56",
+            num_fake=20_000,
+            space=space,
+            source="after Karras et al. 2019 (StyleGAN), with CIFAR-10's classes in place of 40 attributes of faces",
+        )
+        for space in SPACES
     ),
     Protocol(
         "eq_t50k",

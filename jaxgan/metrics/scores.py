@@ -17,10 +17,12 @@ from jaxgan.metrics.frechet import frechet_distance_to
 from jaxgan.metrics.frechet_extrapolated import extrapolated_frechet
 from jaxgan.metrics.inception_score import inception_score
 from jaxgan.metrics.kid import kernel_distance
+from jaxgan.metrics.linear_separability import linear_separability
 from jaxgan.metrics.ms_ssim import ms_ssim_diversity, smallest_side
 from jaxgan.metrics.paired import MEASURES
+from jaxgan.metrics.perceptual_path_length import trimmed
 from jaxgan.metrics.precision_recall import density_coverage, precision_recall
-from jaxgan.metrics.protocols import Protocol
+from jaxgan.metrics.protocols import LPIPS, SAMPLING, SPACES, Protocol
 from jaxgan.metrics.single_image import inception_maps, random_maps, single_image_distance
 from jaxgan.metrics.sliced import patch_sliced_wasserstein
 from jaxgan.metrics.summary import IMAGE, Needs, Summary
@@ -44,6 +46,9 @@ OF_ERRORS = ("eq_t", "eq_t_frac", "eq_r")
 ERRORS = 2  # numbers in such a row
 # Scores that compare each generated example with the real example that it is a transform of.
 OF_PAIRS = tuple(MEASURES)
+# Scores of a run's latent spaces, and what they need besides the outputs of the extractor.
+OF_WALKS = ("path_length", "separability")
+PATH_LENGTH, LATENTS = "path_length", "latents"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,11 +110,15 @@ def score_name(score: str, features: str, resize: str, of: str = "samples") -> s
     ('fid', 'clean_fid')
     >>> score_name("fd", "inception", "tf1", "transforms"), score_name("psnr", "inception", "tf1")
     ('rfid', 'psnr')
+    >>> score_name("path_length_w_end", "lpips_vgg", "none")
+    'ppl_w_end'
     >>> score_name("fd", "cifar10_resnet56", "none"), score_name("precision", "inception", "tf1")
     ('fd_cifar10_resnet56', 'precision_inception')
     """
     if score in (*OF_PICTURES, *OF_PAIRS, *OF_ERRORS):
         return score
+    if features == LPIPS and score.startswith(PATH_LENGTH):
+        return f"ppl{score.removeprefix(PATH_LENGTH)}"
     if features != "inception" or score not in PUBLISHED:
         return f"{score}_{features}"
     name = PUBLISHED[score] if of == "samples" else f"r{PUBLISHED[score]}"
@@ -226,6 +235,17 @@ def _single_image(
     return single_image_distance(real.arrays[IMAGE][0], fake.arrays[IMAGE], maps)
 
 
+def _path_length(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    found = trimmed(fake.arrays[PATH_LENGTH][:, 0].astype("float64"))
+    name = f"{PATH_LENGTH}_{protocol.space}_{protocol.sampling}"
+    return {name: found.mean, f"{name}_deviation": found.deviation}
+
+
+def _separability(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    found = linear_separability(fake.arrays[LATENTS], fake.arrays["logits"])
+    return {f"separability_{protocol.space}": found.score}
+
+
 def _mean_of_pairs(measure: str, number: Number) -> Score:
     def compute(real: Summary | None, fake: Summary, protocol: Protocol) -> dict[str, float]:
         return {measure: float(fake.arrays[measure].mean(dtype="float64"))}
@@ -333,6 +353,32 @@ SCORES: dict[str, Score] = {
         {"sifid": _DISTANCE, "single_image_fd_random_conv": _DISTANCE},
         least=lambda protocol: 1,
         through=True,
+    ),
+    "path_length": Score(
+        _path_length,
+        Needs(arrays=frozenset([PATH_LENGTH])),
+        None,
+        {
+            f"{PATH_LENGTH}_{space}_{sampling}{what}": number
+            for space in SPACES
+            for sampling in SAMPLING
+            for what, number in (
+                ("", Number("lower", "squared distance per squared step")),
+                ("_deviation", _DEVIATION),
+            )
+        },
+        options=("space", "sampling", "crop"),
+    ),
+    "separability": Score(
+        _separability,
+        Needs(arrays=frozenset([LATENTS, "logits"])),
+        None,
+        {
+            f"separability_{space}": Number("lower", "exp of a conditional entropy, from 1")
+            for space in SPACES
+        },
+        options=("space",),
+        least=lambda protocol: 20,
     ),
     **{name: _mean_of_pairs(name, number) for name, number in _OF_PAIRS.items()},
     **{name: _decibels_of_errors(name) for name in OF_ERRORS},

@@ -39,7 +39,7 @@ from jaxgan.options import Option, check, option
 from jaxgan.schedules import Clock
 from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool
-from jaxgan.tools.latents import Space, interpolation
+from jaxgan.tools.latents import Space, Walk, interpolation
 
 
 @dataclasses.dataclass(frozen=True)
@@ -271,4 +271,9 @@ class Pictures:
         def make(play: Play, **options) -> Made:
             return walk(play.clock).make(play, **options)
 
-        return dataclasses.replace(walk(None), make=make)
+        def spaces(play: Play) -> Walk:
+            of_clock = walk(play.clock).walk
+            assert of_clock is not None
+            return of_clock(play)
+
+        return dataclasses.replace(walk(None), make=make, walk=spaces)

@@ -274,17 +274,21 @@ class StyleGAN(styles.StyleModel):
     def of_newest(self, tool: Tool) -> Tool:
         """The tool with pictures of the newest level, which the clock chooses when the tool runs."""
 
-        def make(play: Play, **arguments: Any) -> Made:
+        def newest(play: Play) -> Play:
             phase = self.phases[int(play.clock.stage)]
             fading = growth.alpha_of(self.options, phase, play.clock)
             generator = play.networks["generator"]
             alpha = None if fading is None else float(fading)
             module = generator.module.clone(level=phase.level, alpha=alpha)
-            newest = Network(module, generator.variables, generator.signature)
-            networks = {**play.networks, "generator": newest}
-            return tool.make(dataclasses.replace(play, networks=networks), **arguments)
+            of_level = Network(module, generator.variables, generator.signature)
+            return dataclasses.replace(play, networks={**play.networks, "generator": of_level})
 
-        return dataclasses.replace(tool, make=make)
+        def make(play: Play, **arguments: Any) -> Made:
+            return tool.make(newest(play), **arguments)
+
+        walk = tool.walk
+        spaces = None if walk is None else lambda play: walk(newest(play))
+        return dataclasses.replace(tool, make=make, walk=spaces)
 
 
 def logits_of(outputs: jax.Array, label: jax.Array | None) -> jax.Array:

@@ -74,6 +74,8 @@ class Tool:
       optional_pictures: names of the optional pictures.
       channels: channels of the given pictures; 0 for as many as the game's samples have.
       label_maps: names among both that are label maps, int32 [H, W], and not pictures.
+      walk: (play) -> `latents.Walk`, the latent spaces in which the tool moves, for scores of these spaces; None for a
+        tool without any.
     """
 
     make: Callable[..., Made]
@@ -83,6 +85,7 @@ class Tool:
     optional_pictures: tuple[str, ...] = ()
     channels: int = 0
     label_maps: tuple[str, ...] = ()
+    walk: Callable[[Any], Any] | None = None
 
     def __call__(
         self,

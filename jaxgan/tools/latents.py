@@ -87,6 +87,22 @@ class Space(NamedTuple):
     sphere: bool
 
 
+class Walk(NamedTuple):
+    """The latent spaces of trained networks.
+
+    Attributes:
+      networks: {player: Network}.
+      latents: those of the game.
+      spaces: {name: Space}.
+      plain: options with which every `paint` makes the pictures of its points unchanged.
+    """
+
+    networks: Networks
+    latents: Latents
+    spaces: Mapping[str, Space]
+    plain: Mapping[str, int | float] = {}
+
+
 class Styles(NamedTuple):
     """A game with a style generator, the player "generator".
 
@@ -200,6 +216,7 @@ def interpolation(
     num_classes: int | None = None,
     painting: Mapping[str, Option] | None = None,
     prior: Prior | None = None,
+    plain: Mapping[str, int | float] | None = None,
 ) -> Tool:
     """A film of a walk between random latents.
 
@@ -209,6 +226,7 @@ def interpolation(
       num_classes: number of classes; None for an unconditional generator.
       painting: additional options of the `paint` of every space.
       prior: distribution of z; None for standard normal.
+      plain: see `Walk`.
     """
     latents = Latents(prior or normal(latent_dim), num_classes)
 
@@ -235,7 +253,12 @@ def interpolation(
         loop=Option(True, "return to the first latent at the end"),
         **(painting or {}),
     )
-    return Tool(make, "a walk between random latents, as a film", options)
+    return Tool(
+        make,
+        "a walk between random latents, as a film",
+        options,
+        walk=lambda play: Walk(play.networks, latents, spaces, plain or {}),
+    )
 
 
 def latent_tools(
@@ -313,7 +336,12 @@ def style_tools(styles: Styles) -> dict[str, Tool]:
             latents.options(**options["mixing"], **cut),
         ),
         "interpolation": interpolation(
-            spaces, styles.latent_dim, styles.num_classes, cut, styles.prior
+            spaces,
+            styles.latent_dim,
+            styles.num_classes,
+            cut,
+            styles.prior,
+            {"truncation": 1.0, "truncation_layers": 0},
         ),
         "projection": projection("w", search, latents, styles.sample_shape, num_styles),
     }

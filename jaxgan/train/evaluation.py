@@ -23,11 +23,20 @@ from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.paired import load as load_measure
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.metrics.scores import ERRORS, OF_ERRORS, OF_PAIRS, SCORES, output_of, unfit
+from jaxgan.metrics.scores import (
+    ERRORS,
+    OF_ERRORS,
+    OF_PAIRS,
+    OF_WALKS,
+    SCORES,
+    output_of,
+    unfit,
+)
 from jaxgan.metrics.summary import BATCH_SIZE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 from jaxgan.train.outputs import balanced, examples, summarise_output
 from jaxgan.train.report import read_json_lines, replace_atomically
+from jaxgan.train.walks import check_space, summarise_walks
 from jaxgan.weights import cache_folder
 
 EVALUATIONS = "evaluations.jsonl"
@@ -76,7 +85,9 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
 
 
 def check_output(game: Game, protocol: Protocol) -> None:
-    """Raises if a game lacks the output that the protocol measures."""
+    """Raises if a game lacks the output, or the latent space, that the protocol measures."""
+    if set(protocol.scores) & set(OF_WALKS):
+        check_space(game, protocol)
     output = output_of(protocol)
     if output not in game.outputs:
         raise OptionError(
@@ -228,27 +239,11 @@ class Evaluator:
     def __call__(self, engine: Engine, state: State, step: int) -> dict[str, Any]:
         """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
         ema = self.ema and bool(state.ema)
-        num, needs = self.protocol.num_fake, needs_of(self._scores, "fake")
-        assert needs is not None, "every score uses the generated examples"
-        given, labels, statistics = balanced(engine.game), "balanced", self._statistics()
+        fake, labels = self._fake(engine, state, ema)
+        statistics = self._statistics()
         if self.protocol.of == TRANSFORMS:
             # pix2pix normalises by the statistics of each single picture, other models by running averages.
             statistics = "as the model transforms"
-            given, labels = examples(self.source, num), "of the examples"
-        if "label" not in given(np.zeros(1, np.int64)):
-            labels = "none"
-        fake = summarise_output(
-            engine,
-            state,
-            output_of(self.protocol),
-            num,
-            given,
-            self.extractor,
-            needs,
-            self.seed,
-            ema,
-            **self.options,
-        )
         return evaluate(
             self.real(),
             fake,
@@ -270,6 +265,33 @@ class Evaluator:
                 **self.measured,
             },
         )
+
+    def _fake(self, engine: Engine, state: State, ema: bool) -> tuple[Summary, str]:
+        """(statistics of the generated examples, whose labels they have)."""
+        num, needs = self.protocol.num_fake, needs_of(self._scores, "fake")
+        assert needs is not None, "every score uses the generated examples"
+        if set(self.protocol.scores) & set(OF_WALKS):
+            drawn = "none" if engine.game.num_classes is None else "drawn"
+            how = (self.protocol, self.extractor, self.seed, ema)
+            return summarise_walks(engine, state, *how), drawn
+        given, labels = balanced(engine.game), "balanced"
+        if self.protocol.of == TRANSFORMS:
+            given, labels = examples(self.source, num), "of the examples"
+        if "label" not in given(np.zeros(1, np.int64)):
+            labels = "none"
+        fake = summarise_output(
+            engine,
+            state,
+            output_of(self.protocol),
+            num,
+            given,
+            self.extractor,
+            needs,
+            self.seed,
+            ema,
+            **self.options,
+        )
+        return fake, labels
 
     def _statistics(self) -> str:
         """The statistics with which batch normalisation makes the samples."""

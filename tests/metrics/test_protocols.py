@@ -4,7 +4,15 @@ import pytest
 
 from jaxgan.metrics import protocols
 from jaxgan.metrics.protocols import PROTOCOLS, Protocol, adapted, by_name
-from jaxgan.metrics.scores import OF_PAIRS, OF_PICTURES, PUBLISHED, SCORES, score_name
+from jaxgan.metrics.scores import (
+    LATENTS,
+    OF_PAIRS,
+    OF_PICTURES,
+    PATH_LENGTH,
+    PUBLISHED,
+    SCORES,
+    score_name,
+)
 from jaxgan.metrics.summary import IMAGE
 from jaxgan.nets.features import networks
 
@@ -12,9 +20,10 @@ from jaxgan.nets.features import networks
 @pytest.mark.parametrize("protocol", PROTOCOLS.values(), ids=PROTOCOLS)
 def test_every_protocol_can_be_measured(protocol):
     """Its scores exist, its features have what they look at, and its numbers are enough for them."""
-    outputs = {"features"}
+    outputs = {"features", PATH_LENGTH, LATENTS}
+    assert (protocol.features == protocols.LPIPS) == (protocol.name.startswith("ppl"))
     if protocol.features in networks():
-        outputs = set(networks()[protocol.features].outputs)
+        outputs |= set(networks()[protocol.features].outputs)
     for name in protocol.scores:
         score = SCORES[name]
         assert score.fake.moments | score.fake.arrays <= outputs | {IMAGE, *OF_PAIRS}
@@ -53,3 +62,14 @@ def test_an_unknown_name_is_refused_with_the_nearest():
         by_name("fid50k")
     with pytest.raises(ValueError, match=r"'xyzzy'; there are fid50k_train, fid10k_test"):
         by_name("xyzzy")
+
+
+def test_path_lengths_have_protocols_for_both_spaces_and_both_ways_of_sampling():
+    names = [f"ppl_{space}_{sampling}" for space in "zw" for sampling in ("full", "end")]
+    names += [f"{name}_faces" for name in names]
+    assert set(names) == {name for name in PROTOCOLS if name.startswith("ppl")}
+    for name in names:
+        protocol = by_name(name)
+        assert name.startswith(f"ppl_{protocol.space}_{protocol.sampling}")
+        assert (protocol.num_fake, protocol.crop == "faces") == (100_000, name.endswith("faces"))
+    assert score_name("path_length_z_end", "random_conv", "none") == "path_length_z_end_random_conv"
