@@ -103,6 +103,42 @@ class TestGradientPenalty:
         assert value == (0.0 if one_sided else 1.0)
         np.testing.assert_array_equal(grad, np.zeros(5))
 
+    def test_scales_share_alpha_and_are_penalised_together_or_each(self, key):
+        """C = (|y_0|^2 + |y_1|^2) / 2, whose gradient is the interpolate of each scale."""
+        x, y = [samples(0), samples(1, (6, 8, 8, 3))], [samples(2), samples(3, (6, 8, 8, 3))]
+
+        def critic(scales):
+            return sum(0.5 * jnp.sum(z**2, axis=(1, 2, 3)) for z in scales)
+
+        alpha = np.float64(jax.random.uniform(key, (6, 1, 1, 1)))
+        squares = [
+            np.sum((np.float64(a) + alpha * (np.float64(b) - np.float64(a))) ** 2, axis=(1, 2, 3))
+            for a, b in zip(x, y, strict=True)
+        ]
+        together = np.mean((np.sqrt(squares[0] + squares[1]) - 1) ** 2)
+        each = np.mean([np.mean((np.sqrt(s) - 1) ** 2) for s in squares])
+        np.testing.assert_allclose(gradient_penalty(critic, x, y, key), together, rtol=1e-5)
+        value = gradient_penalty(critic, x, y, key, each_scale=True)
+        np.testing.assert_allclose(value, each, rtol=1e-5)
+        above = gradient_penalty(critic, x, y, key, 30.0, one_sided=True, each_scale=True)
+        expected = np.mean([np.mean(np.maximum(np.sqrt(s) - 30, 0) ** 2) for s in squares])
+        np.testing.assert_allclose(above, expected, rtol=1e-4, atol=1e-6)
+
+    @pytest.mark.parametrize(
+        ("real", "fake", "text"),
+        [
+            ([(4, 2)], (4, 2), "real is a list of 1 scales of 4 samples and fake one array"),
+            ([(4, 2)], [(4, 2), (4, 3)], "real is a list of 1 scales .* a list of 2 scales of 4"),
+            ([(4, 2)], [(3, 2)], "a list of 1 scales of 3 samples; give both as lists"),
+        ],
+    )
+    def test_scales_that_do_not_fit_raise(self, real, fake, text, key):
+        def made(shapes):
+            return [jnp.ones(s) for s in shapes] if isinstance(shapes, list) else jnp.ones(shapes)
+
+        with pytest.raises(ValueError, match=text):
+            gradient_penalty(lambda z: z[0][:, 0], made(real), made(fake), key)
+
     def test_a_critic_that_ignores_its_input_is_no_error(self, key):
         x = samples(0, (4, 5))
         assert gradient_penalty(lambda z: jnp.zeros(4), x, x, key) == 1.0

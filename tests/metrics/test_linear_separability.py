@@ -1,4 +1,4 @@
-"""The planes are those of a support vector machine, which for 2,000 points are near the best ones: within a few per cent."""
+"""The planes are those of a support vector machine: for 2,000 points within a few per cent of the best ones."""
 
 import numpy as np
 import pytest

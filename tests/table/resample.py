@@ -87,6 +87,11 @@ def avg_pool(x):
     return sum(blocks(x)) / 4
 
 
+def blockwise(x, side):
+    b, h, w, c = x.shape
+    return x.reshape(b, h // side, side, w // side, side, c).mean(axis=(2, 4))
+
+
 def repeated(x):
     return x.repeat(2, axis=1).repeat(2, axis=2)
 
@@ -255,6 +260,7 @@ def turned(x, angle):
 
 QUAD = [[[[1.0], [2.0]], [[3.0], [4.0]]]]  # one picture of 2 x 2 pixels
 ONE = [[[[8.0]]]]  # one of one pixel
+FOUR = [[[[4.0], [0.0], [0.0], [0.0]], *[[[0.0]] * 4] * 3]]  # one of 4 x 4 pixels
 CENTRE = np.zeros((3, 3, 1, 1))
 CENTRE[1, 1] = 2.0
 CASES = [
@@ -497,6 +503,15 @@ CASES = [
         draw=images(2, 3, 8),
         reference=haar_inverse,
         hand=((([[[[5.0, -2.0, -1.0, 0.0]]]],), QUAD),),
+        order=2,
+        **ROUNDED,
+    ),
+    Case(
+        "resample.average_pyramid",
+        draw=images(8, 12),
+        call=lambda x: resample.average_pyramid(x, 3),
+        reference=lambda x: (x, avg_pool(x), blockwise(x, 4)),
+        hand=(((FOUR,), (FOUR, [[[[1.0], [0.0]], [[0.0], [0.0]]]], [[[[0.25]]]])),),
         order=2,
         **ROUNDED,
     ),
