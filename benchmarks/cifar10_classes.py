@@ -1,16 +1,17 @@
-"""Trains a class-conditional config on CIFAR-10 for some minutes: curves of a Fréchet distance and of class accuracy.
+"""Trains a config on CIFAR-10 for some minutes: curves of a Fréchet distance and, with labels, of class accuracy.
 
     python benchmarks/cifar10_classes.py CONFIG --minutes 30 --out FOLDER [model.width=16 ...]
 
 Data and network are those of the step `training` of `on_device.py`: the 50,000 training pictures as JPEGs, and a
 CIFAR-10 ResNet-56, both in the folder $JAXGAN_TEST_DATA. Its features give the Fréchet distance, which is no FID,
 precision and recall; its logits give the class accuracy, the share of samples that it assigns to the class that they
-were made for. The distances are of 5,000 samples against all pictures, the accuracy is of 2,000; weights are averaged,
-and there are equally many samples of each class. The network recognises 83 % of the test pictures in this form.
+were made for, of class-conditional models. The distances are of 5,000 samples against all pictures, the accuracy is of
+2,000; weights are averaged, and there are equally many samples of each class. The network recognises 83 % of the test
+pictures in this form.
 
 The folder receives curve.jsonl (a line for each evaluation), statistics.jsonl (the last state with running and with
 standing batch statistics), truncation.jsonl (precision and recall over truncation; both only for models with these
-options) and classes.png (a class in each column).
+options) and classes.png (a class in each column, if there are classes).
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Evaluator:
 
     def __call__(self, engine, state, step: int) -> dict:
         result = self.of(engine, state, step)
-        result |= class_accuracy(self.of, engine, state, self.of.options)
+        if engine.game.num_classes is not None:
+            result |= class_accuracy(self.of, engine, state, self.of.options)
         numbers = {k: v for k, v in result.items() if isinstance(v, float)}
         line = {"minutes": (time.monotonic() - self.start) / 60, **result["measured"], **numbers}
         line |= self.of.options
@@ -83,7 +85,7 @@ def main() -> None:
     with stopping(60 * args.minutes):
         result = run.train(source, out / "run", evaluator=evaluator)
     evaluator(result.engine, result.state, result.step)
-    if "truncation" in result.engine.game.outputs["samples"].options:
+    if {"truncation", "batch_statistics"} <= set(result.engine.game.outputs["samples"].options):
         for statistics in ("running", "standing"):
             Evaluator(
                 source, files["network"], out / "statistics.jsonl", batch_statistics=statistics
