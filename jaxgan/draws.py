@@ -48,6 +48,15 @@ def bernoulli(key: jax.Array, p, shape: tuple[int, ...]) -> jax.Array:
     return over_devices(jax.random.bernoulli(key, jnp.asarray(p, jnp.float32), shape))
 
 
+def permuted(key: jax.Array, x: jax.Array) -> jax.Array:
+    """The rows of `x` [B, ...] in a random order, each of them once.
+
+    Rows move between devices, so `x` should be small: labels and not pictures.
+    """
+    order = jax.random.permutation(key, x.shape[0])
+    return over_devices(jnp.take(x, order, axis=0))
+
+
 def over_devices(x: jax.Array) -> jax.Array:
     """`x` [B, ...] with its rows split over the current mesh; `x` itself if there is none.
 

@@ -505,7 +505,7 @@ class Engine:
             output, None, True, tools.complete(options, found.options)
         )
         rows = self.mesh.size * self.chunk_rows(output)
-        batch = self.batch_shape(Stage((), rows), self.game.spec)
+        batch = self.batch_shape(Stage((), rows), self.game.spec.with_fields(found.fields))
         index = jax.ShapeDtypeStruct((self.mesh.size,), jnp.int32, sharding=self.batch_sharding)
         scalars = {name: jax.ShapeDtypeStruct((), jnp.float32) for name in traced}
         state = self.state_shape
@@ -557,10 +557,11 @@ class Engine:
     def _output_program(self, name: str, then, ema: bool, options: Mapping[str, tools.Value]):
         """(program that makes one chunk per device, traced options)."""
         output, rows = self.game.outputs[name], self.chunk_rows(name)
+        spec = self.game.spec.with_fields(output.fields)
         traced, static = _split_options(options)
 
         def chunk(networks, step, key, traced, weights, index, part):
-            batch, key = self.game.spec.decode(part), jax.random.fold_in(key, index[0])
+            batch, key = spec.decode(part), jax.random.fold_in(key, index[0])
             play = Play(networks, batch, key, self.game.clock(step), rows)
             made = output.make(play, **traced, **static)
             if jnp.shape(made) != (rows, *output.shape):

@@ -30,11 +30,14 @@ from jaxgan import tools
 from jaxgan.network import BATCH_STATS, Collections, Moving, Network, PyTree, Signature
 from jaxgan.options import Option
 from jaxgan.schedules import Clock
-from jaxgan.spec import Batch, Spec
+from jaxgan.spec import Batch, Field, Spec
 
 Metrics = Mapping[str, jax.Array]
 
-SAMPLES, TRANSFORMS = "samples", "transforms"
+SAMPLES, TRANSFORMS, TRANSLATIONS = "samples", "transforms", "translations"
+# Fields of outputs that are not fields of the data (`Output.fields`): the number of the domain that an example is
+# translated to, or of the attribute to change; and a picture of that domain, whose style the translation has.
+TARGET, REFERENCE = "target", "reference"
 
 
 @jax.tree_util.register_pytree_with_keys_class
@@ -226,6 +229,8 @@ class Output:
       options: {name: Option}. Floats are traced, so that new values do not recompile; other options are static.
       prepare: (play, **options) -> {player: Network}, run once before the first row, for example to compute standing
         statistics.
+      fields: {name: Field} of those needs that are not fields of the data, such as a target domain and a reference
+        picture, see `TARGET` and `REFERENCE`.
     """
 
     make: Callable[..., jax.Array]
@@ -233,6 +238,7 @@ class Output:
     needs: tuple[str, ...] = ()
     options: Mapping[str, Option] = dataclasses.field(default_factory=dict)
     prepare: Callable[..., Mapping[str, Network]] | None = None
+    fields: Mapping[str, Field] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -242,7 +248,8 @@ class Game:
     Attributes:
       players: {name: Player}.
       stages: stages in order; all but the last have `until`.
-      outputs: {name: Output}. "samples" need at most labels; "transforms" are made from examples of the data.
+      outputs: {name: Output}. "samples" need at most labels; "transforms" are made from examples of the data, other
+        outputs, such as "translations", from examples and the fields that they declare.
       spec: specification of the data.
       tools: {name: Tool}, further uses of the trained networks, see `jaxgan.tools`; no name may be "list".
       shown: metrics ("critic/k") that the progress line and the plot show in addition to the losses.

@@ -252,6 +252,15 @@ class Spec:
             for name, x in batch.items()
         }
 
+    def with_fields(self, fields: Mapping[str, Field]) -> Spec:
+        """The spec with further fields.
+
+        >>> spec = Spec({"image": Field("image", (8, 8, 1))}, 100)
+        >>> [*spec.with_fields({"target": Field("label", number=3)}).fields]
+        ['image', 'target']
+        """
+        return Spec({**self.fields, **fields}, self.size)
+
     def at(self, resolution: int | None) -> Spec:
         """The spec of the same data with pictures of `resolution` rows, as a stage trains on; None changes nothing.
 

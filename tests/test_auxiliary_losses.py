@@ -258,6 +258,11 @@ def test_parity_with_pytorch():
         (losses.cycle(a, b), functional.l1_loss(torch.tensor(a), torch.tensor(b))),
         (losses.vq_codebook(a, b), functional.mse_loss(torch.tensor(a), torch.tensor(b))),
     ]
+    present = np.float32(np.arange(logits.size).reshape(logits.shape) % 3 == 0)
+    binary = functional.binary_cross_entropy_with_logits(
+        t_logits, torch.tensor(present), reduction="sum"
+    )
+    pairs.append((losses.attribute_classifier(logits, present), binary / len(logits)))
     # PyTorch's sums the margins of all classes and divides by K; with two classes there is one.
     two = functional.multi_margin_loss(t_logits[:, :2], t_labels % 2)
     pairs.append((losses.multiclass_hinge(logits[:, :2], labels % 2), 2 * two))
@@ -275,6 +280,14 @@ def test_parity_with_pytorch():
         (
             lambda: losses.auxiliary_classifier(np.zeros((3, 2)), np.zeros((3, 1), int)),
             r"labels are int\d+ of shape \(3, 1\) for class_logits of shape \(3, 2\); give integers of shape \(3,\)",
+        ),
+        (
+            lambda: losses.attribute_classifier(np.zeros((3, 2)), np.zeros(3)),
+            r"attribute_logits has shape \(3, 2\) and attributes \(3,\); make them equal",
+        ),
+        (
+            lambda: losses.attribute_classifier(np.zeros(3), np.zeros(3)),
+            r"attribute_logits have shape \(3,\); give \[B, K\]",
         ),
         (
             lambda: losses.categorical_code(np.zeros((3, 2)), np.zeros(3)),

@@ -29,6 +29,7 @@ generator, are namespaces too.
 """
 
 from jaxgan.losses.auxiliary import (
+    attribute_classifier,
     auxiliary_classifier,
     categorical_code,
     contrastive_2c,
@@ -62,6 +63,7 @@ from jaxgan.losses.objectives import (
 
 __all__ = [
     "NAMES",
+    "attribute_classifier",
     "auxiliary_classifier",
     "by_name",
     "categorical_code",

@@ -40,6 +40,34 @@ def auxiliary_classifier(
     return _sample_mean(_cross_entropy(logits, labels), where)
 
 
+def attribute_classifier(attribute_logits: jax.Array, attributes: jax.Array) -> jax.Array:
+    """Binary cross-entropy of a critic's second head, summed over the attributes: E sum_k log(1 + exp(-s_k l_k)).
+
+    s_k is 1 if an example has attribute k, and -1 otherwise. It is used as `auxiliary_classifier` is, for examples that
+    have any number of attributes and not one label.
+
+    Args:
+      attribute_logits: l, [B, K].
+      attributes: [B, K], 0 or 1, of any numeric type; numbers in between are probabilities.
+
+    Returns:
+      A float32 scalar, in nats: summed over attributes, averaged over examples.
+
+    Source: Choi et al., StarGAN: Unified Generative Adversarial Networks for Multi-Domain Image-to-Image Translation
+      (2018), Eq. 2 and 3; the sum over attributes is that of the authors' code.
+
+    >>> import jax.numpy as jnp
+    >>> print(attribute_classifier(jnp.zeros((2, 3)), jnp.array([[0, 1, 1], [1, 0, 0]])))  # 3 log 2
+    2.0794415
+    """
+    logits, present = _float32(attribute_logits), _float32(attributes)
+    _same_shape("attribute_logits", logits, "attributes", present)
+    if logits.ndim != 2:
+        raise ValueError(f"attribute_logits have shape {logits.shape}; give [B, K].")
+    each = jax.nn.softplus(logits) - present * logits
+    return jnp.mean(jnp.sum(each, axis=1))
+
+
 def multiclass_hinge(
     class_logits: jax.Array, labels: jax.Array, where: jax.Array | None = None
 ) -> jax.Array:

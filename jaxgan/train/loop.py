@@ -19,7 +19,7 @@ from clu import metrics as clu_metrics
 from jaxgan.data import Batch, Pipeline, Source
 from jaxgan.data.pictures import colours
 from jaxgan.engine import Engine
-from jaxgan.game import SAMPLES, Game, Metrics, State, purpose_key
+from jaxgan.game import REFERENCE, SAMPLES, Game, Metrics, State, purpose_key
 from jaxgan.metrics.compare import differences, scores
 from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.protocols import OF, PROTOCOLS
@@ -38,6 +38,7 @@ from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.outputs import (
     balanced,
     class_names,
+    given_for,
     made_of_examples,
     make_output,
     transform,
@@ -204,9 +205,11 @@ class _Run:
         self.evaluations: list[dict] = []
         self.best = Checkpoints(workdir / BEST, keep=1)
         self.of_examples = made_of_examples(engine.game)
-        if self.of_examples:
-            num = min(EXAMPLES, len(source))
-            (self.examples,) = source.spread(num, batch_size=num)
+        num = min(EXAMPLES, len(source))
+        self.examples = {
+            name: dict(given_for(engine.game.outputs[name], source, num)(np.arange(num)))
+            for name in self.of_examples
+        }
         shard = (jax.process_index(), jax.process_count())
         self.pipelines = [
             Pipeline(source, seed, resolution=stage.resolution, shard=shard, stage=index, **augment)
@@ -331,7 +334,8 @@ class _Run:
             classes = class_names(self.engine.game)
             self.save_grid(SAMPLES, step, samples, classes=classes)
         for name in self.of_examples:
-            self.save_grid(name, step, output_grid(self.engine, state, name, self.examples), gap=4)
+            grid = output_grid(self.engine, state, name, self.examples[name])
+            self.save_grid(name, step, grid, gap=4)
         if self.chief:
             report.save_plot(self.workdir, self.engine.game.shown)
 
@@ -386,7 +390,8 @@ def sample_grid(engine: Engine, state: State, num: int) -> np.ndarray:
 
 
 def output_grid(engine: Engine, state: State, output: str, examples: Batch) -> np.ndarray:
-    """Each example's condition and label map (if it has any), the example and its row of the output, side by side.
+    """Each example's condition and label map (if it has any), the example, its reference (if there is one) and its row
+    of the output, side by side.
 
     Label maps are shown in the colours of `jaxgan.data.pictures.colours`. An output of another size than the examples
     is shown alone. Returns uint8 [N, H, W, C].
@@ -397,7 +402,8 @@ def output_grid(engine: Engine, state: State, output: str, examples: Batch) -> n
         return pictures
     shown = [examples["condition"]] if "condition" in examples else []
     shown += [colours()[np.asarray(examples["label_map"]) & 255]] if "label_map" in examples else []
-    return report.side_by_side(*shown, examples["image"], pictures)
+    shown += [examples[name] for name in ("image", REFERENCE) if name in examples]
+    return report.side_by_side(*shown, pictures)
 
 
 class Running(NamedTuple):

@@ -16,7 +16,7 @@ import numpy as np
 
 from jaxgan.data import Source
 from jaxgan.engine import Chunk, Engine
-from jaxgan.game import SAMPLES, TRANSFORMS, Game, State
+from jaxgan.game import REFERENCE, SAMPLES, TARGET, TRANSFORMS, Game, Output, State
 from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.paired import MEASURES
@@ -62,7 +62,7 @@ def made_of_examples(game: Game) -> list[str]:
         for name, output in game.outputs.items()
         if name != SAMPLES
         and len(output.shape) == 3
-        and set(output.needs) <= game.spec.fields.keys()
+        and set(output.needs) <= game.spec.fields.keys() | output.fields.keys()
     ]
 
 
@@ -70,6 +70,84 @@ def examples(source: Source, num: int) -> Given:
     """For transforms: `num` examples spread over a source."""
     indices = source.spread_indices(num)
     return lambda rows: source.gather(indices[rows])
+
+
+def given_for(output: Output, source: Source, num: int, per_example: int = 1) -> Given:
+    """For outputs made from examples: `num` rows, each `per_example` of them from one example spread over a source.
+
+    An output that needs a target or a reference (`Output.fields`) is given them too, see `translations`.
+    """
+    if TARGET in output.fields:
+        return translations(output, source, num, per_example)
+    indices = source.spread_indices(-(-num // per_example))
+    return lambda rows: source.gather(indices[rows // per_example])
+
+
+# Examples among which references are looked for, for each domain.
+REFERENCES = 200
+
+
+def translations(output: Output, source: Source, num: int, per_example: int = 1) -> Given:
+    """Examples spread over a source, each with a domain to translate it to.
+
+    Example i has the target (its label + 1 + i modulo K - 1) modulo K: every domain but its own, in turn. If domains
+    are attributes, attribute i modulo K is the target. A reference is an example of the target domain, another one for
+    each row, drawn from examples that are spread over the source too.
+
+    Args:
+      output: needs `TARGET`, and perhaps `REFERENCE`.
+      source: has labels or attributes.
+      num: number of rows.
+      per_example: number of consecutive rows with the same example and target.
+
+    Raises:
+      ValueError: there are references for one domain only.
+    """
+    indices = source.spread_indices(-(-num // per_example))
+    number = output.fields[TARGET].number
+    assert number is not None, "labels have one"
+    pool = {} if REFERENCE not in output.fields else _by_label(source, REFERENCES * number)
+    # Of a domain without any example there is no reference.
+    known = np.array(sorted(pool) if pool else range(number))
+    if pool and len(known) < 2:
+        raise ValueError(
+            f"{source.summary} has examples of one domain only among {REFERENCES * number:,}, so there are no"
+            " references of others; give data with examples of every domain."
+        )
+
+    def given(rows: np.ndarray) -> dict[str, np.ndarray]:
+        of_example = rows // per_example
+        batch = dict(source.gather(indices[of_example]))
+        if "label" in output.needs:
+            target = _others(batch["label"], of_example, known)
+        else:
+            target = (of_example % number).astype(np.int32)
+        batch[TARGET] = target
+        if pool:
+            chosen = [
+                pool[int(domain)][np.random.default_rng(row).integers(len(pool[int(domain)]))]
+                for domain, row in zip(target, rows, strict=True)
+            ]
+            batch[REFERENCE] = source.gather(np.array(chosen))["image"]
+        return batch
+
+    return given
+
+
+def _others(label: np.ndarray, turn: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """For each label another one of `known`, these in turn: int32 [B]."""
+    position = np.searchsorted(known, label)
+    inside = known[np.minimum(position, len(known) - 1)] == label
+    after = position + inside + turn % (len(known) - inside)
+    return known[after % len(known)].astype(np.int32)
+
+
+def _by_label(source: Source, num: int) -> dict[int, np.ndarray]:
+    """{label: indices of examples of it}, among `num` examples spread over the source, or all if there are fewer."""
+    indices = source.spread_indices(min(num, len(source)))
+    parts = np.array_split(indices, -(-len(indices) // 256))
+    labels = np.concatenate([source.gather(part)["label"] for part in parts])
+    return {int(label): indices[labels == label] for label in np.unique(labels)}
 
 
 def iterate_samples(

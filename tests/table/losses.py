@@ -223,6 +223,16 @@ def embeddings(rng, batch):
     return h, e, rng.integers(0, 3, batch).astype(np.int32)
 
 
+def attributes(number):
+    """Logits, and attributes of which each is 0 or 1."""
+
+    def draw(rng, batch):
+        logits = np.float32(rng.standard_normal((batch, number)))
+        return logits, rng.integers(0, 2, (batch, number)).astype(np.int32)
+
+    return draw
+
+
 def layers(x):
     return [x, jnp.tanh(x[:, :2])]
 
@@ -260,6 +270,17 @@ CASES = [
         hand=((([2.0, 0.0], [-1.0, 3.0]), 2.5),),
         call=lambda real, fake: losses.by_name("hinge").critic(real, fake),
         smooth=off_the_hinges,
+    ),
+    Case(
+        "losses.attribute_classifier",
+        attributes(3),
+        lambda logits, present: np.mean(
+            np.sum(
+                -present * log_sigmoid(logits) - (1 - present) * log_sigmoid(-logits),
+                axis=1,
+            )
+        ),
+        hand=((([[0.0, LN2]], [[1, 0]]), LN2 + np.log(3.0)),),
     ),
     Case(
         "losses.auxiliary_classifier",
