@@ -35,6 +35,8 @@ from jaxgan.spec import Batch, Field, Spec
 Metrics = Mapping[str, jax.Array]
 
 SAMPLES, TRANSFORMS, TRANSLATIONS = "samples", "transforms", "translations"
+# Translations in the style of a latent, or of a reference.
+LATENT_GUIDED, REFERENCE_GUIDED = "latent", "reference"
 # Fields of outputs that are not fields of the data (`Output.fields`): the number of the domain that an example is
 # translated to, or of the attribute to change; and a picture of that domain, whose style the translation has.
 TARGET, REFERENCE = "target", "reference"

@@ -24,6 +24,10 @@ DRAWS = {
         lambda key: draws.bernoulli(key, 0.3, (16, 2)),
         lambda key: jax.random.bernoulli(key, 0.3, (16, 2)),
     ),
+    "permuted": (
+        lambda key: draws.permuted(key, 3 * jnp.arange(16)),
+        lambda key: 3 * jax.random.permutation(key, 16),
+    ),
 }
 
 

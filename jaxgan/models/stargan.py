@@ -38,6 +38,7 @@ import optax
 
 from jaxgan import adversarial, draws, losses, penalties, turns
 from jaxgan.game import TARGET, TRANSLATIONS, Game, Loss, Output, Play, Player
+from jaxgan.nets.labels import one_hot
 from jaxgan.nets.stargan import Critic, Generator
 from jaxgan.network import Network
 from jaxgan.options import OptionError, check, option
@@ -175,7 +176,7 @@ class StarGAN:
         """A domain as float32 [B, K]: a label as one-hot, attributes as 0 and 1."""
         if self.name == "attributes":
             return domain.astype(jnp.float32)
-        return jax.nn.one_hot(domain, self.number, dtype=jnp.float32)
+        return one_hot(domain, self.number)
 
     def classification(self, logits: jax.Array, domain: jax.Array) -> jax.Array:
         """L(D(x), c): the loss of the critic's second head."""

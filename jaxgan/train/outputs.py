@@ -118,7 +118,7 @@ def translations(output: Output, source: Source, num: int, per_example: int = 1)
     def given(rows: np.ndarray) -> dict[str, np.ndarray]:
         of_example = rows // per_example
         batch = dict(source.gather(indices[of_example]))
-        if "label" in output.needs:
+        if "attributes" not in output.needs:
             target = _others(batch["label"], of_example, known)
         else:
             target = (of_example % number).astype(np.int32)
