@@ -11,6 +11,9 @@ from jaxgan.cli.moved import add_data_arguments, given, notes, open_data
 from jaxgan.cli.sample import add_run_arguments, check_folder, sampling
 from jaxgan.options import OptionError
 
+# `protocols.OF`, which is slow to import.
+OF = ("samples", "transforms", "translations", "latent", "reference")
+
 
 def add_arguments(parser) -> None:
     add_run_arguments(parser, required=False)
@@ -24,8 +27,9 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument(
         "--of",
-        choices=("samples", "transforms"),
-        help="evaluate samples, or transforms of real examples (default: samples, if the run makes any)",
+        choices=OF,
+        help="evaluate samples, transforms of real examples, or translations to other domains: of the domain alone, in"
+        " the style of a latent or of a reference (default: what the run makes)",
     )
     parser.add_argument(
         "--num",
@@ -183,10 +187,15 @@ def open_real(args, trained, protocol):
     here = {"split": protocol.split}
     source = open_set(args.real, args, protocol) if args.real else open_data(trained, args, **here)
     check_shape(source, trained.spec.shape, convert=bool(args.real))
-    transforms = protocol.of == "transforms"
+    transforms, output = protocol.of != "samples", trained.game.outputs[protocol.of]
     if transforms:
-        check_inputs(trained.game.outputs[protocol.of].needs, trained.spec, source)
-    conditional = trained.game.num_classes is not None
+        known = trained.spec.fields
+        own = [name for name in ("label", "attributes") if output.fields and name in known]
+        needs = [name for name in output.needs if name not in output.fields]
+        check_inputs(dict.fromkeys((*needs, *own)), trained.spec, source)
+    conditional = trained.game.num_classes is not None or (
+        bool(output.fields) and "label" in trained.spec.fields
+    )
     if conditional and (transforms or compares_classes(protocol.scores)):
         label = trained.spec.fields["label"]
         source = pair_classes(source, label, f"the run in {args.workdir}", protocol.scores)
@@ -280,10 +289,10 @@ def check_sets(args, protocol) -> None:
         )
     if args.named["options"]:
         raise ValueError("--options apply to a run (--workdir), not to two sets of pictures.")
-    if args.of or protocol.of == "transforms":
+    if args.of or protocol.of != "samples":
         raise ValueError(
-            "transforms can be evaluated only for a run (--workdir); for two sets of pictures, choose a protocol of"
-            " samples and leave out --of."
+            f"{args.of or protocol.of} can be evaluated only for a run (--workdir); for two sets of pictures, choose a"
+            " protocol of samples and leave out --of."
         )
     if walks := set(protocol.scores) & set(OF_WALKS):
         raise ValueError(
@@ -391,7 +400,8 @@ def show(result: dict, title: str) -> None:
 
     protocol = result["protocol"]
     reals = "" if protocol["num_real"] is None else f"{protocol['num_real']:,} real and "
-    made = "generated" if protocol["of"] == "samples" else "transforms of them"
+    kinds = {"samples": "generated", "transforms": "transforms of them"}
+    made = kinds.get(protocol["of"], f"translations ({protocol['of']})")
     console = Console()
     console.print(title, soft_wrap=True, highlight=False)
     name = protocol["name"]

@@ -15,6 +15,7 @@ from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.protocols import LPIPS, Protocol
 from jaxgan.metrics.scores import (
     LATENTS,
+    OF_DIVERSITY,
     OF_PAIRS,
     OF_WALKS,
     PATH_LENGTH,
@@ -108,6 +109,25 @@ def check_counts(
     if walks and len(scores) > 1:
         raise ValueError(
             f"the score {walks[0]!r} measures the latents of a run, and is computed alone; leave the other scores out"
+        )
+    diverse = [name for name in scores if name in OF_DIVERSITY]
+    if diverse and (protocol.of not in protocols.TRANSLATIONS or protocol.per_example < 2):
+        raise OptionError(
+            None,
+            None,
+            f"the score {diverse[0]!r} compares several translations of one example, but the protocol {protocol.name!r}"
+            f" takes {protocol.per_example} of its {protocol.of}; leave this score out, or measure a run that makes"
+            " translations in styles",
+            {"train.protocol": "styles"},
+        )
+    if protocol.num_fake % protocol.per_example:
+        near = max(1, round(protocol.num_fake / protocol.per_example)) * protocol.per_example
+        raise OptionError(
+            None,
+            None,
+            f"the protocol {protocol.name!r} makes {protocol.per_example} translations of each example, but"
+            f" {protocol.num_fake} generated examples are no multiple of that",
+            {"train.evaluate_num": near},
         )
     numbers = {
         "real": reals if protocol.num_real is None else protocol.num_real,

@@ -11,10 +11,11 @@ import difflib
 # Incremented whenever a change of the code changes the scores of the same pictures under the same protocol.
 NUMBERS = 1
 
-# The default protocols for samples and for transforms. They use fewer examples if there are fewer.
+# The default protocols for samples, for transforms and for translations. They use fewer examples if there are fewer.
 DEFAULT = "quick"
 DEFAULT_OF_TRANSFORMS = "reconstruction"
-DEFAULTS = (DEFAULT, DEFAULT_OF_TRANSFORMS)
+DEFAULT_OF_TRANSLATIONS = "translation"
+DEFAULTS = (DEFAULT, DEFAULT_OF_TRANSFORMS, DEFAULT_OF_TRANSLATIONS)
 
 # The fields of a `Protocol` that count the parts of a set or its neighbours, and their least values.
 COUNTS = {"nearest_k": 1, "density_k": 1, "splits": 1, "subsets": 1, "subset_size": 2}
@@ -25,8 +26,10 @@ SAMPLING = ("full", "end")
 CROPS = ("none", "faces")
 LPIPS = "lpips_vgg"  # in place of features: a distance of two pictures
 
-# Kinds of generated examples: samples, or transforms of real examples (reconstructions, translations).
-OF = ("samples", "transforms")
+# Kinds of generated examples: samples, transforms of real examples (reconstructions, translations of pairs), or
+# translations of real examples to another domain: by the domain alone, or also guided by a latent or by a reference.
+TRANSLATIONS = ("translations", "latent", "reference")
+OF = ("samples", "transforms", *TRANSLATIONS)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Protocol:
       num_real: number of real examples; None for the whole split. For transforms, equal to `num_fake`.
       split: the split of the real data.
       of: the kind of generated examples, one of `OF`.
+      per_example: for translations: number of generated examples of each real one, to one other domain each.
       resize: "tf1", "clean" or "torch"; None for the default of the features.
       nearest_k: k of precision and recall (Kynkäänniemi et al. 2019: 3).
       density_k: k of density and coverage (Naeem et al. 2020: 5).
@@ -60,6 +64,7 @@ class Protocol:
     num_real: int | None = None
     split: str = "train"
     of: str = "samples"
+    per_example: int = 1
     resize: str | None = None
     nearest_k: int = 3
     density_k: int = 5
@@ -183,6 +188,47 @@ _TABLE = (
         num_real=5_000,
         of="transforms",
         source="jaxgan: no download; compares each transform with its target picture",
+    ),
+    Protocol(
+        "translation",
+        ("fd", "l1"),
+        features="random_conv",
+        num_fake=5_000,
+        num_real=5_000,
+        of="translations",
+        source="jaxgan: no download; translations to other domains in turn, against all real pictures, and how much a"
+        " translation changes",
+    ),
+    Protocol(
+        "translation_domains",
+        ("classwise", "l1"),
+        features="random_conv",
+        num_fake=5_000,
+        of="translations",
+        source="jaxgan: no download; as translation, but against the real pictures of each target domain",
+    ),
+    Protocol(
+        "styles",
+        ("classwise", "diversity_l1", "l1"),
+        features="random_conv",
+        num_fake=5_000,
+        of="latent",
+        per_example=10,
+        source="jaxgan: no download; ten translations of each picture to one other domain (--of reference for styles of"
+        " references)",
+    ),
+    *(
+        Protocol(
+            f"stargan2_{guide}",
+            ("classwise", "diversity_lpips_alex"),
+            num_fake=30_000,
+            of=guide,
+            per_example=10,
+            source=f"after Choi et al. 2020 (StarGAN v2, {guide}-guided): ten translations of each picture; there each"
+            " picture is translated to every domain, pictures and references are of the test set, the distances are"
+            " means over pairs of domains, and Inception is torchvision's",
+        )
+        for guide in ("latent", "reference")
     ),
     Protocol(
         "single_image_fid",

@@ -2,7 +2,7 @@
 
 A score is named after its features (`fd_random_conv`). It has its published name (FID, KID, IS, sFID)
 only with the features and the resizing of the original Inception. For transforms of real examples,
-published names begin with "r" (rFID).
+published names begin with "r" (rFID), but not for translations to other domains.
 """
 
 import dataclasses
@@ -19,7 +19,8 @@ from jaxgan.metrics.inception_score import inception_score
 from jaxgan.metrics.kid import kernel_distance
 from jaxgan.metrics.linear_separability import linear_separability
 from jaxgan.metrics.ms_ssim import ms_ssim_diversity, smallest_side
-from jaxgan.metrics.paired import MEASURES
+from jaxgan.metrics.paired import MEASURES, load
+from jaxgan.metrics.perceptual_diversity import perceptual_diversity
 from jaxgan.metrics.perceptual_path_length import trimmed
 from jaxgan.metrics.precision_recall import density_coverage, precision_recall
 from jaxgan.metrics.protocols import LPIPS, SAMPLING, SPACES, Protocol
@@ -40,7 +41,8 @@ PUBLISHED = {
     "classwise_fd_worst": "intra_fid_worst",
 }
 # Scores that use the pictures themselves, or whose names already state the features.
-OF_PICTURES = ("ms_ssim", "swd", "sifid", "single_image_fd_random_conv")
+OF_DIVERSITY = {f"diversity_{measure}": measure for measure in ("l1", "lpips_alex")}
+OF_PICTURES = ("ms_ssim", "swd", "sifid", "single_image_fd_random_conv", *OF_DIVERSITY)
 # Scores of an output of the game of this name, whose rows [squared error, number of values] are not pictures.
 OF_ERRORS = ("eq_t", "eq_t_frac", "eq_r")
 ERRORS = 2  # numbers in such a row
@@ -112,6 +114,8 @@ def score_name(score: str, features: str, resize: str, of: str = "samples") -> s
     ('rfid', 'psnr')
     >>> score_name("path_length_w_end", "lpips_vgg", "none")
     'ppl_w_end'
+    >>> score_name("fd", "inception", "tf1", "latent")
+    'fid'
     >>> score_name("fd", "cifar10_resnet56", "none"), score_name("precision", "inception", "tf1")
     ('fd_cifar10_resnet56', 'precision_inception')
     """
@@ -121,7 +125,7 @@ def score_name(score: str, features: str, resize: str, of: str = "samples") -> s
         return f"ppl{score.removeprefix(PATH_LENGTH)}"
     if features != "inception" or score not in PUBLISHED:
         return f"{score}_{features}"
-    name = PUBLISHED[score] if of == "samples" else f"r{PUBLISHED[score]}"
+    name = PUBLISHED[score] if of != "transforms" else f"r{PUBLISHED[score]}"
     return name if resize == "tf1" else f"{resize}_{name}"
 
 
@@ -244,6 +248,29 @@ def _path_length(real: None, fake: Summary, protocol: Protocol) -> dict[str, flo
 def _separability(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
     found = linear_separability(fake.arrays[LATENTS], fake.arrays["logits"])
     return {f"separability_{protocol.space}": found.score}
+
+
+def _diversity(name: str) -> Score:
+    measure = MEASURES[OF_DIVERSITY[name]]
+
+    def compute(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
+        variables = load(OF_DIVERSITY[name])
+        found = perceptual_diversity(
+            fake.arrays[IMAGE],
+            lambda one, other: measure.of(variables, one, other),
+            np.arange(fake.count) // protocol.per_example,
+            pairs=None,
+        )
+        return {name: found.mean}
+
+    return Score(
+        compute,
+        _PICTURES,
+        None,
+        {name: Number("higher", "distance of translations of one picture")},
+        options=("per_example",),
+        least=lambda protocol: protocol.per_example,
+    )
 
 
 def _mean_of_pairs(measure: str, number: Number) -> Score:
@@ -380,6 +407,7 @@ SCORES: dict[str, Score] = {
         options=("space",),
         least=lambda protocol: 20,
     ),
+    **{name: _diversity(name) for name in OF_DIVERSITY},
     **{name: _mean_of_pairs(name, number) for name, number in _OF_PAIRS.items()},
     **{name: _decibels_of_errors(name) for name in OF_ERRORS},
 }

@@ -22,7 +22,7 @@ from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import QUANTISATION
 from jaxgan.metrics.networks import Progress, open_extractor
 from jaxgan.metrics.paired import load as load_measure
-from jaxgan.metrics.protocols import Protocol
+from jaxgan.metrics.protocols import OF, TRANSLATIONS, Protocol
 from jaxgan.metrics.scores import (
     ERRORS,
     OF_ERRORS,
@@ -34,7 +34,7 @@ from jaxgan.metrics.scores import (
 )
 from jaxgan.metrics.summary import BATCH_SIZE, Needs, Summary, summarise
 from jaxgan.options import OptionError
-from jaxgan.train.outputs import balanced, examples, summarise_output
+from jaxgan.train.outputs import balanced, examples, given_for, summarise_output
 from jaxgan.train.report import read_json_lines, replace_atomically
 from jaxgan.train.walks import check_space, summarise_walks
 from jaxgan.weights import cache_folder
@@ -49,7 +49,7 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
     Args:
       game: must make the samples or transforms that are evaluated.
       name: of the protocol; the default one if it is empty.
-      of: "samples" or "transforms"; if empty, that of the protocol, or else what the game makes.
+      of: one of `protocols.OF`; if empty, that of the protocol, or else what the game makes.
     """
     if of not in ("", *protocols.OF):
         raise OptionError(
@@ -61,8 +61,18 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
     named = protocols.by_name(name) if name else None
     if not of:
         of = "samples" if named is None else named.of
-        if of == SAMPLES and of not in game.outputs:
-            of = TRANSFORMS
+        if of not in game.outputs and (of in (SAMPLES, *TRANSLATIONS) or named is None):
+            alike = [o for o in OF if o in game.outputs and (of == SAMPLES or o in TRANSLATIONS)]
+            of = alike[0] if alike else TRANSFORMS if of == SAMPLES else of
+    made = [other for other in OF if other in game.outputs]
+    if of not in made and made and {of, *made} & {*TRANSLATIONS}:
+        raise OptionError(
+            None,
+            None,
+            f"this game makes no {of}, only {', '.join(made)}; evaluate these, by a protocol for them",
+            {"train.evaluate_of": made[0]}
+            | ({"train.protocol": _default_for(made[0])} if name else {}),
+        )
     if of == SAMPLES and of not in game.outputs:
         raise OptionError(
             None,
@@ -78,10 +88,18 @@ def protocol_of(game: Game, name: str = "", of: str = "") -> Protocol:
             {"train.evaluate_of": "samples"}
             | ({"train.protocol": protocols.DEFAULT} if name and _of_pairs(name) else {}),
         )
-    default = protocols.DEFAULT if of == "samples" else protocols.DEFAULT_OF_TRANSFORMS
-    protocol = protocols.adapted(named or default, of=of)
+    if named is None:
+        protocol = protocols.fitted(protocols.by_name(_default_for(of)), of=of)
+    else:
+        protocol = protocols.adapted(named, of=of)
     check_output(game, protocol)
     return protocol
+
+
+def _default_for(of: str) -> str:
+    """The default protocol for a kind of generated examples."""
+    kinds = {SAMPLES: protocols.DEFAULT, TRANSFORMS: protocols.DEFAULT_OF_TRANSFORMS}
+    return kinds.get(of, protocols.DEFAULT_OF_TRANSLATIONS)
 
 
 def check_output(game: Game, protocol: Protocol) -> None:
@@ -137,7 +155,8 @@ def make_evaluator(
     most = reals = len(source)
     made = len(fake) if fake is not None else None
     if num or fit:
-        num_fake = num or min(protocol.num_fake, reals if made is None else made)
+        per = protocol.per_example
+        num_fake = num or min(protocol.num_fake, per * reals if made is None else made) // per * per
         num_real = None if protocol.num_real is None else min(num or protocol.num_real, reals)
         if protocol.of == "transforms":
             num_real = num_fake
@@ -244,6 +263,8 @@ class Evaluator:
         if self.protocol.of == TRANSFORMS:
             # pix2pix normalises by the statistics of each single picture, other models by running averages.
             statistics = "as the model transforms"
+        elif self.protocol.of in TRANSLATIONS:
+            statistics = "as the model translates"
         return evaluate(
             self.real(),
             fake,
@@ -277,6 +298,10 @@ class Evaluator:
         given, labels = balanced(engine.game), "balanced"
         if self.protocol.of == TRANSFORMS:
             given, labels = examples(self.source, num), "of the examples"
+        elif self.protocol.of in TRANSLATIONS:
+            output = engine.game.outputs[self.protocol.of]
+            given = given_for(output, self.source, num, self.protocol.per_example)
+            labels = "of the targets"
         if "label" not in given(np.zeros(1, np.int64)):
             labels = "none"
         fake = summarise_output(

@@ -91,7 +91,8 @@ def translations(output: Output, source: Source, num: int, per_example: int = 1)
     """Examples spread over a source, each with a domain to translate it to.
 
     Example i has the target (its label + 1 + i modulo K - 1) modulo K: every domain but its own, in turn. If domains
-    are attributes, attribute i modulo K is the target. A reference is an example of the target domain, another one for
+    are attributes, attribute i modulo K is the target. If more examples are needed than there are, they are used again,
+    with the next target. A reference is an example of the target domain, another one for
     each row, drawn from examples that are spread over the source too.
 
     Args:
@@ -103,7 +104,7 @@ def translations(output: Output, source: Source, num: int, per_example: int = 1)
     Raises:
       ValueError: there are references for one domain only.
     """
-    indices = source.spread_indices(-(-num // per_example))
+    indices = source.spread_indices(min(-(-num // per_example), len(source)))
     number = output.fields[TARGET].number
     assert number is not None, "labels have one"
     pool = {} if REFERENCE not in output.fields else _by_label(source, REFERENCES * number)
@@ -117,11 +118,12 @@ def translations(output: Output, source: Source, num: int, per_example: int = 1)
 
     def given(rows: np.ndarray) -> dict[str, np.ndarray]:
         of_example = rows // per_example
-        batch = dict(source.gather(indices[of_example]))
+        again, position = np.divmod(of_example, len(indices))
+        batch = dict(source.gather(indices[position]))
         if "attributes" not in output.needs:
-            target = _others(batch["label"], of_example, known)
+            target = _others(batch["label"], of_example + again, known)
         else:
-            target = (of_example % number).astype(np.int32)
+            target = ((of_example + again) % number).astype(np.int32)
         batch[TARGET] = target
         if pool:
             chosen = [
@@ -291,4 +293,8 @@ def summarise_output(
 
 
 def _features(chunk: Chunk, dtype: np.dtype) -> Features:
-    return Features(chunk.made, chunk.known, chunk.given.get("label"), dtype, chunk.rows)
+    given = chunk.given
+    # A translation is an example of its target domain.
+    targets = TARGET in given and "attributes" not in given
+    label = given[TARGET] if targets else given.get("label")
+    return Features(chunk.made, chunk.known, label, dtype, chunk.rows)

@@ -6,6 +6,7 @@ from jaxgan.metrics import protocols
 from jaxgan.metrics.protocols import PROTOCOLS, Protocol, adapted, by_name
 from jaxgan.metrics.scores import (
     LATENTS,
+    OF_DIVERSITY,
     OF_PAIRS,
     OF_PICTURES,
     PATH_LENGTH,
@@ -37,7 +38,8 @@ def test_every_protocol_can_be_measured(protocol):
 def test_the_first_number_of_a_score_is_a_distance_but_for_these():
     higher = {name for name, score in SCORES.items() if not score.lower_is_better}
     motion = {"eq_t", "eq_t_frac", "eq_r"}
-    assert higher == {"class", "pr", "dc", "probe", "psnr", "ssim"} | motion
+    others = {"class", "pr", "dc", "probe", "psnr", "ssim", *OF_DIVERSITY}
+    assert higher == others | motion
 
 
 def test_only_the_original_inception_gives_the_published_names():
