@@ -8,7 +8,8 @@ https://mmlab.ie.cuhk.edu.hk/projects/CelebA.html, where the command is run. Pic
 Published: no number for CelebA but a user study, in which StarGAN's translations were preferred.
 Cost: 200,000 critic steps of 16 pictures, about a day on one GPU according to the paper.
 Command: jaxgan train --config stargan_celeba
-(Other faces or attributes: --config.data.path=FOLDER --config.data.table=TABLE --config.data.attributes=NAME,NAME)
+(TFDS's copy: jaxgan prepare celeb_a, then --config.data.name=tfds --config.data.tfds_name=celeb_a with these options.
+Other faces or attributes: --config.data.path=FOLDER --config.data.table=TABLE --config.data.attributes=NAME,NAME)
 """
 
 

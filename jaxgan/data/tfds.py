@@ -15,11 +15,14 @@ from urllib.parse import urlsplit
 import numpy as np
 
 from jaxgan.data import pictures
+from jaxgan.data.attributes import chosen_names
 from jaxgan.data.encoded import CACHE_BYTES, BadData
 from jaxgan.data.options import LabelOptions, PictureOptions, Progress
 from jaxgan.data.source import Batch, Source, digest, summarise
 from jaxgan.options import OptionError, option
 from jaxgan.spec import Field, Spec
+
+ATTRIBUTES = "attributes"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -27,6 +30,11 @@ class Options(PictureOptions, LabelOptions):
     tfds_name: str = option("", "name of the set, such as cifar10 or imagenet_resized/64x64")
     data_dir: str = option("", "folder where sets are prepared; empty for the default of TFDS")
     split: str = option("train", "part of the set, in the syntax of TFDS, such as train[:90%]")
+    attributes: tuple[str, ...] = option(
+        (),
+        "names of attributes, in this order, of a set that has true or false ones, such as celeb_a; empty for none",
+        empty=True,
+    )
 
 
 def source(options: Options, progress: Progress) -> "TFDSSource":
@@ -128,11 +136,9 @@ class TFDSSource(Source):
         channels = options.channels or (1 if native in (1, 2) else 3)
         self._image, self._label = image, label if options.labels else None
         self._resolution = options.resolution
-        feature = builder.info.features[label] if self._label else None
-        fields = {"image": Field("image", (height, width, channels))}
-        if feature:
-            fields["label"] = Field("label", number=feature.num_classes, names=tuple(feature.names))
-        self.spec = Spec(fields, len(self._records))
+        self._columns = _columns(builder.info, self._label, options)
+        picture = Field("image", (height, width, channels))
+        self.spec = Spec({"image": picture, **self._columns}, len(self._records))
         self.summary = summarise(where, self.spec, "pictures")
         # A prepared set of a given name and version never changes.
         facts = (builder.info.full_name, options.split, self.spec, self._image, self._label)
@@ -140,7 +146,7 @@ class TFDSSource(Source):
         self._decoded = self._known = None
         if self.spec.size * int(np.prod(self.spec.shape)) <= CACHE_BYTES:
             self._decoded = np.empty((self.spec.size, *self.spec.shape), np.uint8)
-            self._labels = np.zeros(self.spec.size, np.int32)
+            self._held = self._empty(self.spec.size)
             self._known = np.zeros(self.spec.size, bool)
 
     def fingerprint(self) -> str:
@@ -151,26 +157,65 @@ class TFDSSource(Source):
 
     def gather(self, indices: np.ndarray) -> Batch:
         if self._known is None or self._decoded is None:
-            images, labels = self._read(indices)
+            images, columns = self._read(indices)
         else:
             # Two threads may decode the same picture: both write the same bytes, then mark it.
             missing = np.unique(indices[~self._known[indices]])
             if len(missing):
-                self._decoded[missing], self._labels[missing] = self._read(missing)
+                self._decoded[missing], read = self._read(missing)
+                for name, values in read.items():
+                    self._held[name][missing] = values
                 self._known[missing] = True
-            images, labels = self._decoded[indices], self._labels[indices]
-        return {"image": images, "label": labels} if self._label else {"image": images}
+            images = self._decoded[indices]
+            columns = {name: values[indices] for name, values in self._held.items()}
+        return {"image": images, **columns}
 
-    def _read(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def _empty(self, rows: int) -> dict[str, np.ndarray]:
+        """Arrays for the fields other than the picture."""
+        return {name: np.zeros((rows, *f.shape), f.dtype) for name, f in self._columns.items()}
+
+    def _read(self, indices: np.ndarray) -> tuple[np.ndarray, dict[str, np.ndarray]]:
         images = np.empty((len(indices), *self.spec.shape), np.uint8)
-        labels = np.zeros(len(indices), np.int32)
+        columns = self._empty(len(indices))
         records = self._records.__getitems__([int(i) for i in indices])
         for row, record in enumerate(records):
             pixels = pictures.decode(io.BytesIO(record[self._image]), self._resolution)
             images[row] = pictures.to_channels(pixels, self.spec.shape[-1])
             if self._label:
-                labels[row] = record[self._label]
-        return images, labels
+                columns["label"][row] = record[self._label]
+            if ATTRIBUTES in columns:
+                names = self._columns[ATTRIBUTES].names
+                columns[ATTRIBUTES][row] = [record[ATTRIBUTES][name] for name in names]
+        return images, columns
+
+
+def _columns(info: Any, label: str | None, options: Options) -> dict[str, Field]:
+    """The fields other than the picture."""
+    fields = {}
+    if label:
+        feature = info.features[label]
+        fields["label"] = Field("label", number=feature.num_classes, names=tuple(feature.names))
+    if options.attributes:
+        known = _attributes(info)
+        if not known:
+            raise OptionError(
+                "attributes",
+                options.attributes,
+                f"the TFDS set {options.tfds_name} has no true or false features called {ATTRIBUTES}",
+                {"attributes": ()},
+            )
+        names = chosen_names(options.attributes, known)
+        fields[ATTRIBUTES] = Field("attributes", number=len(names), names=names)
+    return fields
+
+
+def _attributes(info: Any) -> tuple[str, ...]:
+    """The names of the true or false features that the set has under the name "attributes"."""
+    found = dict(info.features.items()).get(ATTRIBUTES)
+    items = getattr(found, "items", None)  # of a `FeaturesDict`; single features have none
+    if items is None:
+        return ()
+    return tuple(name for name, feature in items() if feature.np_dtype == np.bool_)
 
 
 def _builder(name: str, data_dir: str, **how: Any) -> Any:

@@ -142,6 +142,37 @@ class TestReading:
         assert (source.spec.shape, source.spec.num_classes, source.spec.size) == ((8, 8, 1), 4, 1)
         assert source[0]["label"] == 3
 
+    def test_attributes_are_those_chosen_in_their_order(self, write, png):
+        def features(of):
+            has = {name: of.Scalar(np.bool_) for name in ("Male", "Smiling", "Young")}
+            return {"image": of.Image(shape=(8, 8, 3)), "attributes": of.FeaturesDict(has)}
+
+        expected = pictures(2)
+        has = [{"Male": 1, "Smiling": 0, "Young": 1}, {"Male": 0, "Smiling": 0, "Young": 1}]
+        examples = [
+            {"image": png(x), **{f"attributes/{name}": value for name, value in of.items()}}
+            for x, of in zip(expected, has, strict=True)
+        ]
+        folder = write(features, examples)
+        source = open_tfds("toy", folder, attributes=("Young", "Male"))
+        assert source.spec["attributes"].names == ("Young", "Male")
+        for _ in range(2):  # read, and then held in memory
+            batch = source.gather(np.array([1, 0]))
+            assert batch["attributes"].tolist() == [[1, 0], [1, 1]]
+            assert batch["attributes"].dtype == np.int32
+            assert (batch["image"] == expected[::-1]).all()
+        assert [*open_tfds("toy", folder).spec.fields] == ["image"]
+        with pytest.raises(
+            OptionError, match=r"there is no attribute 'Yuong' among .*: set attributes="
+        ):
+            open_tfds("toy", folder, attributes=("Yuong",))
+
+    def test_a_set_without_attributes(self, write, png):
+        examples = [{"image": png(x), "label": 0} for x in pictures(1)]
+        text = r"attributes is \('Male',\), but the TFDS set toy has no true or false features called attributes"
+        with pytest.raises(OptionError, match=text):
+            open_tfds("toy", write(image_and_label, examples), attributes=("Male",))
+
     def test_no_images(self, write):
         root = write(lambda of: {"size": of.Scalar(np.int64)}, [{"size": 1}])
         with pytest.raises(
