@@ -18,8 +18,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import adversarial, draws, penalties, turns
-from jaxgan.game import Loss, Output, Play, Turn
+from jaxgan import adversarial, draws, turns
+from jaxgan.game import Output, Play, Turn
 from jaxgan.nets import modulated
 from jaxgan.network import Network, PyTree
 from jaxgan.options import Option, OptionError, option
@@ -145,18 +145,17 @@ class StyleModel:
     def lazy_r1(self, every: int) -> Turn:
         """The turn "r1" of the critic, played every `every` rounds with R1's weight multiplied by `every`.
 
-        Its metric is the penalty without a weight. The gradient is with respect to the pictures of the data, before
-        `apply_critic` changes them.
+        The gradient is with respect to the pictures of the data, before `apply_critic` changes them.
         """
-
-        def loss(play: Play) -> Loss:
-            real, critic = self.real(play), play.networks["critic"]
-            penalty = penalties.r1(
-                lambda x: self.apply_critic(play, critic, x, real.given, "real"), real.pictures
-            )
-            return Loss(every * self.options.r1_gamma * penalty, {"penalty": penalty})
-
-        return Turn(("critic",), loss, "r1", every=every, fresh_batch=False)
+        return turns.lazy(
+            "r1",
+            "critic",
+            turns.r1,
+            every,
+            self.real,
+            weight=self.options.r1_gamma,
+            apply_critic=self.apply_critic,
+        )
 
     # Outputs ----------------------------------------------------------------------------------------------
 

@@ -159,9 +159,12 @@ def lazy(
     every: int,
     real: Real,
     *,
+    weight: float = 1.0,
     apply_critic: CriticFn = apply_critic,
 ) -> Turn:
     """A turn with a regulariser on real examples, played every `every` rounds with its weight multiplied by `every`.
+
+    Its metric "penalty" is the term without a weight.
 
     Source: Karras et al., Analyzing and Improving the Image Quality of StyleGAN (2020), Section 3.1.
     """
@@ -171,7 +174,7 @@ def lazy(
             play, _bound(apply_critic, play, play.networks[player]), real(play), Examples(None)
         )
         value = term(scene)
-        return Loss(every * value, {"penalty": value})
+        return Loss(every * weight * value, {"penalty": value})
 
     return Turn((player,), loss, name, every=every, fresh_batch=False)
 
@@ -244,22 +247,13 @@ def generator_objective(objective, keep: Keep | None = None) -> Term:
 
 def r1(scene: Scene) -> jax.Array:
     """`penalties.r1` at the real examples, with their labels; for a list of scales, of all scales together."""
-    return penalties.r1(_score(scene, scene.real), scene.real.pictures)
-
-
-def r2(scene: Scene) -> jax.Array:
-    """`penalties.r2` at the generated examples; otherwise like `r1`."""
-    return penalties.r2(_score(scene, scene.fake), scene.fake.pictures)
-
-
-def _score(scene: Scene, examples: Examples) -> Callable[[PyTree], jax.Array]:
-    """pictures -> one number for each example: the sum of its logits."""
 
     def score(pictures):
-        logits = jax.tree.leaves(scene.apply_critic(pictures, examples.given).logits)
+        """One number for each example: the sum of its logits."""
+        logits = jax.tree.leaves(scene.apply_critic(pictures, scene.real.given).logits)
         return sum(jnp.sum(x.reshape(x.shape[0], -1), axis=1, dtype=jnp.float32) for x in logits)
 
-    return score
+    return penalties.r1(score, scene.real.pictures)
 
 
 def gradient_penalty(
