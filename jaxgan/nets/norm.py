@@ -6,7 +6,7 @@
     InstanceNorm         H, W                none, or learned                          [C]
     LayerNorm            H, W, C             none, or learned                          [C]
     GroupNorm            H, W, C / groups    none, or learned                          [C]
-    AdaptiveNorm         H, W                linear functions of a vector              [B, 1, 1, C]
+    adaptive_norm        H, W                linear functions of a vector              [B, 1, 1, C]
     SpatialNorm          any of these        convolutions of a label map               [B, H, W, C]
 
 Only batch statistics depend on the batch and need running averages at test time.
@@ -275,25 +275,21 @@ class PlainNorm(nn.Module):
 PLAIN = ("batch", "instance", "layer", "group")
 
 
-class AdaptiveNorm(nn.Module):
-    """Adaptive instance normalisation, AdaIN, of x [B, H, W, C] by a style s [B, D].
+def adaptive_norm(x: jax.Array, style: jax.Array, epsilon: float = 1e-5) -> jax.Array:
+    """Adaptive instance normalisation, AdaIN: [B, H, W, C] in the dtype of x.
 
-    y = (1 + g(s)) * (x - mean) / sqrt(var + epsilon) + b(s)
+    y = (1 + g) * (x - mean) / sqrt(var + epsilon) + b
 
-    `dense(2 C)` is the layer that computes the gains g and biases b of all channels from s.
+    Args:
+      x: [B, H, W, C].
+      style: the gains g and biases b of all channels, [B, 2 C], computed from a vector by a layer of the caller.
+      epsilon: added to the variance.
 
     Sources: Huang and Belongie 2017, "Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization",
     Eq. 8; with styles from a network: Karras et al. 2019, "A Style-Based Generator Architecture for GANs", Eq. 1.
     """
-
-    dense: Callable[..., nn.Module] = nn.Dense
-    epsilon: float = 1e-5
-
-    @nn.compact
-    def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
-        style = self.dense(2 * x.shape[-1], name="style")(style.astype(jnp.float32))
-        gain, bias = jnp.split(style.astype(jnp.float32)[:, None, None], 2, axis=-1)
-        return (_standardised(x, (1, 2), self.epsilon) * (1.0 + gain) + bias).astype(x.dtype)
+    gain, bias = jnp.split(style.astype(jnp.float32)[:, None, None], 2, axis=-1)
+    return (_standardised(x, (1, 2), epsilon) * (1.0 + gain) + bias).astype(x.dtype)
 
 
 class SpatialNorm(nn.Module):

@@ -14,7 +14,14 @@ import jax.numpy as jnp
 
 from jaxgan import resample
 from jaxgan.nets.conv import Conv
-from jaxgan.nets.norm import PLAIN, AdaptiveNorm, InstanceNorm, PlainNorm, SpatialNorm, nearest
+from jaxgan.nets.norm import (
+    PLAIN,
+    InstanceNorm,
+    PlainNorm,
+    SpatialNorm,
+    adaptive_norm,
+    nearest,
+)
 from jaxgan.nets.spectral import spectral_norm
 
 # Glorot's normal initialisation with gain 0.02: the gains and biases of `SpatialNorm` start near 0.
@@ -79,7 +86,8 @@ class Block(nn.Module):
             norm = SpatialNorm(self.hidden, self.plain, glorot_002, self.dtype, name=name)
             return norm(x, label_map, train)
         if self.norm == "adain":
-            return AdaptiveNorm(partial(nn.Dense, kernel_init=glorot_002), name=name)(x, style)
+            dense = nn.Dense(2 * x.shape[-1], kernel_init=glorot_002, name=name)
+            return adaptive_norm(x, dense(style))
         return PlainNorm(self.norm, affine=True, dtype=self.dtype, name=name)(x, train)
 
 

@@ -16,7 +16,7 @@ import numpy as np
 from jaxgan import resample
 from jaxgan.nets.conv import Conv, DownConv, UpConv
 from jaxgan.nets.labels import check_labels
-from jaxgan.nets.norm import InstanceNorm
+from jaxgan.nets.norm import InstanceNorm, adaptive_norm
 
 he_normal = nn.initializers.variance_scaling(2.0, "fan_in", "normal")
 activation = functools.partial(nn.leaky_relu, negative_slope=0.2)
@@ -41,20 +41,14 @@ def widths(side: int, width: int, most: int, downs: int) -> tuple[int, ...]:
 
 
 class AdaIn(nn.Module):
-    """Adaptive instance normalisation: (1 + g) (x - mean) / sqrt(var + 1e-5) + b, (g, b) linear in the style [B, S].
-
-    Source: Huang and Belongie, Arbitrary Style Transfer in Real-time with Adaptive Instance Normalization (2017).
-    """
+    """`adaptive_norm` with gains and biases that are linear in the style [B, S]."""
 
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
-        made = nn.Dense(2 * x.shape[-1], kernel_init=he_normal, dtype=self.dtype, name="style")(
-            style
-        )
-        gain, bias = jnp.split(made[:, None, None], 2, axis=-1)
-        return (1 + gain) * InstanceNorm(name="norm")(x) + bias
+        dense = nn.Dense(2 * x.shape[-1], kernel_init=he_normal, dtype=self.dtype, name="style")
+        return adaptive_norm(x, dense(style))
 
 
 class Block(nn.Module):

@@ -27,7 +27,7 @@ from jaxgan import resample
 from jaxgan.nets.equalised import EqualisedConv, EqualisedDense
 from jaxgan.nets.growing import BLUR, HE, activate, blend
 from jaxgan.nets.modulated import noise_maps
-from jaxgan.nets.norm import InstanceNorm
+from jaxgan.nets.norm import adaptive_norm
 from jaxgan.nets.remat import recomputed
 from jaxgan.nets.styles import Mapping
 
@@ -45,10 +45,8 @@ class StyledLayer(nn.Module):
         strength = self.param("noise_strength", zeros, (channels,), jnp.float32)
         bias = self.param("bias", zeros, (channels,), jnp.float32)
         added = strength[None, None, None] * noise_maps(self, x, noise) + bias[None, None, None]
-        x = InstanceNorm(epsilon=1e-8, name="norm")(activate(x + added.astype(x.dtype)))
         style = EqualisedDense(2 * channels, name="style")(w.astype(jnp.float32))
-        scale, shift = jnp.split(style[:, None, None].astype(x.dtype), 2, axis=-1)
-        return (1 + scale) * x + shift
+        return adaptive_norm(activate(x + added.astype(x.dtype)), style, epsilon=1e-8)
 
 
 class SynthesisBlock(nn.Module):
