@@ -21,6 +21,7 @@ IMAGENET_128 = Spec(
 SPECS = {
     "biggan_deep_imagenet128": IMAGENET_128,
     "biggan_imagenet128": IMAGENET_128,
+    "msg_gan_ffhq1024": Spec({"image": Field("image", (1024, 1024, 3))}, 70_000),
     "pix2pix_facades": Spec(
         {"image": Field("image", (256, 256, 3)), "condition": Field("image", (256, 256, 3))}, 400
     ),
@@ -40,6 +41,7 @@ SPECS = {
     "stylegan2_1024": Spec({"image": Field("image", (1024, 1024, 3))}, 70_000),
     "stylegan2_256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
     "stylegan2_32": Spec({"image": Field("image", (32, 32, 3))}, 50_000),
+    "stylegan_ffhq1024": Spec({"image": Field("image", (1024, 1024, 3))}, 70_000),
     "vqgan_256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
 }
 CIFAR10 = Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=10)}, 50_000)

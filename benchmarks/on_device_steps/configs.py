@@ -17,12 +17,14 @@ SAMPLES = 4
 CHANGES = {
     "biggan_imagenet128": ("model.batch_size=32",),
     "biggan_deep_imagenet128": ("model.batch_size=32",),
+    "msg_gan_ffhq1024": ("model.batch_size=4",),
     "r3gan_cifar10": ("model.batch_size=64",),
     "r3gan_ffhq64": ("model.batch_size=32",),
     "r3gan_ffhq256": ("model.batch_size=8",),
     "r3gan_imagenet32": ("model.batch_size=32",),
     "r3gan_imagenet64": ("model.batch_size=32",),
     "spade_ade20k": ("model.batch_size=4", "model.perceptual=none"),
+    "stylegan_ffhq1024": ("model.batch_size=((8,32),(64,16),(256,8),(1024,4))",),
     "stylegan2_256": ("model.batch_size=8",),
     "stylegan2_1024": ("model.batch_size=4",),
     "vqgan_256": (

@@ -29,7 +29,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
-from collections.abc import Mapping as MappingOf
+from collections.abc import Mapping
 from typing import Any
 
 import flax.linen as nn
@@ -41,7 +41,8 @@ import optax
 from jaxgan import adversarial, growth, losses, resample, styles, turns
 from jaxgan.game import SAMPLES, Game, Output, Play, Player, Stage
 from jaxgan.nets import msg_gan
-from jaxgan.nets.styles import Mapping
+from jaxgan.nets.growing import widths
+from jaxgan.nets.styles import Mapping as MappingNetwork
 from jaxgan.network import Network, PyTree
 from jaxgan.options import Option, OptionError, check, option
 from jaxgan.spec import Spec
@@ -205,9 +206,8 @@ class MsgGan:
 
     def _convolutions(self) -> dict[str, Any]:
         options = self.options
-        widths = (options.channel_base // (4 << k) for k in range(self.levels))
         return {
-            "features": tuple(max(1, min(options.channel_max, width)) for width in widths),
+            "features": widths(self.levels, options.channel_base, options.channel_max),
             "dtype": adversarial.compute_dtype(options),
             "remat": options.remat,
         }
@@ -295,7 +295,7 @@ class MsgGan:
         return latents.latent_tools(self.full_size, dim, None, self.spec.shape)
 
     def full_size(
-        self, networks: MappingOf[str, Network], latent: jax.Array, label: None
+        self, networks: Mapping[str, Network], latent: jax.Array, label: None
     ) -> jax.Array:
         """Pictures of the highest level, see `latents.latent_tools`."""
         del label
@@ -313,7 +313,7 @@ class MsgGan:
         latent = turns.latents(play, play.num, self.options.latent_dim)
         return jnp.concatenate(self.shown(play.networks, latent), axis=2)
 
-    def shown(self, networks: MappingOf[str, Network], latent: jax.Array) -> list[jax.Array]:
+    def shown(self, networks: Mapping[str, Network], latent: jax.Array) -> list[jax.Array]:
         """Pictures of all levels in one size: small ones enlarged, very large ones reduced."""
         side, found = self.shown_shape[0], []
         for picture in networks["generator"](latent):
@@ -342,7 +342,7 @@ class MsgStyleGan(MsgGan, styles.StyleModel):
 
     def generator(self) -> nn.Module:
         options = self.options
-        mapping = Mapping(
+        mapping = MappingNetwork(
             options.style_dim, options.mapping_layers, options.mapping_lr_multiplier, joint=True
         )
         synthesis = msg_gan.StyledScales(
@@ -366,7 +366,7 @@ class MsgStyleGan(MsgGan, styles.StyleModel):
         self.track_style(scene)
         return super().after(scene)
 
-    def samples(self, options: MappingOf[str, Option] | None = None) -> Output:
+    def samples(self, options: Mapping[str, Option] | None = None) -> Output:
         return styles.StyleModel.samples(self, {"noise": styles.NOISE, **(options or {})})
 
     def paint(

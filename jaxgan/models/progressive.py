@@ -32,7 +32,7 @@ import optax
 from jaxgan import adversarial, growth, losses, turns
 from jaxgan.game import Game, Output, Play, Player, Stage
 from jaxgan.growth import Phase, Phases
-from jaxgan.nets.growing import GrowingCritic, GrowingGenerator
+from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, widths
 from jaxgan.nets.labels import one_hot
 from jaxgan.network import Network
 from jaxgan.options import Option, check, option
@@ -109,9 +109,7 @@ def game(options: Options, spec: Spec) -> Game:
 def players(options: Options, spec: Spec, phases: Phases, classes: int | None):
     """{"critic": Player, "generator": Player}."""
     base, top = phases[0].resolution, phases[-1].level
-    features = tuple(
-        max(1, min(options.channel_max, options.channel_base // (4 << k))) for k in range(top + 1)
-    )
+    features = widths(top + 1, options.channel_base, options.channel_max)
     shared: dict[str, Any] = {"dtype": adversarial.compute_dtype(options), "remat": options.remat}
     critic = GrowingCritic(base, features, 1 + (classes or 0), **shared)
     generator = GrowingGenerator(base, features, spec.shape[-1], **shared)

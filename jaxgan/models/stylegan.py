@@ -30,7 +30,7 @@ from jaxgan import adversarial, growth, losses, styles, turns
 from jaxgan.game import SAMPLES, Game, Play, Player, Stage
 from jaxgan.growth import Phase, Phases
 from jaxgan.nets import stylegan
-from jaxgan.nets.growing import GrowingCritic
+from jaxgan.nets.growing import GrowingCritic, widths
 from jaxgan.nets.labels import check_labels, one_hot
 from jaxgan.nets.styles import Mapping
 from jaxgan.network import Network
@@ -184,9 +184,8 @@ class StyleGAN(styles.StyleModel):
 
     def _convolutions(self) -> dict[str, Any]:
         options = self.options
-        widths = (options.channel_base // (4 << k) for k in range(self.levels))
         return {
-            "features": tuple(max(1, min(options.channel_max, width)) for width in widths),
+            "features": widths(self.levels, options.channel_base, options.channel_max),
             "dtype": adversarial.compute_dtype(options),
             "remat": options.remat,
         }

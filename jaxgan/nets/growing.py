@@ -32,6 +32,15 @@ BLUR = resample.binomial(3)  # StyleGAN's filter, [1, 2, 1] / 4
 activate = partial(leaky_relu, gain=1.0)
 
 
+def widths(levels: int, base: int, most: int) -> tuple[int, ...]:
+    """Channels of each level: base / 4, base / 8, ..., but at most `most`.
+
+    >>> widths(9, 16_384, 512)
+    (512, 512, 512, 512, 256, 128, 64, 32, 16)
+    """
+    return tuple(max(1, min(most, base // (4 << k))) for k in range(levels))
+
+
 def blend(old: jax.Array, new: jax.Array, alpha: jax.Array | float) -> jax.Array:
     """(1 - alpha) old + alpha new, in the dtype of `new`; exactly `old` at alpha = 0 and `new` at alpha = 1."""
     # In float32: bfloat16 numbers near 1 are 1/256 apart.

@@ -32,6 +32,7 @@ CHANGES = {
     "gan_cifar10": ("model.batch_size=512",),
     "gan_digits": ("model.batch_size=512",),
     "lsgan_digits": ("model.batch_size=128",),
+    "msg_gan_digits": ("model.batch_size=128",),
     "pix2pix_digits": ("model.batch_size=128",),
     "pix2pix_facades": ("model.batch_size=16",),
     "progressive_celebahq": ("model.batch_size=((4,256),(8,32))",),
@@ -48,6 +49,7 @@ CHANGES = {
     "sngan_digits": ("model.batch_size=256",),
     "sngan_mixture2d": ("model.batch_size=1024", "model.spectral_steps=1"),
     "spade_digits": ("model.batch_size=128",),
+    "stylegan_digits": ("model.batch_size=128",),
     "vqgan_256": ("model.batch_size=16",),
 }
 # {config: its programs in the suite, a regular expression}: some of every procedure, in seconds each. The others are
