@@ -25,5 +25,5 @@ def get_config():
             "magnitude_half_life_kimg": 2.0,
         },
         "data": {"name": "digits", "resolution": 16},
-        "train": {"steps": 2000, "log_every": 20, "sample_every": 400, "checkpoint_every": 500},
+        "train": {"steps": 2_000, "log_every": 20, "sample_every": 400, "checkpoint_every": 500},
     }

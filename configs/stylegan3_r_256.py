@@ -3,7 +3,7 @@
 Paper: Karras et al. 2021, the settings of its ablation on FFHQ-U at this size.
 Published: FID 4.50, EQ-T 66.7 dB, EQ-R 40.5 dB on FFHQ-U, without the adaptive augmentation that is on here.
 Data: a folder or zip of pictures (--config.data.path=FOLDER), cut to squares and resized.
-The critic"s pictures are blurred for the first 400,000 images. The four largest sampling rates compute in bfloat16;
+The critic's pictures are blurred for the first 400,000 images. The four largest sampling rates compute in bfloat16;
 activations are recomputed in the backward pass.
 Cost: 25 million images.
 Command: jaxgan train --config stylegan3_r_256 --config.data.path=FOLDER
@@ -14,7 +14,7 @@ def get_config():
     return {
         "model": {
             "name": "stylegan3",
-            "channel_base": 16384,
+            "channel_base": 16_384,
             "batch_size": 64,
             "critic_learning_rate": 0.0025,
             "r1_gamma": 1.0,
@@ -25,5 +25,10 @@ def get_config():
             "blur_kimg": 400.0,
         },
         "data": {"name": "folder", "resolution": 256, "channels": 3, "labels": False, "flip": True},
-        "train": {"steps": 390625, "log_every": 20, "sample_every": 1000, "checkpoint_every": 1000},
+        "train": {
+            "steps": 390_625,
+            "log_every": 20,
+            "sample_every": 1000,
+            "checkpoint_every": 1000,
+        },
     }

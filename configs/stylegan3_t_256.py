@@ -13,7 +13,7 @@ def get_config():
     return {
         "model": {
             "name": "stylegan3",
-            "channel_base": 16384,
+            "channel_base": 16_384,
             "batch_size": 64,
             "critic_learning_rate": 0.0025,
             "r1_gamma": 1.0,
@@ -22,5 +22,10 @@ def get_config():
             "remat": True,
         },
         "data": {"name": "folder", "resolution": 256, "channels": 3, "labels": False, "flip": True},
-        "train": {"steps": 390625, "log_every": 20, "sample_every": 1000, "checkpoint_every": 1000},
+        "train": {
+            "steps": 390_625,
+            "log_every": 20,
+            "sample_every": 1000,
+            "checkpoint_every": 1000,
+        },
     }

@@ -162,8 +162,7 @@ class FourierInput(nn.Module):
     def _of_style(self, w: jax.Array) -> jax.Array:
         """(r_c, r_s, t_x, t_y) [B, 4], of which (r_c, r_s) has length 1."""
         kernel = self.param("transform_kernel", nn.initializers.zeros, (w.shape[1], 4), jnp.float32)
-        start = lambda key, shape, dtype: jnp.asarray([1.0, 0.0, 0.0, 0.0], dtype)  # noqa: E731
-        bias = self.param("transform_bias", start, (4,), jnp.float32)
+        bias = self.param("transform_bias", lambda _: jnp.array([1.0, 0, 0, 0], jnp.float32))
         moved = w @ (kernel * np.float32(1 / np.sqrt(w.shape[1]))) + bias[None]
         return moved / jnp.linalg.norm(moved[:, :2], axis=1, keepdims=True)
 
