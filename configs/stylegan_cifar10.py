@@ -2,7 +2,7 @@
 
 Paper: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks", which has no
 results for CIFAR-10: schedule, batches, learning rates and widths are those for faces.
-Published: nothing for these settings.
+Published: no FID for these settings.
 Cost: 6 million images; a reduced width trains on a laptop's CPU
 (--config.model.channel_max=64 --config.model.fade_kimg=60 --config.model.stable_kimg=60).
 Command: jaxgan prepare cifar10 && jaxgan train --config stylegan_cifar10
