@@ -229,7 +229,7 @@ class StarGAN2:
 
     def two_styles(self, play: Play, guide: str) -> tuple[jax.Array, jax.Array, jax.Array]:
         """(target domain [B], style [B, S] of it, another style of it) for the pictures of the batch."""
-        label = play.batch["label"]
+        label = jnp.asarray(play.batch["label"])
         first, second = references(play.rng("reference"), label)
         target = draws.over_devices(label[first])
         if guide == LATENT_GUIDED:
@@ -251,8 +251,10 @@ class StarGAN2:
         x, domain, critic = play.batch["image"], play.batch["label"], play.moving("critic")
         target, style, _ = self.two_styles(play, guide)
         made = jax.lax.stop_gradient(play.networks["generator"](x, style))
-        logits = critic(jnp.concatenate([x, made]), jnp.concatenate([domain, target]))[:, 0]
-        real, fake = jnp.split(logits, 2)
+        # Side by side, each row on the device that has it: one after the other, half of them would move.
+        both = jnp.stack([x, made], axis=1).reshape(-1, *x.shape[1:])
+        logits = critic(both, jnp.stack([domain, target], axis=1).reshape(-1))
+        real, fake = logits.reshape(-1, 2).T
         r1 = penalties.r1(lambda x: critic.frozen(x, domain), x)
         value = losses.non_saturating.critic(real, fake) + self.options.r1_weight * r1
         means = {"real": jnp.mean(real), "fake": jnp.mean(fake)}

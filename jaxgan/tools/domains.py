@@ -68,17 +68,17 @@ def check_domains(model: str, spec: Spec, attributes: bool = True) -> None:
         raise OptionError(
             None,
             None,
-            f"{model} translates between domains, which are the {what} of the data, and these have none; give a folder"
-            " with one folder for each domain, or choose other data",
+            f"{model} translates between domains, which are the {what} of the data, and these have none",
             *ways,
+            lead="; give a folder with one folder for each domain, or choose other data",
         )
     if spec["label"].number == 1:
         raise OptionError(
             None,
             None,
-            f"{model} translates between domains, and the data has only one class; give a folder with one folder for"
-            " each of two or more domains, or choose other data",
+            f"{model} translates between domains, and the data has only one class",
             *ways,
+            lead="; give a folder with one folder for each of two or more domains, or choose other data",
         )
 
 
