@@ -38,6 +38,23 @@ SPECS = {
         {"image": Field("image", (256, 256, 3)), "label_map": Field("label_map", (256, 256), 151)},
         20_210,
     ),
+    "stargan2_afhq": Spec(
+        {"image": Field("image", (256, 256, 3)), "label": Field("label", number=3)}, 14_630
+    ),
+    "stargan2_celebahq": Spec(
+        {"image": Field("image", (256, 256, 3)), "label": Field("label", number=2)}, 28_000
+    ),
+    "stargan_celeba": Spec(
+        {
+            "image": Field("image", (128, 128, 3)),
+            "attributes": Field(
+                "attributes",
+                number=5,
+                names=("Black_Hair", "Blond_Hair", "Brown_Hair", "Male", "Young"),
+            ),
+        },
+        162_770,
+    ),
     "stylegan2_1024": Spec({"image": Field("image", (1024, 1024, 3))}, 70_000),
     "stylegan2_256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
     "stylegan2_32": Spec({"image": Field("image", (32, 32, 3))}, 50_000),

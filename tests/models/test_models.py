@@ -144,7 +144,12 @@ def spec_of(data_name, data):
         ),
         "mixture2d": POINTS,
         "tfds": CIFAR,
-        "folder": Spec({"image": Field("image", square)}, 30_000),
+        "attributes": Spec(
+            {"image": Field("image", square), "attributes": Field("attributes", number=5)}, 162_770
+        ),
+        "folder": Spec(
+            {"image": Field("image", square), "label": Field("label", number=3)}, 30_000
+        ),
         "picture": Spec({"image": Field("image", (88, 132, 3))}, 1),
         "pairs": Spec({"image": Field("image", square), "condition": Field("image", square)}, 400),
     }[data_name]

@@ -50,6 +50,11 @@ CHANGES = {
     "sngan_mixture2d": ("model.batch_size=1024", "model.spectral_steps=1"),
     "spade_digits": ("model.batch_size=128",),
     "stylegan_digits": ("model.batch_size=128",),
+    "stargan2_afhq": ("model.batch_size=32",),
+    "stargan2_celebahq": ("model.batch_size=32",),
+    "stargan2_digits": ("model.batch_size=256",),
+    "stargan_celeba": ("model.batch_size=32",),
+    "stargan_digits": ("model.batch_size=128",),
     "vqgan_256": ("model.batch_size=16",),
 }
 # {config: its programs in the suite, a regular expression}: some of every procedure, in seconds each. The others are
