@@ -5,8 +5,8 @@ StackedMNIST.
 Data: three of scikit-learn's handwritten digits as the channels of one picture, 8x8, offline.
 Published on StackedMNIST: 1,000 modes and a divergence of 0.078 from the uniform distribution with this loss and both
 penalties, 693 and 0.927 with the non-saturating loss; with R1 alone both diverge.
-Measured (one seed, 5,000 samples of the averaged generator after 2,000 rounds): 667 modes and a divergence of 0.92 with R1
-and R2, 528 and 1.25 with R1 alone, which did not diverge in this time.
+Measured (one seed, 5,000 samples of the averaged generator after 2,000 rounds): 667 modes and a divergence of 0.92 with
+R1 and R2, 528 and 1.25 with R1 alone, which did not diverge in this time.
 Compare: --config.model.penalties=r1 --workdir runs/r1, and --config.model.objective=non_saturating --workdir
 runs/non_saturating. `jaxgan diagnose --workdir RUN` counts the modes.
 Command: jaxgan train --config r3gan_stacked_digits
