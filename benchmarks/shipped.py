@@ -59,6 +59,8 @@ SPECS = {
     "stylegan2_256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
     "stylegan2_32": Spec({"image": Field("image", (32, 32, 3))}, 50_000),
     "stylegan_ffhq1024": Spec({"image": Field("image", (1024, 1024, 3))}, 70_000),
+    "stylegan3_r_256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
+    "stylegan3_t_256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
     "vqgan_256": Spec({"image": Field("image", (256, 256, 3))}, 70_000),
 }
 CIFAR10 = Spec({"image": Field("image", (32, 32, 3)), "label": Field("label", number=10)}, 50_000)

@@ -27,6 +27,8 @@ CHANGES = {
     "stylegan_ffhq1024": ("model.batch_size=((8,32),(64,16),(256,8),(1024,4))",),
     "stylegan2_256": ("model.batch_size=8",),
     "stylegan2_1024": ("model.batch_size=4",),
+    "stylegan3_t_256": ("model.batch_size=8",),
+    "stylegan3_r_256": ("model.batch_size=8",),
     "vqgan_256": (
         "model.batch_size=4", "model.transformer_batch_size=4", "model.perceptual=none",
     ),
