@@ -28,7 +28,7 @@ def python(source: str) -> str:
 
 def test_the_notebooks_are_there():
     assert {"biggan", "gan_theory", "metrics", "pix2pix", "quickstart", "singan"} <= set(IDS)
-    assert {"spade", "spectral_norm", "stylegan2", "vqgan"} <= set(IDS)
+    assert {"spade", "spectral_norm", "stargan2", "stylegan2", "stylegan3", "vqgan"} <= set(IDS)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=IDS)

@@ -13,7 +13,7 @@ would otherwise learn from detail that the generator does not yet make.
 
 Intended differences: generated pictures have the labels of the real batch. Activations are not clamped, since bfloat16
 has the range of float32. Adaptive augmentation is on by default; the paper trains without it on FFHQ. The frequencies
-of the input are drawn uniformly in a disc by their radius and angle.
+of the input are drawn uniformly in a disc by their radius and angle. The mean of w moves in the generator's turn.
 """
 
 from __future__ import annotations
