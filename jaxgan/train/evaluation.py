@@ -170,8 +170,15 @@ def make_evaluator(
     for name in protocol.scores:
         if reason := unfit(name, source.spec.shape, protocol.num_real or reals):
             raise ValueError(reason)
-    of_errors = output_of(protocol) in OF_ERRORS
-    if of_errors and fake is not None:
+    shape = (ERRORS,) if output_of(protocol) in OF_ERRORS else source.spec.shape
+    extractor = open_extractor(protocol.features, shape, weights, protocol.resize, progress)
+    cache = Path(cache) if cache else cache_folder() / "statistics"
+    return Evaluator(protocol, extractor, source, cache, **how)
+
+
+def check_made(protocol: Protocol, fake: Source, reals: int) -> None:
+    """Raises if a protocol does not measure sets, or the set of generated examples has fewer than it takes."""
+    if output_of(protocol) in OF_ERRORS:
         raise OptionError(
             None,
             None,
@@ -179,14 +186,6 @@ def make_evaluator(
             " pictures by another one",
             {"train.protocol": protocols.DEFAULT},
         )
-    shape = (ERRORS,) if of_errors else source.spec.shape
-    extractor = open_extractor(protocol.features, shape, weights, protocol.resize, progress)
-    cache = Path(cache) if cache else cache_folder() / "statistics"
-    return Evaluator(protocol, extractor, source, cache, **how)
-
-
-def check_made(protocol: Protocol, fake: Source, reals: int) -> None:
-    """Raises if a set of generated examples has fewer than the protocol takes."""
     most = len(fake)
     if protocol.num_fake > most:
         raise OptionError(

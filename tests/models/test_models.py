@@ -150,6 +150,9 @@ def spec_of(data_name, data):
         "folder": Spec(
             {"image": Field("image", square), "label": Field("label", number=3)}, 30_000
         ),
+        "label_maps": Spec(
+            {"image": Field("image", square), "label_map": Field("label_map", square[:2], 11)}, 400
+        ),
         "picture": Spec({"image": Field("image", (88, 132, 3))}, 1),
         "pairs": Spec({"image": Field("image", square), "condition": Field("image", square)}, 400),
     }[data_name]

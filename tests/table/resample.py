@@ -260,7 +260,7 @@ def turned(x, angle):
 
 QUAD = [[[[1.0], [2.0]], [[3.0], [4.0]]]]  # one picture of 2 x 2 pixels
 ONE = [[[[8.0]]]]  # one of one pixel
-FOUR = [[[[4.0], [0.0], [0.0], [0.0]], *[[[0.0]] * 4] * 3]]  # one of 4 x 4 pixels
+CORNER = [[[[4.0], [0.0], [0.0], [0.0]], *[[[0.0]] * 4] * 3]]  # one of 4 x 4 pixels
 CENTRE = np.zeros((3, 3, 1, 1))
 CENTRE[1, 1] = 2.0
 CASES = [
@@ -511,7 +511,7 @@ CASES = [
         draw=images(8, 12),
         call=lambda x: resample.average_pyramid(x, 3),
         reference=lambda x: (x, avg_pool(x), blockwise(x, 4)),
-        hand=(((FOUR,), (FOUR, [[[[1.0], [0.0]], [[0.0], [0.0]]]], [[[[0.25]]]])),),
+        hand=(((CORNER,), (CORNER, [[[[1.0], [0.0]], [[0.0], [0.0]]]], [[[[0.25]]]])),),
         order=2,
         **ROUNDED,
     ),
