@@ -126,7 +126,8 @@ class Critic(nn.Module):
       features: channels of each level.
       combine: one of `COMBINE`, see above.
       minibatch_std: append the minibatch standard deviation in "every" block, or in the "last" one.
-      group_size: group size of the minibatch standard deviation, at most; 0 for the whole batch.
+      group_size: group size of the minibatch standard deviation, at most; 0 for the whole batch. Groups are consecutive
+        examples, so that devices exchange no activations.
       styled: StyleGAN's blocks (`growing.CriticBlock` with blur), and a leaky ReLU after the first layer.
       dtype, remat: see the generator.
     """
@@ -149,7 +150,7 @@ class Critic(nn.Module):
             x = halve(self, k, pictures[k], x)
         # float32 from here on: differences between logits are small compared with the logits.
         x = self.combined(0, pictures[0], x).astype(jnp.float32)
-        x = minibatch_std(x, self.group_size)
+        x = minibatch_std(x, self.group_size, consecutive=True)
         first = self.features[0]
         x = activate(EqualisedConv(first, gain=HE, name="conv")(x))
         x = activate(EqualisedDense(first, gain=HE, name="dense")(x.reshape(x.shape[0], -1)))
@@ -159,7 +160,7 @@ class Critic(nn.Module):
         """The activations for level k - 1, from those for level k and its picture; None at the highest level."""
         x = self.combined(k, picture, x)
         if self.minibatch_std == "every":
-            x = minibatch_std(x, self.group_size)
+            x = minibatch_std(x, self.group_size, consecutive=True)
         block = CriticBlock(
             self.below(k - 1), self.dtype, self.features[k], self.styled, name=f"block{k}"
         )

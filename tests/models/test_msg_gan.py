@@ -16,7 +16,6 @@ from jaxgan.engine import Engine
 from jaxgan.game import Play
 from jaxgan.models import msg_gan, stylegan
 from jaxgan.nets.equalised import leaky_relu
-from jaxgan.nets.minibatch_std import minibatch_std
 from jaxgan.nets.norm import pixel_norm
 from jaxgan.spec import Field, Spec
 from jaxgan.train.outputs import make_output
@@ -155,6 +154,15 @@ def generator_by_hand(params, z):
     return pictures
 
 
+def with_deviation(x, group):
+    """Each group of consecutive images with the mean over pixels and channels of its standard deviation."""
+    added = [
+        jnp.full((*g.shape[:3], 1), jnp.mean(jnp.sqrt(jnp.var(g, axis=0) + 1e-8)))
+        for g in jnp.split(x, len(x) // group)
+    ]
+    return jnp.concatenate([x, jnp.concatenate(added)], axis=-1)
+
+
 def critic_by_hand(params, pictures, combine="simple", every=True, group=4):
     x = None
     for k in reversed(range(len(pictures))):
@@ -167,7 +175,7 @@ def critic_by_hand(params, pictures, combine="simple", every=True, group=4):
         else:
             joined = jnp.concatenate([pictures[k], x], axis=-1)
             x = layer(params[f"from_rgb{k}"], joined, gain=1.0)
-        x = minibatch_std(x, group) if every or k == 0 else x
+        x = with_deviation(x, group) if every or k == 0 else x
         if k:
             x = active(layer(params[f"block{k}"]["conv0"], x))
             x = resample.avg_pool(active(layer(params[f"block{k}"]["conv1"], x)))
