@@ -782,6 +782,7 @@ def test_a_probability_of_nan_gives_nan(function, images, key):
     assert np.isfinite(program(images, key, np.float32(0.5))).all()
 
 
+@pytest.mark.slow
 def test_whole_numbers_of_numpy_are_taken():
     state = augment.ada_update(augment.ada_start(), jnp.ones(10), every=np.int64(1), rise_kimg=1.0)
     assert float(state.p) == pytest.approx(0.01)

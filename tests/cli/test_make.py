@@ -484,6 +484,7 @@ def test_transforms_are_evaluated_on_data_with_the_same_inputs():
             check_inputs(("label_map",), maps.spec, source)
 
 
+@pytest.mark.slow
 def test_a_label_map_is_painted(tmp_path, capsys):
     """Its file holds indices, as grey levels or with a palette; the style is that of a picture, or random."""
     small = ("width=1", "doublings=2", "spade_hidden=4", "critic_width=2", "critic_layers=2")

@@ -160,7 +160,7 @@ def test_the_generators_loss_has_the_orthogonal_regularisation_as_written(engine
     assert jax.eval_shape(lambda: metrics(without)) == {}
 
 
-@pytest.mark.parametrize("case", ["biggan", "biggan_deep"])
+@pytest.mark.parametrize("case", ["biggan", pytest.param("biggan_deep", marks=pytest.mark.slow)])
 def test_all_kernels_but_the_shared_embedding_are_normalised(case):
     engine = Engine(parity_game(case))
     assert not battery.not_normalised(engine, "critic")

@@ -676,7 +676,8 @@ def test_bfloat16_grows_for_500_rounds_without_nan():
     assert set(engine.traces().values()) == {1}
 
 
-@pytest.mark.parametrize("stage", [1, pytest.param(2, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", [1, 2])
 def test_recomputed_activations_change_neither_parameters_nor_gradients(stage):
     turns = ("generator",) if stage == 1 else None  # its loss goes through both networks
     battery.check_remat(tiny(), tiny(remat=True), TINY, stage, turns)

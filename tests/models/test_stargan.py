@@ -293,6 +293,7 @@ def test_each_player_has_its_learning_rate_and_the_generator_an_average():
     assert game.players["critic"].average is None
 
 
+@pytest.mark.slow
 def test_resume_is_bit_exact(played):
     battery.check_resume(played[0], DOMAINS["label"], at=1, rounds=2)
 

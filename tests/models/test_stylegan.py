@@ -241,6 +241,7 @@ def test_growth_starts_at_8_pixels():
     assert stylegan.phases_of(stylegan.Options(start_resolution=4), picture(8))[0].resolution == 4
 
 
+@pytest.mark.slow
 def test_adam_is_reset_when_a_level_is_added(started):
     engine, state = started
     entered = [stage.enter for stage in engine.game.stages]
@@ -274,13 +275,12 @@ def logits(outputs, label):
 
 CASES_OF_LOSSES = [
     (1, 1, None, "r1", False),
-    *(
-        pytest.param(*case, marks=pytest.mark.slow)
-        for case in ((4, 2, 1 / 3, "r1", True), (9, 2, None, "wgan_gp", False))
-    ),
+    (4, 2, 1 / 3, "r1", True),
+    (9, 2, None, "wgan_gp", False),
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("step", "level", "alpha", "loss", "conditional"), CASES_OF_LOSSES)
 def test_losses_by_hand(step, level, alpha, loss, conditional):
     """Both turns of a round, and the mean of w that the generator's turn leaves."""
@@ -357,6 +357,7 @@ def test_samples_have_full_size_and_are_truncated_towards_the_mean(started):
     assert (last[:, ::2] != last[:, 1::2]).any()
 
 
+@pytest.mark.slow
 def test_tools_show_the_newest_level(started):
     engine, state = started
     assert set(engine.game.tools) == {"truncation", "mixing", "interpolation", "projection"}

@@ -391,7 +391,8 @@ def test_resumes_bit_for_bit_between_the_regularisers(played):
 
 
 # The generator's loss goes through both networks; the other turns compile for half a minute.
-@pytest.mark.parametrize("turns", [("generator",), pytest.param(None, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("turns", [("generator",), None])
 def test_recomputed_activations_change_neither_parameters_nor_gradients(turns):
     changes = dict(conditional=True, augmentation="fixed", augmentation_p=0.9, batch_size=4)
     if (

@@ -383,9 +383,8 @@ class ByHand:
         return 2 * 2.0 * jnp.mean(jnp.sum(slope**2, axis=(1, 2, 3))) / 2, {}
 
 
-@pytest.mark.parametrize(
-    "name", ["critic", *(pytest.param(n, marks=pytest.mark.slow) for n in ("generator", "r1"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["critic", "generator", "r1"])
 def test_losses_gradients_and_state_are_those_by_hand(played, name):
     engine, state = played
     (turn,) = (turn for turn in engine.game.stages[0].turns if turn.name == name)

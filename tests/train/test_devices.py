@@ -181,6 +181,7 @@ def test_the_trajectory_does_not_depend_on_the_number_of_devices(request, single
     assert_same(one.seen, many.seen)
 
 
+@pytest.mark.slow
 def test_the_bounds_would_notice_if_two_processes_were_fed_the_same_rows(single):
     one = single("wgan_gp")  # whose loss, unlike the hinge, never ignores a sample
     wrong = Trajectory("wgan_gp", rows=[*range(8), *range(8)])
@@ -215,7 +216,8 @@ def test_a_checkpoint_moves_between_several_devices_and_one(request, single, man
         assert_same([(before.seen[10][0], {}), *before.seen[11:]], going_on.play(10).seen)
 
 
-@pytest.mark.parametrize("fsdp", [pytest.param(2, marks=pytest.mark.slow), 4])
+@pytest.mark.slow
+@pytest.mark.parametrize("fsdp", [2, 4])
 def test_fsdp_splits_large_parameters_and_follows_the_same_trajectory(single, fsdp):
     one, split = single("gan"), Trajectory("gan", devices=4, fsdp=fsdp).play()
     large = 0
