@@ -421,7 +421,9 @@ def feature_matching(scene: Scene) -> jax.Array:
     """
     real = jax.tree.leaves(jax.lax.stop_gradient(scene.real_output.features))
     fake = jax.tree.leaves(scene.fake_output.features)
-    distances = [jnp.mean(jnp.abs(r - f)) for r, f in zip(real, fake, strict=True)]
+    distances = [
+        jnp.mean(jnp.abs(r - f), dtype=jnp.float32) for r, f in zip(real, fake, strict=True)
+    ]
     return _mean(distances)
 
 
