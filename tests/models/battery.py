@@ -29,7 +29,8 @@ def batch(spec, stage_index, stage, draw):
         if field.kind == "image":
             made[name] = pictures(rng, shape)
         else:
-            made[name] = rng.integers(0, field.number, shape).astype(field.dtype)
+            values = 2 if field.kind == "attributes" else field.number
+            made[name] = rng.integers(0, values, shape).astype(field.dtype)
     return made
 
 

@@ -26,13 +26,12 @@ def softplus(x):
     return jnp.mean(jnp.logaddexp(x, jnp.float32(0)))
 
 
-def check_turn(engine, turn, state, batch, key, by_hand, rtol=1e-5):
+def check_turn(engine, turn, state, batch, key, by_hand):
     """A turn's loss, metrics, gradient and the state that it leaves are those written out.
 
     Args:
       engine, turn, state, batch, key: the turn moves one player.
       by_hand: the parameters of that player -> (loss, (its new collections, metrics)).
-      rtol: of the loss.
     """
     (player,) = turn.players
 
@@ -47,7 +46,7 @@ def check_turn(engine, turn, state, batch, key, by_hand, rtol=1e-5):
 
     found, expected = jax.jit(both)(state.params[player])
     ((value, (new, metrics)), gradient), ((value_, (new_, metrics_)), gradient_) = found, expected
-    np.testing.assert_allclose(value, value_, rtol=rtol, atol=1e-6)
+    np.testing.assert_allclose(value, value_, rtol=1e-5, atol=1e-6)
     close = functools.partial(np.testing.assert_allclose, rtol=1e-4, atol=1e-5)
     jax.tree.map(close, new, dict(new_))
     for name, number in metrics_.items():
