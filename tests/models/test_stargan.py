@@ -179,7 +179,7 @@ def turns_by_hand(options, kind, networks, batch, key):
 
     def classified(logits, domain):
         if kind == "attributes":
-            signs = 2.0 * domain - 1.0
+            signs = (2 * domain - 1).astype(np.float32)
             return 3 * softplus(-signs * logits)
         picked = jnp.take_along_axis(logits, domain[:, None], axis=1)[:, 0]
         return jnp.mean(jax.nn.logsumexp(logits, axis=1) - picked)
