@@ -2,8 +2,10 @@
 
 Paper: Karras et al. 2019, with much narrower networks, a shorter training and a higher learning rate.
 Data: scikit-learn's handwritten digits, 8x8 enlarged to 16x16, offline.
-Expected: TODO
-Cost: TODO
+Expected: legible digits; the sliced Wasserstein distance of patches falls from 0.16 in the middle of the fade to 0.017
+(between the two halves of the data it is 0.010). Path lengths in w are half of those in z (2.7 and 5.2 in the features
+of --features random_conv, with --protocol ppl_w_full and ppl_z_full and --num 2000).
+Cost: about eight minutes on two CPU cores.
 Command: jaxgan train --config stylegan_digits
 """
 
