@@ -21,7 +21,7 @@ import optax
 from jaxgan import draws, losses, penalties
 from jaxgan.game import Loss, LossFn, Play, Player, Stage, State, Turn
 from jaxgan.network import Network, PyTree
-from jaxgan.schedules import Clock, Schedule, at
+from jaxgan.schedules import Clock, Ramp, Schedule, at
 
 
 class Examples(NamedTuple):
@@ -474,6 +474,16 @@ def scheduled(make: Callable[..., optax.GradientTransformation], **numbers: Sche
         return make(**now).update(updates, state, params)
 
     return optax.GradientTransformationExtraArgs(start.init, update)
+
+
+def decaying_adam(
+    learning_rate: float, b1: float, b2: float, after: int, steps: int
+) -> optax.GradientTransformation:
+    """Adam; its learning rate is constant for `after` rounds, then falls linearly to 0 in `steps`, unless these are 0."""
+    rate: Schedule = learning_rate
+    if steps:
+        rate = Ramp(learning_rate, 0.0, steps, after, "step")
+    return scheduled(optax.adam, learning_rate=rate, b1=b1, b2=b2)
 
 
 def scale_by_clock(schedule: optax.Schedule, unit: str = "step"):

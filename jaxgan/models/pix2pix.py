@@ -35,7 +35,6 @@ from jaxgan.nets.patchgan import PatchCritic, receptive_field
 from jaxgan.nets.unet import UNet
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
-from jaxgan.schedules import Ramp, Schedule
 from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool
 
@@ -224,11 +223,9 @@ def l1(scene: turns.Scene) -> jax.Array:
 
 
 def optimizer(options: Options) -> optax.GradientTransformation:
-    """Adam; the learning rate is constant for `decay_after` rounds, then decays to 0 over `decay_steps`."""
-    rate: Schedule = options.learning_rate
-    if options.decay_steps:
-        rate = Ramp(options.learning_rate, 0.0, options.decay_steps, options.decay_after, "step")
-    return turns.scheduled(optax.adam, learning_rate=rate, b1=options.beta1, b2=options.beta2)
+    """Adam of both players."""
+    decay = options.decay_after, options.decay_steps
+    return turns.decaying_adam(options.learning_rate, options.beta1, options.beta2, *decay)
 
 
 def halvings(shape: tuple[int, ...]) -> int:

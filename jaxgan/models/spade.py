@@ -43,7 +43,6 @@ from jaxgan.nets.patchgan import ScalesCritic
 from jaxgan.nets.spade import NORMS, Encoder, Generator, glorot_002
 from jaxgan.network import Network
 from jaxgan.options import Option, OptionError, check, option
-from jaxgan.schedules import Ramp, Schedule
 from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool, compiled
 
@@ -334,11 +333,9 @@ def perceptual_distance(scene: turns.Scene) -> jax.Array:
 
 
 def optimizer(options: Options, learning_rate: float) -> optax.GradientTransformation:
-    """Adam; the learning rate is constant for `decay_after` rounds, then decays to 0 over `decay_steps`."""
-    rate: Schedule = learning_rate
-    if options.decay_steps:
-        rate = Ramp(learning_rate, 0.0, options.decay_steps, options.decay_after, "step")
-    return turns.scheduled(optax.adam, learning_rate=rate, b1=options.beta1, b2=options.beta2)
+    """Adam of a player with this learning rate."""
+    decay = options.decay_after, options.decay_steps
+    return turns.decaying_adam(learning_rate, options.beta1, options.beta2, *decay)
 
 
 def _doublings(options: Options, spec: Spec) -> int:

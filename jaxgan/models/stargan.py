@@ -42,7 +42,6 @@ from jaxgan.nets.labels import one_hot
 from jaxgan.nets.stargan import Critic, Generator
 from jaxgan.network import Network
 from jaxgan.options import OptionError, check, option
-from jaxgan.schedules import Ramp, Schedule
 from jaxgan.spec import Field, Spec
 from jaxgan.tools import compiled, domains
 from jaxgan.tools.domains import Change
@@ -163,12 +162,10 @@ class StarGAN:
         )
 
     def optimizer(self, learning_rate: float) -> optax.GradientTransformation:
-        """Adam; the learning rate is constant for `decay_after` rounds, then decays to 0 over `decay_steps`."""
+        """Adam of a player with this learning rate."""
         options = self.options
-        rate: Schedule = learning_rate
-        if options.decay_steps:
-            rate = Ramp(learning_rate, 0.0, options.decay_steps, options.decay_after, "step")
-        return turns.scheduled(optax.adam, learning_rate=rate, b1=options.beta1, b2=options.beta2)
+        decay = options.decay_after, options.decay_steps
+        return turns.decaying_adam(learning_rate, options.beta1, options.beta2, *decay)
 
     # Domains ----------------------------------------------------------------------------------------------
 
