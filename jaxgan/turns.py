@@ -479,7 +479,10 @@ def scheduled(make: Callable[..., optax.GradientTransformation], **numbers: Sche
 def decaying_adam(
     learning_rate: float, b1: float, b2: float, after: int, steps: int
 ) -> optax.GradientTransformation:
-    """Adam; its learning rate is constant for `after` rounds, then falls linearly to 0 in `steps`, unless these are 0."""
+    """Adam whose learning rate is constant for `after` rounds and then falls linearly to 0 in `steps` rounds.
+
+    With `steps` = 0 it stays constant.
+    """
     rate: Schedule = learning_rate
     if steps:
         rate = Ramp(learning_rate, 0.0, steps, after, "step")
