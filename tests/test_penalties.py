@@ -416,7 +416,7 @@ class TestApproximateR1:
             slope_of(partial(penalties.r1, real=x), square)
 
     def test_it_costs_two_passes(self, key):
-        """Of a smooth critic that is about what R1 costs."""
+        """Of a smooth critic that is no more than R1 costs, except for drawing the noise."""
         x = samples(0)
 
         def operations(penalty):
@@ -427,7 +427,10 @@ class TestApproximateR1:
         one_pass = operations(lambda c: jnp.mean(c(x) ** 2))
         approximate = operations(lambda c: penalties.approximate_r1(c, x, key))
         assert 1.9 * one_pass < approximate < 2.7 * one_pass  # the noise is drawn too
-        assert approximate < 1.1 * operations(lambda c: penalties.r1(c, x))
+        draw = jax.jit(lambda k: jax.random.normal(k, x.shape, jnp.float32)).lower(key).compile()
+        noise = draw.cost_analysis()["flops"]
+        assert 0 < noise < one_pass
+        assert approximate - noise < operations(lambda c: penalties.r1(c, x))
 
     def test_the_step_may_be_traced_or_a_number_of_numpy(self, key):
         x = samples(0, (4, 3))
