@@ -1,8 +1,8 @@
 """What style-based models share: options, styles with mixing, the mean of w, truncated samples, R1, tools.
 
 A model has the players "critic" and "generator"; the generator's module has the methods `style` and `paint` and the
-collection "average" of `jaxgan.tools.latents.Styles`. Its class derives from `StyleModel` and declares `num_styles` and
-`apply_critic`, and `mixed` if styles are mixed.
+collection "average" of `jaxgan.tools.latents.Styles`. Its class derives from `StyleModel`, and overrides `mixed` if
+styles are mixed.
 
 Sources: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks" (mapping, style
 mixing, truncation); Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (lazy regularisation).
@@ -10,6 +10,7 @@ mixing, truncation); Karras et al. 2020, "Analyzing and Improving the Image Qual
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 from collections.abc import Mapping
 from typing import Any
@@ -18,8 +19,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import adversarial, draws, turns
-from jaxgan.game import Output, Play, Turn
+from jaxgan import adversarial, draws, losses, turns
+from jaxgan.game import LossFn, Output, Play, Turn
 from jaxgan.nets import modulated
 from jaxgan.network import Network, PyTree
 from jaxgan.options import Option, OptionError, option
@@ -81,7 +82,7 @@ class Options:
 
 
 @dataclasses.dataclass(frozen=True)
-class StyleModel:
+class StyleModel(abc.ABC):
     """Latents, styles, samples and R1 of a style-based model."""
 
     options: Any  # of a class that derives from Options
@@ -89,9 +90,9 @@ class StyleModel:
     num_classes: int | None
 
     @property
+    @abc.abstractmethod
     def num_styles(self) -> int:
         """Number of layers of the generator that take a w."""
-        raise NotImplementedError
 
     def mixed(self, play: Play, num: int) -> jax.Array | None:
         """Layers that take their style from a second latent, boolean [num, num_styles]; None for no mixing."""
@@ -100,7 +101,8 @@ class StyleModel:
 
     def apply_critic(self, play: Play, critic: Network, pictures, given, purpose: str) -> jax.Array:
         """See `turns.CriticFn`."""
-        raise NotImplementedError
+        del play, purpose
+        return critic(pictures, given.get("label"))
 
     def paint(self, play: Play, generator: Network, w: jax.Array) -> jax.Array:
         """Pictures of w [B, num_styles, D]."""
@@ -142,20 +144,62 @@ class StyleModel:
         average = optax.incremental_update(style, generator["average"]["style"], new_share)
         generator.set(average={"style": average})
 
-    def lazy_r1(self, every: int) -> Turn:
-        """The turn "r1" of the critic, played every `every` rounds with R1's weight multiplied by `every`.
+    def both_losses(
+        self,
+        objective,
+        fake: turns.Fake,
+        after: turns.After,
+        terms: Mapping[str, turns.Term] | None = None,
+    ) -> tuple[LossFn, LossFn]:
+        """The losses of the critic and of the generator.
 
-        The gradient is with respect to the pictures of the data, before `apply_critic` changes them.
+        Args:
+          objective: the adversarial loss, one of `jaxgan.losses`.
+          fake: the generated examples of the critic's turn.
+          after: called after the critic's loss.
+          terms: further terms of the critic's loss.
         """
-        return turns.lazy(
-            "r1",
-            "critic",
-            turns.r1,
-            every,
+        critic = turns.critic_loss(
             self.real,
-            weight=self.options.r1_gamma,
+            fake,
+            {"adversarial": turns.critic_objective(objective), **(terms or {})},
+            passes=2,  # a group of the minibatch standard deviation is all real or all generated
             apply_critic=self.apply_critic,
+            after=after,
         )
+        generator = turns.generator_loss(
+            self.real,
+            self.fake,
+            {"adversarial": turns.generator_objective(objective)},
+            apply_critic=self.apply_critic,
+            after=self.track_style,
+        )
+        return critic, generator
+
+    def lazy_round(self, fake: turns.Fake, after: turns.After, r1_every: int) -> list[Turn]:
+        """The turns of the critic, of R1 if it has a weight, and of the generator, with the non-saturating loss.
+
+        R1 is played every `r1_every` rounds with its weight multiplied by that number. Its gradient is with respect to
+        the pictures of the data, before `apply_critic` changes them.
+
+        Args:
+          fake, after: as in `both_losses`.
+          r1_every: interval of R1 in rounds.
+        """
+        critic, generator = self.both_losses(losses.non_saturating, fake, after)
+        played = [Turn(("critic",), critic)]
+        if weight := self.options.r1_gamma:
+            r1 = turns.lazy(
+                "r1",
+                "critic",
+                turns.r1,
+                r1_every,
+                self.real,
+                weight=weight,
+                apply_critic=self.apply_critic,
+            )
+            played.append(r1)
+        return [*played, Turn(("generator",), generator, fresh_batch=False)]
 
     # Outputs ----------------------------------------------------------------------------------------------
 

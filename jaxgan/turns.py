@@ -89,6 +89,7 @@ class Scene:
 Real = Callable[[Play], Examples]
 Fake = Callable[[Play, Network, Examples], Examples]
 Term = Callable[[Scene], jax.Array]
+After = Callable[[Scene], Mapping[str, jax.Array] | None]
 
 
 def critic_loss(
@@ -98,7 +99,7 @@ def critic_loss(
     *,
     passes: int = 1,
     apply_critic: CriticFn = apply_critic,
-    after: Callable[[Scene], Mapping[str, jax.Array] | None] | None = None,
+    after: After | None = None,
 ) -> LossFn:
     """The critic's loss: the sum of the terms.
 
@@ -136,7 +137,7 @@ def generator_loss(
     terms: Mapping[str, Term],
     *,
     apply_critic: CriticFn = apply_critic,
-    after: Callable[[Scene], Mapping[str, jax.Array] | None] | None = None,
+    after: After | None = None,
 ) -> LossFn:
     """The generator's loss: the sum of the terms. The critic is applied to real examples only if a term needs it.
 

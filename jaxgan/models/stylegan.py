@@ -196,21 +196,7 @@ class StyleGAN(styles.StyleModel):
         """The stage of `phase`, in which the level is static."""
         assert self.phase is not None
         objective = losses.non_saturating if self.options.loss == "r1" else losses.wasserstein
-        critic = turns.critic_loss(
-            self.real,
-            self.fake,
-            {"adversarial": turns.critic_objective(objective), **self.penalties()},
-            passes=2,  # a group of the minibatch standard deviation is all real or all generated
-            apply_critic=self.apply_critic,
-            after=self.progress,
-        )
-        generator = turns.generator_loss(
-            self.real,
-            self.fake,
-            {"adversarial": turns.generator_objective(objective)},
-            apply_critic=self.apply_critic,
-            after=self.track_style,
-        )
+        critic, generator = self.both_losses(objective, self.fake, self.progress, self.penalties())
         (stage,) = turns.alternate(critic, generator, self.phase.batch_size)
         return stage
 

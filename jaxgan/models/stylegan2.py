@@ -24,7 +24,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from jaxgan import adaptive, adversarial, losses, penalties, styles, turns
+from jaxgan import adaptive, adversarial, penalties, styles, turns
 from jaxgan.game import SAMPLES, Game, Loss, Play, Player, Stage, Turn
 from jaxgan.nets import stylegan2
 from jaxgan.nets.styles import Mapping
@@ -150,26 +150,9 @@ class StyleGAN2(styles.StyleModel):
     # Losses -----------------------------------------------------------------------------------------------
 
     def stage(self) -> Stage:
-        options, objective = self.options, losses.non_saturating
-        critic_loss = turns.critic_loss(
-            self.real,
-            self.fake,
-            {"adversarial": turns.critic_objective(objective)},
-            passes=2,  # a group of the minibatch standard deviation is all real or all generated
-            apply_critic=self.apply_critic,
-            after=partial(adaptive.adapt, options),
-        )
-        generator_loss = turns.generator_loss(
-            self.real,
-            self.fake,
-            {"adversarial": turns.generator_objective(objective)},
-            apply_critic=self.apply_critic,
-            after=self.track_style,
-        )
-        played = [Turn(("critic",), critic_loss)]
-        if options.r1_gamma:
-            played.append(self.lazy_r1(options.r1_every))
-        played.append(Turn(("generator",), generator_loss, fresh_batch=False))
+        options = self.options
+        adapt = partial(adaptive.adapt, options)
+        played = self.lazy_round(self.fake, adapt, options.r1_every)
         if options.path_weight:
             every = options.path_every
             played.append(

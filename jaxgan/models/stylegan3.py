@@ -24,8 +24,8 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 
-from jaxgan import adaptive, adversarial, equivariance, losses, resample, styles, turns
-from jaxgan.game import SAMPLES, Game, Output, Play, Player, Stage, Turn
+from jaxgan import adaptive, adversarial, equivariance, resample, styles, turns
+from jaxgan.game import SAMPLES, Game, Output, Play, Player, Stage
 from jaxgan.nets import stylegan2, stylegan3
 from jaxgan.nets.styles import Mapping
 from jaxgan.network import Network
@@ -166,27 +166,8 @@ class StyleGAN3(styles.StyleModel):
     # Losses -----------------------------------------------------------------------------------------------
 
     def stage(self) -> Stage:
-        options, objective = self.options, losses.non_saturating
-        critic_loss = turns.critic_loss(
-            self.real,
-            self.measured_fake,
-            {"adversarial": turns.critic_objective(objective)},
-            passes=2,  # a group of the minibatch standard deviation is all real or all generated
-            apply_critic=self.apply_critic,
-            after=self.after_critic,
-        )
-        generator_loss = turns.generator_loss(
-            self.real,
-            self.fake,
-            {"adversarial": turns.generator_objective(objective)},
-            apply_critic=self.apply_critic,
-            after=self.track_style,
-        )
-        played = [Turn(("critic",), critic_loss)]
-        if options.r1_gamma:
-            played.append(self.lazy_r1(options.r1_every))
-        played.append(Turn(("generator",), generator_loss, fresh_batch=False))
-        return Stage(tuple(played), options.batch_size)
+        played = self.lazy_round(self.measured_fake, self.after_critic, self.options.r1_every)
+        return Stage(tuple(played), self.options.batch_size)
 
     def measured_fake(self, play: Play, generator: Network, real: turns.Examples) -> turns.Examples:
         """As `fake`, with layers whose averages have been updated by this batch: notes["magnitude"]."""

@@ -5,6 +5,7 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
+import optax
 import pytest
 
 from jaxgan.engine import Engine
@@ -131,6 +132,28 @@ def check_resume(engine, spec, at, rounds):
     # A new engine would compile the same programs again; what it computes is a function of state and step alone.
     again, _ = play(engine, spec, rounds, first=at, state=again)
     jax.tree.map(np.testing.assert_array_equal, host(whole), host(again))
+
+
+def descending(game, learning_rate=0.01):
+    """The game with plain gradient descent in place of its optimisers.
+
+    Where a gradient cancels to rounding noise, Adam makes that noise as large as any step, so that no two orders of
+    summation agree; a step of gradient descent is as exact as the gradient.
+    """
+
+    def plain(optimizer):
+        def update(gradient, state, params=None, **clock):
+            del params, clock
+            return jax.tree.map(lambda g: -learning_rate * g, gradient), state
+
+        # The state stays the optimiser's own, which a stage may reset.
+        return optax.GradientTransformationExtraArgs(optimizer.init, update)
+
+    players = {
+        name: dataclasses.replace(player, optimizer=player.optimizer and plain(player.optimizer))
+        for name, player in game.players.items()
+    }
+    return dataclasses.replace(game, players=players)
 
 
 def check_devices(game, spec, rounds, devices=8, rtol=1e-4):

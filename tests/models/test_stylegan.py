@@ -408,9 +408,8 @@ def test_trains_through_a_fade_and_resumes_bit_for_bit_within_it():
 
 @pytest.mark.slow
 def test_eight_devices_do_the_same():
-    """The constant starts as ones, and after a step of 0.002 its deviation over the pixels is about that much, so that
-    the normalisation of the first layer makes rounding errors of 6e-8 500 times as large."""
-    battery.check_devices(make(batch_size=16), TINY, 3, rtol=1e-3)
+    # Biases before a normalisation have gradients that cancel.
+    battery.check_devices(battery.descending(make(batch_size=16)), TINY, 3)
 
 
 @pytest.mark.slow
