@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Callable, Iterator, Mapping
+import os
+from collections.abc import Callable, Collection, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property, partial
 from typing import Any, NamedTuple
 
@@ -108,6 +110,7 @@ class Engine:
         self._state_sharding = state_sharding
         self._seed = seed
         self._programs: dict[Any, Any] = {}
+        self._compiling: dict[tuple[int, str], Future] = {}
 
     @cached_property
     def run_key(self) -> jax.Array:
@@ -200,6 +203,7 @@ class Engine:
 
     def init(self) -> State:
         """The state before round 0; each leaf is created on the devices that hold it."""
+        self._await(0, "init")
         return self._init_program(self.run_key)
 
     @cached_property
@@ -279,6 +283,37 @@ class Engine:
             yield Program(index, "close", 1, partial(self._close(index, stage).lower, state))
         for name in self.game.outputs:
             yield Program(0, name, 0, partial(self.lower_output, name), self.mesh.size)
+
+    def compile_ahead(self, spec: Spec, step: int, outputs: Collection[str] = ()) -> None:
+        """Begins to compile what round `step` and these outputs need, side by side, in threads.
+
+        Whoever needs one of these programs waits for it. On GPUs they are compiled one after the other, since XLA
+        chooses among kernels by their times.
+        """
+        if jax.process_count() > 1:
+            return  # processes that compile in different orders may wait for each other
+        index, start = self.game.stage_at(step)
+        names = [turn.name for turn in self.game.stages[index].turns]
+        needed = {(index, name) for name in (*names, "close", *["enter"][: step == start])}
+        needed |= {(0, name) for name in (*outputs, *["init"][: step == 0])}
+        chosen = [p for p in self.programs(spec) if (p.stage, p.name) in needed]
+        platform = self.mesh.devices.flat[0].platform
+        pool = ThreadPoolExecutor(1 if platform == "gpu" else min(len(chosen), os.cpu_count() or 1))
+        for program in chosen:
+            compiled = pool.submit(lambda lower: lower().compile(), program.lower)
+            self._compiling[program.stage, program.name] = compiled
+        pool.shutdown(wait=False)
+
+    def stop_compiling(self) -> None:
+        """Gives up the programs whose compilation has not begun."""
+        for compiled in self._compiling.values():
+            compiled.cancel()
+        self._compiling.clear()
+
+    def _await(self, stage: int, name: str) -> None:
+        """Waits until a program that is being compiled is ready."""
+        if (compiled := self._compiling.pop((stage, name), None)) is not None:
+            compiled.result()
 
     def cached(self, name, make: Callable[[], Any]):
         """The jitted function called `name`, created by `make()` in the first call."""
@@ -417,16 +452,19 @@ class Engine:
         # The first turn of a stage always draws a batch; `enter` is given the same batch.
         batch = self.put(next(batches))
         if stage.enter is not None and step == start:
+            self._await(index, "enter")
             state = self._enter(index, stage)(state, batch, self.run_key)
         metrics, drawn = {}, True
         for turn in stage.turns:
             if step % turn.every:
                 continue
             program = self.program(index, turn)
+            self._await(index, turn.name)
             for play in range(turn.repeat):
                 if turn.fresh_batch:
                     batch, drawn = batch if drawn else self.put(next(batches)), False
                 state, metrics[turn.name] = program(state, batch, self.run_key, np.int32(play))
+        self._await(index, "close")
         return self._close(index, stage)(state), metrics
 
     # Outputs ----------------------------------------------------------------------------------------------
@@ -525,6 +563,7 @@ class Engine:
         """(first row, arrays over all devices, {slot: given fields} of this process) for one chunk per device."""
         options = tools.complete(options, self.game.outputs[output].options)
         program, traced = self._output_program(output, then, ema, options)
+        self._await(0, output)
         networks, step = self.game.networks(state, ema), state.step
         if self.game.outputs[output].prepare is not None:
             prepare = self._prepare_program(output, options)

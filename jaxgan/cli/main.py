@@ -12,7 +12,7 @@ import sys
 import warnings
 
 import jaxgan
-from jaxgan.cli import completion
+from jaxgan.cli import compiled, completion
 from jaxgan.cli.advice import clause, meant
 from jaxgan.cli.errors import UserError
 
@@ -146,6 +146,8 @@ def main(argv: list[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_, **__: print(f"jaxgan: {message}", file=sys.stderr)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
+        if argv is None and args.command in compiled.COMMANDS:  # the process is this command's
+            compiled.use_cache()
         return importlib.import_module(f"jaxgan.cli.{args.command}").run(args)
     except UserError as error:
         print(f"jaxgan: {error}", file=sys.stderr)

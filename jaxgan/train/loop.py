@@ -172,16 +172,17 @@ def train(
     augment = {"flip": flip, "jitter": jitter}
     run = _Run(engine, source, workdir, options, seed, augment, checkpoints, evaluator)
     with lock(workdir):
-        restored = checkpoints.restore(engine.state_shape)
-        step, state = restored or (0, engine.init())
-        if restored:
-            log(f"resuming {workdir} at step {step:,}")
-        if step >= options.steps:
-            log(
-                f"{workdir} has already trained {step:,} of {options.steps:,} steps; to go on, give more train.steps"
-            )
-            return Result(state, step, engine, workdir)
         try:
+            restored = run.restore()
+            step, state = restored or (0, engine.init())
+            if restored:
+                log(f"resuming {workdir} at step {step:,}")
+            if step >= options.steps:
+                log(
+                    f"{workdir} has already trained {step:,} of {options.steps:,} steps; to go on, give more"
+                    " train.steps"
+                )
+                return Result(state, step, engine, workdir)
             with _Signals(log) as signals:
                 return run.play(state, step, signals, saved=step if restored else None)
         finally:
@@ -199,7 +200,7 @@ class _Run:
     """One call of `train`: the open files and iterators, and the loop."""
 
     def __init__(self, engine, source, workdir, options, seed, augment, checkpoints, evaluator):
-        self.engine, self.workdir, self.options = engine, workdir, options
+        self.engine, self.source, self.workdir, self.options = engine, source, workdir, options
         self.checkpoints = checkpoints
         self.evaluator = evaluator if options.evaluate_every else None
         self.evaluations: list[dict] = []
@@ -227,6 +228,14 @@ class _Run:
             },
             out_shardings=engine.replicated,
         )
+
+    def restore(self) -> tuple[int, State] | None:
+        """(step, state) of the latest checkpoint; None if there is none. What follows is compiled meanwhile."""
+        step = max(self.checkpoints.steps(), default=0)
+        if step < self.options.steps:
+            shown = [name for name in self.engine.game.outputs if name in (SAMPLES, *self.of_examples)]
+            self.engine.compile_ahead(self.source.spec, step, shown)
+        return self.checkpoints.restore(self.engine.state_shape)
 
     def play(self, state: State, step: int, signals: _Signals, saved: int | None) -> Result:
         """Plays from `step` on; `saved` is the step whose checkpoint is on disk already."""
@@ -273,6 +282,8 @@ class _Run:
         index, draws = self.engine.game.position(step)
         if index != self.stage:
             self.close_batches()
+            if self.stage >= 0:
+                self.engine.compile_ahead(self.source.spec, step)
             self.stage = index
             batch_size = self.engine.game.stages[index].batch_size
             self.batches = self.pipelines[index].iterate(draws, batch_size)
@@ -376,6 +387,7 @@ class _Run:
             self.batches = None
 
     def close(self) -> None:
+        self.engine.stop_compiling()
         self.close_batches()
         self.checkpoints.close()
         self.best.close()

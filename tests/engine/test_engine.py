@@ -1,6 +1,7 @@
 """The engine: rounds, keys, gradient accumulation, state, averages and programs, on games computed by hand."""
 
 import dataclasses
+import re
 
 import chex
 import flax.linen as nn
@@ -537,6 +538,55 @@ def test_programs_are_lowered_from_shapes_alone():
     assert "tensor<8x4x4x3xui8>" in texts[0, "critic"]
     assert "tensor<16x8x8x3xui8>" in texts[1, "lazy"]
     assert engine.traces() == dict.fromkeys(engine.traces(), 0)  # lowered, but never run
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_what_is_compiled_ahead_is_not_compiled_again(ahead, caplog):
+    lazy = Turn(("critic",), adds_mean(), "lazy", every=4, fresh_batch=False)
+    stages = (
+        Stage((Turn(("critic",), adds_mean()), lazy), 8, until=1),
+        Stage((Turn(("critic",), adds_mean()),), 8, enter=lambda state, play: state),
+    )
+    spec = Spec({"image": Field("image", (8, 8, 3))}, 100)
+    engine = Engine(make_game({"critic": number()}, stages, spec=spec), mesh=mesh_of(8))
+    batches = iter([{"image": np.zeros((8, 8, 8, 3), np.uint8)}] * 2)
+
+    def compiled():
+        """How many programs of the engine this thread has compiled since the last call."""
+        found = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        names = re.findall(r"Finished XLA compilation of jit\((\w+)\)", "\n".join(found))
+        return sum(name in ("_init", "traced", "chunk") for name in names)
+
+    def wait():
+        for future in engine._compiling.values():
+            future.result()
+        caplog.clear()
+
+    with jax.log_compiles():
+        if ahead:
+            engine.compile_ahead(spec, 0, ["samples"])
+            wait()
+        state, _ = engine.round(engine.init(), 0, batches)
+        next(engine.make(state, "samples", engine.key(0), 4))
+        assert compiled() == (0 if ahead else 5)  # init, critic, lazy, close, samples
+        if ahead:
+            engine.compile_ahead(spec, 1)
+            wait()
+        engine.round(state, 1, batches)
+        assert compiled() == (0 if ahead else 3)  # enter, critic, close
+    assert engine._compiling == {}
+
+
+def test_an_error_while_compiling_ahead_is_raised_where_the_program_is_needed():
+    def loss(play):
+        raise RuntimeError("no such loss")
+
+    engine = Engine(one_turn(loss))
+    engine.compile_ahead(engine.game.spec, 0)
+    state = engine.init()
+    with pytest.raises(RuntimeError, match="no such loss"):
+        engine.round(state, 0, counting(8))
 
 
 # What a loss may leave in the state -----------------------------------------------------------------------
