@@ -233,7 +233,9 @@ class _Run:
         """(step, state) of the latest checkpoint; None if there is none. What follows is compiled meanwhile."""
         step = max(self.checkpoints.steps(), default=0)
         if step < self.options.steps:
-            shown = [name for name in self.engine.game.outputs if name in (SAMPLES, *self.of_examples)]
+            shown = [
+                name for name in self.engine.game.outputs if name in (SAMPLES, *self.of_examples)
+            ]
             self.engine.compile_ahead(self.source.spec, step, shown)
         return self.checkpoints.restore(self.engine.state_shape)
 
