@@ -12,6 +12,7 @@ import platform
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 MOST_BYTES = 4 * 2**30  # then the programs that were not used for longest are deleted
 # The commands that compile; the others do not import JAX.
@@ -22,7 +23,7 @@ def use_cache() -> None:
     """Lets JAX keep compiled programs; call it before anything is compiled."""
     import jax
 
-    config = jax.config
+    config: Any = jax.config  # its settings are attributes that type checkers do not see
     if not config.jax_enable_compilation_cache or config.jax_compilation_cache_dir is not None:
         return
     if sys.platform == "darwin":
