@@ -5,9 +5,10 @@
 Data are the street pictures of CamVid with maps of 12 labels, in $JAXGAN_TEST_DATA/camvid: 367 for training and 233 to
 test on, the middle squares reduced to --side pixels. A model without label maps, such as `pix2pix`, is trained on
 pairs: its condition is the map in colours. A segmenter, a U-Net of 48 to 192 channels, is trained on the real training
-pictures first, for --segmenter_rounds batches of 16, and kept in --segmenter for further runs. The mean intersection
-over union and the accuracy are of the maps that it finds in the test pictures, generated and real; label 11,
-"unlabelled", is not counted. They depend on the segmenter, so compare runs with one segmenter only.
+pictures first, for --segmenter_rounds batches of 16, and kept in --segmenter for further runs and for `jaxgan evaluate
+--protocol label_maps --weights SEGMENTER --ignored 11`. The mean intersection over union and the accuracy are of the
+maps that it finds in the test pictures, generated and real; label 11, "unlabelled", is not counted. They depend on the
+segmenter, so compare runs with one segmenter only.
 
 The folder receives scores.json and pictures.png (rows of map, picture, and generated picture of the test set).
 """
@@ -30,13 +31,15 @@ from on_device_steps.training import VARIABLE, stopping
 from jaxgan import config, data, train
 from jaxgan.data.pictures import colours
 from jaxgan.metrics import segmentation_scores
+from jaxgan.metrics.images import to_uint8
+from jaxgan.metrics.segmenter import LABEL_MAP, Segmenter
 from jaxgan.nets.norm import GroupNorm
 
 LABELS, IGNORED = 12, 11
 BATCH = 16
 
 
-class Segmenter(nn.Module):
+class Net(nn.Module):
     """Pictures [B, H, W, 3] in [-1, 1] to logits [B, H, W, labels]: a U-Net with three halvings."""
 
     labels: int = LABELS
@@ -62,7 +65,7 @@ class Segmenter(nn.Module):
 
 def train_segmenter(source: data.Source, rounds: int, seed: int = 0):
     """Parameters after `rounds` batches, mirrored at random; Adam with a learning rate that decays by a cosine."""
-    module, rng = Segmenter(), np.random.default_rng(seed)
+    module, rng = Net(), np.random.default_rng(seed)
     every = source.gather(np.arange(len(source)))
     pictures, maps = every["image"].astype(np.float32) / 127.5 - 1, every["label_map"]
     params = module.init(jax.random.key(seed), jnp.asarray(pictures[:1]))
@@ -89,23 +92,27 @@ def train_segmenter(source: data.Source, rounds: int, seed: int = 0):
     return params
 
 
-def segmenter(file: Path, source: data.Source, rounds: int):
-    """The parameters in `file`; trained and saved first if there is no such file."""
-    shapes = jax.eval_shape(Segmenter().init, jax.random.key(0), jnp.zeros((1, *source.spec.shape)))
-    leaves, tree = jax.tree.flatten(shapes)
+def segmenter(file: Path, source: data.Source, rounds: int) -> Segmenter:
+    """The segmenter in `file`; trained and saved first if there is no such file."""
     if not file.exists():
         params = train_segmenter(source, rounds)
-        np.savez(file, *jax.tree.leaves(params))
-    with np.load(file) as found:
-        return jax.tree.unflatten(tree, [found[f"arr_{i}"] for i in range(len(leaves))])
+
+        @jax.jit
+        def segment(pictures):
+            return Net().apply(params, pictures.astype(jnp.float32) / jnp.float32(127.5) - 1)
+
+        batch = jax.export.symbolic_shape("b")[0]
+        pictures = jax.ShapeDtypeStruct((batch, *source.spec.shape), jnp.uint8)
+        platforms = ["cpu", "cuda", "tpu"]
+        file.write_bytes(jax.export.export(segment, platforms=platforms)(pictures).serialize())
+    return Segmenter(file)
 
 
-def recovered(params, pictures: np.ndarray) -> np.ndarray:
-    """The label maps [N, H, W] found in pictures [N, H, W, 3] in [-1, 1]."""
-    find = jax.jit(lambda x: jnp.argmax(Segmenter().apply(params, x), axis=-1))
-    return np.concatenate(
-        [np.asarray(find(pictures[i : i + 64])) for i in range(0, len(pictures), 64)]
-    )
+def recovered(segmenter: Segmenter, pictures: np.ndarray) -> np.ndarray:
+    """The label maps [N, H, W] found in pictures, uint8 [N, H, W, 3]."""
+    find = jax.jit(segmenter)
+    parts = np.array_split(pictures, -(-len(pictures) // 64))
+    return np.concatenate([np.asarray(find(part)[LABEL_MAP]) for part in parts])
 
 
 def options(split: str, side: int) -> list[str]:
@@ -133,9 +140,9 @@ def main() -> None:
     args = parser.parse_intermixed_args()
     args.out.mkdir(parents=True, exist_ok=True)
     maps, tests = (open_as("label_maps", split, args.side, []) for split in ("train", "test"))
-    params = segmenter(args.segmenter, maps, args.segmenter_rounds)
+    judge = segmenter(args.segmenter, maps, args.segmenter_rounds)
     real = tests.gather(np.arange(len(tests)))
-    scores = {"real": score(params, real["image"].astype(np.float32) / 127.5 - 1, real)}
+    scores = {"real": score(judge, real["image"], real)}
     print(json.dumps(scores), flush=True)
 
     kind = config.load(args.config).data_name
@@ -155,7 +162,7 @@ def main() -> None:
         "minutes": (time.monotonic() - start) / 60,
         "rounds": result.step,
         "kimg": result.engine.game.images(result.step) / 1000,
-        "generated": score(params, made, real),
+        "generated": score(judge, np.asarray(to_uint8(made)), real),
     }
     (args.out / "scores.json").write_text(json.dumps(scores, indent=1))
     print(json.dumps(scores), flush=True)
@@ -166,8 +173,8 @@ def main() -> None:
     train.save_grid(args.out / "pictures.png", shown, 6)
 
 
-def score(params, pictures: np.ndarray, real: dict) -> dict[str, float]:
-    found = segmentation_scores(recovered(params, pictures), real["label_map"], LABELS, (IGNORED,))
+def score(judge: Segmenter, pictures: np.ndarray, real: dict) -> dict[str, float]:
+    found = segmentation_scores(recovered(judge, pictures), real["label_map"], LABELS, (IGNORED,))
     return {"mean_iou": found.mean_iou, "accuracy": found.accuracy}
 
 

@@ -46,6 +46,10 @@ def add_arguments(parser) -> None:
         choices=("tf1", "clean", "torch"),
         help="method of resizing, instead of that of the features",
     )
+    parser.add_argument(
+        "--ignored",
+        help="labels, separated by commas, whose pixels the score label_maps does not count (default: none)",
+    )
     add_count_arguments(parser)
     add_conversion_arguments(parser)
     parser.add_argument(
@@ -332,11 +336,22 @@ def chosen_protocol(args, protocol):
             ("features", args.features),
             ("resize", args.resize),
             ("scores", tuple(args.scores.split(",")) if args.scores else None),
+            ("ignored", ignored_labels(args.ignored) if args.ignored else None),
             *((name, getattr(args, name)) for name in protocols.COUNTS),
         )
         if value
     }
     return protocols.adapted(protocol, **changes)
+
+
+def ignored_labels(text: str) -> tuple[int, ...]:
+    """The labels of `--ignored`."""
+    try:
+        return tuple(int(label) for label in text.split(","))
+    except ValueError:
+        raise ValueError(
+            f"--ignored is {text!r}; it must be numbers of labels, separated by commas."
+        ) from None
 
 
 def open_set(text: str, args, protocol):

@@ -17,6 +17,7 @@ from jaxgan.metrics.scores import (
     LATENTS,
     OF_DIVERSITY,
     OF_PAIRS,
+    OF_TRANSFORMS,
     OF_WALKS,
     PATH_LENGTH,
     PUBLISHED,
@@ -24,6 +25,8 @@ from jaxgan.metrics.scores import (
     Score,
     score_name,
 )
+from jaxgan.metrics.segmenter import AGREEMENT
+from jaxgan.metrics.segmenter import NAME as SEGMENTER
 from jaxgan.metrics.summary import IMAGE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 
@@ -100,7 +103,7 @@ def check_counts(
     scores = {name: SCORES[name] for name in protocol.scores}
     if protocol.of not in protocols.OF:
         raise ValueError(f"of is {protocol.of!r}; it must be {' or '.join(protocols.OF)}")
-    if protocol.of == "samples" and (paired := [name for name in scores if name in OF_PAIRS]):
+    if protocol.of == "samples" and (paired := [name for name in scores if name in OF_TRANSFORMS]):
         raise ValueError(
             f"the score {paired[0]!r} compares the transform of an example with the example itself; leave this score"
             " out, or measure the transforms of a run that makes some"
@@ -212,12 +215,15 @@ def check(protocol: Protocol, extractor: Extractor) -> dict[str, Score]:
         if name == "path_length":  # the distance of pictures, or of their features
             outputs |= {"distance" if extractor.name == LPIPS else "features"}
         if missing := sorted(outputs - set(extractor.outputs) - made):
+            fixes: list[dict[str, Any]] = [{"features": "inception"}]
+            if AGREEMENT in missing:
+                fixes = [{"features": SEGMENTER, "train.weights": "FILE"}]
             raise OptionError(
                 None,
                 None,
                 f"the score {name!r} needs the {', '.join(missing)} of a network, but"
                 f" {extractor.name!r} has only {', '.join(extractor.outputs)}; choose other features",
-                *([] if extractor.name == "points" else [{"features": "inception"}]),
+                *([] if extractor.name == "points" else fixes),
             )
     return scores
 
@@ -301,10 +307,15 @@ def _statement(
         "features_checksum": getattr(extractor, "checksum", "not stated"),
         "resize": getattr(extractor, "resize", "none"),
         "quantisation": QUANTISATION if fake.dtype == np.uint8 else "none",
-        **{name: getattr(protocol, name) for name in sorted(options)},
+        **{name: _plain(getattr(protocol, name)) for name in sorted(options)},
         "numbers": protocols.NUMBERS,
         "jaxgan": __version__,
     }
+
+
+def _plain(value: Any) -> Any:
+    """The value as JSON returns it."""
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _notes(real: Summary | None, fake: Summary) -> list[str]:

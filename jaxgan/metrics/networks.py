@@ -17,6 +17,8 @@ from jaxgan import weights
 from jaxgan.metrics.features import WITHOUT_WEIGHTS, Extractor, extractor_for, how_to_quantise
 from jaxgan.metrics.protocols import LPIPS
 from jaxgan.metrics.resize import MODES, resize
+from jaxgan.metrics.segmenter import NAME as SEGMENTER
+from jaxgan.metrics.segmenter import open_segmenter
 from jaxgan.nets.features import FeatureNet, by_name, lpips, networks
 from jaxgan.options import OptionError
 
@@ -184,6 +186,10 @@ def open_extractor(
         if file is not None:
             raise ValueError(f"{name} takes two published files; leave out the weight file")
         return LpipsDistance(progress)
+    if name == SEGMENTER:
+        if mode is not None:
+            raise ValueError(f"{name} does not resize pictures; leave out the resize {mode!r}")
+        return open_segmenter(shape, file)
     if name in networks():
         if len(shape) != 3:
             raise OptionError(
@@ -195,9 +201,10 @@ def open_extractor(
             )
         return network_extractor(name, file, mode, progress)
     if name not in WITHOUT_WEIGHTS:
-        close = difflib.get_close_matches(name, [*networks(), *WITHOUT_WEIGHTS], 1)
+        known = [*WITHOUT_WEIGHTS, SEGMENTER, *sorted(networks())]
+        close = difflib.get_close_matches(name, known, 1)
         hint = f"did you mean {close[0]!r}?" if close else ""
-        there = ", ".join([*WITHOUT_WEIGHTS, *sorted(networks())])
+        there = ", ".join(known)
         raise ValueError(f"no features are called {name!r}; {hint or f'there are {there}'}")
     if file is not None:
         raise ValueError(f"{name} has no weights; leave out the weight file")

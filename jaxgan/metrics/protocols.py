@@ -40,7 +40,7 @@ class Protocol:
       name: the name of the protocol in results; "custom" for a custom one.
       scores: names of `jaxgan.metrics.scores.SCORES`.
       features: the feature network, one of `jaxgan.nets.features`, or "random_conv", "pixels",
-        "points", which need no download; for path lengths also `LPIPS`.
+        "points", which need no download; for path lengths also `LPIPS`; "segmenter" for label maps.
       num_fake: number of generated examples.
       num_real: number of real examples; None for the whole split. For transforms, equal to `num_fake`.
       split: the split of the real data.
@@ -54,6 +54,7 @@ class Protocol:
       space: the latent space of path lengths and of separability, one of `SPACES`.
       sampling: "full" for path lengths at any place of a path, "end" at its start.
       crop: "faces" for path lengths of the middle of portraits, as in StyleGAN's for FFHQ, or "none".
+      ignored: labels whose pixels in the given maps are not counted.
       source: the publication or program that uses this protocol.
     """
 
@@ -74,6 +75,7 @@ class Protocol:
     space: str = "z"
     sampling: str = "full"
     crop: str = "none"
+    ignored: tuple[int, ...] = ()
     source: str = ""
 
 
@@ -188,6 +190,17 @@ _TABLE = (
         num_real=5_000,
         of="transforms",
         source="jaxgan: no download; compares each transform with its target picture",
+    ),
+    Protocol(
+        "label_maps",
+        ("label_maps",),
+        features="segmenter",
+        num_fake=5_000,
+        num_real=5_000,
+        split="test",
+        of="transforms",
+        source="after Park et al. 2019 (SPADE): labels recovered by a segmenter from a file; scores of different"
+        " segmenters are not comparable",
     ),
     Protocol(
         "translation",

@@ -24,6 +24,8 @@ from jaxgan.metrics.perceptual_diversity import perceptual_diversity
 from jaxgan.metrics.perceptual_path_length import trimmed
 from jaxgan.metrics.precision_recall import density_coverage, precision_recall
 from jaxgan.metrics.protocols import LPIPS, SAMPLING, SPACES, Protocol
+from jaxgan.metrics.segmentation import scores_of_counts
+from jaxgan.metrics.segmenter import AGREEMENT
 from jaxgan.metrics.single_image import inception_maps, random_maps, single_image_distance
 from jaxgan.metrics.sliced import patch_sliced_wasserstein
 from jaxgan.metrics.summary import IMAGE, Needs, Summary
@@ -48,6 +50,9 @@ OF_ERRORS = ("eq_t", "eq_t_frac", "eq_r")
 ERRORS = 2  # numbers in such a row
 # Scores that compare each generated example with the real example that it is a transform of.
 OF_PAIRS = tuple(MEASURES)
+# Scores that compare each generated example with the label map that it was made from.
+OF_LABEL_MAPS = "label_maps"
+OF_TRANSFORMS = (*OF_PAIRS, OF_LABEL_MAPS)
 # Scores of a run's latent spaces, and what they need besides the outputs of the extractor.
 OF_WALKS = ("path_length", "separability")
 PATH_LENGTH, LATENTS = "path_length", "latents"
@@ -245,6 +250,17 @@ def _path_length(real: None, fake: Summary, protocol: Protocol) -> dict[str, flo
     return {name: found.mean, f"{name}_deviation": found.deviation}
 
 
+def _label_maps(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
+    counts = fake.arrays[AGREEMENT].sum(axis=0, dtype="float64")
+    both, recovered, given = np.split(counts, 3)
+    if not given.any():
+        raise ValueError(
+            "every pixel is ignored, so there is nothing to score; ignore fewer labels"
+        )
+    found = scores_of_counts(both, recovered, given, protocol.ignored)
+    return {"mean_iou": found.mean_iou, "pixel_accuracy": found.accuracy}
+
+
 def _separability(real: None, fake: Summary, protocol: Protocol) -> dict[str, float]:
     found = linear_separability(fake.arrays[LATENTS], fake.arrays["logits"])
     return {f"separability_{protocol.space}": found.score}
@@ -406,6 +422,14 @@ SCORES: dict[str, Score] = {
         },
         options=("space",),
         least=lambda protocol: 20,
+    ),
+    OF_LABEL_MAPS: Score(
+        _label_maps,
+        Needs(arrays=frozenset([AGREEMENT])),
+        None,
+        {"mean_iou": _SHARE, "pixel_accuracy": _SHARE},
+        options=("ignored",),
+        least=lambda protocol: 1,
     ),
     **{name: _diversity(name) for name in OF_DIVERSITY},
     **{name: _mean_of_pairs(name, number) for name, number in _OF_PAIRS.items()},

@@ -1,6 +1,7 @@
 """How well label maps are recovered from pictures that were made from them.
 
-The label maps are recovered by a segmenter, a network that was trained on real pictures and gives each pixel a label.
+The label maps are recovered by a segmenter, a network that was trained on real pictures and gives each pixel a label
+(`jaxgan.metrics.segmenter` reads one from a file, for the score "label_maps" of protocols).
 Scores of different segmenters are not comparable; state the segmenter, its scores on real pictures, the size of the
 pictures and the labels that are ignored.
 
@@ -11,6 +12,8 @@ Sources: the scores of Isola et al. 2017, "Image-to-Image Translation with Condi
 from collections.abc import Collection
 from typing import NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 
 
@@ -62,8 +65,39 @@ def segmentation_scores(
         raise ValueError("every pixel is ignored, so there is nothing to score.")
     pairs = given[kept].astype(np.int64) * labels + found[kept]
     confusion = np.bincount(pairs, minlength=labels**2).reshape(labels, labels)
-    both = np.diag(confusion).astype(np.float64)
-    either = confusion.sum(0) + confusion.sum(1) - both
-    iou = np.divide(both, either, out=np.full(labels, np.nan), where=either > 0)
+    return scores_of_counts(np.diag(confusion), confusion.sum(0), confusion.sum(1), ignore)
+
+
+def scores_of_counts(
+    both: np.ndarray, found: np.ndarray, given: np.ndarray, ignore: Collection[int] = ()
+) -> SegmentationScores:
+    """The scores of numbers of pixels [labels]: with each label in both maps, in the recovered, and in the given ones.
+
+    Pixels whose given label is in `ignore` are in none of these numbers.
+    """
+    both, found, given = (np.asarray(count, np.float64) for count in (both, found, given))
+    either = found + given - both
+    iou = np.divide(both, either, out=np.full(len(both), np.nan), where=either > 0)
     iou[list(ignore)] = np.nan
-    return SegmentationScores(float(np.nanmean(iou)), float(both.sum() / confusion.sum()), iou)
+    return SegmentationScores(float(np.nanmean(iou)), float(both.sum() / given.sum()), iou)
+
+
+def counts_of_labels(
+    found: jax.Array, given: jax.Array, labels: int, ignore: Collection[int] = ()
+) -> jax.Array:
+    """The three numbers of `scores_of_counts` for each map, one after the other: [B, H, W] twice -> float32 [B, 3 L].
+
+    >>> found, given = jnp.array([[[0, 1], [1, 1]]]), jnp.array([[[0, 0], [1, 1]]])
+    >>> counts_of_labels(found, given, 2).tolist()
+    [[1.0, 2.0, 1.0, 3.0, 2.0, 2.0]]
+    """
+    found, given = (x.reshape(len(x), -1).astype(jnp.int32) for x in (found, given))
+    kept = ~jnp.isin(given, jnp.array([*ignore], jnp.int32))
+
+    def count(label: jax.Array, counted: jax.Array) -> jax.Array:
+        return jax.vmap(lambda x, w: jnp.bincount(x, w, length=labels))(
+            label, counted.astype(jnp.float32)
+        )
+
+    each = (count(given, kept & (found == given)), count(found, kept), count(given, kept))
+    return jnp.concatenate(each, axis=-1)

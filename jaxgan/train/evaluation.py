@@ -26,12 +26,15 @@ from jaxgan.metrics.protocols import OF, TRANSLATIONS, Protocol
 from jaxgan.metrics.scores import (
     ERRORS,
     OF_ERRORS,
+    OF_LABEL_MAPS,
     OF_PAIRS,
+    OF_TRANSFORMS,
     OF_WALKS,
     SCORES,
     output_of,
     unfit,
 )
+from jaxgan.metrics.segmenter import AGREEMENT, LABEL_MAP
 from jaxgan.metrics.summary import BATCH_SIZE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 from jaxgan.train.outputs import balanced, examples, given_for, summarise_output
@@ -115,11 +118,19 @@ def check_output(game: Game, protocol: Protocol) -> None:
             " another protocol",
             {"train.protocol": protocols.DEFAULT},
         )
+    if OF_LABEL_MAPS in protocol.scores and LABEL_MAP not in game.outputs[output].needs:
+        raise OptionError(
+            None,
+            None,
+            f"the score {OF_LABEL_MAPS!r} compares label maps, but this game makes its {output} of none; choose another"
+            " protocol",
+            {"train.protocol": protocols.DEFAULT_OF_TRANSFORMS},
+        )
 
 
 def _of_pairs(name: str) -> bool:
     """Whether a protocol has scores that only transforms have."""
-    return bool(set(protocols.by_name(name).scores) & set(OF_PAIRS))
+    return bool(set(protocols.by_name(name).scores) & set(OF_TRANSFORMS))
 
 
 def make_evaluator(
@@ -241,6 +252,8 @@ class Evaluator:
                 _with_fewer(self.protocol, most, most),
                 lead=", or one of your own",
             )
+        if OF_LABEL_MAPS in self.protocol.scores:
+            self._check_labels()
         for name in set(self.protocol.scores) & set(OF_PAIRS):
             load_measure(name)  # raises now if its weights are not available
         num_real = self.protocol.num_real or len(self.source)
@@ -253,6 +266,18 @@ class Evaluator:
                 {"train.evaluate_num": min(num_real, self.protocol.num_fake)},
             )
         self._real: Summary | None = None
+
+    def _check_labels(self) -> None:
+        """Raises unless the segmenter has the labels of the data, and those that are ignored are among them."""
+        number, labels = self.source.spec[LABEL_MAP].number, self.extractor.outputs[AGREEMENT] // 3
+        if labels != number:
+            raise ValueError(
+                f"the segmenter has {labels} labels, but {self.source.summary} has {number}; give one for these labels"
+            )
+        if unknown := [label for label in self.protocol.ignored if not 0 <= label < number]:
+            raise ValueError(
+                f"there is no label {unknown[0]} to ignore: there are {number}, from 0 to {number - 1}"
+            )
 
     def __call__(self, engine: Engine, state: State, step: int) -> dict[str, Any]:
         """The result for a state, as `jaxgan.metrics.evaluate.evaluate` returns it."""
@@ -313,6 +338,7 @@ class Evaluator:
             needs,
             self.seed,
             ema,
+            self.protocol.ignored,
             **self.options,
         )
         return fake, labels

@@ -178,10 +178,8 @@ def train(
             if restored:
                 log(f"resuming {workdir} at step {step:,}")
             if step >= options.steps:
-                log(
-                    f"{workdir} has already trained {step:,} of {options.steps:,} steps; to go on, give more"
-                    " train.steps"
-                )
+                done = f"{step:,} of {options.steps:,} steps"
+                log(f"{workdir} has already trained {done}; to go on, give more train.steps")
                 return Result(state, step, engine, workdir)
             with _Signals(log) as signals:
                 return run.play(state, step, signals, saved=step if restored else None)

@@ -21,6 +21,8 @@ from jaxgan.metrics.features import Extractor
 from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.paired import MEASURES
 from jaxgan.metrics.paired import load as load_measure
+from jaxgan.metrics.segmentation import counts_of_labels
+from jaxgan.metrics.segmenter import AGREEMENT, LABEL_MAP
 from jaxgan.metrics.summary import IMAGE, Features, Needs, Summary, collect, summarise
 from jaxgan.spec import Batch
 from jaxgan.tools import Value
@@ -225,11 +227,13 @@ class RowFeatures:
       extractor: has a method `apply(variables, batch)`.
       images: also return the rows themselves.
       measures: names in `metrics.paired.MEASURES`.
+      ignored: labels that the agreement of label maps leaves out.
     """
 
     extractor: Any
     images: bool
     measures: tuple[str, ...] = ()
+    ignored: tuple[int, ...] = ()
 
     @property
     def weights(self) -> dict[str, Any]:
@@ -240,6 +244,9 @@ class RowFeatures:
     def __call__(self, made, given: Batch, weights) -> dict[str, jax.Array]:
         rows = stored(made)
         outputs = dict(self.extractor.apply(weights["features"], rows))
+        if LABEL_MAP in outputs:
+            found, labels = outputs.pop(LABEL_MAP), self.extractor.labels
+            outputs[AGREEMENT] = counts_of_labels(found, given[LABEL_MAP], labels, self.ignored)
         for name in self.measures:
             outputs[name] = MEASURES[name].of(weights[name], rows, given["image"])[:, None]
         # Quantisation would turn NaN into a valid number.
@@ -258,6 +265,7 @@ def summarise_output(
     needs: Needs,
     seed: int = 0,
     ema: bool = True,
+    ignored: tuple[int, ...] = (),
     **options: Value,
 ) -> Summary:
     """The requested statistics of the first `num` rows of an output.
@@ -267,7 +275,7 @@ def summarise_output(
     """
     if hasattr(extractor, "apply"):
         measures = tuple(sorted(needs.arrays & MEASURES.keys()))
-        features = RowFeatures(extractor, IMAGE in needs.arrays, measures)
+        features = RowFeatures(extractor, IMAGE in needs.arrays, measures, ignored)
         chunks = engine.chunks(
             state,
             output,

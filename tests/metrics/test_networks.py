@@ -102,7 +102,10 @@ def test_a_network_that_is_published_nowhere_needs_its_file():
     ("arguments", "message"),
     [
         (("vgg61", (8, 8, 3)), "no features are called 'vgg61'; did you mean 'vgg16'"),
-        (("xyzzy", (8, 8, 3)), "'xyzzy'; there are pixels, points, random_conv, cifar10_resnet20"),
+        (
+            ("xyzzy", (8, 8, 3)),
+            "'xyzzy'; there are pixels, points, random_conv, segmenter, cifar10_resnet20",
+        ),
         (("vgg16", (2,)), r"vgg16 takes pictures \[H, W, C\], not points \[2\]"),
         (("pixels", (8, 8, 3), "a.npz"), "pixels has no weights; leave out the weight file"),
         (("pixels", (8, 8, 3), None, "tf1"), "pixels does not resize pictures; leave out the"),

@@ -14,6 +14,8 @@ from jaxgan.metrics.scores import (
     SCORES,
     score_name,
 )
+from jaxgan.metrics.segmenter import AGREEMENT
+from jaxgan.metrics.segmenter import NAME as SEGMENTER
 from jaxgan.metrics.summary import IMAGE
 from jaxgan.nets.features import networks
 
@@ -23,6 +25,7 @@ def test_every_protocol_can_be_measured(protocol):
     """Its scores exist, its features have what they look at, and its numbers are enough for them."""
     outputs = {"features", PATH_LENGTH, LATENTS}
     assert (protocol.features == protocols.LPIPS) == (protocol.name.startswith("ppl"))
+    outputs |= {AGREEMENT} if protocol.features == SEGMENTER else set()
     if protocol.features in networks():
         outputs |= set(networks()[protocol.features].outputs)
     for name in protocol.scores:
@@ -38,7 +41,7 @@ def test_every_protocol_can_be_measured(protocol):
 def test_the_first_number_of_a_score_is_a_distance_but_for_these():
     higher = {name for name, score in SCORES.items() if not score.lower_is_better}
     motion = {"eq_t", "eq_t_frac", "eq_r"}
-    others = {"class", "pr", "dc", "probe", "psnr", "ssim", *OF_DIVERSITY}
+    others = {"class", "pr", "dc", "probe", "psnr", "ssim", "label_maps", *OF_DIVERSITY}
     assert higher == others | motion
 
 
