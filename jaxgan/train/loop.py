@@ -286,7 +286,7 @@ class _Run:
                 self.engine.compile_ahead(self.source.spec, step)
             self.stage = index
             batch_size = self.engine.game.stages[index].batch_size
-            self.batches = self.pipelines[index].iterate(draws, batch_size)
+            self.batches = _Timed(self.pipelines[index].iterate(draws, batch_size))
 
     def flush(self) -> None:
         """Writes the window that has ended, if one has; stops the run if anything in it is not finite."""
@@ -303,6 +303,7 @@ class _Run:
             **values,
             "images_per_second": (images - before) / seconds,
             "rounds_per_second": rounds / seconds,
+            "data_wait": min(1.0, self.batches.taken() / seconds),
         }
         if self.metrics is not None:
             self.metrics.write(step, row)
@@ -416,6 +417,27 @@ def output_grid(engine: Engine, state: State, output: str, examples: Batch) -> n
     shown += [colours()[np.asarray(examples["label_map"]) & 255]] if "label_map" in examples else []
     shown += [examples[name] for name in ("image", REFERENCE) if name in examples]
     return report.side_by_side(*shown, pictures)
+
+
+class _Timed:
+    """An iterator of batches that measures how long its caller has waited for them."""
+
+    def __init__(self, batches):
+        self.batches, self.seconds = batches, 0.0
+
+    def __next__(self) -> Batch:
+        began = time.monotonic()
+        batch = next(self.batches)
+        self.seconds += time.monotonic() - began
+        return batch
+
+    def taken(self) -> float:
+        """The seconds of waiting since the last call."""
+        seconds, self.seconds = self.seconds, 0.0
+        return seconds
+
+    def close(self) -> None:
+        self.batches.close()
 
 
 class Running(NamedTuple):

@@ -13,19 +13,25 @@ from rich.table import Column
 
 LINE_EVERY_SECONDS = 20.0  # without a terminal
 REDRAW_EVERY_SECONDS = 1.0  # in a notebook
+WORTH_TELLING = 0.05  # share of the time in which training waits for data
 NARROWEST_BAR = 5  # characters
 
 
 def describe(row: dict[str, float], shown: tuple[str, ...] = ()) -> str:
-    """A row of metrics as a short text: losses, the metrics that a game names as `shown`, and the rate.
+    """A row of metrics as a short text: losses, the metrics that a game names as `shown`, the rate, and the share of
+    the time in which training waits for data, if it matters.
 
     >>> describe({"critic/loss": 0.5, "critic/k": 0.1, "images_per_second": 90.0, "kimg": 2.0}, ("critic/k",))
     'critic 0.500 critic/k 0.100 | 90 img/s | 2.0 kimg'
+    >>> describe({"critic/loss": 0.5, "images_per_second": 90.0, "kimg": 2.0, "data_wait": 0.35})
+    'critic 0.500 | 90 img/s | waits for data 35% | 2.0 kimg'
     """
     numbers = {n.removesuffix("/loss"): x for n, x in row.items() if n.endswith("/loss")}
     numbers |= {name: row[name] for name in shown if name in row}
     listed = " ".join(f"{name} {value:.3f}" for name, value in numbers.items())
-    return f"{listed} | {row['images_per_second']:,.0f} img/s | {row['kimg']:,.1f} kimg"
+    waits = row.get("data_wait", 0.0)
+    waiting = f" | waits for data {waits:.0%}" if waits >= WORTH_TELLING else ""
+    return f"{listed} | {row['images_per_second']:,.0f} img/s{waiting} | {row['kimg']:,.1f} kimg"
 
 
 def duration(seconds: float) -> str:

@@ -116,7 +116,7 @@ def assert_same_run(ours, theirs):
     assert step == their_step == ours.config.train.steps
     assert leaves.keys() == their_leaves.keys()
     assert [n for n in leaves if leaves[n].tobytes() != their_leaves[n].tobytes()] == []
-    rates = ("images_per_second", "rounds_per_second")
+    rates = ("images_per_second", "rounds_per_second", "data_wait")
 
     def rows(command):
         table = read_metrics(command.workdir)

@@ -4,6 +4,7 @@ import dataclasses
 import shutil
 import signal
 import struct
+import time
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,7 @@ from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 
 from jaxgan import config
-from jaxgan.data import ArraySource
+from jaxgan.data import ArraySource, Pipeline
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
 from jaxgan.metrics.protocols import Protocol
@@ -80,11 +81,26 @@ def test_metrics_have_a_row_per_window_and_at_each_checkpoint(straight):
         [16 * step / 1000 for step in (2, 3, 4, 6)]
     )
     expected = {"critic/loss", "critic/real", "critic/fake", "critic/gap", "critic/grad_norm"}
-    expected |= {"generator/loss", "generator/grad_norm", "images_per_second", "rounds_per_second"}
+    expected |= {"generator/loss", "generator/grad_norm"}
+    expected |= {"images_per_second", "rounds_per_second", "data_wait"}
     for row in rows:
         assert row.keys() == expected | {"step", "kimg"}
         assert row["images_per_second"] == pytest.approx(16 * row["rounds_per_second"])
         assert np.isfinite(list(row.values())).all()
+
+
+def test_a_row_states_the_share_of_the_time_that_was_spent_waiting_for_data(tmp_path, monkeypatch):
+    batch = Pipeline.batch
+
+    def slow(self, *args, **options):
+        time.sleep(0.2)
+        return batch(self, *args, **options)
+
+    monkeypatch.setattr(Pipeline, "batch", slow)
+    result = play_sngan(tmp_path, log_every=1)
+    waits = [row["data_wait"] for row in read_metrics(result.workdir)]
+    assert max(waits) > 0.5  # a round takes a few milliseconds, its batches 0.4 seconds
+    assert all(0 <= wait <= 1 for wait in waits)
 
 
 def test_rows_are_means_over_their_window(straight, tmp_path):
@@ -150,7 +166,7 @@ def test_training_2n_is_training_n_and_then_n_bit_for_bit(straight, tmp_path):
     assert messages == [f"resuming {tmp_path} at step 3"]
     assert_same_bits(second.state, straight.state)
     once, twice = read_metrics(straight.workdir), read_metrics(tmp_path)
-    rates = ("images_per_second", "rounds_per_second")
+    rates = ("images_per_second", "rounds_per_second", "data_wait")
     assert [{k: v for k, v in row.items() if k not in rates} for row in once] == [
         {k: v for k, v in row.items() if k not in rates} for row in twice
     ]
