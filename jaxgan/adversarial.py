@@ -80,6 +80,34 @@ class Options:
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
 
 
+@dataclasses.dataclass(frozen=True)
+class DecayingOptions:
+    """Options of models trained by Adam whose learning rates stay and then decay."""
+
+    beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
+    beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
+    decay_after: int = option(0, "rounds at the full learning rates, before they decay", least=0)
+    decay_steps: int = option(
+        0,
+        "rounds in which the learning rates then decay linearly to 0; 0 keeps them constant",
+        least=0,
+    )
+    ema_half_life_kimg: float = option(
+        0.0,
+        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
+        least=0,
+    )
+    ema_ramp_up: float = option(
+        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
+    )
+    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
+
+    def adam(self, learning_rate: float) -> optax.GradientTransformation:
+        """The optimiser of a player with this learning rate."""
+        decay = self.decay_after, self.decay_steps
+        return turns.decaying_adam(learning_rate, self.beta1, self.beta2, *decay)
+
+
 class _HasDtype(Protocol):
     """Options with the dtype of the arithmetic."""
 

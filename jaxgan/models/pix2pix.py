@@ -27,7 +27,6 @@ import dataclasses
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxgan import adversarial, losses, turns
 from jaxgan.game import TRANSFORMS, Game, Output, Play, Player, Stage
@@ -44,7 +43,7 @@ MOST_DOWNS, FEWEST_DOWNS = 8, 3
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(adversarial.DecayingOptions):
     generator_width: int = option(64, "channels of the U-Net's first convolution", least=1)
     downs: int = option(
         0,
@@ -75,23 +74,6 @@ class Options:
     )
     batch_size: int = option(1, "pairs per step", least=1)
     learning_rate: float = option(2e-4, "learning rate of both networks", least=0)
-    beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
-    beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
-    decay_after: int = option(0, "rounds at the full learning rate, before it decays", least=0)
-    decay_steps: int = option(
-        0,
-        "rounds in which the learning rate then decays linearly to 0; 0 keeps it constant",
-        least=0,
-    )
-    ema_half_life_kimg: float = option(
-        0.0,
-        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
-        least=0,
-    )
-    ema_ramp_up: float = option(
-        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
-    )
-    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
 
 
 def game(options: Options, spec: Spec) -> Game:
@@ -121,8 +103,12 @@ class Pix2Pix:
         average = adversarial.average(options)
         return Game(
             players={
-                "critic": Player(critic, (self.shown(condition, picture),), optimizer(options)),
-                "generator": Player(generator, (condition,), optimizer(options), average),
+                "critic": Player(
+                    critic, (self.shown(condition, picture),), options.adam(options.learning_rate)
+                ),
+                "generator": Player(
+                    generator, (condition,), options.adam(options.learning_rate), average
+                ),
             },
             stages=self.stages(),
             outputs={TRANSFORMS: Output(self.transforms, spec.shape, ("condition",))},
@@ -220,12 +206,6 @@ def fake(play: Play, generator: Network, real: turns.Examples) -> turns.Examples
 def l1(scene: turns.Scene) -> jax.Array:
     """The mean absolute error of the translations."""
     return jnp.mean(jnp.abs(scene.real.pictures - scene.fake.pictures))
-
-
-def optimizer(options: Options) -> optax.GradientTransformation:
-    """Adam of both players."""
-    decay = options.decay_after, options.decay_steps
-    return turns.decaying_adam(options.learning_rate, options.beta1, options.beta2, *decay)
 
 
 def halvings(shape: tuple[int, ...]) -> int:

@@ -32,7 +32,6 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxgan import adversarial, losses, turns
 from jaxgan.game import TRANSFORMS, Game, Output, Play, Player, Stage, Turn
@@ -51,7 +50,7 @@ ENCODED = 4  # least side of the encoder's last features
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(adversarial.DecayingOptions):
     width: int = option(
         64, "channels at the picture's size; the first blocks have 16 times as many", least=1
     )
@@ -100,23 +99,8 @@ class Options:
         1e-4, "learning rate of the generator and the encoder", least=0
     )
     critic_learning_rate: float = option(4e-4, "learning rate of the critic", least=0)
-    beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
-    beta2: float = option(0.9, "decay of Adam's mean of squared gradients", least=0, below=1)
-    decay_after: int = option(0, "rounds at the full learning rates, before they decay", least=0)
-    decay_steps: int = option(
-        0,
-        "rounds in which the learning rates then decay linearly to 0; 0 keeps them constant",
-        least=0,
-    )
-    ema_half_life_kimg: float = option(
-        0.0,
-        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
-        least=0,
-    )
-    ema_ramp_up: float = option(
-        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
-    )
-    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
+    beta1: float = 0.0
+    beta2: float = 0.9
 
 
 def game(options: Options, spec: Spec) -> Game:
@@ -173,12 +157,12 @@ class Spade:
         picture = jnp.zeros((2, *spec.shape), jnp.float32)
         label_map = jnp.zeros((2, *spec.shape[:2], self.labels), jnp.float32)
         latent = jnp.zeros((2, options.latent_dim), jnp.float32) if options.encoder else None
-        adam = optimizer(options, options.generator_learning_rate)
+        adam = options.adam(options.generator_learning_rate)
         players = {
             "critic": Player(
                 critic,
                 (jnp.concatenate([label_map, picture], axis=-1),),
-                optimizer(options, options.critic_learning_rate),
+                options.adam(options.critic_learning_rate),
             ),
             "generator": Player(generator, (latent, label_map), adam, adversarial.average(options)),
         }
@@ -330,12 +314,6 @@ def perceptual_distance(scene: turns.Scene) -> jax.Array:
     """The distance of real and generated pictures in the features of a frozen classifier."""
     seen = scene.play.networks["perceptual"]
     return seen(scene.real.pictures, scene.fake.pictures)
-
-
-def optimizer(options: Options, learning_rate: float) -> optax.GradientTransformation:
-    """Adam of a player with this learning rate."""
-    decay = options.decay_after, options.decay_steps
-    return turns.decaying_adam(learning_rate, options.beta1, options.beta2, *decay)
 
 
 def _doublings(options: Options, spec: Spec) -> int:

@@ -34,7 +34,6 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 import numpy as np
-import optax
 
 from jaxgan import adversarial, draws, losses, penalties, turns
 from jaxgan.game import TARGET, TRANSLATIONS, Game, Loss, Output, Play, Player
@@ -48,7 +47,7 @@ from jaxgan.tools.domains import Change
 
 
 @dataclasses.dataclass(frozen=True)
-class Options:
+class Options(adversarial.DecayingOptions):
     generator_width: int = option(64, "channels of the generator's first convolution", least=1)
     downs: int = option(2, "number of times that the generator halves a picture", least=1)
     blocks: int = option(6, "residual blocks of the generator", least=0)
@@ -75,25 +74,8 @@ class Options:
     critic_steps: int = option(5, "critic steps per generator step", least=1)
     critic_learning_rate: float = option(1e-4, "learning rate of the critic", least=0)
     generator_learning_rate: float = option(1e-4, "learning rate of the generator", least=0)
-    beta1: float = option(0.5, "decay of Adam's mean of gradients", least=0, below=1)
-    beta2: float = option(0.999, "decay of Adam's mean of squared gradients", least=0, below=1)
-    decay_after: int = option(
-        20_000, "rounds at the full learning rates, before they decay", least=0
-    )
-    decay_steps: int = option(
-        20_000,
-        "rounds in which the learning rates then decay linearly to 0; 0 keeps them constant",
-        least=0,
-    )
-    ema_half_life_kimg: float = option(
-        0.0,
-        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
-        least=0,
-    )
-    ema_ramp_up: float = option(
-        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
-    )
-    dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
+    decay_after: int = 20_000
+    decay_steps: int = 20_000
 
 
 def game(options: Options, spec: Spec) -> Game:
@@ -137,11 +119,11 @@ class StarGAN:
         target = Field("label", number=self.number, names=self.field.names)
         return Game(
             players={
-                "critic": Player(critic, (picture,), self.optimizer(options.critic_learning_rate)),
+                "critic": Player(critic, (picture,), options.adam(options.critic_learning_rate)),
                 "generator": Player(
                     generator,
                     (picture, vector),
-                    self.optimizer(options.generator_learning_rate),
+                    options.adam(options.generator_learning_rate),
                     adversarial.average(options),
                 ),
             },
@@ -160,12 +142,6 @@ class StarGAN:
             tools={"domains": domains.tool(self.every_domain, spec.shape[2])},
             shown=("generator/accuracy",),
         )
-
-    def optimizer(self, learning_rate: float) -> optax.GradientTransformation:
-        """Adam of a player with this learning rate."""
-        options = self.options
-        decay = options.decay_after, options.decay_steps
-        return turns.decaying_adam(learning_rate, options.beta1, options.beta2, *decay)
 
     # Domains ----------------------------------------------------------------------------------------------
 

@@ -447,7 +447,7 @@ def test_dropout_is_the_noise_and_a_key_draws_it(norm, played):
 
 
 def test_the_learning_rate_stays_and_then_falls_to_zero():
-    optimizer = pix2pix.optimizer(pix2pix.Options(decay_after=10, decay_steps=10))
+    optimizer = pix2pix.Options(decay_after=10, decay_steps=10).adam(2e-4)
     params, moves = jnp.zeros(1), []
     for step in (0, 9, 15, 20, 25):
         with jax.numpy_dtype_promotion("standard"):  # as the engine calls it
