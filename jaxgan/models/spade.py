@@ -196,18 +196,18 @@ class Spade:
             self.real,
             partial(self.fake, False),
             {"adversarial": turns.critic_objective(objective)},
-            apply_critic=apply_critic,
+            apply_critic=self.apply_critic,
         )
         generator = turns.generator_loss(
-            self.real, partial(self.fake, True), terms, apply_critic=apply_critic
+            self.real, partial(self.fake, True), terms, apply_critic=self.apply_critic
         )
         players = ("generator", "encoder") if options.encoder else ("generator",)
         turn = Turn(players, generator, "generator")
         return Stage((turn, Turn(("critic",), critic, fresh_batch=False)), options.batch_size)
 
     def real(self, play: Play) -> turns.Examples:
-        label_map = one_hot(play.batch["label_map"], self.labels)
-        return turns.Examples(play.batch["image"], {"label_map": label_map})
+        """The pictures and their label maps as indices, of which there is less to send to other devices."""
+        return turns.Examples(play.batch["image"], {"label_map": play.batch["label_map"]})
 
     def fake(
         self, moving: bool, play: Play, generator: Network, real: turns.Examples
@@ -220,8 +220,16 @@ class Spade:
             noise = turns.latents(play, play.num, self.options.latent_dim)
             z = mean + jnp.exp(0.5 * log_variance) * noise
             notes = {"mean": mean, "log_variance": log_variance}
-        pictures = generator(z, real.given["label_map"], train=True)
+        pictures = generator(z, one_hot(real.given["label_map"], self.labels), train=True)
         return turns.Examples(pictures, real.given, notes)
+
+    def apply_critic(
+        self, play: Play, critic: Network, pictures, given, purpose: str
+    ) -> turns.CriticOutput:
+        """The critic's output for pictures with their label maps, indices [N, H, W]."""
+        del play, purpose
+        label_map = one_hot(given["label_map"], self.labels)
+        return turns.CriticOutput(*critic(jnp.concatenate([label_map, pictures], axis=-1)))
 
     # Outputs and tools ------------------------------------------------------------------------------------
 
@@ -302,12 +310,6 @@ class Spade:
                 f"the label map is {height}x{width}, but the network was trained on {size[0]}x{size[1]}; resize it, by"
                 " the nearest pixel."
             )
-
-
-def apply_critic(play: Play, critic: Network, pictures, given, purpose: str) -> turns.CriticOutput:
-    """The critic's output for pictures with their label maps."""
-    del play, purpose
-    return turns.CriticOutput(*critic(jnp.concatenate([given["label_map"], pictures], axis=-1)))
 
 
 def perceptual_distance(scene: turns.Scene) -> jax.Array:
