@@ -4,7 +4,7 @@
 
 Data are the street pictures of CamVid with maps of 12 labels, in $JAXGAN_TEST_DATA/camvid: 367 for training and 233 to
 test on, the middle squares reduced to --side pixels. A model without label maps, such as `pix2pix`, is trained on
-pairs: its condition is the map in colours. A segmenter, a U-Net of 48 to 192 channels, is trained on the real training
+pairs: its condition is the map in colours. A segmenter, a U-Net of 24 to 96 channels, is trained on the real training
 pictures first, for --segmenter_rounds batches of 16, and kept in --segmenter for further runs and for `jaxgan evaluate
 --protocol label_maps --weights SEGMENTER --ignored 11`. The mean intersection over union and the accuracy are of the
 maps that it finds in the test pictures, generated and real; label 11, "unlabelled", is not counted. They depend on the
@@ -43,7 +43,7 @@ class Net(nn.Module):
     """Pictures [B, H, W, 3] in [-1, 1] to logits [B, H, W, labels]: a U-Net with three halvings."""
 
     labels: int = LABELS
-    widths: tuple[int, ...] = (48, 96, 192, 192)
+    widths: tuple[int, ...] = (24, 48, 96, 96)
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -134,7 +134,7 @@ def main() -> None:
     parser.add_argument("--minutes", type=float, required=True)
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--segmenter", type=Path, required=True, help="file, made if there is none")
-    parser.add_argument("--segmenter_rounds", type=int, default=1_500)
+    parser.add_argument("--segmenter_rounds", type=int, default=800)
     parser.add_argument("--side", type=int, default=64, help="pixels of a picture")
     parser.add_argument("options", nargs="*", help="NAME=VALUE")
     args = parser.parse_intermixed_args()
