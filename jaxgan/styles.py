@@ -129,9 +129,11 @@ class StyleModel(abc.ABC):
             z = turns.latents(play, num, self.options.latent_dim)
             w = generator(z, label, method="style")
             return latents.every_layer(w, self.num_styles), w
+        # The two latents of a picture are neighbours, so that both are on one device.
         z = turns.latents(play, 2 * num, self.options.latent_dim)
-        label = None if label is None else jnp.tile(label, 2)
-        one, other = jnp.split(generator(z, label, method="style"), 2)
+        label = None if label is None else jnp.repeat(label, 2)
+        pairs = generator(z, label, method="style").reshape(num, 2, -1)
+        one, other = pairs[:, 0], pairs[:, 1]
         return latents.mix(one, other, layers), one
 
     # Losses -----------------------------------------------------------------------------------------------

@@ -304,8 +304,9 @@ def test_losses_by_hand(step, level, alpha, loss, conditional):
 
     def paint(params):
         given = {"params": params, **state.variables["generator"]}
-        twice = None if label is None else jnp.tile(label, 2)
-        one, other = jnp.split(generator.apply(given, z, twice, method="style"), 2)
+        twice = None if label is None else jnp.repeat(label, 2)
+        both = generator.apply(given, z, twice, method="style")
+        one, other = both[0::2], both[1::2]
         rngs = {"noise": purpose(key, "noise")}
         w = mix(one, other, layers)
         return generator.apply(given, w, "random", level, alpha, method="paint", rngs=rngs), one

@@ -203,7 +203,7 @@ class ByHand:
         label = self.label[:num]
         one, other = (
             self.generator.apply(self.own, part, label, method="style")
-            for part in (z[:num], z[num:])
+            for part in (z[0::2], z[1::2])
         )
         first = jax.random.randint(key, (num,), 1, 4)
         mixed = jax.random.uniform(second_key, (num, 1))[:, 0] < 0.9
