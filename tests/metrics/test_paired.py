@@ -11,7 +11,7 @@ from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.ms_ssim import ms_ssim, ssim
 from jaxgan.metrics.paired import MEASURES, finite_psnr, l1, psnr
 from jaxgan.metrics.protocols import PROTOCOLS, Protocol, adapted
-from jaxgan.metrics.scores import OF_PAIRS, SCORES, score_name
+from jaxgan.metrics.scores import OF_PAIRS, OF_TRANSFORMS, SCORES, score_name
 from jaxgan.metrics.summary import Summary
 
 RNG = np.random.default_rng(0)
@@ -104,7 +104,7 @@ def test_pairs_are_of_transforms_only_and_rfid_is_not_fid():
     assert score_name("fd", "inception", "clean", "transforms") == "clean_rfid"
     assert score_name("fd", "random_conv", "none", "transforms") == "fd_random_conv"
     for name, protocol in PROTOCOLS.items():
-        pairs = set(protocol.scores) & set(OF_PAIRS)
+        pairs = set(protocol.scores) & set(OF_TRANSFORMS)
         assert protocol.of != "samples" or not pairs, name
         if protocol.of == "transforms":
             assert pairs
