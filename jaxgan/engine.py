@@ -577,9 +577,11 @@ class Engine:
             for slot in slots:
                 numbers = start + slot * rows + np.arange(rows)
                 parts[slot] = _rows_given(self.game.outputs[output], given, output, numbers, num)
+            # What only `then` may use is left out without it, so that the program is that of `lower_output`.
+            names = self.game.outputs[output].needs if then is None else tuple(parts[slots[0]])
             part = {
                 name: self._place(rows, {slot: parts[slot][name] for slot in slots})
-                for name in parts[slots[0]]
+                for name in names
             }
             indices = {slot: np.array([start // rows + slot], np.int32) for slot in slots}
             made = program(networks, step, key, traced, weights, self._place(1, indices), part)
