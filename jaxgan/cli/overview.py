@@ -11,7 +11,9 @@ from clu import parameter_overview
 
 MOST_ROWS = 25
 
-Tree = Mapping[str, Any]  # nested dictionaries of arrays, or of anything else that has a shape
+Tree = Mapping[
+    str, Any
+]  # nested dictionaries of arrays, or of anything else that has a shape; also lists, tuples
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,6 +32,7 @@ def parameter_table(params: Tree) -> str:
     A layer holds arrays only; its shape is that of its largest array. A block holds layers; it is divided into them if
     all blocks can be divided without too many rows, or if it holds most of the parameters.
     """
+    params = _named(params)
     total, groups = _count(params), _divided({"": params}, [""])
     while blocks := [name for name, tree in groups.items() if not _is_layer(tree)]:
         largest = max(blocks, key=lambda name: _count(groups[name]))
@@ -46,6 +49,15 @@ def parameter_table(params: Tree) -> str:
         merged = {name: groups[name] for name in others}
         rows.append(_row(f"{len(others)} smaller ones", merged, total))
     return parameter_overview.make_table(rows)
+
+
+def _named(tree: Any) -> Any:
+    """The tree with mappings in place of lists and tuples, which hold the heads of LPIPS."""
+    if isinstance(tree, list | tuple):
+        tree = {str(i): part for i, part in enumerate(tree)}
+    return (
+        {name: _named(part) for name, part in tree.items()} if isinstance(tree, Mapping) else tree
+    )
 
 
 def _is_layer(tree: Any) -> bool:

@@ -54,3 +54,8 @@ def test_of_more_layers_the_smallest_share_a_row():
     assert found[-1][:3] == ["16 smaller ones", "32 arrays", f"{count:,}"]
     total = sum(int(row[2].replace(",", "")) for row in found)
     assert total == sum(10 * (i + 2) for i in range(40))
+
+
+def test_lists_of_arrays_are_layers():
+    lpips = {"backbone": {"conv": layer(3, 4)}, "heads": (array(4), array(6))}
+    assert rows(lpips) == [["backbone/conv", "3 x 4", "16", "61.5%"], ["heads", "6", "10", "38.5%"]]
