@@ -17,7 +17,7 @@ import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
 from types import MappingProxyType
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
 import jax
@@ -43,6 +43,22 @@ OPTIMIZERS = {
 }
 
 
+def half_life_option(kimg: float) -> Any:
+    """The field `ema_half_life_kimg` of options, see `average`, with this default."""
+    return option(
+        kimg,
+        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
+        least=0,
+    )
+
+
+def ramp_up_option(share: float) -> Any:
+    """The field `ema_ramp_up` of options, see `average`, with this default."""
+    return option(
+        share, "the half-life is at most this share of the images seen; 0 for no limit", least=0
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The options of all two-player models; each model overrides the defaults with those of its paper."""
@@ -63,14 +79,8 @@ class Options:
     decay_steps: int = option(
         0, "rounds in which the learning rates decay linearly to 0; 0 keeps them constant", least=0
     )
-    ema_half_life_kimg: float = option(
-        0.0,
-        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
-        least=0,
-    )
-    ema_ramp_up: float = option(
-        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
-    )
+    ema_half_life_kimg: float = half_life_option(0.0)
+    ema_ramp_up: float = ramp_up_option(0.05)
     ema_start_kimg: float = option(
         0.0, "until so many kimg the averaged generator is a copy of the generator", least=0
     )
@@ -92,14 +102,8 @@ class DecayingOptions:
         "rounds in which the learning rates then decay linearly to 0; 0 keeps them constant",
         least=0,
     )
-    ema_half_life_kimg: float = option(
-        0.0,
-        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
-        least=0,
-    )
-    ema_ramp_up: float = option(
-        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
-    )
+    ema_half_life_kimg: float = half_life_option(0.0)
+    ema_ramp_up: float = ramp_up_option(0.05)
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=DTYPES)
 
     def adam(self, learning_rate: float) -> optax.GradientTransformation:

@@ -65,14 +65,8 @@ class Options:
         least=0,
         most=1,
     )
-    ema_half_life_kimg: float = option(
-        10.0,
-        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
-        least=0,
-    )
-    ema_ramp_up: float = option(
-        0.05, "the half-life is at most this share of the images seen; 0 for no limit", least=0
-    )
+    ema_half_life_kimg: float = adversarial.half_life_option(10.0)
+    ema_ramp_up: float = adversarial.ramp_up_option(0.05)
     dtype: str = option(
         "float32", "dtype of the convolutions' arithmetic", choices=adversarial.DTYPES
     )

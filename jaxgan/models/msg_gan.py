@@ -120,11 +120,7 @@ class Options:
     beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
     beta2: float = option(0.99, "decay of Adam's mean of squared gradients", least=0, below=1)
     epsilon: float = option(1e-8, "Adam's epsilon, added to the root", above=0)
-    ema_half_life_kimg: float = option(
-        11.1,
-        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
-        least=0,
-    )
+    ema_half_life_kimg: float = adversarial.half_life_option(11.1)
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
     remat: bool = option(
         False, "recompute activations in the backward pass: more arithmetic, less memory"

@@ -59,11 +59,7 @@ class Options(growth.Options):
     )
     beta1: float = option(0.0, "decay of Adam's mean of gradients", least=0, below=1)
     beta2: float = option(0.99, "decay of Adam's mean of squared gradients", least=0, below=1)
-    ema_half_life_kimg: float = option(
-        11.1,
-        "half-life of the averaged generator in kimg (thousands of real images); 0 keeps none",
-        least=0,
-    )
+    ema_half_life_kimg: float = adversarial.half_life_option(11.1)
     conditional: bool = option(False, "condition on the labels of the data, as AC-GAN does")
     class_weight: float = option(
         1.0, "weight of the labels' cross-entropy in a conditional model", least=0
