@@ -50,8 +50,8 @@ def class_accuracy(evaluator, engine, state, options) -> dict[str, float]:
 class Evaluator:
     """An evaluator for `Run.train` that adds the class accuracy and writes each result as a line of a file."""
 
-    def __init__(self, source, network: Path, out: Path, **options):
-        protocol = Protocol("cifar10_classes", ("fd", "pr"), FEATURES, num_fake=NUM)
+    def __init__(self, source, network: Path, out: Path, scores=("fd", "pr"), **options):
+        protocol = Protocol("cifar10_classes", scores, FEATURES, num_fake=NUM)
         self.of = train.make_evaluator(source, protocol, weights=network, options=options)
         self.protocol, self.out, self.start = self.of.protocol, out, time.monotonic()
 

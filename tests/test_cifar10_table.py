@@ -1,0 +1,85 @@
+"""benchmarks/cifar10_table.py: results of seeds become a table and curves."""
+
+import json
+from types import SimpleNamespace
+
+import cifar10_table
+import numpy as np
+import pytest
+from cifar10_table import DISTANCE, KID, ROWS, Row, cells, seconds_of, show, spread
+
+from jaxgan import config
+
+
+def result(row, code, seed, distances, **more):
+    steps = [250 * (i + 1) for i in range(len(distances))]
+    points = zip(steps, distances, strict=True)
+    curve = [{"step": step, DISTANCE: d, KID: d / 1000, **more} for step, d in points]
+    return {
+        "row": row,
+        "code": code,
+        "seed": seed,
+        "rounds": steps[-1],
+        "kimg": 1.5,
+        "seconds": 2.0 * steps[-1],
+        "curve": curve,
+        "final": curve[-1],
+        "best": min(curve, key=lambda point: point[DISTANCE]),
+        "machine": {"cores": 1},
+        "commit": "abc",
+    }
+
+
+def test_the_table_has_the_mean_and_the_range_of_the_seeds():
+    results = [result("sngan", "jaxgan", i, [30.0, 20.0 + i, 10.0 + i, 11.0]) for i in range(3)]
+    found = dict(zip(cifar10_table.HEADS, cells(("sngan", "jaxgan"), results), strict=True))
+    assert found["Row"] == "`sngan`"
+    assert found["Seeds"] == "3"
+    assert found["500"] == "21.0 (20.0 to 22.0)"
+    assert found["1,000"] == found["Last"] == "11.0 (11.0 to 11.0)"
+    assert found["Best"] == "10.7 (10.0 to 11.0)"
+    assert found["KID, last"] == "11.0 (11.0 to 11.0)"
+    assert found["Accuracy"] == ""
+    assert found["Seconds a round"] == "2.00"
+
+
+def test_the_results_become_a_page_with_curves(tmp_path):
+    folder = tmp_path / "cpu"
+    folder.mkdir()
+    for code, distance in (("jaxgan", 12.0), ("mimicry", 14.0)):
+        made = result("wgan_gp", code, 0, [30.0, distance])
+        (folder / f"wgan_gp_{code}_0.json").write_text(json.dumps(made))
+    made = result("sngan_conditional", "jaxgan", 0, [9.0, 8.0], class_accuracy=0.5)
+    (folder / "sngan_conditional_jaxgan_0.json").write_text(json.dumps(made))
+    show(SimpleNamespace(results=tmp_path))
+    lines = (folder / "README.md").read_text().splitlines()
+    rows = [line.split(" | ") for line in lines if line.startswith("| `")]
+    # In the order of the rows of the table, not of the files.
+    assert [row[:2] for row in rows] == [
+        ["| `wgan_gp`", "jaxgan"],
+        ["| `wgan_gp`", "mimicry"],
+        ["| `sngan_conditional`", "jaxgan"],
+    ]
+    assert rows[2][10] == "50.0"
+    assert (folder / "curves.png").stat().st_size > 1000
+
+
+def test_one_seed_has_no_range():
+    assert spread([1.25]) == "1.2"
+    assert spread([]) == ""
+
+
+def test_the_seconds_are_of_all_rounds():
+    rates = [{"step": 50, "rounds_per_second": 5.0}, {"step": 50, "eval/fd": 1.0}]
+    rates += [{"step": 150, "rounds_per_second": 10.0}]
+    assert seconds_of(rates) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("row", ROWS.values(), ids=ROWS)
+def test_the_reduced_settings_are_of_the_shipped_configs(row: Row, tmp_path):
+    pictures = np.zeros((4, 32, 32, 3), np.uint8)
+    np.savez(tmp_path / "set.npz", images=pictures, labels=np.arange(4, dtype=np.int32))
+    given = [*row.options, "data.name=array", f"data.path={tmp_path / 'set.npz'}"]
+    cfg = config.load(row.config, given)
+    game = config.make_run(cfg, config.open_data(cfg).spec).game
+    assert game.stages[0].batch_size <= 64
