@@ -114,6 +114,7 @@ class Run:
 
         `evaluator` is the result of `self.evaluator(source)`, if that was called before.
         """
+        self.check_data(source)
         self.prepare(workdir)
         self.claim(workdir, source)
         if evaluator is None and self.train_options.evaluate_every:
@@ -138,6 +139,12 @@ class Run:
             for name in names
             if hasattr(self.config.data, name)
         }
+
+    def check_data(self, source: data.Source) -> None:
+        """Raises if the data do not support an option; before anything is written or compiled."""
+        with options.section("data"):
+            pipeline = data.Pipeline(source, self.config.seed, **self.augmentation)
+        training.resident.check_choice(self.train_options.data_on_device, pipeline.jitter)
 
     def prepare(self, workdir: str | Path) -> None:
         """Reads the pretrained weights that a new run needs, if the model has a function `prepare(options)`.

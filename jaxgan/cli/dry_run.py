@@ -13,9 +13,10 @@ from rich.table import Table
 
 from jaxgan.cli.overview import parameter_table
 from jaxgan.config import Run
-from jaxgan.data import Source
+from jaxgan.data import Pipeline, Source
 from jaxgan.engine import Engine, Program
 from jaxgan.schedules import Ema, PowerEma
+from jaxgan.train.resident import is_resident, num_bytes
 
 MEASURED = 3  # up to this many stages are all compiled; of more, only the first and the last
 
@@ -62,6 +63,9 @@ def show(run: Run, engine: Engine, source: Source) -> None:
     console.print(
         f"state (parameters, optimisers, averages): {_size(_bytes(engine.state_shape))} in all"
     )
+    pipeline = Pipeline(source, run.config.seed, **run.augmentation)
+    if is_resident(run.train_options.data_on_device, pipeline, engine.platform):
+        console.print(f"data on each device: {_size(num_bytes(pipeline))}")
 
 
 def _measured(stages: int) -> set[int]:

@@ -105,7 +105,7 @@ def run(args) -> int:
 
     import jax
 
-    from jaxgan import config, data, options, train
+    from jaxgan import config, data, train
     from jaxgan.cli import dry_run
 
     if args.distributed:
@@ -120,8 +120,7 @@ def run(args) -> int:
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
         engine.check_batches()
-        with options.section("data"):  # raises if the data do not support an option
-            data.Pipeline(source, cfg.seed, **prepared.augmentation)
+        prepared.check_data(source)
         if prepared.train_options.evaluate_every:
             _ = prepared.protocol  # raises if it cannot evaluate this game
         if args.dry_run:

@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+from collections.abc import Iterator
 
 import grain
 import numpy as np
@@ -13,6 +14,9 @@ from jaxgan.options import OptionError
 
 # Batches that are prefetched, beyond one per thread.
 AHEAD = 2
+
+# The fields of a plan, see `Pipeline.plan`.
+INDEX, MIRRORED = "index", "mirrored"
 
 # The spawn key (STAGES, k) is that of stage k, apart from the keys (0,) to (2,) of the streams of stage 0.
 STAGES = 3
@@ -77,6 +81,7 @@ class Pipeline:
         if jitter < 0:
             raise OptionError("jitter", jitter, "it must be at least 0", {"jitter": 0})
         self._factor = 1 if resolution is None else _factor(source, resolution)
+        self.spec = source.spec.at(resolution)
         self.source, self.flip, self.jitter, self.shard = source, flip, jitter, shard
         # Independent streams from one seed.
         sequence = np.random.SeedSequence(seed, spawn_key=(STAGES, stage) if stage else ())
@@ -90,39 +95,71 @@ class Pipeline:
 
     def batch(self, draw: int, batch_size: int) -> Batch:
         """This process's rows of batch number `draw`, [batch_size / processes, ...]."""
-        rows = self._rows(batch_size)
-        first = draw * batch_size + self.shard[0] * rows
+        first, rows = self._part(draw, batch_size)
         batch = self.source.gather(self._indices(first, rows))
-        for name, field in self.source.spec.fields.items():
-            if field.spatial:
-                batch[name] = self._augmented(batch[name], first)
+        for name in self.spatial:
+            pixels = batch[name]
+            if self.jitter:
+                self._jitter(pixels, first)
+            pixels = self._reduced(pixels)
+            # Last, so that a picture and its mirror image are the same picture in every respect.
+            if self.flip:
+                mirrored = self._flips(first, rows)
+                pixels[mirrored] = pixels[mirrored, :, ::-1]
+            batch[name] = pixels
         return batch
 
-    def _augmented(self, images: np.ndarray, first: int) -> np.ndarray:
-        """The pictures or label maps from number `first` on, cropped, mirrored and reduced."""
-        rows = len(images)
-        if self.jitter:
-            height, width = self.source.spec.shape[:2]
-            enlarged = height + self.jitter, round(width * (height + self.jitter) / height)
-            corners = self._corners(first, rows, (enlarged[0] - height, enlarged[1] - width))
-            for image, corner in zip(images, corners, strict=True):
-                image[:] = pictures.jittered(image, enlarged, tuple(corner), (height, width))
-        if self.flip:
-            mirrored = self._flips(first, rows)
-            images[mirrored] = images[mirrored, :, ::-1]
+    def plan(self, draw: int, batch_size: int) -> Batch:
+        """How `batch` is made of `examples`: {INDEX: of each row, int32 [B], MIRRORED: whether it is, bool [B]}.
+
+        Without crops only, which change what an example is.
+        """
+        assert not self.jitter, "a crop is not a row of the examples"
+        first, rows = self._part(draw, batch_size)
+        mirrored = self._flips(first, rows) if self.flip else np.zeros(rows, bool)
+        return {INDEX: self._indices(first, rows).astype(np.int32), MIRRORED: mirrored}
+
+    def examples(self, batch_size: int = 1024) -> Iterator[Batch]:
+        """All examples of the source in its order, reduced to the resolution of this pipeline."""
+        for batch in self.source.batches(batch_size):
+            yield {k: self._reduced(v) if k in self.spatial else v for k, v in batch.items()}
+
+    @property
+    def spatial(self) -> tuple[str, ...]:
+        """The fields of pixels."""
+        return tuple(name for name, field in self.source.spec.fields.items() if field.spatial)
+
+    def _part(self, draw: int, batch_size: int) -> tuple[int, int]:
+        """(number of the first image, number of images) of this process's rows of a batch."""
+        rows = self._rows(batch_size)
+        return draw * batch_size + self.shard[0] * rows, rows
+
+    def _jitter(self, images: np.ndarray, first: int) -> None:
+        """Enlarges and crops the pictures or label maps from number `first` on, in place."""
+        height, width = self.source.spec.shape[:2]
+        enlarged = height + self.jitter, round(width * (height + self.jitter) / height)
+        corners = self._corners(first, len(images), (enlarged[0] - height, enlarged[1] - width))
+        for image, corner in zip(images, corners, strict=True):
+            image[:] = pictures.jittered(image, enlarged, tuple(corner), (height, width))
+
+    def _reduced(self, images: np.ndarray) -> np.ndarray:
+        """Pictures or label maps at the resolution of this pipeline."""
         if self._factor == 1:
             return images
         return (_average if images.ndim == 4 else _pick)(images, self._factor)
 
-    def iterate(self, start: int, batch_size: int) -> grain.DatasetIterator[Batch]:
-        """Yields `batch(start)`, `batch(start + 1)`, ... without end, prefetched in threads.
+    def iterate(
+        self, start: int, batch_size: int, plans: bool = False
+    ) -> grain.DatasetIterator[Batch]:
+        """Yields `batch(start)`, `batch(start + 1)`, ... without end, or their plans, prefetched in threads.
 
         `close()` it after use. An error in a thread is raised by `next`.
         """
         self._rows(batch_size)
-        threads = 1 if self.source.in_memory else min(16, os.cpu_count() or 1)
+        threads = 1 if self.source.in_memory or plans else min(16, os.cpu_count() or 1)
         draws = grain.MapDataset.range(start, sys.maxsize)
-        batches = draws.map(functools.partial(self.batch, batch_size=batch_size))
+        make = self.plan if plans else self.batch
+        batches = draws.map(functools.partial(make, batch_size=batch_size))
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + AHEAD)
         iterator = iter(batches.to_iter_dataset(options))
         iterator.start_prefetch()

@@ -1,6 +1,6 @@
 """Training: the loop, checkpoints, meshes, reports, sampling from a trained run."""
 
-from jaxgan.train import batch_statistics, loop, made, report, workdir
+from jaxgan.train import batch_statistics, loop, made, report, resident, workdir
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import Evaluator, make_evaluator, read_evaluations
 from jaxgan.train.film import save_film
@@ -30,6 +30,7 @@ __all__ = [
     "read_metrics",
     "read_picture",
     "report",
+    "resident",
     "sample",
     "save_film",
     "save_grid",

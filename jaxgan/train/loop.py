@@ -44,6 +44,7 @@ from jaxgan.train.outputs import (
     transform,
 )
 from jaxgan.train.progress import Progress
+from jaxgan.train.resident import CHOICES, Resident, is_resident
 from jaxgan.train.workdir import lock
 
 CHECKPOINTS = "checkpoints"
@@ -73,6 +74,12 @@ class Options:
     )
     devices: int = option(0, "number of devices; 0 for all", least=0)
     fsdp: int = option(1, "number of devices that parameters are split over", least=1)
+    data_on_device: str = option(
+        "auto",
+        "keep all examples in the memory of each device, which makes the batches: yes, no, or on GPUs and TPUs if they"
+        " have at most 1 GiB (auto); crops (data.jitter) are made on the host only",
+        choices=CHOICES,
+    )
     evaluate_every: int = option(
         0, "rounds between two evaluations, of which the best state is kept; 0 for none", least=0
     )
@@ -214,6 +221,10 @@ class _Run:
             Pipeline(source, seed, resolution=stage.resolution, shard=shard, stage=index, **augment)
             for index, stage in enumerate(engine.game.stages)
         ]
+        self.resident = [
+            is_resident(options.data_on_device, pipeline, engine.platform)
+            for pipeline in self.pipelines
+        ]
         self.batches: Any = None  # the open iterator of this stage's batches
         self.stage = -1
         self.window = _Window()
@@ -286,7 +297,10 @@ class _Run:
                 self.engine.compile_ahead(self.source.spec, step)
             self.stage = index
             batch_size = self.engine.game.stages[index].batch_size
-            self.batches = _Timed(self.pipelines[index].iterate(draws, batch_size))
+            examples: Pipeline | Resident = self.pipelines[index]
+            if self.resident[index]:
+                examples = Resident(self.pipelines[index], self.engine)
+            self.batches = _Timed(examples.iterate(draws, batch_size))
 
     def flush(self) -> None:
         """Writes the window that has ended, if one has; stops the run if anything in it is not finite."""
