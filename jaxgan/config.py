@@ -76,6 +76,11 @@ class Config:
             sections[section] = {"name": name, **sections[section]}
         return sections
 
+    @property
+    def defaults(self) -> dict:
+        """`to_dict` with the default of every option."""
+        return Config(type(self.model)(), type(self.data)(), training.Options()).to_dict()
+
 
 def _name(of: Any) -> str:
     return type(of).__module__.rpartition(".")[2]
@@ -101,7 +106,8 @@ class Run:
 
     def claim(self, workdir: str | Path, source: data.Source) -> None:
         """Makes `workdir` the folder of this run on `source`; see `jaxgan.train.workdir.claim`."""
-        training.workdir.claim(workdir, {**self.record, **training.workdir.of_data(source)})
+        record = {**self.record, **training.workdir.of_data(source)}
+        training.workdir.claim(workdir, record, self.config.defaults)
 
     def train(
         self,

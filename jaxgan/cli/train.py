@@ -115,7 +115,7 @@ def run(args) -> int:
         cfg, _ = open_config(args.config, args.workdir, overrides)
         workdir = Path(args.workdir or f"runs/{Path(args.config or config.DEFAULT).stem}")
         if not args.dry_run:
-            train.workdir.check_config(workdir, cfg.to_dict())
+            train.workdir.check_config(workdir, cfg.to_dict(), cfg.defaults)
         source = config.open_data(cfg)
         prepared = config.make_run(cfg, source.spec)
         engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)

@@ -39,6 +39,7 @@ FREE = (
     "grid",
     "devices",
     "fsdp",
+    "data_on_device",
     "evaluate_every",
     "protocol",
     "evaluate_of",
@@ -91,8 +92,11 @@ def of_data(source: data.Source) -> dict[str, str]:
     return {FINGERPRINT: source.identity, SUMMARY: source.summary}
 
 
-def claim(workdir: str | Path, record: dict) -> None:
+def claim(workdir: str | Path, record: dict, defaults: dict | None = None) -> None:
     """Makes `workdir` the folder of the run that `record` describes: {"config": {section: {key: value}}, ...}.
+
+    A run of an earlier version lacks the options that are new since. They are at their `defaults`, {section: {key:
+    value}}, with which a new option changes nothing.
 
     If the record in the folder and this one both state a fingerprint of the data (`of_data`), the data must be the
     same, wherever they are stored. Otherwise the config must name the same place, and the numbers of examples and
@@ -118,27 +122,39 @@ def claim(workdir: str | Path, record: dict) -> None:
             f"cannot write to the workdir {workdir} ({reason}); choose another workdir."
         ) from None
     with lock(workdir):
-        _claim(workdir, record)
+        _claim(workdir, record, defaults or {})
 
 
-def check_config(workdir: str | Path, config: dict) -> None:
+def check_config(workdir: str | Path, config: dict, defaults: dict | None = None) -> None:
     """Raises a ValueError if `workdir` holds a run of another config: `claim` without the data, whose place may differ.
 
     Args:
       workdir: the folder of a run, or one that does not exist.
       config: {section: {key: value}}, as in the record of a run.
+      defaults: see `claim`.
     """
     if (Path(workdir) / RECORD).exists():
-        _check_config(Path(workdir), read(workdir), {"config": config}, may_move=True)
+        there = _completed(read(workdir), defaults or {})
+        _check_config(Path(workdir), there, {"config": config}, may_move=True)
 
 
-def _claim(workdir: Path, record: dict) -> None:
+def _claim(workdir: Path, record: dict, defaults: dict) -> None:
     if (workdir / RECORD).exists():
-        there = read(workdir)
+        there = _completed(read(workdir), defaults)
         _check_config(workdir, there, record, FINGERPRINT in there and FINGERPRINT in record)
         _check_data(workdir, there, record)
     text = json.dumps({"jaxgan": jaxgan.__version__, **record}, indent=2)
     replace_atomically(workdir / RECORD, lambda path: path.write_text(text + os.linesep))
+
+
+def _completed(record: dict, defaults: dict) -> dict:
+    """The record of a run with the defaults of the options that it lacks, in sections of the same model or source."""
+    config = dict(record["config"])
+    for section, values in defaults.items():
+        found = config.get(section)
+        if isinstance(values, dict) and found and found.get("name") == values.get("name"):
+            config[section] = {**values, **found}
+    return {**record, "config": config}
 
 
 def _check_config(workdir: Path, there: dict, here: dict, may_move: bool) -> None:

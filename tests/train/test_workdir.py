@@ -143,3 +143,33 @@ class TestRecordsOfEarlierVersions:
         there.rename(pictures)
         claim(folder, pictures)
         claim(folder, pictures.rename(there))
+
+
+def lacking(folder, section, option):
+    """Makes the record that of an earlier version, which did not have this option."""
+    left = record(folder)
+    del left["config"][section][option]
+    (folder / workdir.RECORD).write_text(json.dumps(left))
+
+
+def test_a_run_of_a_version_without_an_option_continues_with_its_default(run):
+    folder, pictures = run
+    for section, option in (("model", "depth"), ("data", "jitter"), ("train", "accumulate")):
+        lacking(folder, section, option)
+    claim(folder, pictures)
+    assert record(folder)["config"]["train"]["accumulate"] == 1
+
+
+def test_another_value_of_an_option_that_the_run_lacks_is_refused(run):
+    folder, pictures = run
+    lacking(folder, "train", "accumulate")
+    with pytest.raises(OptionError, match=r"train.accumulate is 1 there and 2 here") as error:
+        claim(folder, pictures, "train.accumulate=2")
+    assert "train.accumulate=1" in str(error.value)
+    claim(folder, pictures, "train.accumulate=1")
+
+
+def test_where_the_examples_are_kept_may_change(run):
+    folder, pictures = run
+    claim(folder, pictures, "train.data_on_device=yes")
+    claim(folder, pictures, "train.data_on_device=no")
