@@ -442,12 +442,13 @@ class Engine:
 
     def put(self, batch: Batch) -> Batch:
         """Transfers this process's rows of a batch to the mesh; what is there already stays as it is."""
-        return {
-            k: v
-            if isinstance(v, jax.Array)
-            else jax.make_array_from_process_local_data(self.batch_sharding, v)
-            for k, v in batch.items()
-        }
+
+        def placed(x):
+            if isinstance(x, jax.Array) and x.sharding == self.batch_sharding:
+                return x
+            return jax.make_array_from_process_local_data(self.batch_sharding, x)
+
+        return {name: placed(x) for name, x in batch.items()}
 
     def round(
         self, state: State, step: int, batches: Iterator[Batch]

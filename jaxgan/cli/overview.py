@@ -11,9 +11,8 @@ from clu import parameter_overview
 
 MOST_ROWS = 25
 
-Tree = Mapping[
-    str, Any
-]  # nested dictionaries of arrays, or of anything else that has a shape; also lists, tuples
+# Nested dictionaries, lists and tuples of arrays, or of anything else that has a shape.
+Tree = Mapping[str, Any]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -55,9 +54,9 @@ def _named(tree: Any) -> Any:
     """The tree with mappings in place of lists and tuples, which hold the heads of LPIPS."""
     if isinstance(tree, list | tuple):
         tree = {str(i): part for i, part in enumerate(tree)}
-    return (
-        {name: _named(part) for name, part in tree.items()} if isinstance(tree, Mapping) else tree
-    )
+    if not isinstance(tree, Mapping):
+        return tree
+    return {name: _named(part) for name, part in tree.items()}
 
 
 def _is_layer(tree: Any) -> bool:
