@@ -61,7 +61,7 @@ def skies(runs: Path) -> None:
 
 def translations(runs: Path) -> None:
     """Label maps painted in random styles by GauGAN, and digits in the classes and styles of others by StarGAN v2."""
-    rows, styles, references, gap = 7, 5, 8, 8
+    rows, styles, references, gap = 5, 3, 8, 8
     run, engine, _, state = config.restore(runs / "spade_digits")
     maps = held_out(run, rows)["label_map"]
     painted = [
@@ -82,8 +82,9 @@ def translations(runs: Path) -> None:
     right = right.reshape(rows, references + 1, *right.shape[1:])
     for axis, times in ((2, 2), (3, 2), (4, 3)):  # as large as those of GauGAN, and with colours
         right = np.repeat(right, times, axis)
-    between = np.ones((rows * left.shape[2], gap, 3), np.float32)
-    page = np.concatenate([tiled(left), between, tiled(right)], axis=1)
+    left, right = tiled(left), tiled(right)
+    between = np.ones((len(left), gap, 3), np.float32)
+    page = np.concatenate([left, between, right], axis=1)
     picture = Image.fromarray(to_uint8(page))
     picture.resize((2 * page.shape[1], 2 * len(page)), Image.Resampling.NEAREST).save(
         DOCS / "translations.png"
@@ -102,9 +103,10 @@ def held_out(run: config.Run, num: int) -> dict[str, np.ndarray]:
 
 
 def tiled(rows: np.ndarray) -> np.ndarray:
-    """[R, N, H, W, C] as one picture [R H, N W, C]."""
-    r, n, h, w, c = rows.shape
-    return rows.swapaxes(1, 2).reshape(r * h, n * w, c)
+    """[R, N, H, W, C] as one picture with white lines between its parts."""
+    framed = np.pad(rows, ((0, 0), (0, 0), (1, 1), (1, 1), (0, 0)), constant_values=1.0)
+    r, n, h, w, c = framed.shape
+    return framed.swapaxes(1, 2).reshape(r * h, n * w, c)
 
 
 if __name__ == "__main__":
