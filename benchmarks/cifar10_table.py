@@ -10,12 +10,12 @@ all 50,000 pictures; of conditional models there are equally many samples of eac
 share of 2,000 samples that the network assigns to the class that they were made for.
 
 The settings are reduced to what a CPU can train (`ROWS`): they show how the systems compare with each other and with
-other code early in training, not what they reach. `--setting paper` trains the shipped config as it is.
+other code early in training, not what they reach.
 
-`run` continues a run that was stopped. Ctrl-C or `--minutes` stops it after a round; the result is written at the end
-of the last round, to benchmarks/results/cifar10/SETTING/ROW_CODE_SEED.json. `final` is the last evaluation, `best` that
-of the lowest distance, which is biased, as it was selected by its score. `seconds` are those of the rounds, without
-evaluations and compilation.
+`run` continues a run that was stopped. Ctrl-C or `--minutes` stops it; the result is written after the last round, to
+benchmarks/results/cifar10/ROW_CODE_SEED.json. `final` is the last evaluation, `best` that of the lowest distance, which
+is biased, as it was selected by its score. `seconds` are those of the rounds, without evaluations and checkpoints; in
+jaxgan's, compiling is among them.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def run(args: argparse.Namespace) -> None:
         "machine": machine(),
         "commit": commit(),
     }
-    path = args.results / args.setting / f"{workdir.name}.json"
+    path = args.results / f"{workdir.name}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
     print(f"{path}: {DISTANCE} {curve[-1][DISTANCE]:.2f} after {facts['rounds']:,} rounds")
@@ -110,13 +110,11 @@ def run(args: argparse.Namespace) -> None:
 
 def run_jaxgan(row: Row, args: argparse.Namespace, workdir: Path) -> dict[str, Any] | None:
     """The facts of a row that jaxgan has trained to its end; None if it was stopped before."""
-    files, options = find_files(), [f"train.evaluate_every={EVERY}"]
-    if args.setting == "cpu":
-        options = [*row.options, f"train.steps={row.rounds}", *options]
-        options += ["train.log_every=50", f"train.checkpoint_every={EVERY}"]
-    options += args.options
+    files = find_files()
     given = ["data.name=array", f"data.path={files['data']}", f"seed={args.seed}"]
-    cfg = config.load(row.config, [*given, *options])
+    given += [f"train.steps={row.rounds}", "train.log_every=50"]
+    given += [f"train.evaluate_every={EVERY}", f"train.checkpoint_every={EVERY}"]
+    cfg = config.load(row.config, [*given, *row.options])
     source = config.open_data(cfg)
     evaluator = Evaluator(source, files["network"], workdir / "curve.jsonl", SCORES)
     with stopping(60 * args.minutes if args.minutes else None):
@@ -126,7 +124,7 @@ def run_jaxgan(row: Row, args: argparse.Namespace, workdir: Path) -> dict[str, A
         return None
     return {
         "config": row.config,
-        "options": options,
+        "options": list(row.options),
         "rounds": result.step,
         "kimg": result.engine.game.images(result.step) / 1000,
         "seconds": seconds_of(report.read_metrics(workdir / "run")),
@@ -223,22 +221,24 @@ def commit() -> str:
 
 def show(args: argparse.Namespace) -> None:
     """Writes the table of all results, and the curves of distances."""
-    for setting in sorted(path for path in args.results.iterdir() if path.is_dir()):
-        results = [json.loads(path.read_text()) for path in sorted(setting.glob("*.json"))]
-        groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
-        for result in sorted(results, key=lambda r: (list(ROWS).index(r["row"]), r["code"])):
-            groups.setdefault((result["row"], result["code"]), []).append(result)
-        text = [HEADER[setting.name], table(HEADS, [cells(*item) for item in groups.items()])]
-        (setting / "README.md").write_text("\n".join([*text, "", "![curves](curves.png)", ""]))
-        plot(setting / "curves.png", groups)
-        print("\n".join(text))
+    results = [json.loads(path.read_text()) for path in sorted(args.results.glob("*.json"))]
+    if not results:
+        raise SystemExit(
+            f"there are no results in {args.results}; make one with `run {next(iter(ROWS))}`"
+        )
+    groups: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    for result in sorted(results, key=lambda r: (list(ROWS).index(r["row"]), r["code"])):
+        groups.setdefault((result["row"], result["code"]), []).append(result)
+    text = [HEADER, table(HEADS, [cells(*item) for item in groups.items()])]
+    (args.results / "README.md").write_text("\n".join([*text, "", "![curves](curves.png)", ""]))
+    plot(args.results / "curves.png", groups)
+    print("\n".join(text))
 
 
-COMMON = "Mean of the seeds and, in brackets, the lowest and the highest. No number is an FID.\n"
-HEADER = {
-    "cpu": f"Reduced widths and few rounds; see `benchmarks/cifar10_table.py`. {COMMON}",
-    "paper": f"The shipped configs. {COMMON}",
-}
+HEADER = (
+    "Reduced widths and few rounds; see `benchmarks/cifar10_table.py`. Distances, mean of the seeds and, in brackets,"
+    " the lowest and the highest; KID times 1,000; accuracy in percent. No number is an FID.\n"
+)
 HEADS = ["Row", "Code", "Seeds", "kimg", *(f"{step:,}" for step in SHOWN), "Last", "Best", "KID, last",
          "Accuracy", "Seconds a round", "Cores", "Commit"]  # fmt: skip
 
@@ -302,13 +302,13 @@ def main() -> None:
     running.add_argument("row", choices=tuple(ROWS))
     running.add_argument("--seed", type=int, default=0)
     running.add_argument("--out", type=Path, required=True, help="folder of the runs")
-    running.add_argument("--setting", choices=("cpu", "paper"), default="cpu")
     running.add_argument("--minutes", type=float, default=0.0, help="0 for no limit")
     running.add_argument("--code", choices=CODES, default="jaxgan")
     running.add_argument("--mimicry", type=Path, help="checkout of kwotsin/mimicry")
-    running.add_argument("--options", nargs="*", default=[], metavar="NAME=VALUE")
     commands.add_parser("show", help="write the table and the curves").set_defaults(call=show)
     args = parser.parse_args()
+    if args.call is run and args.code == "mimicry" and args.mimicry is None:
+        parser.error("--code mimicry needs a checkout of kwotsin/mimicry; give --mimicry FOLDER")
     args.call(args)
 
 

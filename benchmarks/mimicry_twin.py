@@ -21,6 +21,7 @@ from jaxgan.data import Pipeline, Source
 NETWORKS = {"sngan": ("sngan_32", "SNGAN"), "wgan_gp": ("wgan_gp_32", "WGANGP")}
 LEARNING_RATE, BETAS = 2e-4, (0.0, 0.9)
 CRITIC_STEPS = 5
+DEVICE = torch.device("cpu")
 CHUNK = 250  # samples that are made at once
 
 
@@ -52,7 +53,7 @@ class Peer:
     ):
         if model not in NETWORKS:
             known = ", ".join(NETWORKS)
-            raise SystemExit(f"mimicry has no {model} of these settings; it has {known}")
+            raise SystemExit(f"no twin of {model} in mimicry; there are {known}")
         torch.manual_seed(seed)
         module, name = NETWORKS[model]
         nets = _import(checkout, f"torch_mimicry.nets.{model}.{module}")
@@ -75,12 +76,8 @@ class Peer:
         for _ in range(rounds):
             for _ in range(CRITIC_STEPS):
                 real = _to_torch(next(batches)["image"]), None
-                self.critic.train_step(
-                    real, self.generator, critic_optimizer, log, torch.device("cpu")
-                )
-            self.generator.train_step(
-                real, self.critic, generator_optimizer, log, torch.device("cpu")
-            )
+                self.critic.train_step(real, self.generator, critic_optimizer, log, DEVICE)
+            self.generator.train_step(real, self.critic, generator_optimizer, log, DEVICE)
         self.seconds += time.monotonic() - start
         self.step += rounds
         batches.close()
@@ -116,6 +113,8 @@ class Peer:
 
 def _import(checkout: Path, name: str):
     """A module of mimicry, without its `__init__`s, which import TensorFlow and all models."""
+    if not (checkout / "torch_mimicry").is_dir():
+        raise SystemExit(f"{checkout} is no checkout of kwotsin/mimicry; it has no torch_mimicry")
     for package in ("torch_mimicry", "torch_mimicry.nets"):
         stub = types.ModuleType(package)
         stub.__path__ = [str(checkout.joinpath(*package.split(".")))]

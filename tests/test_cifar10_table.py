@@ -44,15 +44,13 @@ def test_the_table_has_the_mean_and_the_range_of_the_seeds():
 
 
 def test_the_results_become_a_page_with_curves(tmp_path):
-    folder = tmp_path / "cpu"
-    folder.mkdir()
     for code, distance in (("jaxgan", 12.0), ("mimicry", 14.0)):
         made = result("wgan_gp", code, 0, [30.0, distance])
-        (folder / f"wgan_gp_{code}_0.json").write_text(json.dumps(made))
+        (tmp_path / f"wgan_gp_{code}_0.json").write_text(json.dumps(made))
     made = result("sngan_conditional", "jaxgan", 0, [9.0, 8.0], class_accuracy=0.5)
-    (folder / "sngan_conditional_jaxgan_0.json").write_text(json.dumps(made))
+    (tmp_path / "sngan_conditional_jaxgan_0.json").write_text(json.dumps(made))
     show(SimpleNamespace(results=tmp_path))
-    lines = (folder / "README.md").read_text().splitlines()
+    lines = (tmp_path / "README.md").read_text().splitlines()
     rows = [line.split(" | ") for line in lines if line.startswith("| `")]
     # In the order of the rows of the table, not of the files.
     assert [row[:2] for row in rows] == [
@@ -61,7 +59,21 @@ def test_the_results_become_a_page_with_curves(tmp_path):
         ["| `sngan_conditional`", "jaxgan"],
     ]
     assert rows[2][10] == "50.0"
-    assert (folder / "curves.png").stat().st_size > 1000
+    assert (tmp_path / "curves.png").stat().st_size > 1000
+
+
+def test_without_results_there_is_no_page(tmp_path):
+    with pytest.raises(SystemExit, match="make one with `run dcgan`"):
+        show(SimpleNamespace(results=tmp_path))
+
+
+def test_mimicry_needs_its_checkout(tmp_path, monkeypatch, capsys):
+    given = ["table", "run", "sngan", "--out", str(tmp_path / "runs"), "--code", "mimicry"]
+    monkeypatch.setattr("sys.argv", given)
+    with pytest.raises(SystemExit):
+        cifar10_table.main()
+    assert "give --mimicry FOLDER" in capsys.readouterr().err
+    assert not (tmp_path / "runs").exists()
 
 
 def test_one_seed_has_no_range():

@@ -100,7 +100,7 @@ class Pipeline:
         for name in self.spatial:
             pixels = batch[name]
             if self.jitter:
-                self._jitter(pixels, first)
+                self._enlarge_and_crop(pixels, first)
             pixels = self._reduced(pixels)
             # Last, so that a picture and its mirror image are the same picture in every respect.
             if self.flip:
@@ -134,8 +134,8 @@ class Pipeline:
         rows = self._rows(batch_size)
         return draw * batch_size + self.shard[0] * rows, rows
 
-    def _jitter(self, images: np.ndarray, first: int) -> None:
-        """Enlarges and crops the pictures or label maps from number `first` on, in place."""
+    def _enlarge_and_crop(self, images: np.ndarray, first: int) -> None:
+        """Enlarges the pictures or label maps from number `first` on, and crops them back, in place."""
         height, width = self.source.spec.shape[:2]
         enlarged = height + self.jitter, round(width * (height + self.jitter) / height)
         corners = self._corners(first, len(images), (enlarged[0] - height, enlarged[1] - width))

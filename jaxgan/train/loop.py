@@ -343,6 +343,7 @@ class _Run:
         self.check_finite(state, step)
         self.checkpoints.save(step, state)
         self.saved = step
+        self.window.begin()
 
     def check_finite(self, state: State, step: int) -> None:
         """Raises `Diverged` unless parameters, variables and averages are finite."""
@@ -364,6 +365,7 @@ class _Run:
             self.save_grid(name, step, grid, gap=4)
         if self.chief:
             report.save_plot(self.workdir, self.engine.game.shown)
+        self.window.begin()
 
     def save_grid(self, name: str, step: int, pictures: np.ndarray, **how: Any) -> None:
         """Saves a grid in the folder `name`, and a copy of it as the latest one."""
@@ -395,6 +397,7 @@ class _Run:
             self.metrics.write(step, {"kimg": kimg, **numbers})
         if best_of([*earlier, result], self.evaluator.protocol) is result:
             self.best.save(step, state)
+        self.window.begin()
 
     def close_batches(self) -> None:
         if self.batches is not None:
@@ -468,6 +471,10 @@ class _Window:
         self.running: dict[str, dict[str, Running]] = {}  # by turn: lazy turns have fewer values
         self.rounds = 0
         self.ended: tuple | None = None
+        self.begin()
+
+    def begin(self) -> None:
+        """Counts the seconds from now on, after work that is not of a round: samples, a checkpoint, an evaluation."""
         self.since = time.monotonic()
 
     def add(self, step: int, metrics: dict[str, Metrics]) -> None:

@@ -341,6 +341,12 @@ assert "tensorflow" not in sys.modules
         subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
 
     def test_preparing_again_does_nothing(self, prepared_cifar10):
+        def written():
+            files = (path for path in prepared_cifar10.rglob("*") if path.is_file())
+            return {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in files}
+
+        before = written()
         # The server is gone, so a download would fail.
         code = f"from jaxgan.data import prepare; prepare('cifar10', {str(prepared_cifar10)!r})"
         subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+        assert written() == before

@@ -270,8 +270,10 @@ small = ["batch_size=16", "critic_steps=2", "generator_width=8", "critic_width=8
 cfg = config.load("sngan_digits", [f"model.{change}" for change in small])
 source = config.open_data(cfg)
 game = config.make_run(cfg, source.spec).game
-for steps in (3, 6):  # the second time from the checkpoint of the first
-    options = train.Options(steps=steps, log_every=1, sample_every=3, checkpoint_every=3, grid=4)
+# The second time from the checkpoint of the first, and with all examples on each device.
+for steps, resident in ((3, "no"), (6, "yes")):
+    every = dict(log_every=1, sample_every=3, checkpoint_every=3)
+    options = train.Options(steps=steps, grid=4, data_on_device=resident, **every)
     result = train.train(game, source, workdir, options)
 leaves = jax.tree_util.tree_leaves_with_path(result.state)
 arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}

@@ -5,6 +5,7 @@ import shutil
 import signal
 import struct
 import time
+from types import SimpleNamespace
 
 import jax
 import jax.numpy as jnp
@@ -101,6 +102,27 @@ def test_a_row_states_the_share_of_the_time_that_was_spent_waiting_for_data(tmp_
     waits = [row["data_wait"] for row in read_metrics(result.workdir)]
     assert max(waits) > 0.5  # a round takes a few milliseconds, its batches 0.4 seconds
     assert all(0 <= wait <= 1 for wait in waits)
+
+
+def test_the_rates_are_of_the_rounds_alone(tmp_path, monkeypatch):
+    """The seconds of samples, checkpoints and evaluations belong to no window."""
+    slow, clock = 1000.0, {"extra": 0.0}
+    shown = SimpleNamespace(monotonic=lambda: time.monotonic() + clock["extra"])
+    monkeypatch.setattr(loop, "time", shown)
+
+    def slowly(function):
+        def call(*args, **options):
+            clock["extra"] += slow
+            return function(*args, **options)
+
+        return call
+
+    monkeypatch.setattr(loop, "sample_grid", slowly(loop.sample_grid))
+    monkeypatch.setattr(loop.Checkpoints, "save", slowly(loop.Checkpoints.save))
+    result = play_sngan(tmp_path, log_every=1, sample_every=2, checkpoint_every=3)
+    rows = read_metrics(result.workdir)
+    assert clock["extra"] >= 4 * slow
+    assert all(row["rounds_per_second"] > 1 / slow for row in rows)
 
 
 def test_rows_are_means_over_their_window(straight, tmp_path):
