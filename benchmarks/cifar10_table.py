@@ -43,7 +43,7 @@ from jaxgan.train import report
 RESULTS = ROOT / "benchmarks" / "results" / "cifar10"
 EVERY = 250  # rounds between evaluations
 SHOWN = (250, 500, 1000)  # rounds with a column of their own
-SCORES, DISTANCE, KID = ("fd", "kid", "pr"), f"fd_{FEATURES}", f"kid_{FEATURES}"
+SCORES, DISTANCE, KERNEL = ("fd", "kd", "pr"), f"fd_{FEATURES}", f"kd_{FEATURES}"
 CODES = ("jaxgan", "mimicry")
 
 
@@ -235,11 +235,11 @@ def show(args: argparse.Namespace) -> None:
     print("\n".join(text))
 
 
-HEADER = (
-    "Reduced widths and few rounds; see `benchmarks/cifar10_table.py`. Distances, mean of the seeds and, in brackets,"
-    " the lowest and the highest; KID times 1,000; accuracy in percent. No number is an FID.\n"
-)
-HEADS = ["Row", "Code", "Seeds", "kimg", *(f"{step:,}" for step in SHOWN), "Last", "Best", "KID, last",
+HEADER = """Reduced widths and few rounds; see `benchmarks/cifar10_table.py`. Distances are means of the seeds and, in
+brackets, the lowest and the highest; the kernel distance is that of KID, in these features; accuracy is in percent. No
+number is an FID.
+"""
+HEADS = ["Row", "Code", "Seeds", "kimg", *(f"{step:,}" for step in SHOWN), "Last", "Best", "Kernel distance, last",
          "Accuracy", "Seconds a round", "Cores", "Commit"]  # fmt: skip
 
 
@@ -258,7 +258,7 @@ def cells(name: tuple[str, str], results: list[dict[str, Any]]) -> list[str]:
         *(spread(values) for values in at.values()),
         spread([f[DISTANCE] for f in final]),
         spread([r["best"][DISTANCE] for r in results]),
-        spread([1000 * f[KID] for f in final]),
+        spread([f[KERNEL] for f in final]),
         spread([100 * x for x in accuracy]),
         f"{np.mean([r['seconds'] / r['rounds'] for r in results]):.2f}",
         ", ".join(sorted({str(r["machine"]["cores"]) for r in results})),

@@ -6,15 +6,28 @@ from types import SimpleNamespace
 import cifar10_table
 import numpy as np
 import pytest
-from cifar10_table import DISTANCE, KID, ROWS, Row, cells, seconds_of, show, spread
+from cifar10_table import (
+    DISTANCE,
+    FEATURES,
+    KERNEL,
+    ROWS,
+    SCORES,
+    Row,
+    cells,
+    seconds_of,
+    show,
+    spread,
+)
 
 from jaxgan import config
+from jaxgan.metrics.scores import SCORES as SCORES_OF_PROTOCOLS
+from jaxgan.metrics.scores import score_name
 
 
 def result(row, code, seed, distances, **more):
     steps = [250 * (i + 1) for i in range(len(distances))]
     points = zip(steps, distances, strict=True)
-    curve = [{"step": step, DISTANCE: d, KID: d / 1000, **more} for step, d in points]
+    curve = [{"step": step, DISTANCE: d, KERNEL: d / 10, **more} for step, d in points]
     return {
         "row": row,
         "code": code,
@@ -38,7 +51,7 @@ def test_the_table_has_the_mean_and_the_range_of_the_seeds():
     assert found["500"] == "21.0 (20.0 to 22.0)"
     assert found["1,000"] == found["Last"] == "11.0 (11.0 to 11.0)"
     assert found["Best"] == "10.7 (10.0 to 11.0)"
-    assert found["KID, last"] == "11.0 (11.0 to 11.0)"
+    assert found["Kernel distance, last"] == "1.1 (1.1 to 1.1)"
     assert found["Accuracy"] == ""
     assert found["Seconds a round"] == "2.00"
 
@@ -74,6 +87,12 @@ def test_mimicry_needs_its_checkout(tmp_path, monkeypatch, capsys):
         cifar10_table.main()
     assert "give --mimicry FOLDER" in capsys.readouterr().err
     assert not (tmp_path / "runs").exists()
+
+
+def test_the_scores_are_known_by_these_names():
+    assert set(SCORES) <= SCORES_OF_PROTOCOLS.keys()
+    names = [score_name(score, FEATURES, "none") for score in ("fd", "kd")]
+    assert names == [DISTANCE, KERNEL]
 
 
 def test_one_seed_has_no_range():
