@@ -18,6 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
+from jax.extend.core import jaxpr_as_fun
 from jax.sharding import NamedSharding, PartitionSpec
 
 from jaxgan import averaging, draws, tools
@@ -175,6 +176,11 @@ class Engine:
         return State(jnp.int32(0), params, opt_state, variables, ema)
 
     @cached_property
+    def _init_jaxpr(self) -> tuple[Any, State]:
+        """`_init` as a jaxpr, and the shapes of the state: tracing all networks takes a second, so it happens once."""
+        return jax.make_jaxpr(self._init, return_shape=True)(self.key_shape)
+
+    @cached_property
     def key_shape(self) -> jax.ShapeDtypeStruct:
         """Shape and sharding of `run_key`."""
         key = jax.eval_shape(lambda: jax.random.key(0))
@@ -185,13 +191,13 @@ class Engine:
         """The state as `jax.ShapeDtypeStruct`s with shardings, for restoring a checkpoint."""
         return jax.tree.map(
             lambda x, s: jax.ShapeDtypeStruct(x.shape, x.dtype, sharding=s),
-            jax.eval_shape(self._init, self.key_shape),
+            self._init_jaxpr[1],
             self.state_shardings,
         )
 
     @cached_property
     def state_shardings(self) -> State:
-        shapes = jax.eval_shape(self._init, self.key_shape)
+        shapes = self._init_jaxpr[1]
         if self._state_sharding is None:
             return jax.tree.map(lambda _: self.replicated, shapes)
         return self._state_sharding(shapes, self.mesh)
@@ -216,7 +222,12 @@ class Engine:
         # It runs once, for a fraction of a second. XLA's optimisation of its many random draws takes far longer: 22
         # seconds of one core instead of 6 for `vqgan_digits`.
         options = {"xla_backend_optimization_level": 0} if self.platform == "cpu" else None
-        return jax.jit(self._init, out_shardings=self.state_shardings, compiler_options=options)
+        jaxpr, shapes = self._init_jaxpr
+
+        def init(run_key: jax.Array) -> State:
+            return jax.tree.unflatten(jax.tree.structure(shapes), jaxpr_as_fun(jaxpr)(run_key))
+
+        return jax.jit(init, out_shardings=self.state_shardings, compiler_options=options)
 
     # Programs ---------------------------------------------------------------------------------------------
 

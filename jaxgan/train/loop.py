@@ -363,7 +363,7 @@ class _Run:
         for name in self.of_examples:
             grid = output_grid(self.engine, state, name, self.examples[name])
             self.save_grid(name, step, grid, gap=4)
-        if self.chief:
+        if self.chief and step > 0:
             report.save_plot(self.workdir, self.engine.game.shown)
         self.window.begin()
 

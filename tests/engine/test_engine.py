@@ -556,7 +556,7 @@ def test_what_is_compiled_ahead_is_not_compiled_again(ahead, caplog):
         found = [record.getMessage() for record in caplog.records]
         caplog.clear()
         names = re.findall(r"Finished XLA compilation of jit\((\w+)\)", "\n".join(found))
-        return sum(name in ("_init", "traced", "chunk") for name in names)
+        return sum(name in ("init", "traced", "chunk") for name in names)
 
     def wait():
         for future in engine._compiling.values():
