@@ -82,9 +82,48 @@ def operations(text: str) -> list[Operation]:
     for line, times in _executed(text):
         cycles = re.search(r'"estimated_cycles":"(\d+)"', line)
         if cycles:
-            name = line.split(" = ")[0].strip().removeprefix("ROOT ").lstrip("%")
-            found.append(Operation(times * int(cycles.group(1)), name, _source(line)))
+            found.append(Operation(times * int(cycles.group(1)), _name(line), _source(line)))
     return sorted(found, reverse=True)
+
+
+def multiplications(text: str) -> dict[str, float]:
+    """{operation that runs by itself: floating-point operations of the convolutions and matrix products in it}."""
+    bodies, results = _computations(text), {}
+    for lines in bodies.values():
+        results.update((_name(line), _dimensions(line.split(" = ", 1)[1])) for line in lines)
+
+    def count(line: str) -> float:
+        if " fusion(" in line:
+            inner = bodies[re.search(r"calls=%?([\w.\-]+)", line).group(1)]
+            return sum(map(count, inner))
+        called = re.search(r" (convolution|dot)\(%?([\w.\-]+), %?([\w.\-]+)\)", line)
+        if called is None:
+            return 0.0
+        kind, one, other = called.groups()
+        if kind == "dot":
+            axes = re.search(r"lhs_contracting_dims=\{([\d,]*)\}", line).group(1)
+            terms = math.prod(results[one][int(axis)] for axis in axes.split(",") if axis)
+        else:
+            labels = re.search(r"dim_labels=\w+_(\w+)->", line).group(1)
+            terms = math.prod(results[other]) // results[other][labels.index("o")]
+        return 2.0 * math.prod(results[_name(line)]) * terms
+
+    return {_name(line): count(line) for line, _ in _executed(text)}
+
+
+def sources(text: str) -> dict[str, str]:
+    """{operation that runs by itself: the place in the traced program that it comes from, if XLA knows one}."""
+    return {_name(line): _source(line) for line, _ in _executed(text)}
+
+
+def _name(line: str) -> str:
+    return line.split(" = ")[0].strip().removeprefix("ROOT ").lstrip("%")
+
+
+def _dimensions(result: str) -> tuple[int, ...]:
+    """Of the first array that a result starts with: (8, 3) for "f32[8,3]{1,0} ..."."""
+    shape = _SHAPE.search(result)
+    return tuple(int(n) for n in shape.group(2).split(",") if n) if shape else ()
 
 
 def _executed(text: str) -> Iterator[tuple[str, int]]:

@@ -9,6 +9,8 @@ from pathlib import Path
 
 import compile_for
 import hlo
+import jax
+import jax.numpy as jnp
 import pytest
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
@@ -53,6 +55,24 @@ def test_operations_that_are_part_of_another_do_not_count():
         hlo.Operation(70, "slow", ""),
         hlo.Operation(10, "first", ""),
     ]
+
+
+def test_multiplications_of_convolutions_and_matrix_products():
+    def f(x, kernel, matrix):
+        dimensions = ("NHWC", "HWIO", "NHWC")
+        y = jax.lax.conv_general_dilated(x, kernel, (1, 1), "SAME", dimension_numbers=dimensions)
+        return jnp.tanh(y.reshape(2, -1)) @ matrix
+
+    shapes = [(2, 8, 8, 3), (3, 3, 3, 5), (320, 7)]
+    compiled = jax.jit(f).lower(*(jnp.ones(shape) for shape in shapes)).compile()
+    work = hlo.multiplications(compiled.as_text())
+    assert sorted(n for n in work.values() if n) == [
+        2 * 2 * 320 * 7,
+        2 * (2 * 8 * 8 * 5) * (3 * 3 * 3),  # with those of the padding
+    ]
+    sources = hlo.sources(compiled.as_text())
+    assert sources.keys() == work.keys()
+    assert any("conv_general_dilated" in sources[name] for name in work if work[name])
 
 
 @pytest.fixture

@@ -50,6 +50,7 @@ def _table() -> np.ndarray:
     """scikit-learn's file: rows of 64 levels of grey and the digit, [1797, 65]."""
     # `sklearn.datasets.load_digits` reads it too, but importing it takes a second: a tenth of a short run.
     spec = importlib.util.find_spec("sklearn")
-    assert spec is not None and spec.submodule_search_locations  # a dependency of jaxgan
+    assert spec is not None  # a dependency of jaxgan
+    assert spec.submodule_search_locations
     file = Path(spec.submodule_search_locations[0]) / "datasets" / "data" / "digits.csv.gz"
     return np.loadtxt(file, np.int64, delimiter=",")
