@@ -12,10 +12,11 @@ share of 2,000 samples that the network assigns to the class that they were made
 The settings are reduced to what a CPU can train (`ROWS`): they show how the systems compare with each other and with
 other code early in training, not what they reach.
 
-`run` continues a run that was stopped. Ctrl-C or `--minutes` stops it; the result is written after the last round, to
-benchmarks/results/cifar10/ROW_CODE_SEED.json. `final` is the last evaluation, `best` that of the lowest distance, which
-is biased, as it was selected by its score. `seconds` are those of the rounds, without evaluations and checkpoints; in
-jaxgan's, compiling is among them.
+`run` continues a run that was stopped. Ctrl-C or `--minutes` stops it; the result so far is written to
+benchmarks/results/cifar10/ROW_CODE_SEED.json, and its distances are shown; "Last" and "Best" are of runs that have been
+played to the end. `final` is the last evaluation, `best` that of the lowest distance, which is biased, as it was
+selected by its score. `seconds` are those of the rounds, without evaluations and checkpoints; in jaxgan's, compiling is
+among them. Beside the result of seed 0 there is a grid of samples.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import time
 from pathlib import Path
@@ -42,6 +44,7 @@ from jaxgan.train import report
 
 RESULTS = ROOT / "benchmarks" / "results" / "cifar10"
 EVERY = 250  # rounds between evaluations
+GRID = 64  # samples in a picture
 SHOWN = (250, 500, 1000)  # rounds with a column of their own
 SCORES, DISTANCE, KERNEL = ("fd", "kd", "pr"), f"fd_{FEATURES}", f"kd_{FEATURES}"
 CODES = ("jaxgan", "mimicry")
@@ -82,15 +85,15 @@ ROWS = {
 
 
 def run(args: argparse.Namespace) -> None:
-    """Trains a row, or goes on with it, and writes the result if the last round has been played."""
+    """Trains a row, or goes on with it, and writes the result so far."""
     row = ROWS[args.row]
     workdir = args.out / f"{args.row}_{args.code}_{args.seed}"
     workdir.mkdir(parents=True, exist_ok=True)
     facts = (run_jaxgan if args.code == "jaxgan" else run_mimicry)(row, args, workdir)
-    if facts is None:
-        print("stopped; the same command goes on", flush=True)
-        return
     curve = facts["curve"]
+    if not curve:
+        print(f"stopped before round {EVERY}; the same command goes on", flush=True)
+        return
     best = min(curve, key=lambda point: point[DISTANCE])
     result = {
         "row": args.row,
@@ -102,26 +105,30 @@ def run(args: argparse.Namespace) -> None:
         "machine": machine(),
         "commit": commit(),
     }
+    args.results.mkdir(parents=True, exist_ok=True)
     path = args.results / f"{workdir.name}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(result, indent=1) + "\n")
-    print(f"{path}: {DISTANCE} {curve[-1][DISTANCE]:.2f} after {facts['rounds']:,} rounds")
+    if args.seed == 0:
+        shutil.copyfile(workdir / "samples.png", path.with_suffix(".png"))
+    print(f"{path}: {DISTANCE} {curve[-1][DISTANCE]:.2f} after {curve[-1]['step']:,} rounds")
+    if not finished(result):
+        print("stopped; the same command goes on", flush=True)
 
 
-def run_jaxgan(row: Row, args: argparse.Namespace, workdir: Path) -> dict[str, Any] | None:
-    """The facts of a row that jaxgan has trained to its end; None if it was stopped before."""
+def run_jaxgan(row: Row, args: argparse.Namespace, workdir: Path) -> dict[str, Any]:
+    """The facts of a row that jaxgan has trained, to its end or until it was stopped."""
     files = find_files()
     given = ["data.name=array", f"data.path={files['data']}", f"seed={args.seed}"]
     given += [f"train.steps={row.rounds}", "train.log_every=50"]
-    given += [f"train.evaluate_every={EVERY}", f"train.checkpoint_every={EVERY}"]
+    given += [f"train.{every}={EVERY}" for every in ("evaluate_every", "checkpoint_every")]
+    given += [f"train.grid={GRID}"]
     cfg = config.load(row.config, [*given, *row.options])
     source = config.open_data(cfg)
     evaluator = Evaluator(source, files["network"], workdir / "curve.jsonl", SCORES)
     with stopping(60 * args.minutes if args.minutes else None):
         played = config.make_run(cfg, source.spec)
         result = played.train(source, workdir / "run", evaluator=evaluator)
-    if result.stopped_by is not None:
-        return None
+    shutil.copyfile(workdir / "run" / "samples.png", workdir / "samples.png")
     return {
         "config": row.config,
         "options": list(row.options),
@@ -150,8 +157,8 @@ def numbers(result: dict[str, Any], without: tuple[str, ...] = ()) -> dict[str, 
     return {k: v for k, v in result.items() if isinstance(v, float) and not k.startswith(without)}
 
 
-def run_mimicry(row: Row, args: argparse.Namespace, workdir: Path) -> dict[str, Any] | None:
-    """The facts of a row that mimicry's code has trained to its end; None if it was stopped before."""
+def run_mimicry(row: Row, args: argparse.Namespace, workdir: Path) -> dict[str, Any]:
+    """As `run_jaxgan`, of mimicry's code."""
     import mimicry_twin
 
     files = find_files()
@@ -171,12 +178,13 @@ def run_mimicry(row: Row, args: argparse.Namespace, workdir: Path) -> dict[str, 
     curve, start = peer.curve, time.monotonic()
     while peer.step < row.rounds:
         if args.minutes and time.monotonic() - start > 60 * args.minutes:
-            return None
+            break
         peer.play(EVERY)
         scores = numbers(judge(peer.samples(NUM)))
         curve.append({"step": peer.step, **scores})
         peer.save()
         print(json.dumps(curve[-1]), flush=True)
+    report.save_grid(workdir / "samples.png", peer.samples(GRID))
     return {
         "config": f"{cfg.model_name} of mimicry",
         "options": list(row.options),
@@ -185,6 +193,10 @@ def run_mimicry(row: Row, args: argparse.Namespace, workdir: Path) -> dict[str, 
         "seconds": peer.seconds,
         "curve": curve,
     }
+
+
+def finished(result: dict[str, Any]) -> bool:
+    return result["rounds"] >= ROWS[result["row"]].rounds
 
 
 def make_judge(source, network: Path):
@@ -230,7 +242,11 @@ def show(args: argparse.Namespace) -> None:
     for result in sorted(results, key=lambda r: (list(ROWS).index(r["row"]), r["code"])):
         groups.setdefault((result["row"], result["code"]), []).append(result)
     text = [HEADER, table(HEADS, [cells(*item) for item in groups.items()])]
-    (args.results / "README.md").write_text("\n".join([*text, "", "![curves](curves.png)", ""]))
+    pictures = ["", "![curves](curves.png)", ""]
+    for row, code in groups:
+        if (file := args.results / f"{row}_{code}_0.png").exists():
+            pictures += [f"`{row}`, {code}, seed 0:", "", f"![samples]({file.name})", ""]
+    (args.results / "README.md").write_text("\n".join([*text, *pictures]))
     plot(args.results / "curves.png", groups)
     print("\n".join(text))
 
@@ -245,19 +261,20 @@ HEADS = ["Row", "Code", "Seeds", "kimg", *(f"{step:,}" for step in SHOWN), "Last
 
 def cells(name: tuple[str, str], results: list[dict[str, Any]]) -> list[str]:
     """A row of the table: the results of all seeds."""
+    ended = [r for r in results if finished(r)]
     at = {
         step: [p[DISTANCE] for r in results for p in r["curve"] if p["step"] == step]
         for step in SHOWN
     }
-    final = [r["final"] for r in results]
+    final = [r["final"] for r in ended]
     accuracy = [f["class_accuracy"] for f in final if "class_accuracy" in f]
     return [
         *(f"`{part}`" if part in ROWS else part for part in name),
         str(len(results)),
-        f"{results[0]['kimg']:.0f}",
+        f"{max(r['kimg'] for r in results):.0f}",
         *(spread(values) for values in at.values()),
         spread([f[DISTANCE] for f in final]),
-        spread([r["best"][DISTANCE] for r in results]),
+        spread([r["best"][DISTANCE] for r in ended]),
         spread([f[KERNEL] for f in final]),
         spread([100 * x for x in accuracy]),
         f"{np.mean([r['seconds'] / r['rounds'] for r in results]):.2f}",

@@ -43,6 +43,20 @@ def result(row, code, seed, distances, **more):
     }
 
 
+@pytest.fixture(autouse=True)
+def _short_rows(monkeypatch):
+    """All rows end after 500 rounds."""
+    for name, row in ROWS.items():
+        monkeypatch.setitem(ROWS, name, row._replace(rounds=500))
+
+
+def test_a_run_that_was_stopped_shows_its_distances_only():
+    results = [result("sngan", "jaxgan", i, d) for i, d in enumerate(([30.0, 20.0], [40.0]))]
+    found = dict(zip(cifar10_table.HEADS, cells(("sngan", "jaxgan"), results), strict=True))
+    assert found["250"] == "35.0 (30.0 to 40.0)"
+    assert found["500"] == found["Last"] == found["Best"] == "20.0"
+
+
 def test_the_table_has_the_mean_and_the_range_of_the_seeds():
     results = [result("sngan", "jaxgan", i, [30.0, 20.0 + i, 10.0 + i, 11.0]) for i in range(3)]
     found = dict(zip(cifar10_table.HEADS, cells(("sngan", "jaxgan"), results), strict=True))
