@@ -16,13 +16,14 @@ import jax.numpy as jnp
 
 from jaxgan.nets.convnet import ConvCritic, ConvGenerator, doublings
 from jaxgan.nets.heads import Labels
-from jaxgan.nets.init import glorot, normal_002
+from jaxgan.nets.init import glorot, normal_002, pytorch_default
 from jaxgan.nets.mlp import MLPCritic, MLPGenerator
 from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator, plain
 from jaxgan.options import OptionError, option
 from jaxgan.spec import Spec
 
 ARCHITECTURES = ("mlp", "conv", "resnet")
+GENERATOR_INITS = {"glorot": glorot, "pytorch": pytorch_default}
 
 
 class ResNetShape(NamedTuple):
@@ -66,6 +67,12 @@ class Options:
         0,
         "channels of the critic's widest layer (conv: narrowest layer); 0 for the paper's number",
         least=0,
+    )
+    generator_init: str = option(
+        "glorot",
+        "initialiser of the generator's shortcuts and last convolution (resnet): Glorot's, as in the papers' code, or"
+        " PyTorch's default, with a third of the variance or less",
+        choices=tuple(GENERATOR_INITS),
     )
     depth: int = option(3, "hidden layers of each network (mlp)", least=1)
     leak: float = option(0.0, "negative slope of the critic's ReLU (mlp, conv)", least=0, most=1)
@@ -216,6 +223,7 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
             request.num_classes,
             request.generator_kernel_norm,
             request.attention[0],
+            GENERATOR_INITS[request.options.generator_init],
             request.dtype,
         ),
         ResNetCritic(

@@ -119,7 +119,8 @@ class ResNetGenerator(nn.Module):
     """Latent [B, L] to pictures [B, R, R, C] in [-1, 1]; R = bottom * 2^len(features).
 
     A linear map to bottom x bottom x top features, one upsampling block per entry of `features`, BN-ReLU-conv3-tanh.
-    With `attention`, the block whose output has this side is followed by an attention block.
+    With `attention`, the block whose output has this side is followed by an attention block. `linear_init` initialises
+    the shortcuts and the last convolution.
     """
 
     bottom: int
@@ -129,24 +130,26 @@ class ResNetGenerator(nn.Module):
     num_classes: int | None = None
     kernel_norm: Callable[[type], type] = plain
     attention: int | None = None
+    linear_init: nn.initializers.Initializer = glorot
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
         kernel_norm, dtype = self.kernel_norm, self.dtype
+        inits = Inits(linear=self.linear_init)
         x = kernel_norm(nn.Dense)(
             self.bottom**2 * self.top, kernel_init=glorot, dtype=dtype, name="project"
         )(latent)
         x = x.reshape(-1, self.bottom, self.bottom, self.top)
         norm = partial(BatchNorm, self.num_classes, dtype=dtype)
         for i, features in enumerate(self.features):
-            block = GeneratorBlock(features, norm, kernel_norm, dtype=dtype, name=f"block{i}")
+            block = GeneratorBlock(features, norm, kernel_norm, inits, dtype, name=f"block{i}")
             x = block(x, label, train)
             if x.shape[1] == self.attention:
                 x = SelfAttention(kernel_norm, dtype=dtype, name="attention")(x)
         x = nn.relu(BatchNorm(dtype=dtype, name="norm")(x, None, train))
         x = kernel_norm(Conv)(
-            self.channels, (3, 3), kernel_init=glorot, dtype=dtype, name="output"
+            self.channels, (3, 3), kernel_init=self.linear_init, dtype=dtype, name="output"
         )(x)
         return jnp.tanh(x.astype(jnp.float32))
 

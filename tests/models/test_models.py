@@ -615,6 +615,27 @@ def test_the_average_of_the_generator_is_that_of_the_options():
     assert average(ema_half_life_kimg=7.0, ema_ramp_up=0.0) == Ema(7.0)
 
 
+@pytest.mark.parametrize("name", ["wgan_gp", "sngan"])
+def test_the_other_initialiser_makes_quieter_shortcuts_and_first_pictures(name):
+    def first(init):
+        engine = Engine(make(name, CIFAR, (("generator_init", init), ("generator_width", 64))))
+        state = engine.init()
+        made = engine.game.networks(state, False)["generator"](
+            jax.random.normal(jax.random.key(1), (32, 128)), None, train=True
+        )
+        leaves = jax.tree_util.tree_leaves_with_path(state.params["generator"])
+        kernels = {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
+        return kernels, float(jnp.std(made))
+
+    (glorot, loud), (default, quiet) = first("glorot"), first("pytorch")
+    changed = {n for n in glorot if not np.array_equal(glorot[n], default[n])}
+    assert changed == {f"block{i}/shortcut/kernel" for i in range(3)} | {"output/kernel"}
+    for kernel in (default[n] for n in changed):
+        assert jnp.std(kernel) == pytest.approx(1 / math.sqrt(3 * kernel[..., 0].size), rel=0.05)
+    assert loud > 0.5
+    assert quiet < 0.35
+
+
 # Schedules and what is refused --------------------------------------------------------------------------------
 
 
