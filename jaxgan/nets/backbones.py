@@ -23,7 +23,7 @@ from jaxgan.options import OptionError, option
 from jaxgan.spec import Spec
 
 ARCHITECTURES = ("mlp", "conv", "resnet")
-GENERATOR_INITS = {"glorot": glorot, "pytorch": pytorch_default}
+SHORTCUT_INITS = {"glorot": glorot, "pytorch": pytorch_default}
 
 
 class ResNetShape(NamedTuple):
@@ -68,11 +68,11 @@ class Options:
         "channels of the critic's widest layer (conv: narrowest layer); 0 for the paper's number",
         least=0,
     )
-    generator_init: str = option(
+    shortcut_init: str = option(
         "glorot",
-        "initialiser of the generator's shortcuts and last convolution (resnet): Glorot's, as in the papers' code, or"
-        " PyTorch's default, with a third of the variance or less",
-        choices=tuple(GENERATOR_INITS),
+        "initialiser of the shortcuts and the generator's last convolution (resnet): Glorot's, as in the papers' code,"
+        " or PyTorch's default, with a third of the variance or less",
+        choices=tuple(SHORTCUT_INITS),
     )
     depth: int = option(3, "hidden layers of each network (mlp)", least=1)
     leak: float = option(0.0, "negative slope of the critic's ReLU (mlp, conv)", least=0, most=1)
@@ -223,7 +223,7 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
             request.num_classes,
             request.generator_kernel_norm,
             request.attention[0],
-            GENERATOR_INITS[request.options.generator_init],
+            SHORTCUT_INITS[request.options.shortcut_init],
             request.dtype,
         ),
         ResNetCritic(
@@ -235,6 +235,7 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
             request.output_bias,
             request.kernel_norm,
             request.attention[1],
+            shortcut_init=SHORTCUT_INITS[request.options.shortcut_init],
             dtype=request.dtype,
         ),
     )

@@ -119,7 +119,7 @@ class ResNetGenerator(nn.Module):
     """Latent [B, L] to pictures [B, R, R, C] in [-1, 1]; R = bottom * 2^len(features).
 
     A linear map to bottom x bottom x top features, one upsampling block per entry of `features`, BN-ReLU-conv3-tanh.
-    With `attention`, the block whose output has this side is followed by an attention block. `linear_init` initialises
+    With `attention`, the block whose output has this side is followed by an attention block. `shortcut_init` initialises
     the shortcuts and the last convolution.
     """
 
@@ -130,13 +130,13 @@ class ResNetGenerator(nn.Module):
     num_classes: int | None = None
     kernel_norm: Callable[[type], type] = plain
     attention: int | None = None
-    linear_init: nn.initializers.Initializer = glorot
+    shortcut_init: nn.initializers.Initializer = glorot
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
         kernel_norm, dtype = self.kernel_norm, self.dtype
-        inits = Inits(linear=self.linear_init)
+        inits = Inits(linear=self.shortcut_init)
         x = kernel_norm(nn.Dense)(
             self.bottom**2 * self.top, kernel_init=glorot, dtype=dtype, name="project"
         )(latent)
@@ -149,7 +149,7 @@ class ResNetGenerator(nn.Module):
                 x = SelfAttention(kernel_norm, dtype=dtype, name="attention")(x)
         x = nn.relu(BatchNorm(dtype=dtype, name="norm")(x, None, train))
         x = kernel_norm(Conv)(
-            self.channels, (3, 3), kernel_init=self.linear_init, dtype=dtype, name="output"
+            self.channels, (3, 3), kernel_init=self.shortcut_init, dtype=dtype, name="output"
         )(x)
         return jnp.tanh(x.astype(jnp.float32))
 
@@ -159,7 +159,8 @@ class ResNetCritic(nn.Module):
 
     One block per entry of `features`, the first `downs` of which halve the picture; a ReLU; the sum of features over
     space (the mean if `mean_pool`); the outputs of `jaxgan.nets.heads`. With `attention`, the first block whose output
-    has this side is followed by an attention block. `wide`: see `CriticBlock`.
+    has this side is followed by an attention block. `wide`: see `CriticBlock`. `shortcut_init` initialises the shortcuts
+    where it is not `inits.linear`.
     """
 
     features: tuple[int, ...]
@@ -171,12 +172,14 @@ class ResNetCritic(nn.Module):
     kernel_norm: Callable[[type], type] = plain
     attention: int | None = None
     inits: Inits = Inits()
+    shortcut_init: nn.initializers.Initializer | None = None
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
     def __call__(
         self, x: jax.Array, label: jax.Array | None = None, train: bool = True
     ) -> jax.Array | Judgement:
+        inits = self.inits._replace(linear=self.shortcut_init or self.inits.linear)
         attended = False
         for i, features in enumerate(self.features):
             block = CriticBlock(
@@ -185,7 +188,7 @@ class ResNetCritic(nn.Module):
                 i == 0,
                 self.wide,
                 self.kernel_norm,
-                self.inits,
+                inits,
                 self.dtype,
                 name=f"block{i}",
             )

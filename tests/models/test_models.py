@@ -618,18 +618,19 @@ def test_the_average_of_the_generator_is_that_of_the_options():
 @pytest.mark.parametrize("name", ["wgan_gp", "sngan"])
 def test_the_other_initialiser_makes_quieter_shortcuts_and_first_pictures(name):
     def first(init):
-        engine = Engine(make(name, CIFAR, (("generator_init", init), ("generator_width", 64))))
+        engine = Engine(make(name, CIFAR, (("shortcut_init", init), ("generator_width", 64))))
         state = engine.init()
         made = engine.game.networks(state, False)["generator"](
             jax.random.normal(jax.random.key(1), (32, 128)), None, train=True
         )
-        leaves = jax.tree_util.tree_leaves_with_path(state.params["generator"])
+        leaves = jax.tree_util.tree_leaves_with_path(state.params)
         kernels = {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
         return kernels, float(jnp.std(made))
 
     (glorot, loud), (default, quiet) = first("glorot"), first("pytorch")
     changed = {n for n in glorot if not np.array_equal(glorot[n], default[n])}
-    assert changed == {f"block{i}/shortcut/kernel" for i in range(3)} | {"output/kernel"}
+    shortcuts = {f"generator/block{i}" for i in range(3)} | {"critic/block0", "critic/block1"}
+    assert changed == {f"{x}/shortcut/kernel" for x in shortcuts} | {"generator/output/kernel"}
     for kernel in (default[n] for n in changed):
         assert jnp.std(kernel) == pytest.approx(1 / math.sqrt(3 * kernel[..., 0].size), rel=0.05)
     assert loud > 0.5
