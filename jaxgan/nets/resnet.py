@@ -119,8 +119,8 @@ class ResNetGenerator(nn.Module):
     """Latent [B, L] to pictures [B, R, R, C] in [-1, 1]; R = bottom * 2^len(features).
 
     A linear map to bottom x bottom x top features, one upsampling block per entry of `features`, BN-ReLU-conv3-tanh.
-    With `attention`, the block whose output has this side is followed by an attention block. `shortcut_init` initialises
-    the shortcuts and the last convolution.
+    With `attention`, the block whose output has this side is followed by an attention block. `shortcut_init` is for the
+    shortcuts and the last convolution.
     """
 
     bottom: int
@@ -159,8 +159,8 @@ class ResNetCritic(nn.Module):
 
     One block per entry of `features`, the first `downs` of which halve the picture; a ReLU; the sum of features over
     space (the mean if `mean_pool`); the outputs of `jaxgan.nets.heads`. With `attention`, the first block whose output
-    has this side is followed by an attention block. `wide`: see `CriticBlock`. `shortcut_init` initialises the shortcuts
-    where it is not `inits.linear`.
+    has this side is followed by an attention block. `wide`: see `CriticBlock`. `shortcut_init` is for the shortcuts, if
+    it is not `inits.linear`.
     """
 
     features: tuple[int, ...]
