@@ -615,13 +615,13 @@ def test_the_average_of_the_generator_is_that_of_the_options():
     assert average(ema_half_life_kimg=7.0, ema_ramp_up=0.0) == Ema(7.0)
 
 
-@pytest.mark.parametrize("name", ["wgan_gp", "sngan"])
-def test_the_other_initialiser_makes_quieter_shortcuts_and_first_pictures(name):
+def test_the_other_initialiser_makes_quieter_shortcuts_and_first_pictures():
     def first(init):
-        engine = Engine(make(name, CIFAR, (("shortcut_init", init), ("generator_width", 64))))
+        widths = ("generator_width", 64), ("critic_width", 8)
+        engine = Engine(make("wgan_gp", CIFAR, (("shortcut_init", init), *widths)))
         state = engine.init()
         made = engine.game.networks(state, False)["generator"](
-            jax.random.normal(jax.random.key(1), (32, 128)), None, train=True
+            jax.random.normal(jax.random.key(1), (8, 128)), None, train=True
         )
         leaves = jax.tree_util.tree_leaves_with_path(state.params)
         kernels = {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
@@ -632,7 +632,8 @@ def test_the_other_initialiser_makes_quieter_shortcuts_and_first_pictures(name):
     shortcuts = {f"generator/block{i}" for i in range(3)} | {"critic/block0", "critic/block1"}
     assert changed == {f"{x}/shortcut/kernel" for x in shortcuts} | {"generator/output/kernel"}
     for kernel in (default[n] for n in changed):
-        assert jnp.std(kernel) == pytest.approx(1 / math.sqrt(3 * kernel[..., 0].size), rel=0.05)
+        bound = kernel[..., 0].size ** -0.5
+        assert 0.8 * bound < jnp.max(jnp.abs(kernel)) <= bound
     assert loud > 0.5
     assert quiet < 0.35
 
