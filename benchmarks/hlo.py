@@ -87,7 +87,10 @@ def operations(text: str) -> list[Operation]:
 
 
 def multiplications(text: str) -> dict[str, float]:
-    """{operation that runs by itself: floating-point operations of the convolutions and matrix products in it}."""
+    """{operation that runs by itself: floating-point operations of the convolutions and matrix products in it}.
+
+    Those of a loop are over all its turns.
+    """
     bodies, results = _computations(text), {}
     for lines in bodies.values():
         results.update((_name(line), _dimensions(line.split(" = ", 1)[1])) for line in lines)
@@ -108,7 +111,7 @@ def multiplications(text: str) -> dict[str, float]:
             terms = math.prod(results[other]) // results[other][labels.index("o")]
         return 2.0 * math.prod(results[_name(line)]) * terms
 
-    return {_name(line): count(line) for line, _ in _executed(text)}
+    return {_name(line): times * count(line) for line, times in _executed(text)}
 
 
 def sources(text: str) -> dict[str, str]:

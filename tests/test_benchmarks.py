@@ -74,8 +74,13 @@ HALVES = (
 )
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("steps", HALVES, ids=("sound", "fast"))
+@pytest.mark.parametrize(
+    "steps",
+    [
+        pytest.param(HALVES[0], id="sound"),
+        pytest.param(HALVES[1], id="fast", marks=pytest.mark.slow),
+    ],
+)
 def test_a_rehearsal_runs_every_step_and_the_next_one_none(steps, tmp_path, pytestconfig):
     assert sorted(step for half in HALVES for step in half) == sorted(table.NAMES)
     cache = pytestconfig.cache.mkdir("on_device")  # the next time, little need be compiled

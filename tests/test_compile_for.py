@@ -75,6 +75,14 @@ def test_multiplications_of_convolutions_and_matrix_products():
     assert any("conv_general_dilated" in sources[name] for name in work if work[name])
 
 
+def test_multiplications_in_a_loop_count_once_for_each_turn():
+    def f(x):
+        return jax.lax.scan(lambda x, _: (jnp.tanh(x @ x), None), x, length=1000)[0]
+
+    text = jax.jit(f).lower(jnp.ones((8, 8))).compile().as_text()
+    assert sum(hlo.multiplications(text).values()) == 1000 * 2 * 8**3
+
+
 @pytest.fixture
 def compile_here(monkeypatch, capsys):
     """compile_here(argument, ...): (exit status, output) in this process, whose devices are there already."""

@@ -33,7 +33,7 @@ def samples(n, m, dimensions, seed=0):
     return x, (1.3 * rng.standard_normal((m, dimensions)) + 0.4).astype(np.float32)
 
 
-def close(found, expected, rtol=1e-5, atol=0.0):
+def assert_close(found, expected, rtol=1e-5, atol=0.0):
     np.testing.assert_allclose(np.float64(found), expected, rtol=rtol, atol=atol)
 
 
@@ -77,22 +77,22 @@ programs = SimpleNamespace(
 def test_discrete_divergences_are_scipys():
     p, q = draw(pair, 100)
     p64, q64 = (w / w.sum(-1, keepdims=True) for w in doubles(p, q))
-    close(programs.kl(p, q), scipy.special.rel_entr(p64, q64).sum(-1))
-    close(programs.reverse_kl(p, q), scipy.stats.entropy(q64, p64, axis=-1))
+    assert_close(programs.kl(p, q), scipy.special.rel_entr(p64, q64).sum(-1))
+    assert_close(programs.reverse_kl(p, q), scipy.stats.entropy(q64, p64, axis=-1))
     for base, number in (("nats", np.e), ("bits", 2)):
         expected = jensenshannon(p64, q64, base=number, axis=-1) ** 2
-        close(programs.jensen_shannon(p, q, base), expected, atol=1e-7)
+        assert_close(programs.jensen_shannon(p, q, base), expected, atol=1e-7)
 
 
 def test_zeros_are_exact():
-    close(programs.jensen_shannon(P, Q), jensenshannon(P, Q) ** 2)
+    assert_close(programs.jensen_shannon(P, Q), jensenshannon(P, Q) ** 2)
     assert programs.kl(P, Q) == programs.reverse_kl(P, Q) == np.inf
     assert programs.chi_square(P, Q) == np.inf
     mixture = (P + Q) / 2
-    close(programs.kl(P, mixture), scipy.special.rel_entr(P, mixture).sum())
-    close(programs.chi_square(P, mixture), np.sum((P - mixture)[:3] ** 2 / mixture[:3]))
-    close(programs.hellinger(P, Q) ** 2, 1 - np.sqrt(0.5 * 0.25))
-    close(programs.total_variation(P, Q), 0.75)
+    assert_close(programs.kl(P, mixture), scipy.special.rel_entr(P, mixture).sum())
+    assert_close(programs.chi_square(P, mixture), np.sum((P - mixture)[:3] ** 2 / mixture[:3]))
+    assert_close(programs.hellinger(P, Q) ** 2, 1 - np.sqrt(0.5 * 0.25))
+    assert_close(programs.total_variation(P, Q), 0.75)
 
 
 @pytest.mark.parametrize("name", DISCRETE)
@@ -110,15 +110,15 @@ def test_a_distribution_is_at_no_divergence_from_itself_and_weights_need_no_sum(
     divergence = getattr(programs, name)
     p, q = draw(pair)
     assert not divergence(p, p).any()
-    close(divergence(7 * p, 0.1 * q), divergence(p, q), 1e-4, 1e-7)
+    assert_close(divergence(7 * p, 0.1 * q), divergence(p, q), 1e-4, 1e-7)
 
 
 def test_jensen_shannon_is_symmetric_and_bounded():
     p, q = draw(pair, 100)
-    close(programs.jensen_shannon(p, q), programs.jensen_shannon(q, p), 1e-6)
+    assert_close(programs.jensen_shannon(p, q), programs.jensen_shannon(q, p), 1e-6)
     apart = np.eye(2, dtype=np.float32)
     assert programs.jensen_shannon(apart[0], apart[1], "bits") == 1.0
-    close(programs.jensen_shannon(apart[0], apart[1]), np.log(2.0), 1e-7)
+    assert_close(programs.jensen_shannon(apart[0], apart[1]), np.log(2.0), 1e-7)
     assert (programs.jensen_shannon(p, q, "bits") <= 1.0).all()
 
 
@@ -139,11 +139,11 @@ def test_on_disjoint_supports_only_wasserstein_has_a_slope():
 
     for name, value in (("jensen_shannon", np.log(2)), ("total_variation", 1), ("hellinger", 1)):
         found, slope = slopes(getattr(divergences, name))
-        close(found, value, 1e-6)
-        close(slope, 0.0, atol=1e-6)
+        assert_close(found, value, 1e-6)
+        assert_close(slope, 0.0, atol=1e-6)
     found, slope = slopes(earth_mover)
-    close(found, 2.3)
-    close(slope, 1.0)
+    assert_close(found, 2.3)
+    assert_close(slope, 1.0)
 
 
 def test_negative_weights_are_nan_where_they_cannot_be_refused():
@@ -159,7 +159,7 @@ def test_negative_weights_are_nan_where_they_cannot_be_refused():
 def test_what_is_known_is_checked_under_jit_too():
     """A closed-over constant is an array, but what is computed of it there is a tracer."""
     bad, good = jnp.array([0.5, -0.2]), jnp.ones(2)
-    close(jax.jit(lambda p: divergences.kl(p, good))(good), 0.0)
+    assert_close(jax.jit(lambda p: divergences.kl(p, good))(good), 0.0)
     with pytest.raises(ValueError, match=r"q has the value -0\.2"):
         jax.jit(lambda p: divergences.kl(p, bad))(good)
 
@@ -170,13 +170,13 @@ def test_what_is_known_is_checked_under_jit_too():
 @pytest.mark.parametrize(("n", "m"), [(8, 8), (300, 211), (1, 50), (64, 16)])
 def test_wasserstein_1d_is_scipys(n, m):
     x, y = (z[:, 0] for z in samples(n, m, 1))
-    close(programs.wasserstein_1d(x, y), scipy.stats.wasserstein_distance(*doubles(x, y)))
+    assert_close(programs.wasserstein_1d(x, y), scipy.stats.wasserstein_distance(*doubles(x, y)))
     _, _, a, _ = draw(weighted_numbers, n)
     _, _, _, b = draw(weighted_numbers, m, 1)
     expected = scipy.stats.wasserstein_distance(*doubles(x, y, a, b))
-    close(programs.wasserstein_1d(x, y, a, b), expected)
+    assert_close(programs.wasserstein_1d(x, y, a, b), expected)
     expected = scipy.stats.wasserstein_distance(*doubles(x, y), u_weights=np.float64(a))
-    close(programs.wasserstein_1d(x, y, a), expected)
+    assert_close(programs.wasserstein_1d(x, y, a), expected)
 
 
 @pytest.mark.parametrize("p", [1, 1.5, 2, 3])
@@ -184,7 +184,7 @@ def test_repeating_a_sample_is_weighting_it(p):
     x, y = (z[:, 0] for z in samples(5, 7, 1))
     times = np.array([1, 2, 0, 3, 1])
     repeated = programs.wasserstein_1d(np.repeat(x, times), y, p=p)
-    close(programs.wasserstein_1d(x, y, np.float32(times), p=p), repeated, 1e-6)
+    assert_close(programs.wasserstein_1d(x, y, np.float32(times), p=p), repeated, 1e-6)
 
 
 @pytest.mark.parametrize("p", [1, 1.5, 2])
@@ -194,7 +194,7 @@ def test_equal_samples_are_at_distance_zero_with_gradient_zero(p):
     sliced = lambda z: programs.sliced_wasserstein(z, x[::-1], jax.random.key(0), 8, p)  # noqa: E731
     for f in (distance, sliced, lambda z: programs.energy_distance(z, x)):
         value, grad = jax.jit(jax.value_and_grad(f))(x)
-        close(value, 0.0, atol=1e-3)  # the root of rounding
+        assert_close(value, 0.0, atol=1e-3)  # the root of rounding
         assert np.isfinite(grad).all()
     value, grad = jax.jit(jax.value_and_grad(distance))(x)
     assert value == 0.0
@@ -207,9 +207,9 @@ def test_exact_transport_is_scipys():
     _, _, _, b = draw(weighted_numbers, 9, 1)
     cost = programs.pairwise_cost(x, y, 1)
     expected = scipy.stats.wasserstein_distance_nd(*doubles(x, y, a, b))
-    close(programs.optimal_transport(a, b, cost).cost, expected)
+    assert_close(programs.optimal_transport(a, b, cost).cost, expected)
     expected = scipy.stats.wasserstein_distance_nd(*doubles(x, y))
-    close(programs.optimal_transport(None, None, cost).cost, expected)
+    assert_close(programs.optimal_transport(None, None, cost).cost, expected)
 
 
 @pytest.mark.parametrize("equal", [True, False], ids=["assignment", "linear programme"])
@@ -220,12 +220,12 @@ def test_the_potentials_prove_the_plan_optimal(equal):
     found = programs.optimal_transport(a, b, cost)
     a, b = (np.full(20, 1 / 20), np.full(20, 1 / 20)) if equal else (shares(a), shares(b))
     assert (found.plan >= 0).all()
-    close(found.plan.sum(1), a, 1e-5)
-    close(found.plan.sum(0), b, 1e-5)
+    assert_close(found.plan.sum(1), a, 1e-5)
+    assert_close(found.plan.sum(0), b, 1e-5)
     slack = cost - found.f[:, None] - found.g[None, :]
     assert slack.min() > -1e-5
     assert np.abs(np.where(found.plan > 0, slack, 0.0)).max() < 1e-5
-    close(found.f @ a + found.g @ b, found.cost)
+    assert_close(found.f @ a + found.g @ b, found.cost)
 
 
 def test_the_gradient_of_exact_transport_is_its_plan_and_potentials():
@@ -233,23 +233,23 @@ def test_the_gradient_of_exact_transport_is_its_plan_and_potentials():
     value = lambda *arrays: programs.optimal_transport(*arrays).cost  # noqa: E731
     found = programs.optimal_transport(a, b, cost)
     to_a, to_b, to_cost = jax.jit(jax.grad(value, (0, 1, 2)))(a, b, cost)
-    close(to_cost, found.plan, 1e-6)
+    assert_close(to_cost, found.plan, 1e-6)
     # Less their means: the weights are divided by their sums.
-    close(to_a, (found.f - found.f @ shares(a)) / a.sum(), 1e-4, 1e-5)
-    close(to_b, (found.g - found.g @ shares(b)) / b.sum(), 1e-4, 1e-5)
+    assert_close(to_a, (found.f - found.f @ shares(a)) / a.sum(), 1e-4, 1e-5)
+    assert_close(to_b, (found.g - found.g @ shares(b)) / b.sum(), 1e-4, 1e-5)
 
 
 def test_exact_transport_on_a_line_is_the_sorted_one():
     x, y = samples(30, 30, 1)
     found = programs.optimal_transport(None, None, programs.pairwise_cost(x, y, 1))
-    close(found.cost, programs.wasserstein_1d(x[:, 0], y[:, 0]))
+    assert_close(found.cost, programs.wasserstein_1d(x[:, 0], y[:, 0]))
 
 
 @pytest.mark.parametrize("scale", [1e-12, 1e12])
 def test_exact_transport_has_no_unit(scale):
     a, b, cost = draw(problem)
     found = programs.optimal_transport(a, b, np.float32(scale) * cost).cost
-    close(found / scale, programs.optimal_transport(a, b, cost).cost)
+    assert_close(found / scale, programs.optimal_transport(a, b, cost).cost)
 
 
 def test_costs_that_are_no_numbers_give_nan():
@@ -263,10 +263,10 @@ def test_sinkhorn_is_its_matrix_scaling(epsilon):
     cost = cost / 10
     found = programs.sinkhorn(a, b, cost, epsilon)
     expected_cost, expected_value = scalings(*doubles(a, b, cost), epsilon)
-    close(found.cost, expected_cost)
-    close(found.value, expected_value)
+    assert_close(found.cost, expected_cost)
+    assert_close(found.value, expected_value)
     assert found.error <= 1e-6
-    close(found.plan.sum(0), shares(b))
+    assert_close(found.plan.sum(0), shares(b))
     assert np.abs(found.plan.sum(1) - shares(a)).sum() <= 2e-6
 
 
@@ -274,7 +274,7 @@ def test_sinkhorn_says_when_it_has_not_converged():
     found = programs.sinkhorn(*draw(problem), epsilon=0.05, max_iterations=3)
     assert found.iterations == 3
     assert found.error > 1e-3
-    close(found.error, np.abs(found.plan.sum(1) - shares(draw(problem)[0])).sum(), 1e-3)
+    assert_close(found.error, np.abs(found.plan.sum(1) - shares(draw(problem)[0])).sum(), 1e-3)
 
 
 def test_sinkhorn_becomes_exact_as_epsilon_vanishes():
@@ -282,7 +282,7 @@ def test_sinkhorn_becomes_exact_as_epsilon_vanishes():
     exact = programs.optimal_transport(a, b, cost).cost
     above = [programs.sinkhorn(a, b, cost, e).cost - exact for e in (3.0, 1.0, 0.1)]
     assert above[0] > above[1] > above[2] > -1e-5
-    close(above[2], 0.0, atol=1e-2 * float(exact))
+    assert_close(above[2], 0.0, atol=1e-2 * float(exact))
 
 
 def _with_gradients(f):
@@ -311,11 +311,11 @@ def test_gradients_of_sinkhorn_are_those_of_its_iterations():
     arguments = (a, b, cost, jnp.float32(2.0))
     (value, plan), grads = _with_gradients(implicit)(*arguments)
     (expected, _), wanted = _with_gradients(unrolled)(*arguments)
-    close(value, expected)
+    assert_close(value, expected)
     for found, other in zip(grads, wanted, strict=True):
-        close(found, other, 1e-3, 1e-5 * np.abs(other).max())
+        assert_close(found, other, 1e-3, 1e-5 * np.abs(other).max())
     to_cost = jax.jit(jax.grad(lambda c: divergences.sinkhorn(a, b, c, 2.0).value))(cost)
-    close(to_cost, plan, 1e-4)
+    assert_close(to_cost, plan, 1e-4)
 
 
 def test_second_derivatives_of_the_sinkhorn_value():
@@ -333,15 +333,15 @@ def test_weights_of_zero_take_no_part_in_transport():
         lambda *arrays: programs.sinkhorn(*arrays, epsilon=2.0),
     ):
         whole, part = solve(a, b, cost), solve(a[rows], b[columns], cost[rows][:, columns])
-        close(whole.cost, part.cost)
-        close(np.asarray(whole.plan)[rows][:, columns], part.plan, 1e-4, 1e-6)
+        assert_close(whole.cost, part.cost)
+        assert_close(np.asarray(whole.plan)[rows][:, columns], part.plan, 1e-4, 1e-6)
         grads = jax.jit(jax.grad(lambda *x, s=solve: s(*x).cost, (0, 1, 2)))(a, b, cost)
         assert all(np.isfinite(g).all() for g in grads)
 
 
 def test_the_debiased_divergence_vanishes_for_equal_samples_only():
     x, y = samples(10, 14, 2)
-    close(programs.sinkhorn_divergence(x, x[::-1], 1.0), 0.0, atol=1e-5)
+    assert_close(programs.sinkhorn_divergence(x, x[::-1], 1.0), 0.0, atol=1e-5)
     assert programs.sinkhorn_divergence(x, y, 1.0) > 0.05
 
     # The entropic cost alone does not: it would have the samples shrink.
@@ -355,9 +355,9 @@ def test_the_debiased_divergence_vanishes_for_equal_samples_only():
 def test_the_debiased_divergence_lies_between_transport_and_energy():
     x, y = samples(10, 10, 2)
     blunt = programs.sinkhorn_divergence(x, y, 1e4, p=1)
-    close(blunt, programs.energy_distance(x, y) ** 2 / 2, 1e-2)
+    assert_close(blunt, programs.energy_distance(x, y) ** 2 / 2, 1e-2)
     exact = programs.optimal_transport(None, None, programs.pairwise_cost(x, y)).cost
-    close(programs.sinkhorn_divergence(x, y, 1e-2), exact, 1e-2)
+    assert_close(programs.sinkhorn_divergence(x, y, 1e-2), exact, 1e-2)
 
 
 def test_transport_is_pots():
@@ -368,34 +368,34 @@ def test_transport_is_pots():
     a64, b64 = shares(a), shares(b)
     cost = programs.pairwise_cost(x, y, 1)
     cost64 = ot.dist(*doubles(x, y), metric="euclidean")
-    close(programs.optimal_transport(a, b, cost).cost, ot.emd2(a64, b64, cost64))
+    assert_close(programs.optimal_transport(a, b, cost).cost, ot.emd2(a64, b64, cost64))
     equal = programs.optimal_transport(None, None, cost[:30]).cost
-    close(equal, ot.emd2([], [], cost64[:30]))
+    assert_close(equal, ot.emd2([], [], cost64[:30]))
 
     for epsilon in (1.0, 0.1):
         found = programs.sinkhorn(a, b, cost, epsilon)
         limits = {"numItermax": 100_000, "stopThr": 1e-12}
         plan = ot.sinkhorn(a64, b64, cost64, epsilon, method="sinkhorn_log", **limits)
-        close(found.plan, plan, 1e-4, 1e-5 * plan.max())
-        close(found.cost, np.sum(plan * cost64))
+        assert_close(found.plan, plan, 1e-4, 1e-5 * plan.max())
+        assert_close(found.cost, np.sum(plan * cost64))
         solved = ot.solve(cost64, a64, b64, reg=epsilon, reg_type="KL", max_iter=100_000, tol=1e-12)
-        close(found.value, solved.value)
+        assert_close(found.value, solved.value)
 
     key = jax.random.key(3)
     lines = np.float64(_directions(key, 50, 3)).T
     for p in (1, 2):
         found = programs.sliced_wasserstein(x, y, key, 50, p, a, b)
         expected = ot.sliced_wasserstein_distance(*doubles(x, y), a64, b64, p=p, projections=lines)
-        close(found, expected)
+        assert_close(found, expected)
         one = ot.wasserstein_1d(np.float64(x[:, 0]), np.float64(y[:, 0]), a64, b64, p=p)
-        close(programs.wasserstein_1d(x[:, 0], y[:, 0], a, b, p), one ** (1 / p))
+        assert_close(programs.wasserstein_1d(x[:, 0], y[:, 0], a, b, p), one ** (1 / p))
 
 
 def test_a_shift_under_sliced_wasserstein():
     x, _ = samples(20, 1, 8)
     shift = np.float32([3.0] + [0.0] * 7)
     found = programs.sliced_wasserstein(x, x + shift, jax.random.key(0), 20_000)
-    close(found, 3 / np.sqrt(8), 2e-2)
+    assert_close(found, 3 / np.sqrt(8), 2e-2)
 
 
 # --- Kernels and Gaussians
@@ -404,7 +404,7 @@ def test_a_shift_under_sliced_wasserstein():
 def test_energy_distance_is_scipys():
     x, y = samples(300, 211, 1)
     expected = scipy.stats.energy_distance(np.float64(x[:, 0]), np.float64(y[:, 0]))
-    close(programs.energy_distance(x, y), expected)
+    assert_close(programs.energy_distance(x, y), expected)
 
 
 @pytest.mark.parametrize("unbiased", [False, True])
@@ -421,9 +421,9 @@ def test_mmd_is_that_of_scikit_learns_kernels(unbiased):
         return within(x64) + within(y64) - 2 * kernel(x64, y64).mean()
 
     cubic = lambda u, v: polynomial_kernel(u, v, degree=3, gamma=1 / 4, coef0=1)  # noqa: E731
-    close(programs.mmd(x, y, "cubic", unbiased=unbiased), expected(cubic))
+    assert_close(programs.mmd(x, y, "cubic", unbiased=unbiased), expected(cubic))
     gaussian = lambda u, v: rbf_kernel(u, v, gamma=1 / (2 * 0.7**2))  # noqa: E731
-    close(programs.mmd(x, y, bandwidth=0.7, unbiased=unbiased), expected(gaussian))
+    assert_close(programs.mmd(x, y, bandwidth=0.7, unbiased=unbiased), expected(gaussian))
 
 
 @pytest.mark.parametrize(("n", "dimensions"), [(40, 4), (500, 64), (20, 64)])
@@ -431,12 +431,12 @@ def test_frechet_distance_is_the_one_for_scores(n, dimensions):
     """The last has fewer samples than dimensions, hence singular covariances."""
     x, y = samples(n, n, dimensions)
     moments = [m for z in (x, y) for m in (z.mean(0), np.cov(z.T).astype(np.float32))]
-    close(programs.frechet_distance(*moments), frechet_distance_for_scores(*moments))
+    assert_close(programs.frechet_distance(*moments), frechet_distance_for_scores(*moments))
 
 
 def test_equal_gaussians_are_at_distance_zero():
     mean, cov, _, _ = draw(gaussians)
-    close(programs.frechet_distance(mean, cov, mean, cov), 0.0, atol=1e-5)
+    assert_close(programs.frechet_distance(mean, cov, mean, cov), 0.0, atol=1e-5)
 
 
 @pytest.mark.parametrize("rank", [3, 1])
@@ -448,8 +448,8 @@ def test_gradient_of_frechet_where_eigenvalues_are_equal(rank):
     to1, to2 = (np.asarray(x) for x in gradient(mean, cov1, mean, cov2))
     # sum (sqrt s1 - sqrt s2)^2 of commuting covariances: 1 - sqrt(s2 / s1), and the other way round.
     corner = np.ix_(range(rank), range(rank))
-    close(to1[corner], -1.0 * np.eye(rank), atol=1e-6)
-    close(to2[corner], 0.5 * np.eye(rank), atol=1e-6)
+    assert_close(to1[corner], -1.0 * np.eye(rank), atol=1e-6)
+    assert_close(to2[corner], 0.5 * np.eye(rank), atol=1e-6)
     assert np.isfinite(to1).all()
     assert np.isfinite(to2).all()
 
@@ -462,7 +462,7 @@ def test_gradient_of_frechet_against_the_one_for_scores():
     up, down = (
         frechet_distance_for_scores(mean1, cov1 + s * direction, mean2, cov2) for s in (step, -step)
     )
-    close(np.sum(found * direction), (up - down) / (2 * step), 1e-4)
+    assert_close(np.sum(found * direction), (up - down) / (2 * step), 1e-4)
 
 
 # --- Theory
@@ -472,25 +472,25 @@ def test_the_minimax_value_is_that_of_the_optimal_critic():
     p, q = draw(pair)
     best = programs.optimal_critic(shares(p[0]), shares(q[0]))
     value = programs.f_gan_bound("gan", best.logits, best.logits, p[0], q[0])
-    close(programs.minimax_value(p[0], q[0]), value)
-    close(jax.nn.sigmoid(best.logits), best.probability)
+    assert_close(programs.minimax_value(p[0], q[0]), value)
+    assert_close(jax.nn.sigmoid(best.logits), best.probability)
     equal = programs.f_gan_bound("gan", best.logits, best.logits)
-    close(equal, -losses.minimax.critic(best.logits, best.logits))
+    assert_close(equal, -losses.minimax.critic(best.logits, best.logits))
 
 
 def test_no_critic_beats_the_optimal_one():
     p, q = (shares(w) for w in draw(pair, 1, seed=5))
     best = programs.optimal_critic(p[0], q[0]).logits
     value = lambda c: programs.f_gan_bound("gan", c, c, p[0], q[0])  # noqa: E731
-    close(jax.jit(jax.grad(value))(best), 0.0, atol=1e-7)
+    assert_close(jax.jit(jax.grad(value))(best), 0.0, atol=1e-7)
     assert np.linalg.eigvalsh(jax.jit(jax.hessian(value))(best)).max() < 0
 
 
 def test_the_optimal_critic_of_vanishing_and_huge_densities():
     real, fake = np.float32([3e-37, 3e38, 1.0, 0.0]), np.float32([1e-37, 1e38, 0.0, 1.0])
     for best in (divergences.optimal_critic(real, fake), programs.optimal_critic(real, fake)):
-        close(best.probability, [0.75, 0.75, 1.0, 0.0], 1e-6)
-        close(best.logits, [np.log(3), np.log(3), np.inf, -np.inf], 1e-4)
+        assert_close(best.probability, [0.75, 0.75, 1.0, 0.0], 1e-6)
+        assert_close(best.logits, [np.log(3), np.log(3), np.inf, -np.inf], 1e-4)
 
 
 @pytest.mark.parametrize("name", divergences.F_GAN_NAMES)
@@ -501,8 +501,8 @@ def test_the_variational_bound_meets_the_divergence_at_the_best_critic_only(name
         best = np.asarray(programs.f_gan_optimal_logits(name, p, q))
         exact = programs.f_gan_divergence(name, p, q)
         value, slope = bound(best, p, q)
-        close(value, exact, 1e-5, 1e-6)
-        close(slope, 0.0, atol=1e-6)
+        assert_close(value, exact, 1e-5, 1e-6)
+        assert_close(slope, 0.0, atol=1e-6)
         for other in np.random.default_rng(seed).standard_normal((5, 5)).astype(np.float32):
             assert bound(best + other, p, q)[0] < exact - 1e-3
 
@@ -513,7 +513,7 @@ def test_the_bound_meets_the_divergence_where_a_density_is_zero(name):
     best = programs.f_gan_optimal_logits(name, p, q)
     assert best[2] == -np.inf
     found = programs.f_gan_bound(name, best, best, p, q)
-    close(found, programs.f_gan_divergence(name, p, q), 1e-5)
+    assert_close(found, programs.f_gan_divergence(name, p, q), 1e-5)
 
 
 @pytest.mark.parametrize("name", divergences.F_GAN_NAMES)
@@ -523,11 +523,11 @@ def test_the_bound_composes_activation_and_conjugate(name):
     expected = (
         programs.f_gan_activation(name, real).mean() - programs.f_gan_conjugate(name, t).mean()
     )
-    close(programs.f_gan_bound(name, real, fake), expected)
+    assert_close(programs.f_gan_bound(name, real, fake), expected)
     # f* and f are conjugate: f*(f'(u)) = u f'(u) - f(u), here at u = 1, where f = D_f(P || P).
     one = programs.f_gan_activation(name, programs.f_gan_optimal_logits(name, 1.0, 1.0))
     itself = programs.f_gan_divergence(name, np.ones(1), np.ones(1))
-    close(programs.f_gan_conjugate(name, one), one - itself, 1e-5, 1e-6)
+    assert_close(programs.f_gan_conjugate(name, one), one - itself, 1e-5, 1e-6)
 
 
 # --- What is refused

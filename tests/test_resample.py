@@ -44,7 +44,7 @@ def draw(key, size=(3, 3), shape=(2, 4, 6, 3), features=5):
     return x, jax.random.normal(keys[1], (*size, shape[-1], features))
 
 
-def close(actual, expected, rtol=2e-5):
+def assert_close(actual, expected, rtol=2e-5):
     """Equal up to float32 rounding of sums, measured against the largest entry."""
     expected = np.asarray(expected, np.float64)
     scale = np.abs(expected).max()
@@ -55,7 +55,7 @@ def close(actual, expected, rtol=2e-5):
 def test_avg_pool_is_the_mean_of_blocks(key):
     x = np.asarray(jax.random.normal(key, (2, 4, 6, 3)))
     blocks = x[:, 0::2, 0::2] + x[:, 1::2, 0::2] + x[:, 0::2, 1::2] + x[:, 1::2, 1::2]
-    close(resample.avg_pool(jnp.asarray(x)), blocks / 4)
+    assert_close(resample.avg_pool(jnp.asarray(x)), blocks / 4)
 
 
 def test_upsample_nearest_repeats_pixels(key):
@@ -74,13 +74,13 @@ def test_pooling_undoes_upsampling(key):
 def test_fused_equals_plain(pair, key, size, shape):
     fused, plain = pair
     x, kernel = draw(key, size, shape)
-    close(fused(x, kernel), plain(x, kernel))
+    assert_close(fused(x, kernel), plain(x, kernel))
 
 
 def test_upsampling_works_on_odd_and_single_pixels(key):
     for shape in [(2, 1, 1, 3), (2, 3, 5, 3)]:
         x, kernel = draw(key, shape=shape)
-        close(resample.upsample_conv(x, kernel), plain_up(x, kernel))
+        assert_close(resample.upsample_conv(x, kernel), plain_up(x, kernel))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 3)])
@@ -88,7 +88,7 @@ def test_bias_is_added_once(pair, key, size):
     fused, plain = pair
     x, kernel = draw(key, size)
     bias = jnp.arange(5.0)
-    close(fused(x, kernel, bias), plain(x, kernel) + bias.reshape(1, 1, 1, 5))
+    assert_close(fused(x, kernel, bias), plain(x, kernel) + bias.reshape(1, 1, 1, 5))
 
 
 @pytest.mark.parametrize("size", SIZES)
@@ -104,7 +104,7 @@ def test_first_gradients_equal_plain(pair, key, size):
         jax.grad(loss(plain), (0, 1))(x, kernel),
         strict=True,
     ):
-        close(actual, expected)
+        assert_close(actual, expected)
 
 
 @pytest.mark.parametrize("size", [(3, 3), (1, 5)])
@@ -125,7 +125,7 @@ def test_gradient_penalty_gradients_equal_plain(pair, key, size):
 
     x = jnp.tile(x, (1, 1, 2, 1))[:, :, :8]  # 4 x 8: it is halved twice
     for actual, expected in zip(penalty(fused)(x, kernel), penalty(plain)(x, kernel), strict=True):
-        close(actual, expected, rtol=1e-4)
+        assert_close(actual, expected, rtol=1e-4)
 
 
 def test_gradients_are_finite_differences_to_third_order(pair, key):
@@ -165,7 +165,7 @@ def test_each_partial_derivative_is_linear_in_its_neighbours(part, key):
         return jnp.vdot(jax.grad(form, 0)(x, kernel, y), x)
 
     for a, b in zip(jax.grad(twice, (0, 1, 2))(x, kernel, y), gradients, strict=True):
-        close(a, b)
+        assert_close(a, b)
 
 
 def test_vmap_and_checkpoint_go_through(pair, key):
@@ -178,7 +178,7 @@ def test_vmap_and_checkpoint_go_through(pair, key):
 
         return jax.vmap(jax.grad(jax.checkpoint(single)))(x)
 
-    close(gradients(fused), gradients(plain))
+    assert_close(gradients(fused), gradients(plain))
 
 
 @pytest.mark.parametrize("size", [(1, 1), (3, 3)])
@@ -189,14 +189,14 @@ def test_bfloat16_images_with_float32_kernels(pair, key, size):
     x = x.astype(jnp.bfloat16)
     y = fused(x, kernel, jnp.zeros(5))
     assert y.dtype == jnp.bfloat16
-    close(y, plain(x.astype(jnp.float32), kernel), rtol=2e-2)
+    assert_close(y, plain(x.astype(jnp.float32), kernel), rtol=2e-2)
     gx, gk = jax.grad(lambda x, k: jnp.sum(fused(x, k).astype(jnp.float32) ** 2), (0, 1))(x, kernel)
     assert (gx.dtype, gk.dtype) == (jnp.bfloat16, jnp.float32)
     expected = jax.grad(lambda x, k: jnp.sum(plain(x, k) ** 2), (0, 1))(
         x.astype(jnp.float32), kernel
     )
-    close(gx, expected[0], rtol=2e-2)
-    close(gk, expected[1], rtol=2e-2)
+    assert_close(gx, expected[0], rtol=2e-2)
+    assert_close(gk, expected[1], rtol=2e-2)
 
 
 def test_bfloat16_kernels_are_summed_in_float32(pair, key):
@@ -205,7 +205,7 @@ def test_bfloat16_kernels_are_summed_in_float32(pair, key):
     kernel = kernel.astype(jnp.bfloat16)
     y = fused(x, kernel)
     assert y.dtype == jnp.float32
-    close(y, plain(x, kernel.astype(jnp.float32)))
+    assert_close(y, plain(x, kernel.astype(jnp.float32)))
 
 
 @pytest.mark.parametrize(("kernel_size", "factor"), [(3, 16 / 36), (1, 1 / 4)])
@@ -230,7 +230,7 @@ def test_the_transposed_form_for_cpus_is_that_for_other_devices(key, size):
     """What runs elsewhere is one convolution; here it is four, for even and odd rows and columns."""
     x, kernel = draw(key, size)
     y = forms._strided_conv(x, kernel)
-    close(forms._up_by_phase(y, kernel), forms._transposed_conv(y, kernel))
+    assert_close(forms._up_by_phase(y, kernel), forms._transposed_conv(y, kernel))
 
 
 @pytest.mark.parametrize("size", [(3, 3), (1, 5), (5, 3)])
@@ -242,8 +242,8 @@ def test_convolutions_to_few_features_are_matrix_products_on_a_cpu(key, size):
     program = jax.jit(forms._thin_conv).lower(x, kernel).as_text()
     assert "stablehlo.convolution" not in program
     assert "stablehlo.dot_general" in program
-    close(forms._thin_conv(x, kernel), conv(x, kernel))
-    close(resample.conv(x, kernel), conv(x, kernel))
+    assert_close(forms._thin_conv(x, kernel), conv(x, kernel))
+    assert_close(resample.conv(x, kernel), conv(x, kernel))
 
     def penalty(f):
         def norm(x, kernel):
@@ -252,7 +252,7 @@ def test_convolutions_to_few_features_are_matrix_products_on_a_cpu(key, size):
         return jax.grad(norm, (0, 1))(x, kernel)
 
     for a, b in zip(penalty(resample.conv), penalty(conv), strict=True):
-        close(a, b)
+        assert_close(a, b)
 
 
 def test_other_devices_are_given_one_convolution(pair, key):
@@ -274,9 +274,9 @@ def test_parts_of_the_batch_add_up(pair, key, monkeypatch):
     assert forms._parts(x) == 3
     y, gradient = jax.vjp(plain, x, kernel)
     in_parts, gradient_in_parts = jax.vjp(fused, x, kernel)
-    close(in_parts, y)
+    assert_close(in_parts, y)
     for a, b in zip(gradient_in_parts(y), gradient(y), strict=True):
-        close(a, b)
+        assert_close(a, b)
 
 
 @pytest.mark.parametrize("shape", [(1, 3, 4, 2), (1, 4, 5, 2)])

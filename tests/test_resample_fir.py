@@ -123,7 +123,7 @@ def taps(request):
     return request.param
 
 
-def close(found, expected, rtol=2e-5):
+def assert_close(found, expected, rtol=2e-5):
     """Equal up to float32 rounding of sums, measured against the largest entry."""
     expected = np.asarray(expected, np.float64)
     scale = np.abs(expected).max()
@@ -205,8 +205,8 @@ def test_upfirdn2d_against_torch(up, down):
     (second,) = torch.autograd.grad((gradient**2).sum(), other)
     images = jnp.asarray(x)
     np.testing.assert_allclose(ours(images), value.item(), rtol=1e-5)
-    close(jax.grad(ours)(images), gradient.detach().numpy().transpose(0, 2, 3, 1), 1e-5)
-    close(
+    assert_close(jax.grad(ours)(images), gradient.detach().numpy().transpose(0, 2, 3, 1), 1e-5)
+    assert_close(
         jax.grad(lambda x: jnp.sum(jax.grad(ours)(x) ** 2))(images),
         second.numpy().transpose(0, 2, 3, 1),
         1e-5,
@@ -221,14 +221,16 @@ def test_fused_forms_are_the_compositions_away_from_the_edge(size, taps, key):
     kernel, bias = jax.random.normal(keys[1], (*size, 3, 4)), jax.random.normal(keys[2], (4,))
     wide = jnp.pad(x, ((0, 0), (8, 8), (8, 8), (0, 0)))
     up = resample.conv(resample.upsample_fir(wide, taps), kernel, bias)[:, 16:-16, 16:-16]
-    close(resample.upsample_conv_fir(x, kernel, taps, bias), up)
+    assert_close(resample.upsample_conv_fir(x, kernel, taps, bias), up)
     down = resample.downsample_fir(resample.conv(wide, kernel), taps)[:, 4:-4, 4:-4]
-    close(resample.conv_downsample_fir(x, kernel, taps, bias), down + bias.reshape(1, 1, 1, 4))
+    assert_close(
+        resample.conv_downsample_fir(x, kernel, taps, bias), down + bias.reshape(1, 1, 1, 4)
+    )
 
     plain = resample.conv(resample.upsample_fir(x, taps), kernel, bias)
     h, w = size[0] // 2, size[1] // 2
     inner = (slice(None), slice(h, 16 - h), slice(w, 20 - w))
-    close(resample.upsample_conv_fir(x, kernel, taps, bias)[inner], plain[inner])
+    assert_close(resample.upsample_conv_fir(x, kernel, taps, bias)[inner], plain[inner])
 
 
 FUSED = {
@@ -264,7 +266,7 @@ def test_gradients_of_the_fused_forms_are_those_of_the_compositions(name, key):
         jax.jit(jax.grad(penalty(wide), (0, 1, 2)))(x, kernel, taps),
         strict=True,
     ):
-        close(found, expected, 1e-4)
+        assert_close(found, expected, 1e-4)
 
 
 def test_the_fused_forms_save_three_quarters_of_the_arithmetic(key):

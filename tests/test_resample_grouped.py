@@ -24,7 +24,7 @@ def draw(key, groups=2, size=(3, 3), shape=(2, 4, 6, 4), features=6):
     return jax.random.normal(keys[0], shape), kernel / 3
 
 
-def close(actual, expected, rtol=2e-5):
+def assert_close(actual, expected, rtol=2e-5):
     scale = np.abs(expected).max()
     assert scale > 0
     np.testing.assert_allclose(actual / scale, expected / scale, atol=rtol)
@@ -41,14 +41,14 @@ def test_values_gradients_and_gradients_of_a_penalty_are_xlas(key, groups, size)
 
         return jnp.mean(jnp.square(jax.grad(critic)(x, kernel)))
 
-    close(resample.grouped_conv(x, kernel), plain(x, kernel))
+    assert_close(resample.grouped_conv(x, kernel), plain(x, kernel))
     for order in (lambda conv, *a: jnp.sum(jnp.sin(conv(*a))), penalty):
         found, expected = (
             jax.grad(partial(order, conv), (0, 1))(x, kernel)
             for conv in (resample.grouped_conv, plain)
         )
         for actual, value in zip(found, expected, strict=True):
-            close(actual, value, 1e-4)
+            assert_close(actual, value, 1e-4)
 
 
 def test_gradients_are_finite_differences_to_third_order(key):
@@ -68,7 +68,7 @@ def test_vmap_and_checkpoint_go_through(key):
 
         return jax.vmap(jax.grad(jax.checkpoint(single)), (None, 0))(kernel, x)
 
-    close(gradients(resample.grouped_conv), gradients(plain))
+    assert_close(gradients(resample.grouped_conv), gradients(plain))
 
 
 @pytest.mark.parametrize(
@@ -101,8 +101,8 @@ def test_devices_share_a_batch_and_agree_with_one(key):
     program = jax.jit(on_mesh, in_shardings=(split, None)).lower(x, kernel).compile()
     assert "all-gather(" not in program.as_text()
     for found, expected in zip(program(x, kernel), gradients(x, kernel), strict=True):
-        close(np.asarray(found), np.asarray(expected))
+        assert_close(np.asarray(found), np.asarray(expected))
     # Fifteen rows cannot be split.
     program = jax.jit(on_mesh).lower(x[:15], kernel).compile()
     for found, expected in zip(program(x[:15], kernel), gradients(x[:15], kernel), strict=True):
-        close(np.asarray(found), np.asarray(expected))
+        assert_close(np.asarray(found), np.asarray(expected))

@@ -77,7 +77,8 @@ def test_import_is_light():
         "import sys, jaxgan.data; heavy = {'tensorflow', 'tensorflow_datasets', 'sklearn'}; "
         "sys.exit(' '.join(heavy & sys.modules.keys()) or 0)"
     )
-    subprocess.run([sys.executable, "-c", code], check=True)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 class TestSource:

@@ -293,7 +293,8 @@ class TestIterator:
             "p = Pipeline(ArraySource(np.zeros((9, 4, 4, 1), np.uint8)), 0); "
             "i = p.iterate(0, 4); next(i)"
         )
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=60)
+        assert done.returncode == 0, done.stderr
 
     @pytest.mark.parametrize("batch_size", [0, 7])
     def test_batches_that_cannot_be_shared(self, batch_size):

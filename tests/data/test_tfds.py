@@ -338,7 +338,8 @@ assert next(batches)["image"].shape == (16, 32, 32, 3)
 batches.close()
 assert "tensorflow" not in sys.modules
 """
-        subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
+        assert done.returncode == 0, done.stderr
 
     def test_preparing_again_does_nothing(self, prepared_cifar10):
         def written():

@@ -94,7 +94,7 @@ def after_one_call(x, label):
 HINGE = {"adversarial": turns.critic_objective(losses.hinge)}
 
 
-def close(a, b, rtol=1e-5):
+def assert_close(a, b, rtol=1e-5):
     np.testing.assert_allclose(a, b, rtol=rtol, atol=1e-6)
 
 
@@ -109,11 +109,13 @@ def test_the_critics_loss_judges_each_half_under_its_own_labels(passes):
     # u moves with the first call of the turn, and once.
     moved = after_one_call(X, LABEL)
     on_real, on_fake = criticised(moved, X, LABEL), criticised(moved, pictures, label)
-    close(value, jnp.mean(jnp.maximum(0, 1 - on_real)) + jnp.mean(jnp.maximum(0, 1 + on_fake)))
+    assert_close(
+        value, jnp.mean(jnp.maximum(0, 1 - on_real)) + jnp.mean(jnp.maximum(0, 1 + on_fake))
+    )
     assert metrics.keys() == {"real", "fake", "gap"}
-    close(metrics["real"], jnp.mean(on_real))
-    close(metrics["fake"], jnp.mean(on_fake))
-    close(metrics["gap"], jnp.mean(on_real) - jnp.mean(on_fake))
+    assert_close(metrics["real"], jnp.mean(on_real))
+    assert_close(metrics["fake"], jnp.mean(on_fake))
+    assert_close(metrics["gap"], jnp.mean(on_real) - jnp.mean(on_fake))
     assert far(play.moved["critic"]["spectral"], moved["spectral"])[0] < 1e-6
     assert far(moved["spectral"], CRITIC["spectral"])[0] > 1e-3
     assert play.moved.keys() == {"critic"}  # the generator's batch statistics stay
@@ -140,8 +142,8 @@ def test_terms_are_summed_and_judge_with_the_moved_critic_without_moving_it():
     adversarial, _ = turns.critic_loss(real, fake, HINGE)(plain)
     moved = after_one_call(X, LABEL)
     assert metrics.keys() == {"real", "fake", "gap", "r1"}
-    close(metrics["r1"], 4.0 * r1_by_hand(moved))
-    close(value, adversarial + metrics["r1"])
+    assert_close(metrics["r1"], 4.0 * r1_by_hand(moved))
+    assert_close(value, adversarial + metrics["r1"])
     assert same(play.moved["critic"].variables, plain.moved["critic"].variables)
 
 
@@ -151,7 +153,9 @@ def test_the_fakes_of_a_critics_turn_may_be_more_than_the_reals():
 
     values = [turns.critic_loss(real, doubled, HINGE, passes=n)(a_play()) for n in (1, 2)]
     assert far(*values)[0] < 1e-5
-    close(values[0].metrics["real"], jnp.mean(criticised(after_one_call(X, LABEL), X, LABEL)))
+    assert_close(
+        values[0].metrics["real"], jnp.mean(criticised(after_one_call(X, LABEL), X, LABEL))
+    )
 
 
 class NormalisedCritic(nn.Module):
@@ -176,8 +180,8 @@ def test_batch_normalisation_is_of_one_batch_or_of_each_half(passes):
     else:
         on_real, new = module.apply(variables, X, LABEL, **statistics)
         on_fake, new = module.apply({**variables, **new}, pictures, label, **statistics)
-    close(metrics["real"], jnp.mean(on_real))
-    close(metrics["fake"], jnp.mean(on_fake))
+    assert_close(metrics["real"], jnp.mean(on_real))
+    assert_close(metrics["fake"], jnp.mean(on_fake))
     assert far(play.moved["critic"]["batch_stats"], new["batch_stats"])[0] < 1e-6
 
 
@@ -199,7 +203,7 @@ def test_the_generators_loss_moves_its_own_statistics_and_nothing_of_the_critic(
     terms = {"adversarial": turns.generator_objective(losses.hinge), "two": lambda scene: 2.0}
     value, metrics = turns.generator_loss(real, fake, terms)(play)
     pictures, label, new = by_hand()
-    close(value, 2.0 - jnp.mean(criticised(CRITIC, pictures, label)))
+    assert_close(value, 2.0 - jnp.mean(criticised(CRITIC, pictures, label)))
     assert metrics == {"two": 2.0}
     assert play.moved.keys() == {"generator"}
     assert far(play.moved["generator"]["batch_stats"], new["batch_stats"])[0] < 1e-6
@@ -213,7 +217,7 @@ def test_a_relativistic_generator_compares_each_real_example_with_several_fakes(
     value, _ = turns.generator_loss(real, doubled, terms)(a_play())
     pictures, label, _ = by_hand(multiple=2)
     on_fake, on_real = criticised(CRITIC, pictures, label), criticised(CRITIC, X, LABEL)
-    close(value, jnp.mean(jax.nn.softplus(jnp.concatenate([on_real, on_real]) - on_fake)))
+    assert_close(value, jnp.mean(jax.nn.softplus(jnp.concatenate([on_real, on_real]) - on_fake)))
 
 
 def shifting(calls):
@@ -261,8 +265,8 @@ def test_apply_critic_decides_how_pictures_are_shown():
     _, metrics = turns.critic_loss(real, fake, HINGE, passes=2, apply_critic=shifting([]))(a_play())
     moved = after_one_call(X, LABEL)
     pictures, label, _ = by_hand()
-    close(metrics["real"], jnp.mean(criticised(moved, X + 0.2, LABEL)))
-    close(metrics["fake"], jnp.mean(criticised(moved, pictures + 0.3, label)))
+    assert_close(metrics["real"], jnp.mean(criticised(moved, X + 0.2, LABEL)))
+    assert_close(metrics["fake"], jnp.mean(criticised(moved, pictures + 0.3, label)))
 
 
 @pytest.mark.parametrize("builder", [turns.critic_loss, turns.generator_loss])
@@ -278,7 +282,9 @@ def test_what_comes_after_the_terms_sets_state_and_adds_metrics(builder):
     assert play.moved["critic"].assigned.keys() == {"seen"}
     pictures, label, _ = by_hand()
     moved = after_one_call(X, LABEL) if builder is turns.critic_loss else CRITIC
-    close(play.moved["critic"]["seen"]["x"], 1 + jnp.mean(criticised(moved, pictures, label)))
+    assert_close(
+        play.moved["critic"]["seen"]["x"], 1 + jnp.mean(criticised(moved, pictures, label))
+    )
 
 
 def test_a_lazy_regulariser_is_weighted_by_its_interval():
@@ -288,8 +294,8 @@ def test_a_lazy_regulariser_is_weighted_by_its_interval():
     value, metrics = turn.loss(play)
     gradients = jax.vmap(jax.grad(lambda x, y: criticised(CRITIC, x[None], y[None])[0]))(X, LABEL)
     penalty = 0.5 * jnp.mean(jnp.sum(gradients**2, axis=1))
-    close(metrics["penalty"], penalty)
-    close(value, 4 * 3.0 * penalty)
+    assert_close(metrics["penalty"], penalty)
+    assert_close(value, 4 * 3.0 * penalty)
     assert play.moved == {}
 
 
@@ -301,7 +307,7 @@ def test_a_lazy_regulariser_judges_with_the_player_that_it_moves():
     turn = turns.lazy("mean", "second", lambda scene: turns.mean_logit(scene.real_output), 2, real)
     assert turn.players == ("second",)
     expected = jnp.mean(criticised(play.networks["second"].variables, X, LABEL))
-    close(turn.loss(play).metrics["penalty"], expected)
+    assert_close(turn.loss(play).metrics["penalty"], expected)
     assert abs(expected - jnp.mean(criticised(CRITIC, X, LABEL))) > 1e-3
 
 
@@ -342,7 +348,7 @@ def test_r1_uses_the_labels_of_the_real_examples():
     scene = scene_of(plain, REAL_EXAMPLES, FAKE_EXAMPLES)
     weight = jnp.array([1.0, -2.0, 3.0])[LABEL]
     # The gradient of w x^2 / 2 is w x.
-    close(turns.r1(scene), jnp.mean(weight**2 * jnp.sum(X**2, axis=1)) / 2)
+    assert_close(turns.r1(scene), jnp.mean(weight**2 * jnp.sum(X**2, axis=1)) / 2)
 
 
 def test_r1_sums_patches_and_scales_and_is_by_all_pictures_of_a_list():
@@ -353,7 +359,7 @@ def test_r1_sums_patches_and_scales_and_is_by_all_pictures_of_a_list():
     reals = Examples([X, X[:, :2]])
     found = turns.r1(scene_of(patches, reals, reals))
     # Of each example: d/d large = 2 * 2 in three places, d/d small = 1 in two.
-    close(found, 0.5 * (3 * 16 + 2))
+    assert_close(found, 0.5 * (3 * 16 + 2))
 
 
 @pytest.mark.parametrize(("target", "one_sided"), [(1.0, False), (0.0, False), (4.0, True)])
@@ -367,7 +373,7 @@ def test_the_gradient_penalty_is_between_both_under_the_real_labels(target, one_
     excess = norm - target
     assert (excess < 0).any() or not one_sided
     expected = jnp.mean((jnp.maximum(excess, 0) if one_sided else excess) ** 2)
-    close(found, expected)
+    assert_close(found, expected)
 
 
 def head_scene(name, head):
@@ -396,8 +402,8 @@ def test_an_auxiliary_classifier_is_taught_the_reals_or_both_halves_and_teaches_
 
     on_real = entropy(scene.real_output, LABEL)
     on_fake = entropy(scene.fake_output, FAKE_LABEL)
-    close(found.critic["acgan"](scene), 0.5 * (on_real + float(generated) * on_fake))
-    close(found.generator["acgan"](scene), 0.5 * on_fake)
+    assert_close(found.critic["acgan"](scene), 0.5 * (on_real + float(generated) * on_fake))
+    assert_close(found.generator["acgan"](scene), 0.5 * on_fake)
 
 
 def test_contrastive_conditioning_is_of_the_reals_for_the_critic_and_of_the_fakes_for_the_generator():
@@ -413,8 +419,8 @@ def test_contrastive_conditioning_is_of_the_reals_for_the_critic_and_of_the_fake
 
     found = turns.conditioning("contrastive", Ramp(0.0, 4.0, over=1.0))  # 2 at this clock
     scene = head_scene("contrastive", head)
-    close(found.critic["contrastive"](scene), 2 * by_hand(scene.real_output, LABEL))
-    close(found.generator["contrastive"](scene), 2 * by_hand(scene.fake_output, FAKE_LABEL))
+    assert_close(found.critic["contrastive"](scene), 2 * by_hand(scene.real_output, LABEL))
+    assert_close(found.generator["contrastive"](scene), 2 * by_hand(scene.fake_output, FAKE_LABEL))
 
 
 def test_the_twin_and_discriminative_classifiers_are_those_of_the_losses():
@@ -427,14 +433,14 @@ def test_the_twin_and_discriminative_classifiers_are_those_of_the_losses():
     found = turns.conditioning("tac", 2.0)
     (real, _), (fake, other) = twin.real_output.heads["tac"], twin.fake_output.heads["tac"]
     on_twin = entropy(other, FAKE_LABEL)
-    close(found.critic["tac"](twin), 2 * (entropy(real, LABEL) + on_twin))
-    close(found.generator["tac"](twin), 2 * (entropy(fake, FAKE_LABEL) - on_twin))
+    assert_close(found.critic["tac"](twin), 2 * (entropy(real, LABEL) + on_twin))
+    assert_close(found.generator["tac"](twin), 2 * (entropy(fake, FAKE_LABEL) - on_twin))
 
     found = turns.conditioning("adc")
     real, fake = double.real_output.heads["adc"], double.fake_output.heads["adc"]
     as_fake = entropy(fake, 2 * FAKE_LABEL + 1)
-    close(found.critic["adc"](double), entropy(real, 2 * LABEL) + as_fake)
-    close(found.generator["adc"](double), entropy(fake, 2 * FAKE_LABEL) - as_fake)
+    assert_close(found.critic["adc"](double), entropy(real, 2 * LABEL) + as_fake)
+    assert_close(found.generator["adc"](double), entropy(fake, 2 * FAKE_LABEL) - as_fake)
 
 
 @pytest.mark.parametrize("temperature", [0.0, 0.25])
@@ -446,7 +452,7 @@ def test_data_to_data_cross_entropy_is_that_of_the_losses(temperature):
     for side, term in (("real", found.critic), ("fake", found.generator)):
         label = getattr(scene, side).given["label"]
         heads = getattr(scene, f"{side}_output").heads["d2d_ce"]
-        close(
+        assert_close(
             term["d2d_ce"](scene),
             0.5 * losses.d2d_ce(*heads, label, temperature=temperature or 0.5),
         )
@@ -467,10 +473,10 @@ def test_a_multi_class_hinge_takes_the_place_of_the_adversarial_terms():
 
     generated = np.full(BATCH, CLASSES)
     expected = hinge(scene.real_output, LABEL) + hinge(scene.fake_output, generated)
-    close(found.critic["multi_hinge"](scene), expected)
-    close(found.generator["multi_hinge"](scene), 0.3 * hinge(scene.fake_output, FAKE_LABEL))
+    assert_close(found.critic["multi_hinge"](scene), expected)
+    assert_close(found.generator["multi_hinge"](scene), 0.3 * hinge(scene.fake_output, FAKE_LABEL))
     distance = np.mean(np.abs(h[0].mean(0) - h[1].mean(0)))
-    close(found.generator["features"](scene), distance)
+    assert_close(found.generator["features"](scene), distance)
 
 
 def test_an_unknown_conditioning_is_refused():
@@ -490,7 +496,7 @@ def test_feature_matching_is_a_mean_over_layers_and_scales_without_a_gradient_to
 
     a, b = X, X[::-1] * 3
     means = [jnp.mean(jnp.abs(x)) for x in (a - b, 2 * a - b, (a - b)[:1])]
-    close(term(a, b), sum(means) / 3)
+    assert_close(term(a, b), sum(means) / 3)
     by_real, by_fake = jax.grad(term, argnums=(0, 1))(a, b)
     assert not jnp.any(by_real)
     assert jnp.any(by_fake)
@@ -504,7 +510,7 @@ def test_kl_is_a_sum_over_dimensions_and_a_mean_over_examples():
         sum((m * m + np.exp(v) - v - 1) / 2 for m, v in zip(*row, strict=True))
         for row in zip(np.asarray(mean), np.asarray(log_variance), strict=True)
     ]
-    close(found, np.mean(each))
+    assert_close(found, np.mean(each))
     zeros = {name: jnp.zeros((2, 4)) for name in notes}
     assert turns.kl(scene_of(None, REAL_EXAMPLES, Examples(X, notes=zeros))) == 0
 
@@ -516,7 +522,7 @@ def test_orthogonal_regularisation_is_of_the_kernels_of_the_player():
         gram = kernel.T @ kernel
         expected += jnp.sum((gram - jnp.diag(jnp.diag(gram))) ** 2)
     found = turns.orthogonal("generator")(scene_of(plain, REAL_EXAMPLES, FAKE_EXAMPLES))
-    close(found, expected)
+    assert_close(found, expected)
     gradient = jax.grad(
         lambda params: turns.orthogonal("generator")(
             scene_of(None, None, None, a_play(generator={**GENERATOR, "params": params}))
@@ -528,7 +534,7 @@ def test_orthogonal_regularisation_is_of_the_kernels_of_the_player():
 def test_a_weight_may_follow_the_clock():
     scene = scene_of(plain, REAL_EXAMPLES, FAKE_EXAMPLES)
     for weight, value in ((2.5, 2.5), (Ramp(0.0, 4.0, over=1.0), 2.0)):
-        close(turns.weighted(weight, lambda scene: jnp.float32(3))(scene), 3 * value)
+        assert_close(turns.weighted(weight, lambda scene: jnp.float32(3))(scene), 3 * value)
 
 
 # Optimisers -----------------------------------------------------------------------------------------------
@@ -561,10 +567,10 @@ def test_the_numbers_of_a_scheduled_optimiser_follow_the_clock():
     expected = 1.0 - 0.1 * 3.0 / ((v / 0.5) ** 0.5 + 1e-5)
     v = 0.7 * v + 0.3 * 1.0
     expected -= 0.15 * 1.0 / ((v / (1 - 0.7**2)) ** 0.5 + 1e-5)
-    close(found, expected)
+    assert_close(found, expected)
     plain = turns.scheduled(optax.adam, learning_rate=0.1, b1=0.0, b2=0.5)
     clocks = (clock_at(0), clock_at(9))
-    close(
+    assert_close(
         updated(plain, (3.0, 1.0), clocks), updated(optax.adam(0.1, 0.0, 0.5), (3.0, 1.0), clocks)
     )
 
@@ -578,7 +584,7 @@ def test_a_schedule_by_the_clock_counts_rounds_and_not_moves(unit, total):
     player = number(optimizer=turns.scale_by_clock(schedule, unit))
     engine = Engine(one_turn(loss, batch_size=2, repeat=5, player=player))
     state, _ = play_rounds(engine, 2)
-    close(state.params["critic"]["w"], total, rtol=1e-2)
+    assert_close(state.params["critic"]["w"], total, rtol=1e-2)
 
 
 def test_lazy_adam_makes_a_step_more_in_as_many_rounds():
@@ -588,7 +594,7 @@ def test_lazy_adam_makes_a_step_more_in_as_many_rounds():
         (0, optax.adam(0.1, 0.5, 0.9)),
     ):
         found = updated(turns.lazy_adam(0.1, 0.5, 0.9, every), (3.0, 1.0), (CLOCK, CLOCK))
-        close(found, updated(same_as, (3.0, 1.0), (CLOCK, CLOCK)))
+        assert_close(found, updated(same_as, (3.0, 1.0), (CLOCK, CLOCK)))
 
 
 def test_optimisers_start_anew_when_a_stage_is_entered():
@@ -604,7 +610,7 @@ def test_optimisers_start_anew_when_a_stage_is_entered():
     before = float(state.params["critic"]["w"])
     state, _ = engine.round(state, 3, counting(2, start=1))
     assert int(state.opt_state["critic"][0].count) == 1
-    close(state.params["critic"]["w"], before + 0.1)  # Adam's first step is its rate
+    assert_close(state.params["critic"]["w"], before + 0.1)  # Adam's first step is its rate
     assert state.opt_state.keys() == {"critic"}
 
 
@@ -647,7 +653,9 @@ def test_outputs_of_a_scene_are_computed_once_when_they_are_needed():
     assert calls == []
     term = turns.critic_objective(losses.wasserstein)
     first = term(scene)
-    close(first, jnp.mean(plain(*_args(FAKE_EXAMPLES))) - jnp.mean(plain(*_args(REAL_EXAMPLES))))
+    assert_close(
+        first, jnp.mean(plain(*_args(FAKE_EXAMPLES))) - jnp.mean(plain(*_args(REAL_EXAMPLES)))
+    )
     assert term(scene) == first
     assert len(calls) == 2
 

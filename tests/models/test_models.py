@@ -615,7 +615,7 @@ def test_the_average_of_the_generator_is_that_of_the_options():
     assert average(ema_half_life_kimg=7.0, ema_ramp_up=0.0) == Ema(7.0)
 
 
-def test_the_other_initialiser_makes_quieter_shortcuts_and_first_pictures():
+def test_pytorchs_initialiser_makes_quieter_shortcuts_and_first_pictures():
     def first(init):
         widths = ("generator_width", 64), ("critic_width", 8)
         engine = Engine(make("wgan_gp", CIFAR, (("shortcut_init", init), *widths)))
@@ -627,11 +627,11 @@ def test_the_other_initialiser_makes_quieter_shortcuts_and_first_pictures():
         kernels = {jax.tree_util.keystr(p, simple=True, separator="/"): x for p, x in leaves}
         return kernels, float(jnp.std(made))
 
-    (glorot, loud), (default, quiet) = first("glorot"), first("pytorch")
-    changed = {n for n in glorot if not np.array_equal(glorot[n], default[n])}
+    (glorot, loud), (pytorch, quiet) = first("glorot"), first("pytorch")
+    changed = {n for n in glorot if not np.array_equal(glorot[n], pytorch[n])}
     shortcuts = {f"generator/block{i}" for i in range(3)} | {"critic/block0", "critic/block1"}
     assert changed == {f"{x}/shortcut/kernel" for x in shortcuts} | {"generator/output/kernel"}
-    for kernel in (default[n] for n in changed):
+    for kernel in (pytorch[n] for n in changed):
         bound = kernel[..., 0].size ** -0.5
         assert 0.8 * bound < jnp.max(jnp.abs(kernel)) <= bound
     assert loud > 0.5

@@ -299,7 +299,7 @@ def critic_sum(options, critic, real, fake):
     return sum(terms.values()), terms
 
 
-def close(ours, theirs, tolerance):
+def assert_close(ours, theirs, tolerance):
     assert ours.shape == theirs.shape
     assert np.abs(ours - theirs).max() <= tolerance * np.abs(theirs).max()
 
@@ -321,10 +321,10 @@ def test_the_reference_has_the_same_outputs_losses_and_gradients(networks):
         # Half a digit of float32 in the parameters moves a few pixels by 1e-5, those whose features are normalised by a
         # small norm, and the others by 1e-7; processors round differently.
         pictures, expected = make(of_generator, level, alpha), golden[f"picture_{tag}"]
-        close(pictures, expected, 3e-5)
+        assert_close(pictures, expected, 3e-5)
         assert np.abs(pictures - expected).mean() <= 1e-6 * np.abs(expected).max()
         if f"logits_{tag}" in golden:  # the reference does not blend the critic's level 1
-            close(judge(of_critic, real(level), level, alpha), golden[f"logits_{tag}"], 1e-5)
+            assert_close(judge(of_critic, real(level), level, alpha), golden[f"logits_{tag}"], 1e-5)
 
     def critic_loss(of_critic):
         return critic_sum(
@@ -345,15 +345,15 @@ def test_the_reference_has_the_same_outputs_losses_and_gradients(networks):
         (metrics["penalty"], "penalty"),
         (metrics["drift"], "drift"),
     ):
-        close(found, golden[name], 1e-4)
+        assert_close(found, golden[name], 1e-4)
     value, of_generator_loss = jax.jit(jax.value_and_grad(generator_loss))(of_generator)
-    close(value, golden["generator_loss"], 1e-4)
+    assert_close(value, golden["generator_loss"], 1e-4)
     compared = 0
     for player, gradient in (("critic", of_critic_loss), ("generator", of_generator_loss)):
         for path, leaf in jax.tree_util.tree_leaves_with_path(gradient):
             name = f"{player}_gradient/{jax.tree_util.keystr(path, simple=True, separator='/')}"
             if name in golden:  # not the colours of level 0, which level 2 has no use for
-                close(leaf, golden[name], 1e-3)
+                assert_close(leaf, golden[name], 1e-3)
                 compared += 1
             else:
                 assert "rgb0" in name
@@ -389,7 +389,7 @@ def test_alpha_0_is_the_level_below_and_alpha_1_does_not_use_its_colours(network
 
 def test_the_length_of_a_latent_does_not_matter(networks):
     latent = by_rule("latent", (BATCH, LATENT))
-    close(paint(networks[0], 3.0 * latent, 1, None), make(networks[0], 1), 1e-5)
+    assert_close(paint(networks[0], 3.0 * latent, 1, None), make(networks[0], 1), 1e-5)
 
 
 def test_blending_and_pixel_norm_compute_in_float32():

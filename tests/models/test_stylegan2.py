@@ -119,7 +119,7 @@ def reference_game():
     return engine, filled(engine), {"image": image}
 
 
-def close(a, b, rtol):
+def assert_close(a, b, rtol):
     scale = np.abs(b).max()
     np.testing.assert_allclose(a, b, rtol=rtol, atol=rtol * scale)
 
@@ -132,19 +132,19 @@ def test_networks_agree_with_another_implementation(golden, reference_game, monk
     mapping = nets.Mapping(16, 3)
     z = drawn(None, (8, 16))
     w, other = (mapping.apply({"params": params["mapping"]}, x, None) for x in (z, z[::-1]))
-    close(w, golden["w"], 1e-4)
+    assert_close(w, golden["w"], 1e-4)
     synthesis = nets.Synthesis(8, 3, 64, 16)
     noise = {f"{layer}": {"map": jnp.zeros(())} for layer in ("conv4", "up8", "conv8")}
     variables = {"params": params["synthesis"], "noise": noise}
     paint = jax.jit(lambda w: synthesis.apply(variables, w, rngs={"noise": jax.random.key(0)}))
     pictures = paint(jnp.broadcast_to(w[:, None], (8, 4, 16)))
-    close(pictures, golden["pictures"], 1e-4)
+    assert_close(pictures, golden["pictures"], 1e-4)
     mixed = paint(jnp.stack([w, w, other, other], axis=1))
-    close(mixed, golden["mixed_pictures"], 1e-4)
+    assert_close(mixed, golden["mixed_pictures"], 1e-4)
     critic = nets.Critic(64, 16)
     judge = jax.jit(lambda x: critic.apply({"params": state.params["critic"]}, x, None))
-    close(judge(batch["image"] / np.float32(127.5) - 1), golden["real_logits"], 1e-4)
-    close(judge(pictures), golden["fake_logits"], 1e-4)
+    assert_close(judge(batch["image"] / np.float32(127.5) - 1), golden["real_logits"], 1e-4)
+    assert_close(judge(pictures), golden["fake_logits"], 1e-4)
 
 
 @pytest.mark.parametrize("name", ["critic", "r1", "generator", "path"])
@@ -157,11 +157,11 @@ def test_losses_and_gradients_agree_with_another_implementation(
     turn = turn_of(engine.game, name)
     (loss, (metrics, new)), gradients = gradient(engine, state, turn, batch, jax.random.key(0))
     if name in ("critic", "generator"):
-        close(loss, golden[f"{name}/loss"], 1e-4)
+        assert_close(loss, golden[f"{name}/loss"], 1e-4)
     else:
-        close(metrics["penalty"], golden[f"{name}/penalty"], 1e-3)
+        assert_close(metrics["penalty"], golden[f"{name}/penalty"], 1e-3)
     if name == "path":
-        close(new["generator"]["path"]["mean"], golden["path/mean"], 1e-4)
+        assert_close(new["generator"]["path"]["mean"], golden["path/mean"], 1e-4)
     prefix = "critic/" if turn.players[0] == "critic" else ""
     gradients = {prefix + path: leaf for path, leaf in named(gradients).items()}
     norms = np.array([np.linalg.norm(gradients[path]) for path in sorted(gradients)])
@@ -481,7 +481,7 @@ def test_modulation_equals_a_kernel_for_each_image(key, demodulate, up):
         jax.jit(jax.value_and_grad(scaled(form), (0, 1, 2)))(x, kernel, style)
         for form in (modulated.modulated_conv, own_kernels)
     )
-    jax.tree.map(lambda a, b: close(a, b, 1e-4), one, other)
+    jax.tree.map(lambda a, b: assert_close(a, b, 1e-4), one, other)
 
 
 def test_demodulated_outputs_have_unit_variance(key):

@@ -183,7 +183,7 @@ def learnt():
     return made, gradients
 
 
-def close(actual, desired, tolerance):
+def assert_close(actual, desired, tolerance):
     """Relative to the largest number."""
     np.testing.assert_allclose(actual, desired, rtol=0, atol=tolerance * np.abs(desired).max())
 
@@ -210,10 +210,10 @@ def test_networks_agree_with_taming_transformers(reference):
 
     made = outputs(by_rule_networks())
     np.testing.assert_array_equal(made["codes"], reference["codes"])
-    close(made["latents"], reference["latents"], 1e-4)
-    close(made["pictures"][:2], reference["pictures"], 1e-4)
-    close(made["logits"], reference["logits"], 1e-4)
-    close(made["code_logits"][:2], reference["code_logits"], 1e-4)
+    assert_close(made["latents"], reference["latents"], 1e-4)
+    assert_close(made["pictures"][:2], reference["pictures"], 1e-4)
+    assert_close(made["logits"], reference["logits"], 1e-4)
+    assert_close(made["code_logits"][:2], reference["code_logits"], 1e-4)
 
 
 @pytest.mark.slow
@@ -247,7 +247,7 @@ def test_gradients_agree_with_taming_transformers(reference, learnt):
     for name in reference:
         if name.startswith("entries "):
             ours_, theirs = gradients[name.removeprefix("entries ")].ravel()[:100], reference[name]
-            close(ours_, theirs, 1e-3)
+            assert_close(ours_, theirs, 1e-3)
 
 
 # Losses by hand -------------------------------------------------------------------------------------------

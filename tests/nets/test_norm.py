@@ -39,7 +39,7 @@ def flax(x, train, affine):
     return output, new.get("batch_stats", RUNNING)
 
 
-def close(found, expected):
+def assert_close(found, expected):
     jax.tree.map(
         lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5), found, expected
     )
@@ -50,8 +50,8 @@ def test_each_group_is_normalised_as_a_batch_of_its_own():
         BatchNorm(group=GROUP, **OPTIONS), X, train=True, params={"statistics": AFFINE}
     )
     parts = [flax(x, True, True) for x in PARTS]
-    close(found, np.concatenate([output for output, _ in parts]))
-    close(running, {k: np.mean([new[k] for _, new in parts], axis=0) for k in RUNNING})
+    assert_close(found, np.concatenate([output for output, _ in parts]))
+    assert_close(running, {k: np.mean([new[k] for _, new in parts], axis=0) for k in RUNNING})
     whole, _ = flax(X, True, True)
     assert np.abs(found - whole).max() > 0.05
 
@@ -61,7 +61,7 @@ def test_a_group_of_the_whole_batch_is_batch_normalisation():
     found = [
         apply(BatchNorm(group=group, **OPTIONS), X, train=True, params=params) for group in (0, 6)
     ]
-    close(*found)
+    assert_close(*found)
 
 
 def test_evaluation_uses_the_running_statistics_for_any_number_of_examples():
@@ -69,8 +69,8 @@ def test_evaluation_uses_the_running_statistics_for_any_number_of_examples():
     found, running = apply(
         BatchNorm(group=GROUP, **OPTIONS), x, train=False, params={"statistics": AFFINE}
     )
-    close(found, flax(x, False, True)[0])
-    close(running, RUNNING)
+    assert_close(found, flax(x, False, True)[0])
+    assert_close(running, RUNNING)
 
 
 @pytest.mark.parametrize("group", [0, GROUP])
@@ -83,7 +83,7 @@ def test_a_vector_modulates_what_is_normalised(group):
     found, _ = apply(module, X, condition, train=True, params=params)
     parts = [flax(x, True, False)[0] for x in (PARTS if group else [X])]
     by, plus = ((condition @ w)[:, None, None] for w in (gain, bias))
-    close(found, (1 + by) * np.concatenate(parts) + plus)
+    assert_close(found, (1 + by) * np.concatenate(parts) + plus)
 
 
 def test_the_statistics_are_float32_in_bfloat16():
@@ -150,17 +150,17 @@ def initialised(module, *args, **kwargs):
 def test_a_norms_statistics_are_over_the_axes_of_the_table(kind):
     written_out, of_batch = KINDS[kind]
     found, _ = initialised(norm.PlainNorm(kind), WIDE)
-    close(found, written_out(WIDE))
+    assert_close(found, written_out(WIDE))
     affine, params = initialised(norm.PlainNorm(kind, affine=True), WIDE)
     scale, bias = params["statistics"]["scale"], params["statistics"]["bias"]
-    close(affine, written_out(WIDE) * scale + bias)
+    assert_close(affine, written_out(WIDE) * scale + bias)
     alone, _ = initialised(norm.PlainNorm(kind), WIDE[:1])
     assert of_batch == bool(np.abs(alone[0] - found[0]).max() > 1e-3)
 
 
 def test_groups_divide_the_channels():
     found, _ = initialised(norm.GroupNorm(3), WIDE)
-    close(found, grouped(WIDE, 2))
+    assert_close(found, grouped(WIDE, 2))
 
 
 @pytest.mark.parametrize("kind", norm.PLAIN)
@@ -178,7 +178,7 @@ def test_spade_of_a_constant_map_is_a_conditional_norm(kind):
         for name in ("gain", "bias")
     )
     plain = KINDS[kind][0](x)
-    close(found[:, 2:-2, 2:-2], (plain * (1 + gain) + bias)[:, 2:-2, 2:-2])
+    assert_close(found[:, 2:-2, 2:-2], (plain * (1 + gain) + bias)[:, 2:-2, 2:-2])
     assert np.abs(found - plain).max() > 0.1
 
 
@@ -186,7 +186,7 @@ def test_spade_is_the_plain_norm_where_gain_and_bias_are_zero():
     label_map = np.random.default_rng(5).uniform(size=(3, 4, 6, 2)).astype(np.float32)
     module = norm.SpatialNorm(hidden=5, kind="instance", kernel_init=nn.initializers.zeros)
     found = module.apply(module.init(jax.random.key(0), WIDE, label_map), WIDE, label_map)
-    close(found, KINDS["instance"][0](WIDE))
+    assert_close(found, KINDS["instance"][0](WIDE))
 
 
 def test_instance_normalisation_removes_a_constant_map_and_spade_does_not():
@@ -204,4 +204,4 @@ def test_a_style_sets_gain_and_bias_of_each_channel():
     style = np.random.default_rng(7).normal(size=(3, 8)).astype(np.float32)
     gain, bias = style[:, None, None, :4], style[:, None, None, 4:]
     expected = KINDS["instance"][0](WIDE) * (1 + gain) + bias
-    close(norm.adaptive_norm(WIDE, style), expected)
+    assert_close(norm.adaptive_norm(WIDE, style), expected)

@@ -334,7 +334,6 @@ open(f"{out}/{index}.json", "w").write(json.dumps([results[0], results[-1]]))
 """
 
 
-@pytest.mark.slow
 def test_two_processes_give_the_same_number(digits, tmp_path):
     _, source, engines = digits
     run_processes(f"SMALL = {SMALL}\n{PROCESS}", tmp_path)

@@ -127,7 +127,6 @@ def assert_same_run(ours, theirs):
         assert (ours.workdir / name).read_bytes() == (theirs.workdir / name).read_bytes()
 
 
-@pytest.mark.slow
 def test_two_kills(tmp_path, cache_dir):
     ours, theirs = (
         Command(tmp_path / name, cache_dir, GAN, 400, 20) for name in ("killed", "straight")
