@@ -18,7 +18,7 @@ from jaxgan.nets.convnet import ConvCritic, ConvGenerator, doublings
 from jaxgan.nets.heads import Labels
 from jaxgan.nets.init import glorot, normal_002, pytorch_default
 from jaxgan.nets.mlp import MLPCritic, MLPGenerator
-from jaxgan.nets.resnet import ResNetCritic, ResNetGenerator, plain
+from jaxgan.nets.resnet import UPSAMPLINGS, ResNetCritic, ResNetGenerator, plain
 from jaxgan.options import OptionError, option
 from jaxgan.spec import Spec
 
@@ -73,6 +73,11 @@ class Options:
         "initialiser of the shortcuts and the generator's last convolution (resnet): Glorot's, as in the papers' code,"
         " or PyTorch's default, with a third of the variance or less",
         choices=tuple(SHORTCUT_INITS),
+    )
+    upsampling: str = option(
+        "nearest",
+        "how the generator doubles the size of its features (resnet): nearest, as in the papers' code, or bilinear",
+        choices=tuple(UPSAMPLINGS),
     )
     depth: int = option(3, "hidden layers of each network (mlp)", least=1)
     leak: float = option(0.0, "negative slope of the critic's ReLU (mlp, conv)", least=0, most=1)
@@ -224,6 +229,7 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
             request.generator_kernel_norm,
             request.attention[0],
             SHORTCUT_INITS[request.options.shortcut_init],
+            request.options.upsampling,
             request.dtype,
         ),
         ResNetCritic(

@@ -249,7 +249,9 @@ class Synthesis(nn.Module):
             group=self.group,
         )
         if self.variant == "biggan":
-            block = GeneratorBlock(features, norm, kernel_norm, INITS, dtype, name=f"block{i}")
+            block = GeneratorBlock(
+                features, norm, kernel_norm, INITS, dtype=dtype, name=f"block{i}"
+            )
             return block(x, condition, train)
         flat = DeepGeneratorBlock(
             x.shape[-1], False, norm, kernel_norm, dtype, name=f"block{2 * i}"

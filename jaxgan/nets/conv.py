@@ -3,10 +3,12 @@
     Conv(64)(x)          is  nn.Conv(64, (3, 3))(x)
     DownConv(64)(x)      is  avg_pool(nn.Conv(64, (3, 3))(x))
     UpConv(64)(x)        is  nn.Conv(64, (3, 3))(upsample_nearest(x))
+    BilinearUpConv(64)(x)  is  nn.Conv(64, (3, 3))(upsample_bilinear(x))
     DoublingConv(64)(x)  is  nn.ConvTranspose(64, (4, 4), (2, 2))(x)
     GroupedConv(64, feature_group_count=8)(x)  is  nn.Conv(64, (3, 3), feature_group_count=8)(x)
 
-The values and gradients are equal up to float rounding; `jaxgan.resample` documents the identities. The parameters
+The values and gradients are equal up to float rounding; `jaxgan.resample` documents the identities. With bilinear
+interpolation nothing is saved. The parameters
 are those of `nn.Conv` or `nn.ConvTranspose` (`kernel` [kh, kw, in, out] and `bias`, with the same names and initial
 values), so weights are interchangeable between the two. Class transforms for Flax's layers, such as
 `jaxgan.nets.spectral.spectral_norm`, work too: they normalise the 3x3 kernel, not the fused one.
@@ -28,6 +30,11 @@ _FIELDS = {
     "features", "kernel_size", "use_bias", "dtype", "param_dtype", "kernel_init", "bias_init",
     "parent", "name",
 }  # fmt: skip
+
+
+def upsample_bilinear(x: jax.Array) -> jax.Array:
+    """Doubles the sides of images by bilinear interpolation; edges are continued: [B, H, W, C] -> [B, 2H, 2W, C]."""
+    return resample.resize_antialiased(x, (2 * x.shape[1], 2 * x.shape[2]), "linear")
 
 
 class Conv(nn.Conv):
@@ -82,6 +89,25 @@ class UpConv(nn.Conv):
     @nn.compact
     def __call__(self, inputs: jax.Array) -> jax.Array:
         return resample.upsample_conv(*_arguments(self, inputs))
+
+
+class BilinearUpConv(nn.Conv):
+    """2x bilinear upsampling, then `nn.Conv`: [B, H, W, C] -> [B, 2H, 2W, features].
+
+    Fields as `nn.Conv`'s: `features`, `kernel_size` (odd), `use_bias`, `dtype`,
+    `param_dtype`, `kernel_init`, `bias_init`.
+
+    >>> import jax.numpy as jnp
+    >>> BilinearUpConv(5).init_with_output(jax.random.key(0), jnp.ones((1, 8, 4, 3)))[0].shape
+    (1, 16, 8, 5)
+    """
+
+    kernel_size: Sequence[int] = (3, 3)
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        images, kernel, bias = _arguments(self, inputs)
+        return resample.conv(upsample_bilinear(images), kernel, bias)
 
 
 class GroupedConv(nn.Conv):

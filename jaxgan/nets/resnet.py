@@ -2,6 +2,7 @@
 
 Two exact rewrites save about a third of the arithmetic. A 3x3 convolution next to a pooling or an upsampling is one
 fused operation (`jaxgan.nets.conv`). A 1x1 convolution commutes with both, so shortcuts convolve the smaller images.
+The generator can also upsample bilinearly, where only the second rewrite applies.
 
 Convolutions that reach the output only through batch normalisation have no bias. The normalisation would subtract it,
 so its gradient would be rounding error, which Adam would turn into a random walk.
@@ -19,10 +20,28 @@ import jax.numpy as jnp
 
 from jaxgan import resample
 from jaxgan.nets.attention import SelfAttention
-from jaxgan.nets.conv import Conv, DownConv, UpConv
+from jaxgan.nets.conv import BilinearUpConv, Conv, DownConv, UpConv, upsample_bilinear
 from jaxgan.nets.heads import Judgement, Labels, judge
 from jaxgan.nets.init import glorot, glorot_relu
 from jaxgan.nets.norm import BatchNorm
+
+
+class Upsampling(NamedTuple):
+    """How a generator doubles the sides of images.
+
+    Attributes:
+      alone: [B, H, W, C] -> [B, 2H, 2W, C].
+      conv: the layer that does so and then convolves.
+    """
+
+    alone: Callable[[jax.Array], jax.Array]
+    conv: type[nn.Conv]
+
+
+UPSAMPLINGS = {
+    "nearest": Upsampling(resample.upsample_nearest, UpConv),
+    "bilinear": Upsampling(upsample_bilinear, BilinearUpConv),
+}
 
 
 def plain(layer: type) -> type:
@@ -45,13 +64,14 @@ class Inits(NamedTuple):
 class GeneratorBlock(nn.Module):
     """BN-ReLU-upsample-conv3-BN-ReLU-conv3, plus a 1x1 convolution of the upsampled input.
 
-    `norm` makes the normalisations, which are called with (x, condition, train).
+    `norm` makes the normalisations, which are called with (x, condition, train). `upsampling`: see `UPSAMPLINGS`.
     """
 
     features: int
     norm: Callable[..., nn.Module] = BatchNorm
     kernel_norm: Callable[[type], type] = plain
     inits: Inits = Inits()
+    upsampling: str = "nearest"
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
@@ -64,8 +84,10 @@ class GeneratorBlock(nn.Module):
             "kernel_init": self.inits.relu,
             "dtype": self.dtype,
         }
-        kernel_norm = self.kernel_norm
-        y = kernel_norm(UpConv)(self.features, (3, 3), **conv, name="conv0")(norm(x, "norm0"))
+        kernel_norm, upsampling = self.kernel_norm, UPSAMPLINGS[self.upsampling]
+        y = kernel_norm(upsampling.conv)(self.features, (3, 3), **conv, name="conv0")(
+            norm(x, "norm0")
+        )
         y = kernel_norm(Conv)(self.features, (3, 3), **conv, name="conv1")(norm(y, "norm1"))
         shortcut = kernel_norm(Conv)(
             self.features,
@@ -75,7 +97,7 @@ class GeneratorBlock(nn.Module):
             dtype=self.dtype,
             name="shortcut",
         )(x)
-        return y + resample.upsample_nearest(shortcut)
+        return y + upsampling.alone(shortcut)
 
 
 class CriticBlock(nn.Module):
@@ -120,7 +142,7 @@ class ResNetGenerator(nn.Module):
 
     A linear map to bottom x bottom x top features, one upsampling block per entry of `features`, BN-ReLU-conv3-tanh.
     With `attention`, the block whose output has this side is followed by an attention block. `shortcut_init` is for the
-    shortcuts and the last convolution.
+    shortcuts and the last convolution. `upsampling`: see `UPSAMPLINGS`.
     """
 
     bottom: int
@@ -131,6 +153,7 @@ class ResNetGenerator(nn.Module):
     kernel_norm: Callable[[type], type] = plain
     attention: int | None = None
     shortcut_init: nn.initializers.Initializer = glorot
+    upsampling: str = "nearest"
     dtype: jax.typing.DTypeLike | None = None
 
     @nn.compact
@@ -143,7 +166,9 @@ class ResNetGenerator(nn.Module):
         x = x.reshape(-1, self.bottom, self.bottom, self.top)
         norm = partial(BatchNorm, self.num_classes, dtype=dtype)
         for i, features in enumerate(self.features):
-            block = GeneratorBlock(features, norm, kernel_norm, inits, dtype, name=f"block{i}")
+            block = GeneratorBlock(
+                features, norm, kernel_norm, inits, self.upsampling, dtype, name=f"block{i}"
+            )
             x = block(x, label, train)
             if x.shape[1] == self.attention:
                 x = SelfAttention(kernel_norm, dtype=dtype, name="attention")(x)

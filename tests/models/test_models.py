@@ -638,6 +638,24 @@ def test_pytorchs_initialiser_makes_quieter_shortcuts_and_first_pictures():
     assert quiet < 0.35
 
 
+def test_bilinear_upsampling_changes_no_parameter_but_smooths_the_first_pictures():
+    def first(upsampling):
+        widths = ("generator_width", 16), ("critic_width", 8)
+        engine = Engine(make("sngan", CIFAR, (("upsampling", upsampling), *widths)))
+        state = engine.init()
+        latent = jax.random.normal(jax.random.key(1), (8, 128))
+        made = engine.game.networks(state, False)["generator"](latent, None, train=True)
+        # Between pixels that come from the same one before upsampling, and between others.
+        inner, outer = (made[:, :, i + 1 : 31 : 2] - made[:, :, i:30:2] for i in (0, 1))
+        return state.params, float(jnp.std(inner)), float(jnp.std(outer))
+
+    (params, *nearest), (same, *bilinear) = first("nearest"), first("bilinear")
+    jax.tree.map(np.testing.assert_array_equal, params, same)
+    assert max(bilinear) < 0.8 * max(nearest)
+    assert bilinear[0] == pytest.approx(bilinear[1], rel=0.1)
+    assert nearest[0] != pytest.approx(nearest[1], rel=0.1)  # blocks
+
+
 # Schedules and what is refused --------------------------------------------------------------------------------
 
 
