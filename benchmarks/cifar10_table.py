@@ -65,7 +65,7 @@ RESNET = (
     "model.generator_batch_multiple=1",
     "model.decay_steps=0",
 )
-SMALL_SHORTCUTS = "model.shortcut_init=pytorch"
+SMALL_SHORTCUTS, BILINEAR = "model.shortcut_init=pytorch", "model.upsampling=bilinear"
 CONV = (
     "model.generator_width=32",
     "model.critic_width=32",
@@ -76,7 +76,8 @@ ROWS = {
     "dcgan": Row("dcgan_cifar10", CONV, 2000),
     "lsgan": Row("lsgan_cifar10", CONV, 2000),
     "wgan": Row("wgan_cifar10", CONV, 2000),
-    "wgan_gp": Row("wgan_gp_cifar10", RESNET, 3000),
+    "wgan_gp": Row("wgan_gp_cifar10", (*RESNET, BILINEAR), 3000),
+    "wgan_gp_nearest": Row("wgan_gp_cifar10", RESNET, 3000),
     "sngan": Row("sngan_cifar10", (*RESNET, SMALL_SHORTCUTS), 3000),
     "sngan_glorot": Row("sngan_cifar10", RESNET, 3000),
     "sngan_conditional": Row("sngan_conditional_cifar10", (*RESNET, SMALL_SHORTCUTS), 1000),
