@@ -13,6 +13,7 @@ import shutil
 import sys
 import time
 import warnings
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from orbax.checkpoint import v1 as ocp
 
 from jaxgan.data.source import listed
 from jaxgan.game import State
+from jaxgan.train import schema
 
 # Errors of TensorStore and Orbax about a damaged or missing file.
 DAMAGED = re.compile(
@@ -35,10 +37,18 @@ class Checkpoints:
       directory: created when the first checkpoint is saved.
       keep: number of latest checkpoints to keep.
       keep_every: rounds; checkpoints at multiples of it are never deleted. 0 for none.
+      record: of the run, saved with each checkpoint: it tells a copied checkpoint from others.
     """
 
-    def __init__(self, directory: str | Path, keep: int = 2, keep_every: int = 0):
+    def __init__(
+        self,
+        directory: str | Path,
+        keep: int = 2,
+        keep_every: int = 0,
+        record: Mapping[str, Any] | None = None,
+    ):
         self.directory = Path(os.path.abspath(directory))
+        self._record = schema.stamped(record or {})
         policies = ocp.training.preservation_policies
         kept = [policies.LatestN(keep)]
         if keep_every:
@@ -78,7 +88,7 @@ class Checkpoints:
             shutil.rmtree(self.directory / str(old), ignore_errors=True)
         self._unreadable = []
         with self._writing():
-            self._checkpointer().save_async(step, state, force=True)
+            self._checkpointer().save_async(step, state, force=True, custom_metadata=self._record)
 
     def restore(self, shape: State, step: int | None = None) -> tuple[int, State] | None:
         """(step, state) of the latest checkpoint that can be read (or of `step`); None if there is none at all.
@@ -86,6 +96,11 @@ class Checkpoints:
         If a checkpoint cannot be read, a warning names it, the one before it is restored, and the next `save` removes
         it. `shape` is `Engine.state_shape`: leaves are restored with its shardings, so a run may continue on another
         number of devices.
+
+        Raises:
+          FileNotFoundError: there is no checkpoint of `step`.
+          OSError: none can be read, or not that of `step`.
+          NewerSchema: a later version of jaxgan wrote the checkpoint.
         """
         steps = self.steps()
         if step is not None and step not in steps:
@@ -113,11 +128,19 @@ class Checkpoints:
             )
         return None
 
+    def record(self, step: int) -> dict[str, Any]:
+        """The record that was saved with a checkpoint; empty for one of a version that saved none."""
+        return ocp.metadata(self.directory / str(step)).custom_metadata or {}
+
     def _load(self, step: int, shape: State) -> State | str:
-        """The state of a checkpoint, or why it cannot be read."""
+        """The state of a checkpoint, or why it cannot be read; raises `NewerSchema` for one of a later format."""
         with _quiet():
             try:
+                what = f"the checkpoint of step {step} in {self.directory}"
+                schema.check(what, self.record(step), "train into another workdir")
                 return ocp.load(self.directory / str(step), shape)
+            except schema.NewerSchema:  # it is whole: nothing before it may take its place
+                raise
             except Exception as error:  # Orbax has no common type for what a damaged file can raise
                 reason = _reason(error)
             _end_reads()

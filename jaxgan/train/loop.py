@@ -45,9 +45,8 @@ from jaxgan.train.outputs import (
 )
 from jaxgan.train.progress import Progress
 from jaxgan.train.resident import CHOICES, Resident, is_resident
-from jaxgan.train.workdir import lock
+from jaxgan.train.workdir import CHECKPOINTS, lock, recorded
 
-CHECKPOINTS = "checkpoints"
 BEST = "best"  # the checkpoint with the best score, if the run is evaluated during training
 EXAMPLES = 16  # number of examples from which outputs are shown
 
@@ -174,7 +173,9 @@ def train(
     workdir = Path(workdir)
     engine = make_engine(game, options, seed)
     engine.check_batches()
-    checkpoints = Checkpoints(workdir / CHECKPOINTS, options.keep, options.keep_every)
+    checkpoints = Checkpoints(
+        workdir / CHECKPOINTS, options.keep, options.keep_every, recorded(workdir)
+    )
     # Raises if the data do not support an option, before anything is written or compiled.
     augment = {"flip": flip, "jitter": jitter}
     run = _Run(engine, source, workdir, options, seed, augment, checkpoints, evaluator)
@@ -209,7 +210,7 @@ class _Run:
         self.checkpoints = checkpoints
         self.evaluator = evaluator if options.evaluate_every else None
         self.evaluations: list[dict] = []
-        self.best = Checkpoints(workdir / BEST, keep=1)
+        self.best = Checkpoints(workdir / BEST, keep=1, record=recorded(workdir))
         self.of_examples = made_of_examples(engine.game)
         num = min(EXAMPLES, len(source))
         self.examples = {
