@@ -140,7 +140,7 @@ def memory() -> int:
 
 
 def _check_memory(file: BinaryIO) -> None:
-    """Raises `TooLarge` if a .npz states arrays larger than the memory: a small one can unpack to 1,000 times its size."""
+    """Raises `TooLarge` if a .npz states arrays larger than the memory; a small one can be of 1,000 times its size."""
     if zipfile.is_zipfile(file):
         file.seek(0)
         with zipfile.ZipFile(file) as archive:

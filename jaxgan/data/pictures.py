@@ -30,7 +30,9 @@ def opened(file: IO[bytes]) -> Image.Image:
         ) from error
     if image.format in PROGRAMS:
         image.close()
-        raise ValueError(f"a program in PostScript ({image.format}), which is not run; save it as a PNG")
+        raise ValueError(
+            f"a program in PostScript ({image.format}), which is not run; save it as a PNG"
+        )
     return image
 
 

@@ -3,9 +3,9 @@
     0   no number: the versions before there was one
     1   the record of the run is also in each checkpoint
 
-A folder of an earlier format is read as it is: `jaxgan.train.workdir.migrate` converts its config, and the state has the
-same form in all of them. One of a later format is refused. Whoever changes the form of the state, or of the record beyond
-what `migrate` can tell by its content, raises `SCHEMA` and converts, or refuses, the earlier ones here.
+A folder of an earlier format is read: `jaxgan.train.workdir.migrate` converts its config, and the state has the same
+form in all of them. One of a later format is refused. A change of the form of the state, or of the record beyond what
+`migrate` can tell by its content, raises `SCHEMA` and converts, or refuses, the earlier ones here.
 """
 
 from __future__ import annotations

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
+import errno
 import json
 import os
 import socket
@@ -18,7 +20,7 @@ import jax
 from jaxgan import data
 from jaxgan.options import PLACES, OptionError, declared, flatten
 from jaxgan.spec import Field, Spec
-from jaxgan.train import schema
+from jaxgan.train import guard, schema
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.report import replace_atomically
 
@@ -31,7 +33,8 @@ RECORD = "config.json"
 LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
 
-# Options of train that may change when a run continues: how long to train and what to write. All others are fixed.
+# Options of train that may change when a run continues: how long to train, what to write, and what follows from
+# divergence. All others are fixed.
 FREE = (
     "steps",
     "log_every",
@@ -48,6 +51,7 @@ FREE = (
     "evaluate_of",
     "evaluate_num",
     "weights",
+    *(f"guard.{field.name}" for field in dataclasses.fields(guard.Options)),
 )
 
 # Of the record: the identity of the data, and their description.
@@ -88,6 +92,28 @@ def lock(workdir: str | Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+# What a device without room, or one that was mounted read-only, answers.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+@contextlib.contextmanager
+def writing(workdir: str | Path) -> Iterator[None]:
+    """Makes one sentence of an error of the system in writing to `workdir`, whoever raised it."""
+    try:
+        yield
+    except OSError as error:
+        inside = error.filename is None or Path(error.filename).is_relative_to(workdir)
+        if error.errno not in (*NO_ROOM, *READ_ONLY) or not inside:
+            raise
+        steps = Checkpoints(Path(workdir) / CHECKPOINTS).steps()
+        goes_on = f"which continues from step {steps[-1]:,}" if steps else "which starts anew"
+        way = "make room there" if error.errno in NO_ROOM else "make it writable"
+        raise OSError(
+            f"cannot write to the workdir {workdir} ({error.strerror}); {way}, and run the same again, {goes_on}."
+        ) from error
 
 
 def of_data(source: data.Source) -> dict[str, str]:
@@ -244,7 +270,9 @@ def read(workdir: str | Path) -> dict:
         if kept is None:
             raise error from None
         there = "damaged" if path.exists() else "missing"
-        warnings.warn(f"{path} is {there}; the copy in its latest checkpoint is used.", stacklevel=2)
+        warnings.warn(
+            f"{path} is {there}; the copy in its latest checkpoint is used.", stacklevel=2
+        )
         record = kept
     schema.check(str(path), record, "choose another workdir")
     return {

@@ -223,7 +223,7 @@ def test_a_lost_record_is_taken_from_the_latest_checkpoint(run, how):
         assert config.reopen(folder).config.to_dict() == there["config"]
     with (
         pytest.warns(UserWarning, match=said),
-        pytest.raises(OptionError, match="model.depth is 2 there and 9 here"),
+        pytest.raises(OptionError, match=r"model\.depth is 2 there and 9 here"),
     ):
         claim(folder, pictures, "model.depth=9")
     with pytest.warns(UserWarning, match=said):
