@@ -646,9 +646,8 @@ class _Signals:
         self.log = log
         self.received: signal.Signals | None = None
         self.handlers = {}
-        self.together = jax.process_count() > 1 and bool(
-            jax.config.read("jax_enable_preemption_service")
-        )
+        served = jax.config.jax_enable_preemption_service  # type: ignore[attr-defined]
+        self.together = jax.process_count() > 1 and served
         self.rounds = 0
 
     def stop(self) -> bool:
