@@ -185,10 +185,7 @@ def train(
                 return run.go(signals, log)
             except Diverged as error:
                 rolled = run.roll_back(error)
-                rate = guard.factor(rolled)
-                log(
-                    f"{error.reason}; rolled back to step {rolled[-1].to:,}, learning rates x {rate:g}"
-                )
+                log(f"{error.reason}; rolled back to step {rolled[-1].to:,}")
             finally:
                 run.close()
             run = open_run(rolled)
@@ -248,7 +245,8 @@ class _Run:
         restored = self.restore()
         step, state = restored or (0, self.engine.init())
         if restored:
-            log(f"resuming {self.workdir} at step {step:,}")
+            slower = f", learning rates x {guard.factor(self.rolled):g}" if self.rolled else ""
+            log(f"resuming {self.workdir} at step {step:,}{slower}")
         if step >= self.options.steps:
             done = f"{step:,} of {self.options.steps:,} steps"
             log(f"{self.workdir} has already trained {done}; to go on, give more train.steps")

@@ -35,8 +35,8 @@ def test_a_run_that_diverges_goes_on_from_its_checkpoint_with_half_the_rate(tmp_
     result = train(counting_game(steep), SOURCE, tmp_path, OPTIONS, log=said.append)
     reason = "critic/loss became NaN or infinite at step 4"
     assert said == [
-        f"{reason}; rolled back to step 3, learning rates x 0.5",
-        f"resuming {tmp_path} at step 3",
+        f"{reason}; rolled back to step 3",
+        f"resuming {tmp_path} at step 3, learning rates x 0.5",
     ]
     (rolled,) = guard.read(tmp_path)
     assert result.rolled == (rolled,)
