@@ -32,8 +32,8 @@ def test_two_kills(command):
     assert hit
     said, hit = ours.killed(Kill("save", 2, 0.005))
     assert hit
-    assert f"resuming {ours.workdir} at step 20" in said
-    assert f"resuming {ours.workdir} at step " in ours.run()
+    for text in (said, ours.run()):
+        assert f"resuming {ours.workdir} at step " in text
     assert differences(ours, theirs) == []
 
 
