@@ -199,7 +199,7 @@ def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
 
 
 class _Run:
-    """One call of `train`: the open files and iterators, and the loop."""
+    """A call of `train`, up to its end or to a roll-back: the open files and iterators, and the loop."""
 
     def __init__(self, game, source, workdir, options, seed, augment, evaluator, rolled):
         self.engine = engine = make_engine(guard.slowed(game, rolled), options, seed)
@@ -434,6 +434,8 @@ class _Run:
     def sample(self, state: State, step: int) -> None:
         self.window.end(step)
         self.flush()  # so that the plot has all rows, and a diverged run raises `Diverged`
+        if step > 0:
+            self.check_finite(state, step)
         if SAMPLES in self.engine.game.outputs:
             samples = sample_grid(self.engine, state, self.options.grid)
             classes = class_names(self.engine.game)

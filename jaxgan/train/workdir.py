@@ -105,7 +105,8 @@ def writing(workdir: str | Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        inside = error.filename is None or Path(error.filename).is_relative_to(workdir)
+        named = error.filename if isinstance(error.filename, str) else workdir
+        inside = Path(os.path.abspath(named)).is_relative_to(os.path.abspath(workdir))
         if error.errno not in (*NO_ROOM, *READ_ONLY) or not inside:
             raise
         steps = Checkpoints(Path(workdir) / CHECKPOINTS).steps()

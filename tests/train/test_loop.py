@@ -368,6 +368,21 @@ def test_nan_that_no_metric_shows_is_never_saved(tmp_path):
     assert checkpoints(tmp_path).steps() == [5]
 
 
+def test_nan_of_the_state_is_told_before_pictures_of_it_are_drawn(tmp_path):
+    def update(updates, state, params=None, *, clock, **unused):
+        return jax.tree.map(lambda u: jnp.where(clock.step == 9, jnp.nan, -u), updates), state
+
+    def pictures(w, num, labels):
+        return jnp.full((num, 8, 8, 1), w)
+
+    optimizer = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    game = counting_game(optimizer=optimizer, samples=pictures)
+    options = dataclasses.replace(QUICK, sample_every=10)
+    with pytest.raises(Diverged, match="params/critic/w became NaN or infinite before step 10"):
+        train(game, SOURCE, tmp_path, options, log=quietly)
+    assert [path.name for path in (tmp_path / loop.SAMPLES).iterdir()] == ["00000000.png"]
+
+
 def test_after_nan_the_same_command_continues_from_the_last_good_checkpoint(tmp_path):
     with pytest.raises(Diverged):
         train(counting_game(nan_at(13)), SOURCE, tmp_path, QUICK, log=quietly)
