@@ -151,6 +151,7 @@ class Run:
         with options.section("data"):
             pipeline = data.Pipeline(source, self.config.seed, **self.augmentation)
         training.resident.check_choice(self.train_options.data_on_device, pipeline.jitter)
+        training.guard.check(self.train_options.guard, self.game)
 
     def prepare(self, workdir: str | Path) -> None:
         """Reads the pretrained weights that a new run needs, if the model has a function `prepare(options)`.

@@ -78,7 +78,7 @@ OF_SOURCES = {
 
 def test_flags_in_the_text_exist():
     known = options.flatten(config.load("sngan_digits").to_dict()) | dict.fromkeys(OF_SOURCES)
-    flags = re.findall(r"--config\.([a-z_]+\.\w+)(?:=([\w.]+))?", OUTSIDE_BLOCKS)
+    flags = re.findall(r"--config\.((?:[a-z_]+\.)+\w+)(?:=([\w.]+))?", OUTSIDE_BLOCKS)
     assert flags
     for key, value in flags:
         assert key in known

@@ -61,11 +61,9 @@ def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
 
 def open_config(name: str | None, workdir: str | None, overrides: list[str]):
     """(the config, what it is called): the one named, else that of the run in `workdir`, else the default one."""
-    from pathlib import Path
-
     from jaxgan import config, train
 
-    if name is None and workdir is not None and (Path(workdir) / train.workdir.RECORD).exists():
+    if name is None and workdir is not None and train.workdir.holds_run(workdir):
         return config.of_workdir(workdir, overrides), f"the run in {workdir}"
     name = name or config.DEFAULT
     return config.load(name, overrides), f"the config {name}"

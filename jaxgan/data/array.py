@@ -3,8 +3,10 @@
 import dataclasses
 import io
 import logging
+import os
 import zipfile
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -107,11 +109,15 @@ def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
             # Memory-mapped: the operating system caches the parts that are read.
             return where, {"images": np.load(path, mmap_mode="r", allow_pickle=False)}
         with path.open("rb") as file:
+            _check_memory(file)
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return where, {"images": loaded}
             members = {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except TooLarge as error:
+        raise ValueError(f"{where}: {error}") from None
+    # A damaged header may ask for any size, and so end in a MemoryError.
+    except (ValueError, OSError, EOFError, MemoryError, zipfile.BadZipFile) as error:
         raise ValueError(
             f"{where}: is not a complete .npy or .npz file of plain numbers ({error}); write it again with numpy.save"
             " or numpy.savez"
@@ -119,6 +125,32 @@ def load(options: Options) -> tuple[str, dict[str, np.ndarray]]:
     if not members:
         raise ValueError(f"{where}: holds no arrays; add the pictures as `images`")
     return where, members
+
+
+class TooLarge(ValueError):
+    """The arrays of a file do not fit into memory."""
+
+
+def memory() -> int:
+    """Bytes of this machine's memory; 0 where the system does not say."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # Windows; a system without these names
+        return 0
+
+
+def _check_memory(file: BinaryIO) -> None:
+    """Raises `TooLarge` if a .npz states arrays larger than the memory; a small one can be of 1,000 times its size."""
+    if zipfile.is_zipfile(file):
+        file.seek(0)
+        with zipfile.ZipFile(file) as archive:
+            total = sum(member.file_size for member in archive.infolist())
+        if 0 < memory() < total:
+            raise TooLarge(
+                f"its arrays take {total:,} bytes unpacked, and this machine has {memory():,} bytes of memory; save"
+                " them as a .npy, which is read in parts, or save fewer"
+            )
+    file.seek(0)
 
 
 def packed(

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import UnidentifiedImageError
 
 from jaxgan.data import pictures
 from jaxgan.data.options import FileOptions, Progress
@@ -354,7 +354,7 @@ def reason_of(error: Exception) -> str:
     """Why a picture is broken, in a few words."""
     if isinstance(error, UnidentifiedImageError):
         return "not a picture that Pillow can read"
-    if isinstance(error, Image.DecompressionBombError):
-        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # a warning at half of it
-        return f"more than {limit:,} pixels, which Pillow does not open; save it smaller"
-    return str(error).strip().rstrip(".").lower() or type(error).__name__
+    if isinstance(error, MemoryError):
+        return "it does not fit into memory; save it smaller"
+    text = str(error).strip().rstrip(".")
+    return text[:1].lower() + text[1:] or type(error).__name__

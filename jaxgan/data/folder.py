@@ -17,6 +17,7 @@ from jaxgan.data.options import FileOptions, LabelOptions, Progress
 from jaxgan.data.source import Source, composed
 from jaxgan.data.splits import level_of_splits, split_of
 from jaxgan.options import OptionError, option
+from jaxgan.weights.archive import most_unpacked
 
 log = logging.getLogger("jaxgan.data")
 
@@ -134,12 +135,20 @@ def _composed(entries: dict[Parts, Member]) -> dict[Parts, Member]:
 
 
 def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:
-    """Every file of `archive`."""
+    """Every file of `archive`, read in memory: paths in it, such as ../../x, are names and are never written to.
+
+    A member whose size is out of proportion to what the archive holds of it is not unpacked.
+    """
     lock = threading.Lock()  # ZipFile's count of open members is not thread-safe.
 
     def read(info: zipfile.ZipInfo) -> BinaryIO:
-        with lock:
-            return io.BytesIO(archive.read(info))
+        if info.file_size > most_unpacked(info.compress_size):
+            raise ValueError(
+                f"its {info.compress_size:,} bytes in the zip would unpack to {info.file_size:,}; save it compressed"
+            )
+        with lock, archive.open(info) as file:
+            # The explicit length limits how much is inflated.
+            return io.BytesIO(file.read(info.file_size))
 
     return {
         PurePosixPath(info.filename.replace("\\", "/")).parts: Member(

@@ -8,7 +8,6 @@ from pathlib import Path, PurePosixPath
 from typing import IO
 
 import numpy as np
-from PIL import Image
 
 from jaxgan.data import array, digits, encoded, folder, pictures
 from jaxgan.data.encoded import Encoded
@@ -311,7 +310,7 @@ def _map(files: Encoded, i: int) -> np.ndarray:
 
 def decode(file: IO[bytes]) -> tuple[str, np.ndarray]:
     """(Pillow's mode, pixels in their own size) of a label map; they are indices if the mode is in `INDEXED`."""
-    with Image.open(file) as image:
+    with pictures.opened(file) as image:
         image.load()
         return image.mode, np.asarray(image)
 

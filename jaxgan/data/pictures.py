@@ -1,6 +1,6 @@
 """Converts pictures of any kind to uint8 [H, W, 1 or 3]."""
 
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -10,6 +10,31 @@ GREY_MODES = frozenset({"1", "L", "LA", "La", "I;16", "I;16L", "I;16B", "I;16N",
 
 EXIF_ORIENTATION = 0x0112
 
+# Formats that Pillow gives to another program, which runs what the file says: PostScript, to Ghostscript.
+PROGRAMS = frozenset({"EPS"})
+
+
+def opened(file: IO[bytes]) -> Image.Image:
+    """`Image.open` for pictures that nobody has checked: only the header is read.
+
+    Raises:
+      ValueError: it states more pixels than Pillow decodes, twice `Image.MAX_IMAGE_PIXELS`: a small file can state any
+        size. Or it is of one of the `PROGRAMS`.
+    """
+    try:
+        image = Image.open(file)
+    except Image.DecompressionBombError as error:
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)  # a warning at half of it
+        raise ValueError(
+            f"more than {limit:,} pixels, which Pillow does not open; save it smaller"
+        ) from error
+    if image.format in PROGRAMS:
+        image.close()
+        raise ValueError(
+            f"a program in PostScript ({image.format}), which is not run; save it as a PNG"
+        )
+    return image
+
 
 def decode(file: BinaryIO, resolution: int = 0) -> np.ndarray:
     """Decodes one picture: uint8 [H, W, 1] if it is grey, else uint8 [H, W, 3].
@@ -18,7 +43,7 @@ def decode(file: BinaryIO, resolution: int = 0) -> np.ndarray:
     converted by `flatten`, and resized by `fit` if `resolution` is not 0. Errors of Pillow on a
     broken file are not caught.
     """
-    with Image.open(file) as image:
+    with opened(file) as image:
         image.load()  # A truncated file raises only here.
         flat = flatten(ImageOps.exif_transpose(image))
     pixels = np.asarray(fit(flat, resolution) if resolution else flat)
@@ -27,7 +52,7 @@ def decode(file: BinaryIO, resolution: int = 0) -> np.ndarray:
 
 def header(file: BinaryIO) -> tuple[tuple[int, int], bool]:
     """(height, width) as `decode` would give without a resolution, and whether it would be grey."""
-    with Image.open(file) as image:
+    with opened(file) as image:
         width, height = image.size
         # Not `image.getexif`: for a PNG it decodes the picture, since EXIF data may follow it.
         turned = Image.Image.getexif(image).get(EXIF_ORIENTATION, 1) >= 5  # by 90 degrees

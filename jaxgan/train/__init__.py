@@ -1,10 +1,11 @@
 """Training: the loop, checkpoints, meshes, reports, sampling from a trained run."""
 
-from jaxgan.train import batch_statistics, loop, made, report, resident, workdir
+from jaxgan.train import batch_statistics, guard, loop, made, report, resident, workdir
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import Evaluator, make_evaluator, read_evaluations
 from jaxgan.train.film import save_film
-from jaxgan.train.loop import Diverged, Options, Result, make_engine, train
+from jaxgan.train.guard import Diverged
+from jaxgan.train.loop import Options, Result, make_engine, train
 from jaxgan.train.made import make, read_label_map, read_picture, save_made
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.outputs import iterate_samples, sample, transform
@@ -17,6 +18,7 @@ __all__ = [
     "Options",
     "Result",
     "batch_statistics",
+    "guard",
     "iterate_samples",
     "loop",
     "made",

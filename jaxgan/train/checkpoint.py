@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import gc
 import json
 import logging
@@ -13,18 +14,25 @@ import shutil
 import sys
 import time
 import warnings
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
+import numpy as np
 from orbax.checkpoint import v1 as ocp
 
 from jaxgan.data.source import listed
 from jaxgan.game import State
+from jaxgan.train import schema
 
 # Errors of TensorStore and Orbax about a damaged or missing file.
 DAMAGED = re.compile(
     "(OUT_OF_RANGE|NOT_FOUND|DATA_LOSS|FAILED_PRECONDITION|INVALID_ARGUMENT): |No valid PyTree|reading array index"
 )
+BROKEN = "its files are damaged or incomplete"
+CHECKSUMS = "checksums"  # of the leaves, beside the record in the metadata of a checkpoint
 LATE = 10  # seconds to wait for reads that are under way when another one fails
 
 
@@ -35,10 +43,18 @@ class Checkpoints:
       directory: created when the first checkpoint is saved.
       keep: number of latest checkpoints to keep.
       keep_every: rounds; checkpoints at multiples of it are never deleted. 0 for none.
+      record: of the run, saved with each checkpoint: it tells a copied checkpoint from others.
     """
 
-    def __init__(self, directory: str | Path, keep: int = 2, keep_every: int = 0):
+    def __init__(
+        self,
+        directory: str | Path,
+        keep: int = 2,
+        keep_every: int = 0,
+        record: Mapping[str, Any] | None = None,
+    ):
         self.directory = Path(os.path.abspath(directory))
+        self._record = schema.stamped(record or {})
         policies = ocp.training.preservation_policies
         kept = [policies.LatestN(keep)]
         if keep_every:
@@ -77,8 +93,9 @@ class Checkpoints:
         for old in (*self._unreadable, step):
             shutil.rmtree(self.directory / str(old), ignore_errors=True)
         self._unreadable = []
+        about = {**self._record, CHECKSUMS: _checksums(state)}
         with self._writing():
-            self._checkpointer().save_async(step, state, force=True)
+            self._checkpointer().save_async(step, state, force=True, custom_metadata=about)
 
     def restore(self, shape: State, step: int | None = None) -> tuple[int, State] | None:
         """(step, state) of the latest checkpoint that can be read (or of `step`); None if there is none at all.
@@ -86,6 +103,11 @@ class Checkpoints:
         If a checkpoint cannot be read, a warning names it, the one before it is restored, and the next `save` removes
         it. `shape` is `Engine.state_shape`: leaves are restored with its shardings, so a run may continue on another
         number of devices.
+
+        Raises:
+          FileNotFoundError: there is no checkpoint of `step`.
+          OSError: none can be read, or not that of `step`.
+          NewerSchema: a later version of jaxgan wrote the checkpoint.
         """
         steps = self.steps()
         if step is not None and step not in steps:
@@ -113,11 +135,27 @@ class Checkpoints:
             )
         return None
 
+    def record(self, step: int) -> dict[str, Any]:
+        """The record that was saved with a checkpoint; empty for one of a version that saved none."""
+        return {key: value for key, value in self._about(step).items() if key != CHECKSUMS}
+
+    def _about(self, step: int) -> dict[str, Any]:
+        return ocp.metadata(self.directory / str(step)).custom_metadata or {}
+
     def _load(self, step: int, shape: State) -> State | str:
-        """The state of a checkpoint, or why it cannot be read."""
+        """The state of a checkpoint, or why it cannot be read; raises `NewerSchema` for one of a later format."""
         with _quiet():
             try:
-                return ocp.load(self.directory / str(step), shape)
+                what = f"the checkpoint of step {step} in {self.directory}"
+                about = self._about(step)
+                schema.check(what, about, "train into another workdir")
+                state = ocp.load(self.directory / str(step), shape)
+                stated, read = about.get(CHECKSUMS, {}), _checksums(state)
+                # Other processes may hold other leaves than those that saved them.
+                same = all(stated[name] == read[name] for name in stated.keys() & read.keys())
+                return state if same else BROKEN
+            except schema.NewerSchema:  # it is whole: nothing before it may take its place
+                raise
             except Exception as error:  # Orbax has no common type for what a damaged file can raise
                 reason = _reason(error)
             _end_reads()
@@ -144,6 +182,19 @@ class Checkpoints:
             ) from error
 
 
+def _checksums(state: State) -> dict[str, int]:
+    """The CRC-32 of each leaf that this process holds.
+
+    Orbax's files have none of large arrays: a wrong bit in one of them would be read as a number. One pass over the
+    state, at some 1 GB/s.
+    """
+    return {
+        jax.tree_util.keystr(path): zlib.crc32(np.asarray(leaf).tobytes())
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+        if leaf.is_fully_addressable or leaf.is_fully_replicated
+    }
+
+
 def _names(steps: list[int]) -> str:
     return listed([str(step) for step in steps], 10)
 
@@ -162,6 +213,8 @@ def _those(steps: list[int]) -> str:
 
 def _reason(error: Exception) -> str:
     """Why Orbax could not restore or save a state, in a phrase."""
+    if isinstance(error, OSError) and error.errno is not None and error.errno != errno.ENOENT:
+        return error.strerror or type(error).__name__
     text = str(error).strip() or type(error).__name__
     if of_system := re.search(r"([^:]+?) \[os_error_code=", text):
         return of_system[1].strip()
@@ -170,7 +223,7 @@ def _reason(error: Exception) -> str:
     if "RESOURCE_EXHAUSTED" in f"{text} {error.__cause__}":
         return "it does not fit into memory"
     if DAMAGED.search(text) or isinstance(error, (json.JSONDecodeError, FileNotFoundError)):
-        return "its files are damaged or incomplete"
+        return BROKEN
     return text.splitlines()[0][:200]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ from jaxgan.metrics.segmenter import AGREEMENT, LABEL_MAP
 from jaxgan.metrics.summary import BATCH_SIZE, Needs, Summary, summarise
 from jaxgan.options import OptionError
 from jaxgan.train.outputs import balanced, examples, given_for, summarise_output
-from jaxgan.train.report import read_json_lines, replace_atomically
+from jaxgan.train.report import read_json_lines, write_json_lines
 from jaxgan.train.walks import check_space, summarise_walks
 from jaxgan.weights import cache_folder
 
@@ -415,8 +416,12 @@ def best_of(results: list[dict[str, Any]], protocol: Protocol) -> dict[str, Any]
 
 def append_evaluation(workdir: str | Path, result: dict[str, Any]) -> None:
     """Appends a result to the file of evaluations of a run."""
-    with (Path(workdir) / EVALUATIONS).open("a") as file:
-        file.write(json.dumps(result) + "\n")
+    with (Path(workdir) / EVALUATIONS).open("a+b") as file:
+        # An incomplete line, which a killed process left, stays a line of its own.
+        size = file.seek(0, os.SEEK_END)
+        file.seek(max(size - 1, 0))
+        start = "" if file.read(1) in (b"", b"\n") else "\n"
+        file.write(f"{start}{json.dumps(result)}\n".encode())
 
 
 def read_evaluations(workdir: str | Path) -> list[dict[str, Any]]:
@@ -432,7 +437,6 @@ def resume_evaluations(workdir: Path, step: int, write: bool) -> list[dict[str, 
     """
     there = read_evaluations(workdir)
     kept = [r for r in there if not (r["measured"].get("during") and r["measured"]["step"] > step)]
-    if write and len(kept) < len(there):
-        text = "".join(json.dumps(result) + "\n" for result in kept)
-        replace_atomically(workdir / EVALUATIONS, lambda path: path.write_text(text))
+    if write and (workdir / EVALUATIONS).exists():
+        write_json_lines(workdir / EVALUATIONS, kept)  # also without an incomplete last line
     return [result for result in kept if result["measured"].get("during")]

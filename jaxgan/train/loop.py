@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import shutil
 import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -15,6 +17,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from clu import metrics as clu_metrics
+from jax.experimental import multihost_utils
 
 from jaxgan.data import Batch, Pipeline, Source
 from jaxgan.data.pictures import colours
@@ -24,7 +27,7 @@ from jaxgan.metrics.compare import differences, scores
 from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.protocols import OF, PROTOCOLS
 from jaxgan.options import check, option, section
-from jaxgan.train import report
+from jaxgan.train import guard, report
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import (
     Evaluator,
@@ -34,6 +37,7 @@ from jaxgan.train.evaluation import (
     protocol_of,
     resume_evaluations,
 )
+from jaxgan.train.guard import Diverged, RollBack
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.outputs import (
     balanced,
@@ -45,9 +49,8 @@ from jaxgan.train.outputs import (
 )
 from jaxgan.train.progress import Progress
 from jaxgan.train.resident import CHOICES, Resident, is_resident
-from jaxgan.train.workdir import lock
+from jaxgan.train.workdir import CHECKPOINTS, lock, recorded, writing
 
-CHECKPOINTS = "checkpoints"
 BEST = "best"  # the checkpoint with the best score, if the run is evaluated during training
 EXAMPLES = 16  # number of examples from which outputs are shown
 
@@ -99,6 +102,7 @@ class Options:
     weights: str = option(
         "", "file with the weights of the feature network; empty to download them"
     )
+    guard: guard.Options = dataclasses.field(default_factory=guard.Options)
 
 
 @dataclasses.dataclass
@@ -112,6 +116,7 @@ class Result:
       workdir: the folder of the run.
       stopped_by: None after the last step, else the signal that ended the run.
       evaluations: the results of evaluations during training, in order.
+      rolled: the roll-backs of the run, in order.
     """
 
     # Not shown: a notebook shows the value of a cell's last line, and the state holds all weights.
@@ -121,10 +126,7 @@ class Result:
     workdir: Path
     stopped_by: signal.Signals | None = None
     evaluations: list[dict] = dataclasses.field(default_factory=list)
-
-
-class Diverged(RuntimeError):
-    """A quantity became NaN or infinite."""
+    rolled: tuple[RollBack, ...] = ()
 
 
 def make_engine(game: Game, options: Options, seed: int) -> Engine:
@@ -151,7 +153,8 @@ def train(
     that transforms, `transforms/` and `transforms.png`: always the same examples beside their transforms.
 
     On SIGTERM or Ctrl-C the function finishes the round, saves a checkpoint and returns. NaN or infinity in any metric
-    raises `Diverged`, which names the metric; a checkpoint is saved only if the metrics and the state are finite.
+    raises `Diverged`, which names the metric; a checkpoint is saved only if the metrics and the state are finite. With
+    `options.guard` it also stops at other signs, or continues from the latest checkpoint with lower learning rates.
 
     Args:
       game: from a model's `game(options, spec)`.
@@ -169,29 +172,23 @@ def train(
     options = options or Options()
     with section("train"):
         check(options)
+    guard.check(options.guard, game)
     if options.evaluate_every and evaluator is None:
         evaluator = _evaluator_of(game, source, options)
-    workdir = Path(workdir)
-    engine = make_engine(game, options, seed)
-    engine.check_batches()
-    checkpoints = Checkpoints(workdir / CHECKPOINTS, options.keep, options.keep_every)
+    workdir, augment = Path(workdir), {"flip": flip, "jitter": jitter}
+    open_run = partial(_Run, game, source, workdir, options, seed, augment, evaluator)
     # Raises if the data do not support an option, before anything is written or compiled.
-    augment = {"flip": flip, "jitter": jitter}
-    run = _Run(engine, source, workdir, options, seed, augment, checkpoints, evaluator)
-    with lock(workdir):
-        try:
-            restored = run.restore()
-            step, state = restored or (0, engine.init())
-            if restored:
-                log(f"resuming {workdir} at step {step:,}")
-            if step >= options.steps:
-                done = f"{step:,} of {options.steps:,} steps"
-                log(f"{workdir} has already trained {done}; to go on, give more train.steps")
-                return Result(state, step, engine, workdir)
-            with _Signals(log) as signals:
-                return run.play(state, step, signals, saved=step if restored else None)
-        finally:
-            run.close()
+    run = open_run(guard.read(workdir))
+    with writing(workdir), lock(workdir), _Signals(log) as signals:
+        while True:
+            try:
+                return run.go(signals, log)
+            except Diverged as error:
+                rolled = run.roll_back(error)
+                log(f"{error.reason}; rolled back to step {rolled[-1].to:,}")
+            finally:
+                run.close()
+            run = open_run(rolled)
 
 
 def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
@@ -202,14 +199,19 @@ def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
 
 
 class _Run:
-    """One call of `train`: the open files and iterators, and the loop."""
+    """A call of `train`, up to its end or to a roll-back: the open files and iterators, and the loop."""
 
-    def __init__(self, engine, source, workdir, options, seed, augment, checkpoints, evaluator):
-        self.engine, self.source, self.workdir, self.options = engine, source, workdir, options
-        self.checkpoints = checkpoints
+    def __init__(self, game, source, workdir, options, seed, augment, evaluator, rolled):
+        self.engine = engine = make_engine(guard.slowed(game, rolled), options, seed)
+        engine.check_batches()
+        self.source, self.workdir, self.options = source, workdir, options
+        self.rolled: tuple[RollBack, ...] = rolled
         self.evaluator = evaluator if options.evaluate_every else None
         self.evaluations: list[dict] = []
-        self.best = Checkpoints(workdir / BEST, keep=1)
+        record = recorded(workdir)
+        folder = workdir / CHECKPOINTS
+        self.checkpoints = Checkpoints(folder, options.keep, options.keep_every, record)
+        self.best = Checkpoints(workdir / BEST, keep=1, record=record)
         self.of_examples = made_of_examples(engine.game)
         num = min(EXAMPLES, len(source))
         self.examples = {
@@ -232,11 +234,45 @@ class _Run:
         self.chief = jax.process_index() == 0
         self.all_finite = jax.jit(
             lambda state: {
-                part: jax.tree.map(lambda x: jnp.isfinite(x).all(), getattr(state, part))
-                for part in ("params", "variables", "ema")
+                part: jax.tree.map(_is_finite, getattr(state, part))
+                for part in ("params", "opt_state", "variables", "ema")
             },
             out_shardings=engine.replicated,
         )
+
+    def go(self, signals: _Signals, log: Callable[[str], None]) -> Result:
+        """Plays from the latest checkpoint on, if there is one."""
+        restored = self.restore()
+        step, state = restored or (0, self.engine.init())
+        if restored:
+            slower = f", learning rates x {guard.factor(self.rolled):g}" if self.rolled else ""
+            log(f"resuming {self.workdir} at step {step:,}{slower}")
+        if step >= self.options.steps:
+            done = f"{step:,} of {self.options.steps:,} steps"
+            log(f"{self.workdir} has already trained {done}; to go on, give more train.steps")
+            return Result(state, step, self.engine, self.workdir, rolled=self.rolled)
+        return self.play(state, step, signals, saved=step if restored else None)
+
+    def roll_back(self, error: Diverged) -> tuple[RollBack, ...]:
+        """Writes down one roll-back more to the latest checkpoint, and returns all; or raises the error."""
+        options = self.options.guard
+        if options.on_divergence != guard.ROLL_BACK:
+            raise error
+        if len(self.rolled) >= options.roll_backs:
+            count = len(self.rolled)
+            raise guard.Diverged(
+                f"{error} It was rolled back {count} time{'s'[: count != 1]} already (see"
+                f" {self.workdir / guard.FILE}); to allow more, raise train.guard.roll_backs.",
+                error.quantity,
+                error.reason,
+            ) from error
+        restored = self.checkpoints.restore(self.engine.state_shape)
+        if restored is None:
+            raise error
+        rolled = (*self.rolled, guard.roll_back(restored[0], error, options.rate))
+        if self.chief:
+            guard.write(self.workdir, rolled)
+        return rolled
 
     def restore(self) -> tuple[int, State] | None:
         """(step, state) of the latest checkpoint; None if there is none. What follows is compiled meanwhile."""
@@ -253,12 +289,16 @@ class _Run:
         options, self.saved, before = self.options, saved, None
         if self.chief:
             self.metrics = report.Metrics(self.workdir, step)
+        # After a roll-back it counts anew: the checkpoints before have been counted.
+        since = self.rolled[-1].to if self.rolled else 0
+        rows = report.read_metrics(self.workdir) if options.guard.wins else []
+        self.won = guard.wins_in_a_row([row for row in rows if since < row["step"] <= step])
         if self.evaluator is not None:
             self.evaluations = resume_evaluations(self.workdir, step, self.chief)
         with Progress(options.steps, step, self.engine.game.shown) as self.progress:
             if step == 0:
                 self.sample(state, 0)
-            while step < options.steps and not signals.received:
+            while step < options.steps and not signals.stop():
                 self.open_stage(step)
                 state, metrics = self.engine.round(state, step, self.batches)
                 # One round in the queue keeps the device busy. A longer queue would only hold more batches in its
@@ -273,21 +313,27 @@ class _Run:
                     self.window.end(step)
                 if step % options.sample_every == 0:
                     self.sample(state, step)
-                if step % options.checkpoint_every == 0 and step < options.steps:
-                    self.save(state, step)
+                # Before the checkpoint: what a killed run had written of this step is written again, and not left out.
                 if options.evaluate_every and step % options.evaluate_every == 0:
                     self.evaluate(state, step)
+                due = step % options.checkpoint_every == 0 and step < options.steps
+                if due and self.saved != step:
+                    self.save(state, step)
                 self.progress.advance(step)
-            if self.saved != step:  # a signal may end the run right after a save
+            # A signal leaves little time, and may come right after a save.
+            if step < options.steps and self.saved != step:
                 self.save(state, step)
             if step % options.sample_every:
                 self.sample(state, step)
             # The final state is evaluated too: the best one is selected by its score, which is therefore biased.
             if options.evaluate_every and step % options.evaluate_every and step >= options.steps:
                 self.evaluate(state, step)
+            # The checkpoint of the last step comes last: with it, there is nothing left to write.
+            if self.saved != step:
+                self.save(state, step)
         # A signal in the last round ends nothing that would not have ended.
         ended = signals.received if step < options.steps else None
-        return Result(state, step, self.engine, self.workdir, ended, self.evaluations)
+        return Result(state, step, self.engine, self.workdir, ended, self.evaluations, self.rolled)
 
     def open_stage(self, step: int) -> None:
         index, draws = self.engine.game.position(step)
@@ -309,7 +355,10 @@ class _Run:
         step, values, bad, rounds, seconds = self.window.take()
         if bad:
             name = _first_bad(bad)
-            raise self.diverged(name, f"at step {bad[name]:,}")
+            field = self.bad_field(bad[name])
+            cause = f", as the field '{field}' of its real batch is" if field else ""
+            reason = f"{name} became NaN or infinite at step {bad[name]:,}{cause}"
+            raise self.diverged(name, reason, "Correct the data" if field else "")
         images = self.engine.game.images(step)
         before = self.engine.game.images(step - rounds)
         row = {
@@ -322,8 +371,22 @@ class _Run:
         if self.metrics is not None:
             self.metrics.write(step, row)
         self.progress.show(step, row)
+        if found := guard.beyond(self.options.guard, values):
+            raise self.diverged(found[0], f"{found[1]} up to step {step:,}")
 
-    def diverged(self, name: str, when: str) -> Diverged:
+    def bad_field(self, step: int) -> str | None:
+        """The field of the real batches of round `step` that is not finite, of this process's rows."""
+        index, draw = self.engine.game.position(step)
+        stage, (_, start) = self.engine.game.stages[index], self.engine.game.stage_at(step)
+        end = stage.draws(step + 1) - stage.draws(start)
+        for number in range(draw, end):
+            batch = self.pipelines[index].batch(number, stage.batch_size)
+            for name, values in batch.items():
+                if not np.isfinite(values).all():
+                    return name
+        return None
+
+    def diverged(self, name: str, reason: str, advice: str = "") -> Diverged:
         self.checkpoints.close()  # lets a save in progress finish
         kept = self.checkpoints.steps()
         good = (
@@ -331,31 +394,48 @@ class _Run:
             if kept
             else "no checkpoint was saved yet"
         )
-        return Diverged(
-            f"{name} became NaN or infinite {when}; {good}. Lower the learning rates, or see what the metrics did"
-            f" before in {self.workdir / report.METRICS_FILE}."
+        advice = advice or "Lower the learning rates"
+        message = (
+            f"{reason}; {good}. {advice}, or see what the metrics did before in"
+            f" {self.workdir / report.METRICS_FILE}."
         )
+        return Diverged(message, name, reason)
 
     def save(self, state: State, step: int) -> None:
-        """Saves a checkpoint, after checking that the metrics and the state are finite."""
+        """Saves a checkpoint, after checking that the run has not diverged."""
         self.window.end(step)
         self.flush()
         self.check_finite(state, step)
+        if self.options.guard.wins:
+            self.check_wins(state, step)
         self.checkpoints.save(step, state)
         self.saved = step
         self.window.begin()
 
     def check_finite(self, state: State, step: int) -> None:
-        """Raises `Diverged` unless parameters, variables and averages are finite."""
+        """Raises `Diverged` unless parameters, optimisers, variables and averages are finite."""
         # Finite metrics do not suffice: they were computed before the last update of each player.
         for path, good in jax.tree_util.tree_leaves_with_path(self.all_finite(state)):
             if not good:
                 name = jax.tree_util.keystr(path, simple=True, separator="/")
-                raise self.diverged(name, f"before step {step:,}")
+                raise self.diverged(name, f"{name} became NaN or infinite before step {step:,}")
+
+    def check_wins(self, state: State, step: int) -> None:
+        """Logs the separation, and raises `Diverged` if the critic has won for too long."""
+        value = guard.separation(self.engine, state, self.source)
+        if self.metrics is not None:
+            kimg = self.engine.game.images(step) / 1000
+            self.metrics.write(step, {"kimg": kimg, guard.SEPARATION: value})
+        self.won = self.won + 1 if value == 1 else 0
+        if self.won >= self.options.guard.wins:
+            won = f"the critic told all real from all generated examples at {self.won} checkpoints"
+            raise self.diverged(guard.SEPARATION, f"{won} up to step {step:,}")
 
     def sample(self, state: State, step: int) -> None:
         self.window.end(step)
         self.flush()  # so that the plot has all rows, and a diverged run raises `Diverged`
+        if step > 0:
+            self.check_finite(state, step)
         if SAMPLES in self.engine.game.outputs:
             samples = sample_grid(self.engine, state, self.options.grid)
             classes = class_names(self.engine.game)
@@ -397,6 +477,9 @@ class _Run:
             self.metrics.write(step, {"kimg": kimg, **numbers})
         if best_of([*earlier, result], self.evaluator.protocol) is result:
             self.best.save(step, state)
+            # So that no roll-back goes back behind the state that is kept as the best.
+            if self.options.guard.on_divergence == guard.ROLL_BACK and step < self.options.steps:
+                self.save(state, step)
         self.window.begin()
 
     def close_batches(self) -> None:
@@ -405,12 +488,14 @@ class _Run:
             self.batches = None
 
     def close(self) -> None:
-        self.engine.stop_compiling()
-        self.close_batches()
-        self.checkpoints.close()
-        self.best.close()
-        if self.metrics is not None:
-            self.metrics.close()
+        """Closes everything, also after an error in closing something."""
+        with contextlib.ExitStack() as stack:
+            if self.metrics is not None:
+                stack.callback(self.metrics.close)
+            stack.callback(self.best.close)
+            stack.callback(self.checkpoints.close)
+            stack.callback(self.close_batches)
+            stack.callback(self.engine.stop_compiling)
 
 
 def sample_grid(engine: Engine, state: State, num: int) -> np.ndarray:
@@ -510,6 +595,11 @@ class _Window:
         return step, means, bad, rounds, seconds
 
 
+def _is_finite(x: jax.Array) -> jax.Array:
+    # A key is neither.
+    return jnp.isfinite(x).all() if jnp.issubdtype(x.dtype, jnp.number) else jnp.bool_(True)
+
+
 def _first_bad(bad: dict[str, int]) -> str:
     """The first bad metric: of the earliest step, in it of the turn played first, and values before gradient norms."""
     step = min(bad.values())
@@ -545,17 +635,32 @@ def _merge(before: dict[str, Running], values: Metrics, step: jax.Array) -> dict
 
 
 class _Signals:
-    """Context in which the first SIGTERM or Ctrl-C is recorded; a second one has its usual effect."""
+    """Context in which the first SIGTERM or Ctrl-C is recorded; a second one has its usual effect.
+
+    Several processes must end before the same round, or they would wait for each other for ever. There, JAX's
+    preemption service receives SIGTERM, or a scheduler's notice, on behalf of all of them, and agrees on the round;
+    Ctrl-C has its usual effect.
+    """
 
     def __init__(self, log):
         self.log = log
         self.received: signal.Signals | None = None
         self.handlers = {}
+        served = jax.config.jax_enable_preemption_service  # type: ignore[attr-defined]
+        self.together = jax.process_count() > 1 and served
+        self.rounds = 0
+
+    def stop(self) -> bool:
+        """Whether to end the run before this round; called once before each round."""
+        self.rounds += 1  # not the step, which a roll-back sets back
+        if self.together and multihost_utils.reached_preemption_sync_point(self.rounds):
+            self.received = signal.SIGTERM
+            self.log(f"{self.received.name}: saving a checkpoint")
+        return self.received is not None
 
     def __enter__(self):
-        if (
-            threading.current_thread() is threading.main_thread()
-        ):  # the only thread that can set handlers
+        # The main thread is the only one that can set handlers.
+        if threading.current_thread() is threading.main_thread() and not self.together:
             for number in (signal.SIGTERM, signal.SIGINT):
                 self.handlers[number] = signal.signal(number, self.handle)
         return self
@@ -567,7 +672,8 @@ class _Signals:
 
     def restore(self):
         for number, handler in self.handlers.items():
-            signal.signal(number, handler)
+            # None is a handler that was not set by Python, which cannot set it again.
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
         self.handlers = {}
 
     def __exit__(self, *error):

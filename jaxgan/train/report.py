@@ -6,10 +6,8 @@ import json
 import math
 import os
 import re
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -17,6 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from jaxgan.metrics.images import to_uint8
 from jaxgan.spec import Batch
+from jaxgan.train.events import Events
 
 METRICS_FILE = "metrics.jsonl"
 SMALLEST_GRID = (
@@ -32,8 +31,12 @@ def replace_atomically(path: Path, write) -> None:
             f"there is no folder {path.parent} to put {path.name} into; create it first."
         )
     temporary = path.with_name(f".{path.name}")
-    write(temporary)
-    os.replace(temporary, path)
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)  # on a full disk, half a file would keep it full
+        raise
 
 
 class Metrics:
@@ -44,28 +47,22 @@ class Metrics:
     """
 
     def __init__(self, workdir: Path, step: int):
-        # TensorBoard opens its files through TensorFlow where that is installed, and importing it takes seconds. This
-        # module's presence makes it use its own file functions.
-        sys.modules.setdefault("tensorboard.compat.notf", ModuleType("tensorboard.compat.notf"))
-        from tensorboard.summary import Writer
-
         path = workdir / METRICS_FILE
         rows = [row for row in read_metrics(workdir) if row["step"] <= step]
-        replace_atomically(
-            path, lambda p: p.write_text("".join(json.dumps(row) + "\n" for row in rows))
-        )
+        write_json_lines(path, rows)
+        self._events = Events(workdir, step)
         self._file = path.open("a")
-        self._events = Writer(str(workdir))
 
     def write(self, step: int, row: dict[str, float]) -> None:
         self._file.write(json.dumps({"step": step, **row}) + "\n")
         self._file.flush()
-        for name, value in row.items():
-            self._events.add_scalar(name, float(value), step)
+        self._events.write(step, row)
 
     def close(self) -> None:
-        self._file.close()
-        self._events.close()
+        try:
+            self._file.close()
+        finally:
+            self._events.close()
 
 
 def read_metrics(workdir: str | Path) -> list[dict[str, float]]:
@@ -82,6 +79,12 @@ def read_json_lines(path: Path) -> list[dict]:
         except json.JSONDecodeError:
             continue
     return rows
+
+
+def write_json_lines(path: Path, rows: Iterable[Mapping[str, Any]]) -> None:
+    """Writes a file of rows, which takes the place of the one that is there."""
+    text = "".join(json.dumps(row) + "\n" for row in rows)
+    replace_atomically(path, lambda temporary: temporary.write_text(text))
 
 
 def tile(images: np.ndarray, columns: int = 0, gap: int = 1) -> np.ndarray:

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import ast
 import contextlib
+import dataclasses
+import errno
 import json
 import os
 import socket
 import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import jax
 
-import jaxgan
 from jaxgan import data
 from jaxgan.options import PLACES, OptionError, declared, flatten
 from jaxgan.spec import Field, Spec
+from jaxgan.train import guard, schema
+from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.report import replace_atomically
 
 try:
@@ -27,8 +31,10 @@ except ImportError:  # Windows
 
 RECORD = "config.json"
 LOCK = ".lock"
+CHECKPOINTS = "checkpoints"
 
-# Options of train that may change when a run continues: how long to train and what to write. All others are fixed.
+# Options of train that may change when a run continues: how long to train, what to write, and what follows from
+# divergence. All others are fixed.
 FREE = (
     "steps",
     "log_every",
@@ -45,6 +51,7 @@ FREE = (
     "evaluate_of",
     "evaluate_num",
     "weights",
+    *(f"guard.{field.name}" for field in dataclasses.fields(guard.Options)),
 )
 
 # Of the record: the identity of the data, and their description.
@@ -85,6 +92,29 @@ def lock(workdir: str | Path) -> Iterator[None]:
         file.write(f"process {os.getpid()} on {socket.gethostname()}")
         file.flush()
         yield
+
+
+# What a device without room, or one that was mounted read-only, answers.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+READ_ONLY = (errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO)
+
+
+@contextlib.contextmanager
+def writing(workdir: str | Path) -> Iterator[None]:
+    """Makes one sentence of an error of the system in writing to `workdir`, whoever raised it."""
+    try:
+        yield
+    except OSError as error:
+        named = error.filename if isinstance(error.filename, str) else workdir
+        inside = Path(os.path.abspath(named)).is_relative_to(os.path.abspath(workdir))
+        if error.errno not in (*NO_ROOM, *READ_ONLY) or not inside:
+            raise
+        steps = Checkpoints(Path(workdir) / CHECKPOINTS).steps()
+        goes_on = f"which continues from step {steps[-1]:,}" if steps else "which starts anew"
+        way = "make room there" if error.errno in NO_ROOM else "make it writable"
+        raise OSError(
+            f"cannot write to the workdir {workdir} ({error.strerror}); {way}, and run the same again, {goes_on}."
+        ) from error
 
 
 def of_data(source: data.Source) -> dict[str, str]:
@@ -133,17 +163,17 @@ def check_config(workdir: str | Path, config: dict, defaults: dict | None = None
       config: {section: {key: value}}, as in the record of a run.
       defaults: see `claim`.
     """
-    if (Path(workdir) / RECORD).exists():
+    if holds_run(workdir):
         there = _completed(read(workdir), defaults or {})
         _check_config(Path(workdir), there, {"config": config}, may_move=True)
 
 
 def _claim(workdir: Path, record: dict, defaults: dict) -> None:
-    if (workdir / RECORD).exists():
+    if holds_run(workdir):
         there = _completed(read(workdir), defaults)
         _check_config(workdir, there, record, FINGERPRINT in there and FINGERPRINT in record)
         _check_data(workdir, there, record)
-    text = json.dumps({"jaxgan": jaxgan.__version__, **record}, indent=2)
+    text = json.dumps(schema.stamped(record), indent=2)
     replace_atomically(workdir / RECORD, lambda path: path.write_text(text + os.linesep))
 
 
@@ -220,28 +250,80 @@ def _counts(spec: dict) -> tuple:
     return spec["size"], {name: field["number"] for name, field in spec["fields"].items()}
 
 
+def holds_run(workdir: str | Path) -> bool:
+    """Whether there is a record in the folder, or in one of its checkpoints."""
+    return (Path(workdir) / RECORD).exists() or _of_checkpoints(workdir) is not None
+
+
 def read(workdir: str | Path) -> dict:
-    """The record of a run."""
+    """The record of a run: of its folder, or, if that is missing or damaged, of its latest checkpoint that has one.
+
+    Raises:
+      FileNotFoundError: there is none.
+      ValueError: it is damaged, and no checkpoint has one.
+      NewerSchema: a later version of jaxgan wrote it.
+    """
     path = Path(workdir) / RECORD
-    if not path.exists():
-        raise FileNotFoundError(
-            f"{workdir} holds no run (there is no {RECORD} in it); give the workdir of a training run."
-        )
     try:
-        record = json.loads(path.read_text())
-    except json.JSONDecodeError as error:
-        raise ValueError(
-            f"{path} is damaged (line {error.lineno} is not valid JSON); restore it or train into another workdir."
-        ) from None
-    if not isinstance(record, dict) or not {"config", "spec"} <= record.keys():
-        raise ValueError(
-            f"{path} is not the record of a run; restore it or train into another workdir."
+        record = _parsed(path)
+    except (FileNotFoundError, ValueError) as error:
+        kept = _of_checkpoints(workdir)
+        if kept is None:
+            raise error from None
+        there = "damaged" if path.exists() else "missing"
+        warnings.warn(
+            f"{path} is {there}; the copy in its latest checkpoint is used.", stacklevel=2
         )
+        record = kept
+    schema.check(str(path), record, "choose another workdir")
     return {
         **record,
         "config": migrate(record["config"]),
         "spec": migrate_spec(record["spec"]),
     }
+
+
+def recorded(workdir: str | Path) -> dict:
+    """What the folder's record states, for its checkpoints; empty if there is none (training without a config)."""
+    path = Path(workdir) / RECORD
+    return _parsed(path) if path.exists() else {}
+
+
+def _parsed(path: Path) -> dict:
+    """The record in a file, as it was written."""
+    if not path.exists():
+        raise FileNotFoundError(
+            f"{path.parent} holds no run (there is no {RECORD} in it); give the workdir of a training run."
+        )
+    try:
+        record = json.loads(path.read_text())
+    except ValueError as error:  # not JSON, or not even text
+        line = f"line {error.lineno}" if isinstance(error, json.JSONDecodeError) else "it"
+        raise ValueError(
+            f"{path} is damaged ({line} is not valid JSON); restore it or train into another workdir."
+        ) from None
+    if not _is_record(record):
+        raise ValueError(
+            f"{path} is not the record of a run; restore it or train into another workdir."
+        )
+    return record
+
+
+def _is_record(record: Any) -> bool:
+    # What a later version writes may have other parts.
+    later = isinstance(record, dict) and schema.is_later(record)
+    return later or (isinstance(record, dict) and {"config", "spec"} <= record.keys())
+
+
+def _of_checkpoints(workdir: str | Path) -> dict | None:
+    """The record that the latest of the checkpoints holds; None if none holds one."""
+    checkpoints = Checkpoints(Path(workdir) / CHECKPOINTS)
+    for step in reversed(checkpoints.steps()):
+        with contextlib.suppress(Exception):  # of a damaged checkpoint, anything
+            record = checkpoints.record(step)
+            if _is_record(record):
+                return record
+    return None
 
 
 def migrate(config: dict) -> dict:

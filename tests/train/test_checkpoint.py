@@ -1,8 +1,10 @@
 """Checkpoints: whole or not at all, and a damaged one costs only itself."""
 
 import dataclasses
+import json
 import re
 import resource
+import shutil
 import warnings
 import weakref
 
@@ -13,11 +15,12 @@ import optax
 import pytest
 from numbers_only import Numbers
 
+import jaxgan
 from jaxgan.engine import Engine
 from jaxgan.game import Game, Loss, Output, Player, Stage, State, Turn
 from jaxgan.schedules import Ema
 from jaxgan.spec import Field, Spec
-from jaxgan.train import Checkpoints
+from jaxgan.train import Checkpoints, schema
 
 
 def game(columns=64):
@@ -262,3 +265,43 @@ def test_a_damaged_checkpoint_of_the_same_step_can_be_saved_over(saved, engine, 
     checkpoints.close()
     step, state = checkpoints.restore(engine.state_shape)
     assert (step, values(state)) == (3, {30.0})
+
+
+def restamp(folder, change):
+    """Applies `change` to what a checkpoint states of itself."""
+    path = folder / "_CHECKPOINT_METADATA"
+    found = json.loads(path.read_text())
+    change(found["custom_metadata"])
+    path.write_text(json.dumps(found))
+
+
+def test_a_checkpoint_states_its_format_its_version_and_its_run(tmp_path, state_at):
+    checkpoints = Checkpoints(tmp_path, record={"config": {"model": {"name": "gan"}}})
+    checkpoints.save(1, state_at(1))
+    checkpoints.close()
+    copied = shutil.copytree(tmp_path / "1", tmp_path / "elsewhere" / "7")
+    assert Checkpoints(copied.parent).record(7) == {
+        "schema": schema.SCHEMA,
+        "jaxgan": jaxgan.__version__,
+        "config": {"model": {"name": "gan"}},
+    }
+
+
+def test_a_checkpoint_of_a_version_without_a_format_is_read(saved, engine):
+    restamp(saved / "3", dict.clear)
+    assert Checkpoints(saved).record(3) == {}
+    step, state = Checkpoints(saved).restore(engine.state_shape)
+    assert (step, values(state)) == (3, {3.0})
+
+
+def test_a_checkpoint_of_a_later_format_is_refused_and_kept(saved, engine):
+    """None before it takes its place: the run would go back, and overwrite it."""
+    restamp(saved / "3", lambda stated: stated.update(schema=schema.SCHEMA + 1, jaxgan="9.9"))
+    text = (
+        f"the checkpoint of step 3 in {saved} is of format {schema.SCHEMA + 1}, written by jaxgan 9.9, and this is"
+        f" jaxgan {jaxgan.__version__}, which reads formats up to {schema.SCHEMA}; install that version of jaxgan, or"
+        " train into another workdir."
+    )
+    with pytest.raises(schema.NewerSchema, match=f"^{re.escape(text)}$"):
+        Checkpoints(saved).restore(engine.state_shape)
+    assert Checkpoints(saved).steps() == [1, 2, 3]

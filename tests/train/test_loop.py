@@ -12,23 +12,17 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from numbers_only import Numbers
+from counting import QUICK, SOURCE, counting_game, quietly
 from PIL import Image
 from tensorboard.compat.proto.event_pb2 import Event
 
 from jaxgan import config
-from jaxgan.data import ArraySource, Pipeline
+from jaxgan.data import Pipeline
 from jaxgan.engine import Engine
-from jaxgan.game import Game, Loss, Output, Player, Stage, Turn
 from jaxgan.metrics.protocols import Protocol
-from jaxgan.spec import Field, Spec
 from jaxgan.train import Checkpoints, Diverged, Options, loop, read_metrics, sample, train, workdir
 
 OPTIONS = Options(steps=6, log_every=2, sample_every=3, checkpoint_every=3, grid=4, devices=1)
-
-
-def quietly(sentence):
-    del sentence
 
 
 def leaves(state):
@@ -220,40 +214,7 @@ def test_the_first_samples_of_many_are_those_of_few_and_averaged_weights_are_use
     ).any()
 
 
-# A game that costs nothing: one number, and a clock that its loss can see ---------------------------------
-
-
-def counting_game(loss=lambda w, clock: -w, optimizer=None, samples=None):
-    """`loss(w, rounds played)`; its samples are points, or what `samples(w, num, labels)` makes."""
-
-    def turn(play):
-        critic = play.moving("critic")
-        clock = critic["clock"]["n"]
-        value = loss(critic.params["w"], clock) + 0.0 * jnp.mean(play.batch["image"])
-        critic.set(clock={"n": clock + 1})
-        return Loss(value, {"clock": clock.astype(jnp.float32)})
-
-    def make(play):
-        w = play.networks["critic"].params["w"]
-        if samples is None:
-            return jnp.full((play.num, 2), w)
-        return samples(w, play.num, play.batch["label"])
-
-    collections = {"clock": {"n": jnp.int32(0)}}
-    critic = Player(
-        Numbers(w=jnp.float32(0)), (), optimizer or optax.sgd(1.0), collections=collections
-    )
-    output = Output(make, (2,)) if samples is None else Output(make, (8, 8, 1), ("label",))
-    return Game(
-        {"critic": critic},
-        (Stage((Turn(("critic",), turn),), batch_size=4),),
-        {"samples": output},
-        Spec({"image": Field("points", (2,)), "label": Field("label", number=7)}, 16),
-    )
-
-
-SOURCE = ArraySource(np.zeros((16, 2), np.float32), np.arange(16) % 7)
-QUICK = Options(steps=20, log_every=4, sample_every=50, checkpoint_every=5, grid=4, devices=1)
+# A game that costs nothing, see `counting` -------------------------------------------------------------------
 
 
 def test_a_finished_run_says_so_and_plays_nothing(tmp_path):
@@ -405,6 +366,21 @@ def test_nan_that_no_metric_shows_is_never_saved(tmp_path):
         train(counting_game(optimizer=optimizer), SOURCE, tmp_path, QUICK, log=quietly)
     assert "checkpoint is of step 5." in str(e.value)
     assert checkpoints(tmp_path).steps() == [5]
+
+
+def test_nan_of_the_state_is_told_before_pictures_of_it_are_drawn(tmp_path):
+    def update(updates, state, params=None, *, clock, **unused):
+        return jax.tree.map(lambda u: jnp.where(clock.step == 9, jnp.nan, -u), updates), state
+
+    def pictures(w, num, labels):
+        return jnp.full((num, 8, 8, 1), w)
+
+    optimizer = optax.GradientTransformationExtraArgs(lambda params: optax.EmptyState(), update)
+    game = counting_game(optimizer=optimizer, samples=pictures)
+    options = dataclasses.replace(QUICK, sample_every=10)
+    with pytest.raises(Diverged, match="params/critic/w became NaN or infinite before step 10"):
+        train(game, SOURCE, tmp_path, options, log=quietly)
+    assert [path.name for path in (tmp_path / loop.SAMPLES).iterdir()] == ["00000000.png"]
 
 
 def test_after_nan_the_same_command_continues_from_the_last_good_checkpoint(tmp_path):

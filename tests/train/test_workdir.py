@@ -4,14 +4,16 @@ import json
 import shlex
 import shutil
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from PIL import Image
 
 from jaxgan import config
 from jaxgan.cli.errors import sentence
+from jaxgan.game import State
 from jaxgan.options import OptionError
-from jaxgan.train import workdir
+from jaxgan.train import Checkpoints, schema, workdir
 
 
 def save(root, count=4, seed=0):
@@ -173,3 +175,57 @@ def test_where_the_examples_are_kept_may_change(run):
     folder, pictures = run
     claim(folder, pictures, "train.data_on_device=yes")
     claim(folder, pictures, "train.data_on_device=no")
+
+
+# The format ------------------------------------------------------------------------------------------------
+
+
+def restate(folder, **changes):
+    left = {**record(folder), **changes}
+    (folder / workdir.RECORD).write_text(json.dumps(left))
+
+
+def test_a_record_of_a_later_format_is_refused_and_kept(run):
+    folder, pictures = run
+    restate(folder, schema=schema.SCHEMA + 1, jaxgan="9.9", config="of another form")
+    before = record(folder)
+    text = rf"^{folder}/config.json is of format {schema.SCHEMA + 1}, written by jaxgan 9.9, .*; install that version"
+    for read in (lambda: claim(folder, pictures), lambda: config.reopen(folder)):
+        with pytest.raises(schema.NewerSchema, match=text):
+            read()
+    assert record(folder) == before
+    claim(folder.parent / "another", pictures)
+
+
+def test_a_record_without_a_format_is_read_and_then_states_one(run):
+    folder, pictures = run
+    there = record(folder)
+    left = {key: value for key, value in there.items() if key != "schema"}
+    (folder / workdir.RECORD).write_text(json.dumps(left))
+    claim(folder, pictures)
+    assert record(folder) == there
+
+
+@pytest.mark.parametrize("how", ["missing", "half", "not text"])
+def test_a_lost_record_is_taken_from_the_latest_checkpoint(run, how):
+    """So a run neither ends with its record nor continues with another config."""
+    folder, pictures = run
+    there, path = record(folder), folder / workdir.RECORD
+    checkpoints = Checkpoints(folder / workdir.CHECKPOINTS, record=there)
+    checkpoints.save(1, State(jnp.int32(1), {"critic": {"w": jnp.ones(3)}}, {}, {}, {}))
+    checkpoints.close()
+    if how == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(path.read_bytes()[:100] if how == "half" else b"\xff\xfe\x00\xd8")
+    said = f"config.json is {'missing' if how == 'missing' else 'damaged'}; the copy in its latest checkpoint is used"
+    with pytest.warns(UserWarning, match=said):
+        assert config.reopen(folder).config.to_dict() == there["config"]
+    with (
+        pytest.warns(UserWarning, match=said),
+        pytest.raises(OptionError, match=r"model\.depth is 2 there and 9 here"),
+    ):
+        claim(folder, pictures, "model.depth=9")
+    with pytest.warns(UserWarning, match=said):
+        claim(folder, pictures)
+    assert record(folder) == there
