@@ -14,6 +14,7 @@ from typing import BinaryIO, NamedTuple
 from jaxgan.data.classes import Parts, Splits, label_of
 from jaxgan.data.encoded import Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
+from jaxgan.data.shards import splits_in
 from jaxgan.data.source import Source, composed
 from jaxgan.data.splits import level_of_splits, split_of
 from jaxgan.options import OptionError, option
@@ -98,6 +99,13 @@ def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
             "path", "", "it must name a folder or zip file of pictures", {"path": "PATH"}
         )
     path = Path(options.path).expanduser()
+    if splits_in(path):
+        raise OptionError(
+            "path",
+            options.path,
+            "that folder holds a set that `jaxgan prepare` has written",
+            {"data.name": "records"},
+        )
     if path.is_dir():
         return f"folder {options.path}", _walk(path)
     if not path.exists():

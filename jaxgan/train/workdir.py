@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import ast
-import contextlib
 import json
 import os
-import socket
 import tempfile
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -16,17 +14,12 @@ import jax
 
 import jaxgan
 from jaxgan import data
+from jaxgan.data.lock import LOCK, hold
 from jaxgan.options import PLACES, OptionError, declared, flatten
 from jaxgan.spec import Field, Spec
 from jaxgan.train.report import replace_atomically
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 RECORD = "config.json"
-LOCK = ".lock"
 
 # Options of train that may change when a run continues: how long to train and what to write. All others are fixed.
 FREE = (
@@ -51,40 +44,15 @@ FREE = (
 FINGERPRINT, SUMMARY = "data_fingerprint", "data"
 
 
-class InUse(OSError):
-    """Another process trains in this workdir."""
-
-
-@contextlib.contextmanager
-def lock(workdir: str | Path) -> Iterator[None]:
-    """While entered, no other process can train in `workdir`, which is created if missing.
-
-    The system releases the lock when the process ends, however it ends, so none is left behind. On Windows, and on a
-    file system without locks, nothing is locked.
+def lock(workdir: str | Path) -> AbstractContextManager[None]:
+    """While entered, no other process can train in `workdir`, which is created if missing; see `jaxgan.data.lock`.
 
     Raises:
       InUse: another process holds the lock.
     """
-    folder = Path(workdir)
-    folder.mkdir(parents=True, exist_ok=True)
     # The processes of one run on several hosts share the folder.
     name = LOCK if jax.process_count() == 1 else f"{LOCK}-{jax.process_index()}"
-    with (folder / name).open("a+") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise InUse(
-                    f"{workdir} is in use: {file.read().strip() or 'another process'} trains in it; wait until it ends,"
-                    " or choose another workdir."
-                ) from None
-            except OSError:  # this file system has no locks
-                pass
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+    return hold(workdir, "trains in it", "choose another workdir", name)
 
 
 def of_data(source: data.Source) -> dict[str, str]:
