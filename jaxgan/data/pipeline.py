@@ -14,6 +14,7 @@ from jaxgan.options import OptionError
 
 # Batches that are prefetched, beyond one per thread.
 AHEAD = 2
+MOST_THREADS = 16
 
 # The fields of a plan, see `Pipeline.plan`.
 INDEX, MIRRORED = "index", "mirrored"
@@ -156,7 +157,7 @@ class Pipeline:
         `close()` it after use. An error in a thread is raised by `next`.
         """
         self._rows(batch_size)
-        threads = 1 if self.source.in_memory or plans else min(16, os.cpu_count() or 1)
+        threads = 1 if self.source.in_memory or plans else min(MOST_THREADS, usable_cores())
         draws = grain.MapDataset.range(start, sys.maxsize)
         make = self.plan if plans else self.batch
         batches = draws.map(functools.partial(make, batch_size=batch_size))
@@ -192,6 +193,13 @@ class Pipeline:
         """For each image from `first` on, a row and a column from 0 to `largest`: int64 [count, 2]."""
         uniform = (_words(self._crop, first, count)[:, :2] >> np.uint64(11)) * 2.0**-53
         return (uniform * (np.array(largest) + 1)).astype(np.int64)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use, which are fewer than the machine's where it is pinned to some."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _words(key: np.ndarray, first: int, count: int) -> np.ndarray:

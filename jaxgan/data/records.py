@@ -23,6 +23,8 @@ from jaxgan.spec import Field, Spec
 
 UNIT = "examples"
 CHUNK = 256  # examples read between two reports of progress
+# Records copied together to the fields of a batch: many small ones, and of large ones no more than a core's cache holds.
+CACHED_BYTES = 2**18
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,8 +144,14 @@ class RecordsSource(Source):
         return [self._manifest.identity]
 
     def gather(self, indices: np.ndarray) -> Batch:
-        table = np.frombuffer(bytearray().join(self._read(indices)), self._type)
-        return {name: self._adapt(table[name], field) for name, field in self.spec.fields.items()}
+        fields, step = self.spec.fields, max(1, CACHED_BYTES // self._type.itemsize)
+        batch = {n: np.empty((len(indices), *f.shape), f.dtype) for n, f in fields.items()}
+        for start in range(0, len(indices), step):
+            rows = slice(start, start + step)
+            table = np.frombuffer(b"".join(self._read(indices[rows])), self._type)
+            for name, field in fields.items():
+                batch[name][rows] = self._adapt(table[name], field)
+        return batch
 
     def _read(self, indices: np.ndarray) -> Iterator[bytes]:
         """The records of the examples at `indices`."""
@@ -196,7 +204,6 @@ class RecordsSource(Source):
 
     def _adapt(self, values: np.ndarray, field: Field) -> np.ndarray:
         """The values of a field as the spec states them."""
-        values = np.ascontiguousarray(values, values.dtype.newbyteorder("="))
         if field.kind == "image" and values.shape[1:] != field.shape:
             fitted = pictures.fit_array(values, self._resolution)
             return pictures.to_channels(fitted, field.shape[2])

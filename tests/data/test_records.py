@@ -10,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import input_speed
 import numpy as np
 import pytest
 
+from jaxgan.data import pipeline as pipelines
 from jaxgan.data import ArraySource, Pipeline, encoded, open_source, shards, write
 from jaxgan.data.encoded import BadData
 from jaxgan.data.lock import InUse
@@ -418,7 +420,7 @@ class TestPath:
 def test_many_threads_may_read_at_once(prepared, monkeypatch):
     source, folder = prepared
     monkeypatch.setattr(encoded, "CACHE_BYTES", 0)
-    monkeypatch.setattr(os, "cpu_count", lambda: 16)
+    monkeypatch.setattr(pipelines, "usable_cores", lambda: 16)
     pipeline = Pipeline(opened(folder), seed=0)
     batches = pipeline.iterate(0, 32)
     try:
@@ -434,3 +436,23 @@ def test_an_empty_manifest_entry_is_not_taken_for_a_file(tmp_path):
     (tmp_path / "x").write_bytes(b"")
     assert not shards.Shard("x", 3).is_in(tmp_path)
     assert dataclasses.replace(shards.Shard("x", 3), sha256="0").is_in(tmp_path)
+
+
+def test_memory_does_not_grow_from_epoch_to_epoch(tmp_path, monkeypatch):
+    """Ten epochs of 16 MiB read from the disk, in less than half an epoch of further memory."""
+    size = 2**24
+    pictures = np.random.default_rng(0).integers(0, 256, (size // 3072, 32, 32, 3), np.uint8)
+    write(ArraySource(pictures), tmp_path)
+    del pictures
+    monkeypatch.setattr(encoded, "CACHE_BYTES", 0)
+    pipeline = Pipeline(opened(tmp_path), seed=0)
+    batches, each = pipeline.iterate(0, 64), len(pipeline.source) // 64
+    try:
+        used = []
+        for _ in range(10):
+            for _ in range(each):
+                next(batches)
+            used.append(input_speed.resident())
+    finally:
+        batches.close()
+    assert max(used[2:]) - used[1] < size / 2, used
