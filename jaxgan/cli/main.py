@@ -25,6 +25,7 @@ COMMANDS = {
     "diagnose": "test a trained run for memorisation, collapse and missing modes, and write a page of results",
     "lipschitz": "bound the Lipschitz constant of a trained critic, layer by layer",
     "prepare": "write any data as shards that are read fast, or download a TFDS image set",
+    "data": "show what a set of data holds: fields, classes, broken pictures, a sheet of examples",
     "list": "show the configs that come with jaxgan",
 }
 # The kinds of --KIND.NAME=VALUE that each command accepts.
@@ -35,6 +36,7 @@ NAMED = {
     "diagnose": ("config",),
     "lipschitz": ("config",),
     "prepare": ("config",),
+    "data": ("config",),
     "make": ("options", "pictures"),
 }
 BAD_INPUT = 2

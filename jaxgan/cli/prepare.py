@@ -107,12 +107,7 @@ def chosen(args):
     """The config whose data are to be written."""
     from jaxgan import config
 
-    named = dict(args.named["config"])
-    for key in named:
-        if not key.startswith("data."):
-            raise ValueError(
-                f"--config.{key} is no option of the data, and only these are prepared; leave it out."
-            )
+    named = data_options(args)
     if args.name is not None:
         own = {"data.name": "tfds", "data.tfds_name": args.name}
         for key, value in (own | {"data.data_dir": args.data_dir or ""}).items():
@@ -126,6 +121,17 @@ def chosen(args):
             "--data_dir is the folder of TFDS sets; leave it out, or give NAME, such as cifar10."
         )
     return config.load(args.config or config.DEFAULT, [f"{k}={v}" for k, v in named.items()])
+
+
+def data_options(args) -> dict[str, str]:
+    """The options of the config in the command, all of which must be of the data."""
+    named = dict(args.named["config"])
+    for key in named:
+        if not key.startswith("data."):
+            raise ValueError(
+                f"--config.{key} is no option of the data, and this command has only these; leave it out."
+            )
+    return named
 
 
 def open_source(args, progress):

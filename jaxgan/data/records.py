@@ -23,7 +23,7 @@ from jaxgan.spec import Field, Spec
 
 UNIT = "examples"
 CHUNK = 256  # examples read between two reports of progress
-# Records copied together to the fields of a batch: many small ones, and of large ones no more than a core's cache holds.
+# Records are copied to the fields of a batch in groups of so many bytes: a large one alone, while the cache has it.
 CACHED_BYTES = 2**18
 
 

@@ -14,8 +14,8 @@ import input_speed
 import numpy as np
 import pytest
 
-from jaxgan.data import pipeline as pipelines
 from jaxgan.data import ArraySource, Pipeline, encoded, open_source, shards, write
+from jaxgan.data import pipeline as pipelines
 from jaxgan.data.encoded import BadData
 from jaxgan.data.lock import InUse
 from jaxgan.options import OptionError
