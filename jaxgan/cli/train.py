@@ -156,7 +156,7 @@ def run(args) -> int:
     except train.Diverged as error:
         log(f"stopped: {error}")
         return 1
-    except (OSError, data.BadData) as error:
+    except (OSError, data.BadData, data.WorkerDied) as error:
         log(sentence(error, "train"))
         return 2
     if result.stopped_by is not None:

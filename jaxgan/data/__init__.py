@@ -15,3 +15,4 @@ from jaxgan.data.source import Batch as Batch
 from jaxgan.data.source import Column as Column
 from jaxgan.data.source import Source as Source
 from jaxgan.data.tfds import prepare as prepare
+from jaxgan.data.workers import WorkerDied as WorkerDied

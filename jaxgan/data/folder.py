@@ -127,7 +127,7 @@ def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
             {"data.name": "array"},
         )
     try:
-        archive = zipfile.ZipFile(path)
+        archive = _Zip(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise OptionError(
             "path",
@@ -148,22 +148,31 @@ def _composed(entries: dict[Parts, Member]) -> dict[Parts, Member]:
     return kept
 
 
-def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:
-    """Every file of `archive`."""
-    lock = threading.Lock()  # ZipFile's count of open members is not thread-safe.
+class _Zip:
+    """A zip file, which several threads may read, and which is opened anew in another process."""
 
-    def read(info: zipfile.ZipInfo) -> BinaryIO:
-        with lock:
-            return io.BytesIO(archive.read(info))
+    def __init__(self, path: Path):
+        self.path, self.archive = path, zipfile.ZipFile(path)
+        self._lock = threading.Lock()  # ZipFile's count of open members is not thread-safe.
 
+    def __reduce__(self):
+        return _Zip, (self.path,)
+
+    def read(self, info: zipfile.ZipInfo) -> BinaryIO:
+        with self._lock:
+            return io.BytesIO(self.archive.read(info))
+
+
+def _unzip(zipped: _Zip) -> dict[Parts, Member]:
+    """Every file of a zip."""
     return _inside(
         {
             info.filename.replace("\\", "/"): Member(
-                functools.partial(read, info),
+                functools.partial(zipped.read, info),
                 functools.partial(str, info.CRC),
                 functools.partial(int, info.file_size),
             )
-            for info in archive.infolist()
+            for info in zipped.archive.infolist()
             if not info.is_dir()
         }
     )

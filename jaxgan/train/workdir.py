@@ -33,6 +33,7 @@ FREE = (
     "devices",
     "fsdp",
     "data_on_device",
+    "data_workers",
     "evaluate_every",
     "protocol",
     "evaluate_of",
