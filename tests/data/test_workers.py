@@ -13,6 +13,7 @@ import cloudpickle
 import numpy as np
 import pytest
 
+from jaxgan.cli.errors import sentence
 from jaxgan.data import Pipeline, WorkerDied, encoded, open_source, write
 
 DIED = r"has died \(exit code -9\); perhaps the system ran out of memory\. The same command goes on"
@@ -74,6 +75,7 @@ def test_batches_are_those_of_threads_and_a_dead_worker_ends_it(records):
         batches.close()
     wait_until(lambda: not workers() & began)
     (fix,) = e.value.fixes
+    assert sentence(e.value, "train").endswith("set --config.train.data_workers=0.")
     again = records.iterate(52, 32, workers=fix["train.data_workers"])  # the way out
     np.testing.assert_array_equal(next(again)["image"], records.batch(52, 32)["image"])
     again.close()
