@@ -52,6 +52,7 @@ def run(args) -> int:
 
     try:
         with user_errors("prepare"):
+            check_out(args)
             with examples_progress("reading") as show:
                 source = open_source(args, show)
             print(f"jaxgan: {source.summary}", file=sys.stderr)
@@ -146,6 +147,18 @@ def open_source(args, progress):
             raise
     fetch(args)
     return config.open_data(described, progress)
+
+
+def check_out(args) -> None:
+    """Raises if the folder to write to is a part of the data, which would then hold other files."""
+    from pathlib import Path
+
+    place = getattr(chosen(args).data, "path", "")
+    out, folder = Path(args.out).expanduser().resolve(), Path(place).expanduser().resolve()
+    if place and out.is_relative_to(folder):
+        raise ValueError(
+            f"--out is {args.out}, a folder in the data themselves ({place}); choose one outside of them."
+        )
 
 
 def train_command(args) -> str:

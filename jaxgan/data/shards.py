@@ -296,7 +296,7 @@ def _write_shard(
                     writer.write(record.tobytes())
                 tell(first + len(rows))
         _check(path, shard.records)
-        with path.open("rb") as file:
+        with path.open("rb+") as file:  # Windows flushes only what may be written
             os.fsync(file.fileno())
     except BaseException as error:
         path.unlink(missing_ok=True)

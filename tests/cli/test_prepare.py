@@ -147,6 +147,14 @@ def test_pictures_of_different_sizes(refused, pictures, tmp_path, capsys):
     assert run("prepare", "--out", tmp_path / "set", *of(pictures), way, capsys=capsys)[0] == 0
 
 
+@pytest.mark.parametrize("inside", [".", "new/set"])
+def test_a_folder_in_the_data_themselves(refused, pictures, tmp_path, capsys, inside):
+    options = [*of(pictures), "--config.data.resolution=8"]
+    text = refused("--out", pictures / inside, *options)
+    assert text.startswith(f"--out is {pictures / inside}, a folder in the data themselves")
+    assert run("prepare", "--out", tmp_path / "outside", *options, capsys=capsys)[0] == 0
+
+
 def test_a_folder_of_other_data(refused, tmp_path, capsys):
     assert run("prepare", "--out", tmp_path, capsys=capsys)[0] == 0
     text = refused("--out", tmp_path, "--config.data.resolution=16")
