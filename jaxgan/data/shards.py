@@ -5,9 +5,9 @@
 
 A record is one element of `record_type`: the fields of an example one after the other, as they are in a batch. Pictures
 are thus kept as raw levels. Measured on one CPU core, for pictures from the set on the disk to a batch (Pillow 13,
-ArrayRecord 0.8.6): PNG takes 24 % less space at 32x32 (CIFAR-10) and 50 % less at 256x256 (enlarged photographs), and 4
-and 12 times as long to read; Zstandard in ArrayRecord, 5 % and 27 % less, and 1.3 and 1.8 times as long. For label maps
-Zstandard would save nine tenths, but they are a quarter of such an example.
+ArrayRecord 0.8.6): PNG takes 25 % less space at 32x32 (CIFAR-10) and 54 % less at 256x256 (enlarged photographs), and
+at least 4 and 11 times as long to read; Zstandard in ArrayRecord, 5 % and 27 % less, and 1.3 and 1.8 times as long. Of
+label maps (CamVid) Zstandard leaves a twentieth, but they are a quarter of an example with a picture.
 """
 
 from __future__ import annotations
