@@ -14,6 +14,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import chips
+import input_speed
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -583,3 +584,43 @@ def test_the_page_names_every_script_and_every_step_with_its_bound():
         assert rows[step.name].strip() == (
             least if step.name == "training" else f"{step.seconds:.0f}"
         )
+
+
+# The input ----------------------------------------------------------------------------------------------------------
+
+
+class Told:
+    """The other end of a contestant's pipe: asks for two epochs."""
+
+    def __init__(self):
+        self.answers, self.messages = [], [True, True, False]
+
+    def recv(self):
+        return self.messages.pop(0)
+
+    def send(self, answer):
+        self.answers.append(answer)
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="pins processes to a core")
+def test_input_speed_at_a_tiny_size(tmp_path, monkeypatch, capsys):
+    from jaxgan.data import encoded
+
+    monkeypatch.setattr(encoded, "CACHE_BYTES", encoded.CACHE_BYTES)  # is set by the contestants
+    monkeypatch.setattr(os, "sched_setaffinity", lambda process, cores: None)
+    monkeypatch.setattr(input_speed, "find_spec", lambda name: None)  # without TensorFlow
+    job = input_speed.Job(str(tmp_path), size=8, count=64, batch=16, shuffle=10, core=0)
+    input_speed.write(job)
+    found = {}
+    for name in (input_speed.OURS, input_speed.IN_MEMORY):
+        told = Told()
+        input_speed.contest(name, job, told)
+        ready, *found[name] = told.answers
+        assert ready is None
+        assert len(found[name]) == 2
+        assert all(e.cpu > 0 and e.resident > 2**20 for e in found[name])
+    input_speed.show(job, found)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split()[:2] == ["8x8", "records"]
+    assert lines[1].split()[-1] == "1.00"
+    assert lines[-1].startswith("MiB in memory after each epoch of records: ")

@@ -34,6 +34,8 @@ _WORDS = {
 }
 # Commands that take the place of a run's data as `train` does.
 _WITH_PLACES = ("evaluate", "diagnose", "lipschitz")
+# Commands that take all options of the data, but none of the other sections.
+_WITH_DATA = ("prepare", "data")
 # Commands that take --options.NAME=VALUE, and --pictures.NAME=FILE.
 _WITH_OPTIONS, _WITH_PICTURES = ("sample", "make", "evaluate"), ("make",)
 
@@ -58,6 +60,8 @@ def flags(command: str) -> Flag:
         if section not in SECTIONS and command in _WITH_OPTIONS:
             return f"--options.{name}"
         if section in SECTIONS and command == "train":
+            return f"--config.{name}"
+        if section == "data" and command in _WITH_DATA:
             return f"--config.{name}"
         if command in _WITH_PLACES and name in {f"data.{place}" for place in PLACES}:
             return f"--config.{name}"

@@ -7,7 +7,10 @@ import shlex
 from pathlib import Path
 from typing import Any
 
-FORMS = "a folder or zip of pictures, a .npz or .npy, tfds:NAME[:SPLIT], digits[:SPLIT] or mixture2d[:SPLIT]"
+FORMS = (
+    "a folder or zip of pictures, a prepared set, a .npz or .npy, tfds:NAME[:SPLIT], digits[:SPLIT] or"
+    " mixture2d[:SPLIT]"
+)
 
 
 def open_examples(
@@ -69,6 +72,7 @@ def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dic
     from jaxgan import data
     from jaxgan.data import folder
     from jaxgan.data.encoded import BadData, FittedSource, SizesDiffer
+    from jaxgan.data.shards import splits_in
     from jaxgan.train.workdir import RECORD
 
     name, _, rest = text.partition(":")
@@ -87,6 +91,8 @@ def _open(text: str, split: str, size: tuple[int, int] | None, fit, changes: dic
         )
     if Path(text).suffix in (".npz", ".npy"):
         return data.open_source("array", path=text, **changes)
+    if splits_in(text):
+        return data.open_source("records", path=text, split=split, **changes)
     found = dataclasses.replace(folder.Options(path=text, split="all", strict=True), **changes)
     try:
         return data.open_source(found)

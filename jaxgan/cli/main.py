@@ -24,7 +24,8 @@ COMMANDS = {
     "compare": "show two results side by side, if their protocols agree",
     "diagnose": "test a trained run for memorisation, collapse and missing modes, and write a page of results",
     "lipschitz": "bound the Lipschitz constant of a trained critic, layer by layer",
-    "prepare": "download and prepare a TFDS image set (once, needs the tfds extra)",
+    "prepare": "write any data as shards that are read fast, or download a TFDS image set",
+    "data": "show what a set of data holds: fields, classes, broken pictures, a sheet of examples",
     "list": "show the configs that come with jaxgan",
 }
 # The kinds of --KIND.NAME=VALUE that each command accepts.
@@ -34,6 +35,8 @@ NAMED = {
     "evaluate": ("options", "config"),
     "diagnose": ("config",),
     "lipschitz": ("config",),
+    "prepare": ("config",),
+    "data": ("config",),
     "make": ("options", "pictures"),
 }
 BAD_INPUT = 2

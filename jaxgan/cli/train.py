@@ -38,10 +38,19 @@ def add_arguments(parser) -> None:
 
 def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
     """The options of a config, by section."""
-    from jaxgan import config, data, models, options
+    from jaxgan import config
 
-    flag = flags("train")
-    with user_errors("train"):
+    return explain_sections("train", name, workdir, named, (*config.SECTIONS, "seed"))
+
+
+def explain_sections(
+    command: str, name: str | None, workdir: str | None, named: dict, sections: tuple[str, ...]
+) -> list[str]:
+    """The options of some sections of a config, with the flags of a command."""
+    from jaxgan import data, models, options
+
+    flag = flags(command)
+    with user_errors(command):
         chosen = {key: named.get(f"config.{key}") for key in ("model.name", "data.name")}
         changes = [f"{key}={value}" for key, value in chosen.items() if value]
         cfg, name = open_config(name, workdir, changes)
@@ -53,7 +62,7 @@ def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
     ]
     rows += options.describe(cfg)
     found = [f"options of {name}, which trains {cfg.model_name} on {cfg.data_name}:"]
-    for section in (*config.SECTIONS, "seed"):
+    for section in sections:
         inside = [row for row in rows if row.name.partition(".")[0] == section]
         found += ["", f"{section}:", *lines(inside, flag)]
     return found
@@ -145,7 +154,7 @@ def run(args) -> int:
     except train.Diverged as error:
         log(f"stopped: {error}")
         return 1
-    except (OSError, data.BadData) as error:
+    except (OSError, data.BadData, data.WorkerDied) as error:
         log(sentence(error, "train"))
         return 2
     if result.stopped_by is not None:

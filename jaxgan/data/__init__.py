@@ -9,8 +9,10 @@ from jaxgan.data.options import Progress as Progress
 from jaxgan.data.options import open_source as open_source
 from jaxgan.data.options import options_of as options_of
 from jaxgan.data.pipeline import Pipeline as Pipeline
+from jaxgan.data.shards import write as write
 from jaxgan.data.source import ArraySource as ArraySource
 from jaxgan.data.source import Batch as Batch
 from jaxgan.data.source import Column as Column
 from jaxgan.data.source import Source as Source
 from jaxgan.data.tfds import prepare as prepare
+from jaxgan.data.workers import WorkerDied as WorkerDied

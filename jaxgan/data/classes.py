@@ -1,4 +1,4 @@
-"""The classes of pictures in folders: the labels of a dataset.json, or else the names of the folders."""
+"""The classes of pictures: the labels of a dataset.json or of .cls files, or else the names of their folders."""
 
 import json
 import logging
@@ -22,6 +22,8 @@ Files = Mapping[Parts, Callable[[], BinaryIO]]
 
 # The file of labels, and the folders and names of pictures, as NVIDIA's dataset tool writes them.
 TABLE = "dataset.json"
+# The suffix of a file with the label of the picture beside it, as in WebDataset.
+BESIDE = ".cls"
 SHARD, NUMBERED = re.compile(r"\d{5}"), re.compile(r"img\d{8}\.\w+")
 
 
@@ -49,6 +51,9 @@ def label_of(where: str, splits: Splits, chosen: Sequence[str], files: Files) ->
     tables = {name: _table(where, paths, files) for name, paths in splits.items()}
     if any(tables[name] is not None for name in chosen):
         return _stated(where, splits, chosen, tables)
+    beside = {name: _beside(where, paths, files) for name, paths in splits.items()}
+    if any(beside[name] for name in chosen):
+        return _stated(where, splits, chosen, beside)
     level = level_of_splits([parts for paths in splits.values() for parts in paths])
     without = {name: paths for name, paths in splits.items() if not tables[name]}
     return _named(where, without, chosen, 0 if level is None else level + 1)
@@ -72,6 +77,29 @@ def _stated(
         labels += [table.labels[parts] for parts in splits[name]]
     every = [table.labels for table in tables.values() if table is not None and table.labels]
     return label_column(np.array(labels), 1 + max(max(of.values()) for of in every))
+
+
+def _beside(where: str, paths: Sequence[Parts], files: Files) -> Table | None:
+    """The labels in .cls files beside the pictures, which are named as these up to a dot; None if there are none."""
+    labels: dict[Parts, int] = {}
+    for parts in paths:
+        *folder, name = parts
+        stems = (name.rpartition(".")[0], name.partition(".")[0])
+        opened = next((files[key] for s in stems if (key := (*folder, s + BESIDE)) in files), None)
+        if opened is not None:
+            labels[parts] = _of_text(where, "/".join(parts), opened)
+    return Table(f"a file {BESIDE} beside it", labels) if labels else None
+
+
+def _of_text(where: str, name: str, opened: Callable[[], BinaryIO]) -> int:
+    """The label in the .cls file of a picture."""
+    with opened() as file:
+        text = file.read(100).decode("utf-8", "replace").strip()
+    try:
+        label: Any = int(text)
+    except ValueError:
+        label = text
+    return _class(where, f"its {BESIDE} file", name, label)
 
 
 def _table(where: str, paths: Sequence[Parts], files: Files) -> Table | None:

@@ -241,6 +241,9 @@ class DecodingSource(Source):
         stamps = (f"{self._files.names[i]} {self._files.stamp(i)}" for i in self._good)
         return digest([shape, *stamps, *(column.values for column in self._columns.values())])
 
+    def column(self, name: str) -> np.ndarray | None:
+        return self._columns[name].values if name in self._columns else None
+
     def contents(self) -> Iterable[np.ndarray | str]:
         return _contents(self._files, self._good, self._columns)
 

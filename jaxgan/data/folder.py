@@ -1,4 +1,4 @@
-"""A folder or a zip file of pictures."""
+"""A folder, a zip file or tar files of pictures."""
 
 import dataclasses
 import functools
@@ -11,10 +11,12 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO, NamedTuple
 
+from jaxgan.data import tar
 from jaxgan.data.classes import Parts, Splits, label_of
 from jaxgan.data.encoded import Encoded, open_encoded
 from jaxgan.data.options import FileOptions, LabelOptions, Progress
-from jaxgan.data.source import Source, composed
+from jaxgan.data.shards import splits_in
+from jaxgan.data.source import Source, composed, listed
 from jaxgan.data.splits import level_of_splits, split_of
 from jaxgan.options import OptionError, option
 from jaxgan.weights.archive import most_unpacked
@@ -29,13 +31,14 @@ SUFFIXES = frozenset(
 
 @dataclasses.dataclass(frozen=True)
 class Options(FileOptions, LabelOptions):
-    path: str = option("", "folder or zip file of pictures")
+    path: str = option("", "folder, zip or tar file of pictures, or folder of tar files")
     split: str = option(
         "train", "top-level folder, if these are called train, val, test; all for all of them"
     )
     labels: bool = option(
         True,
-        "give labels to the game: those of a dataset.json, or else folders of pictures as classes",
+        "give labels to the game: those of a dataset.json, or of .cls files beside the pictures, or else folders of"
+        " pictures as classes",
     )
 
 
@@ -55,10 +58,13 @@ def source(options: Options, progress: Progress) -> Source:
       `options.split` chooses one, "all" takes all. Otherwise there is only "train", which is everything.
     - A dataset.json as NVIDIA's dataset tool writes it (for StyleGAN, EDM, R3GAN) states the labels, or that there are
       none: then folders are no classes. Without one, its shards (00000/img00000000.png) are no classes either.
+    - Files a.cls beside a.jpg, as in WebDataset, state the labels: each holds a whole number as text.
     - Otherwise, a folder that holds all pictures of a split is skipped. If then every picture of the split is in a
       folder, these folders are the classes, in the order of their names.
     - Classes are those of all splits, so a label means the same class in each split.
-    - Files without the suffix of a picture are ignored, and so are hidden files and `__MACOSX`.
+    - Files without the suffix of a picture are ignored, and so are hidden files and `__MACOSX`, and files of a zip or
+      tar whose path leads out of it.
+    - A folder without pictures, but with tar files (WebDataset's shards), is the set of the files in all of these.
     """
     return open_encoded(files(options), options, progress)
 
@@ -99,12 +105,21 @@ def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
             "path", "", "it must name a folder or zip file of pictures", {"path": "PATH"}
         )
     path = Path(options.path).expanduser()
+    if splits_in(path):
+        raise OptionError(
+            "path",
+            options.path,
+            "that folder holds a set that `jaxgan prepare` has written",
+            {"data.name": "records"},
+        )
     if path.is_dir():
-        return f"folder {options.path}", _walk(path)
+        return f"folder {options.path}", _folder(path)
     if not path.exists():
         raise OptionError(
             "path", options.path, "there is no such folder or zip file", {"path": "PATH"}
         )
+    if path.suffix == tar.SUFFIX:
+        return f"tar {options.path}", _untar([path])
     if path.suffix in (".npy", ".npz"):
         raise OptionError(
             "path",
@@ -113,7 +128,7 @@ def _entries(options: Options) -> tuple[str, dict[Parts, Member]]:
             {"data.name": "array"},
         )
     try:
-        archive = zipfile.ZipFile(path)
+        archive = _Zip(path)
     except (zipfile.BadZipFile, OSError) as error:
         raise OptionError(
             "path",
@@ -134,31 +149,74 @@ def _composed(entries: dict[Parts, Member]) -> dict[Parts, Member]:
     return kept
 
 
-def _unzip(archive: zipfile.ZipFile) -> dict[Parts, Member]:
-    """Every file of `archive`, read in memory: paths in it, such as ../../x, are names and are never written to.
+class _Zip:
+    """A zip file, which several threads may read, and which is opened anew in another process.
 
     A member whose size is out of proportion to what the archive holds of it is not unpacked.
     """
-    lock = threading.Lock()  # ZipFile's count of open members is not thread-safe.
 
-    def read(info: zipfile.ZipInfo) -> BinaryIO:
+    def __init__(self, path: Path):
+        self.path, self.archive = path, zipfile.ZipFile(path)
+        self._lock = threading.Lock()  # ZipFile's count of open members is not thread-safe.
+
+    def __reduce__(self):
+        return _Zip, (self.path,)
+
+    def read(self, info: zipfile.ZipInfo) -> BinaryIO:
         if info.file_size > most_unpacked(info.compress_size):
             raise ValueError(
                 f"its {info.compress_size:,} bytes in the zip would unpack to {info.file_size:,}; save it compressed"
             )
-        with lock, archive.open(info) as file:
+        with self._lock, self.archive.open(info) as file:
             # The explicit length limits how much is inflated.
             return io.BytesIO(file.read(info.file_size))
 
-    return {
-        PurePosixPath(info.filename.replace("\\", "/")).parts: Member(
-            functools.partial(read, info),
-            functools.partial(str, info.CRC),
-            functools.partial(int, info.file_size),
-        )
-        for info in archive.infolist()
-        if not info.is_dir()
-    }
+
+def _unzip(zipped: _Zip) -> dict[Parts, Member]:
+    """Every file of a zip."""
+    return _inside(
+        {
+            info.filename.replace("\\", "/"): Member(
+                functools.partial(zipped.read, info),
+                functools.partial(str, info.CRC),
+                functools.partial(int, info.file_size),
+            )
+            for info in zipped.archive.infolist()
+            if not info.is_dir()
+        }
+    )
+
+
+def _folder(root: Path) -> dict[Parts, Member]:
+    """Every file below `root`, or, if these are tar files and no pictures, every file in the tars."""
+    entries = _walk(root)
+    tars = sorted(parts for parts in entries if PurePosixPath(parts[-1]).suffix == tar.SUFFIX)
+    if tars and not any(map(_is_picture, entries)):
+        return _untar([root.joinpath(*parts) for parts in tars])
+    return entries
+
+
+def _untar(tars: list[Path]) -> dict[Parts, Member]:
+    """Every file in some tars."""
+    return _inside(
+        {
+            name: Member(entry.read, entry.stamp, functools.partial(int, entry.size))
+            for name, entry in tar.entries(tars).items()
+        }
+    )
+
+
+def _inside(members: dict[str, Member]) -> dict[Parts, Member]:
+    """The files of an archive by path, without those whose path leads out of it.
+
+    Nothing is extracted, so such a path does no harm here; but an archive that has one was made to do some.
+    """
+    entries = {PurePosixPath(name).parts: member for name, member in members.items()}
+    outside = [parts for parts in entries if ".." in parts or parts[:1] == ("/",)]
+    if outside:
+        text = "ignored files whose path leads out of their archive: %s"
+        log.warning(text, listed(["/".join(parts) for parts in outside]))
+    return {parts: member for parts, member in entries.items() if parts not in set(outside)}
 
 
 def _walk(root: Path) -> dict[Parts, Member]:

@@ -4,16 +4,19 @@ import functools
 import os
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import grain
 import numpy as np
 
 from jaxgan.data import pictures
 from jaxgan.data.source import Batch, Source
+from jaxgan.data.workers import Workers
 from jaxgan.options import OptionError
 
 # Batches that are prefetched, beyond one per thread.
 AHEAD = 2
+MOST_THREADS = 16
 
 # The fields of a plan, see `Pipeline.plan`.
 INDEX, MIRRORED = "index", "mirrored"
@@ -86,12 +89,23 @@ class Pipeline:
         # Independent streams from one seed.
         sequence = np.random.SeedSequence(seed, spawn_key=(STAGES, stage) if stage else ())
         order, mirror, crop = sequence.spawn(3)
-        key = order.generate_state(2, np.uint64)
-        self._permutation = functools.lru_cache(maxsize=2)(
-            functools.partial(_permutation, key, len(source))
-        )
+        self._order = order.generate_state(2, np.uint64)
+        self._remember()
         self._mirror = mirror.generate_state(2, np.uint64)
         self._crop = crop.generate_state(2, np.uint64)
+
+    def _remember(self) -> None:
+        """Keeps the orders of the last two epochs."""
+        order = functools.partial(_permutation, self._order, len(self.source))
+        self._permutation = functools.lru_cache(maxsize=2)(order)
+
+    # For worker processes, to which a cache cannot be sent.
+    def __getstate__(self) -> dict[str, Any]:
+        return {k: v for k, v in self.__dict__.items() if k != "_permutation"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__ |= state
+        self._remember()
 
     def batch(self, draw: int, batch_size: int) -> Batch:
         """This process's rows of batch number `draw`, [batch_size / processes, ...]."""
@@ -149,17 +163,26 @@ class Pipeline:
         return (_average if images.ndim == 4 else _pick)(images, self._factor)
 
     def iterate(
-        self, start: int, batch_size: int, plans: bool = False
-    ) -> grain.DatasetIterator[Batch]:
-        """Yields `batch(start)`, `batch(start + 1)`, ... without end, or their plans, prefetched in threads.
+        self, start: int, batch_size: int, plans: bool = False, workers: int = 0
+    ) -> grain.DatasetIterator[Batch] | Workers:
+        """Yields `batch(start)`, `batch(start + 1)`, ... without end, or their plans, prefetched.
 
-        `close()` it after use. An error in a thread is raised by `next`.
+        `close()` it after use. An error in a thread or worker is raised by `next`.
+
+        Args:
+          start: number of the first batch.
+          batch_size: of all processes that train together.
+          plans: yield the plans.
+          workers: worker processes that make the batches, each with one thread, which are the same as those of threads
+            of this process; 0 for threads. A source in memory has none: each worker would have a copy of it.
         """
         self._rows(batch_size)
-        threads = 1 if self.source.in_memory or plans else min(16, os.cpu_count() or 1)
-        draws = grain.MapDataset.range(start, sys.maxsize)
-        make = self.plan if plans else self.batch
-        batches = draws.map(functools.partial(make, batch_size=batch_size))
+        make = functools.partial(self.plan if plans else self.batch, batch_size=batch_size)
+        batches = grain.MapDataset.range(start, sys.maxsize).map(make)
+        light = self.source.in_memory or plans
+        if workers and not light:
+            return Workers(batches, workers)
+        threads = 1 if light else min(MOST_THREADS, usable_cores())
         options = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=threads + AHEAD)
         iterator = iter(batches.to_iter_dataset(options))
         iterator.start_prefetch()
@@ -192,6 +215,13 @@ class Pipeline:
         """For each image from `first` on, a row and a column from 0 to `largest`: int64 [count, 2]."""
         uniform = (_words(self._crop, first, count)[:, :2] >> np.uint64(11)) * 2.0**-53
         return (uniform * (np.array(largest) + 1)).astype(np.int64)
+
+
+def usable_cores() -> int:
+    """The cores that this process may use, which are fewer than the machine's where it is pinned to some."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def _words(key: np.ndarray, first: int, count: int) -> np.ndarray:

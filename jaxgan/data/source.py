@@ -49,6 +49,11 @@ class Source(abc.ABC):
     def gather(self, indices: np.ndarray) -> Batch:
         """The examples at `indices` [B], as new arrays that the caller may write to."""
 
+    def column(self, name: str) -> np.ndarray | None:
+        """The values of a field of all examples; None if they are not known without reading the examples."""
+        del name
+        return None
+
     def __len__(self) -> int:
         return self.spec.size
 
@@ -247,6 +252,9 @@ class ArraySource(Source):
     def gather(self, indices: np.ndarray) -> Batch:
         columns = {name: column.values[indices] for name, column in self._columns.items()}
         return {"image": self._images[indices], **columns}
+
+    def column(self, name: str) -> np.ndarray | None:
+        return self._columns[name].values if name in self._columns else None
 
     def contents(self) -> Iterable[np.ndarray | str]:
         if self._contents is not None:

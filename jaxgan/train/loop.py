@@ -83,6 +83,12 @@ class Options:
         " have at most 1 GiB (auto); crops (data.jitter) are made on the host only",
         choices=CHOICES,
     )
+    data_workers: int = option(
+        0,
+        "worker processes that read and decode the examples of a set that is not in memory; 0 for threads of this"
+        " process",
+        least=0,
+    )
     evaluate_every: int = option(
         0, "rounds between two evaluations, of which the best state is kept; 0 for none", least=0
     )
@@ -343,10 +349,13 @@ class _Run:
                 self.engine.compile_ahead(self.source.spec, step)
             self.stage = index
             batch_size = self.engine.game.stages[index].batch_size
-            examples: Pipeline | Resident = self.pipelines[index]
+            examples, workers = self.pipelines[index], self.options.data_workers
+            batches: Any
             if self.resident[index]:
-                examples = Resident(self.pipelines[index], self.engine)
-            self.batches = _Timed(examples.iterate(draws, batch_size))
+                batches = Resident(examples, self.engine).iterate(draws, batch_size)
+            else:
+                batches = examples.iterate(draws, batch_size, workers=workers)
+            self.batches = _Timed(batches)
 
     def flush(self) -> None:
         """Writes the window that has ended, if one has; stops the run if anything in it is not finite."""

@@ -8,7 +8,6 @@ import dataclasses
 import errno
 import json
 import os
-import socket
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -18,19 +17,14 @@ from typing import Any
 import jax
 
 from jaxgan import data
+from jaxgan.data.lock import LOCK, hold
 from jaxgan.options import PLACES, OptionError, declared, flatten
 from jaxgan.spec import Field, Spec
 from jaxgan.train import guard, schema
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.report import replace_atomically
 
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
-
 RECORD = "config.json"
-LOCK = ".lock"
 CHECKPOINTS = "checkpoints"
 
 # Options of train that may change when a run continues: how long to train, what to write, and what follows from
@@ -46,6 +40,7 @@ FREE = (
     "devices",
     "fsdp",
     "data_on_device",
+    "data_workers",
     "evaluate_every",
     "protocol",
     "evaluate_of",
@@ -58,40 +53,15 @@ FREE = (
 FINGERPRINT, SUMMARY = "data_fingerprint", "data"
 
 
-class InUse(OSError):
-    """Another process trains in this workdir."""
-
-
-@contextlib.contextmanager
-def lock(workdir: str | Path) -> Iterator[None]:
-    """While entered, no other process can train in `workdir`, which is created if missing.
-
-    The system releases the lock when the process ends, however it ends, so none is left behind. On Windows, and on a
-    file system without locks, nothing is locked.
+def lock(workdir: str | Path) -> contextlib.AbstractContextManager[None]:
+    """While entered, no other process can train in `workdir`, which is created if missing; see `jaxgan.data.lock`.
 
     Raises:
       InUse: another process holds the lock.
     """
-    folder = Path(workdir)
-    folder.mkdir(parents=True, exist_ok=True)
     # The processes of one run on several hosts share the folder.
     name = LOCK if jax.process_count() == 1 else f"{LOCK}-{jax.process_index()}"
-    with (folder / name).open("a+") as file:
-        if fcntl is not None:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
-                raise InUse(
-                    f"{workdir} is in use: {file.read().strip() or 'another process'} trains in it; wait until it ends,"
-                    " or choose another workdir."
-                ) from None
-            except OSError:  # this file system has no locks
-                pass
-        file.truncate(0)
-        file.write(f"process {os.getpid()} on {socket.gethostname()}")
-        file.flush()
-        yield
+    return hold(workdir, "trains in it", "choose another workdir", name)
 
 
 # What a device without room, or one that was mounted read-only, answers.

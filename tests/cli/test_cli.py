@@ -1179,7 +1179,7 @@ def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
         (["--best"], "has no best checkpoint, since it was not evaluated during training"),
         (["--fake", "digits"], "--workdir and --fake exclude each other; give one of them."),
         (["--real", "mixture2d"], "the run was trained on examples of shape (8, 8, 1), but mixture2d"),
-        (["--real", "nowhere"], "there is no nowhere; give a folder or zip of pictures, a .npz or .npy,"),
+        (["--real", "nowhere"], "there is no nowhere; give a folder or zip of pictures, a prepared set, a .npz"),
     ],
 )  # fmt: skip
 def test_bad_arguments_of_evaluate(refused, trained, arguments, sentence):

@@ -469,3 +469,16 @@ def test_data_that_cannot_be_augmented_are_refused_before_anything_is_written(
 def test_a_result_shows_no_weights(tmp_path):
     result = loop.Result({"w": np.arange(1000)}, 3, None, tmp_path)
     assert repr(result).startswith("Result(step=3, workdir=")
+
+
+def test_worker_processes_are_asked_of_the_pipeline(tmp_path, monkeypatch):
+    asked, iterate = [], Pipeline.iterate
+
+    def noting(self, *arguments, **options):
+        asked.append(options)
+        return iterate(self, *arguments, **options)
+
+    monkeypatch.setattr(Pipeline, "iterate", noting)
+    options = dataclasses.replace(QUICK, data_workers=2)
+    train(counting_game(), SOURCE, tmp_path, options, log=quietly)
+    assert asked == [{"workers": 2}]
