@@ -27,7 +27,11 @@ extensions = [
 ]
 exclude_patterns = ["build", "_ext"]
 html_theme = "sphinx_book_theme"
-html_theme_options = {"show_toc_level": 2, "home_page_in_toc": True}
+html_theme_options = {
+    "show_toc_level": 2,
+    "home_page_in_toc": True,
+    "navbar_persistent": [],  # a second search field
+}
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 

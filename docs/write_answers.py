@@ -36,7 +36,7 @@ def plain(value):
     found = np.asarray(value)
     if found.ndim:
         return [plain(part) for part in found]
-    return float(f"{found.item():.5g}")
+    return found.item() if found.dtype.kind in "iub" else float(f"{found.item():.5g}")
 
 
 def numbers_file(name: str) -> Path:

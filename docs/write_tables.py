@@ -1,7 +1,7 @@
 """Writes what the README and the pages take from the code, where a reader of the repository shall see it.
 
     python docs/write_tables.py            # rewrites the tables and diagrams
-    python docs/write_tables.py --check    # exit status 1, and the names of the files, if some are not what it would write
+    python docs/write_tables.py --check    # exit status 1 and the files, if some differ from that
 
 They are the README's table of systems, the index of the pure functions and the diagrams of the models.
 """

@@ -74,7 +74,7 @@ def test_js_is_symmetric_and_bounded_and_kl_covers_both_modes():
     assert abs(forward) < 0.6
     assert narrow < 0.8
     assert backward < -1.8
-    assert found["nearest"]["JS(p, q)"][0] < -1.5
+    assert abs(found["nearest"]["JS(p, q)"][0] - forward) < 0.2
 
 
 def test_ascent_reaches_the_value_and_no_more():
@@ -97,11 +97,10 @@ def test_beyond_one_only_wasserstein_has_a_slope():
 def test_momentum_diverges_and_negative_momentum_converges():
     found = stored("momentum")
     negative, none, half, most = np.array(found["distance"])
-    assert negative[-1] < 0.1
+    assert negative[-1] < 0.5 * negative[0]
     assert 0.8 < none[-1] / none[0] < 1.25
-    assert half[-1] > 100
-    assert most[-1] > half[-1]
-    assert found["ascending"][-1] > 1 / 3
+    assert most[-1] > half[-1] > 100
+    assert found["ascending"][-1] > 0.1
     assert found["ascending"][1] == 0
 
 
@@ -157,7 +156,7 @@ def test_faults_that_scores_do_not_show():
     assert found["foreign classes"]["class score"] < 0.8
     shuffled = found["quarters shuffled"]
     ratios = {name: shuffled[name] / perfect[name] for name in perfect}
-    assert ratios["features with places"] > ratios["pooled features"]
+    assert ratios["features with places"] > ratios["pooled features"] > ratios["patches"] > 1
 
 
 def test_what_normalisations_leave_of_a_label():

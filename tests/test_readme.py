@@ -55,7 +55,7 @@ PROSE = "\n".join(OUTSIDE.values())
 def commands(program: str) -> list[tuple[str, ...]]:
     """The words of each command, once: of those in bash blocks, and of those in the text that have arguments."""
     lines = "".join(block.text for block in blocks("bash")).replace("\\\n", " ").splitlines()
-    lines += re.findall(r"`((?:jaxgan \w+|pip install|python \w+/) ?[^`]+)`", PROSE)
+    lines += re.findall(r"`((?:jaxgan \w+|pip install|python) [^`]+)`", PROSE)
     words = [shlex.split(part, comments=True) for line in lines for part in line.split("&&")]
     return list(dict.fromkeys(tuple(line) for line in words if line and line[0] == program))
 

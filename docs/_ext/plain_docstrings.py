@@ -10,6 +10,9 @@ from __future__ import annotations
 import inspect
 import re
 
+from docutils import nodes
+from sphinx import addnodes
+
 # Sections whose items Napoleon formats, and whose indented lines are text.
 SECTIONS = re.compile(r"(Args|Arguments|Attributes|Returns|Raises|Yields):$")
 BULLET = re.compile(r"(-|\d+\.) ")
@@ -115,8 +118,31 @@ def process(app, what, name, obj, options, lines: list[str]) -> None:
     lines[:] = rest("\n".join(lines))
 
 
+def link_names(app, doctree) -> None:
+    """For the event doctree-read: full names in the text of pages (`jaxgan.losses.hinge`) become links, if documented."""
+    for node in list(doctree.findall(nodes.literal)):
+        name = node.astext()
+        if not re.fullmatch(r"jaxgan(\.\w+)+", name) or isinstance(node.parent, addnodes.pending_xref):
+            continue
+        link = addnodes.pending_xref(
+            "", refdomain="py", reftype="obj", reftarget=name, refdoc=app.env.docname
+        )
+        node.replace_self(link)
+        link += node
+
+
+def exact(app, doctree) -> None:
+    """For the event doctree-read: types and attributes in signatures refer to the name that is written, not to any
+    name of which it is the last part (`Mapping` of Python's to `jaxgan.nets.styles.Mapping`)."""
+    del app
+    for node in doctree.findall(addnodes.pending_xref):
+        node.attributes.pop("refspecific", None)
+
+
 def setup(app):
     app.setup_extension("sphinx.ext.autodoc")
     # Before Napoleon, whose priority is 500.
     app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("doctree-read", exact)
+    app.connect("doctree-read", link_names)
     return {"parallel_read_safe": True}

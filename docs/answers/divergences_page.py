@@ -108,7 +108,7 @@ def draw_optimal_critic(figure, numbers):
     last.axhline(-2 * float(jnp.log(2)), color="grey", linewidth=0.8)
     last.text(2.0, -1.37, "-2 log 2", color="grey")
     last.set(title="value of the game", xlabel="shift")
-    last.legend()
+    last.legend(loc="center right")
 
 
 def disjoint_supports():

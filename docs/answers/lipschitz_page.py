@@ -25,23 +25,23 @@ def momentum():
         def round_(state, _):
             w, theta, w_moved, theta_moved = state
             slope = jax.grad(critic_loss)(w, theta)
-            w_moved = beta * w_moved - 0.1 * slope
+            w_moved = beta * w_moved - 0.3 * slope
             # Is the step in the direction of descent?
             agrees = -jnp.sign(w_moved * slope)
             w = w + w_moved
-            theta_moved = beta * theta_moved - 0.1 * jax.grad(generator_loss)(theta, w)
+            theta_moved = beta * theta_moved - 0.3 * jax.grad(generator_loss)(theta, w)
             theta = theta + theta_moved
             return (w, theta, w_moved, theta_moved), (w, theta, agrees)
 
         zero, start = jnp.zeros(()), jnp.ones(())
-        return jax.lax.scan(round_, (start, start, zero, zero), length=300)[1]
+        return jax.lax.scan(round_, (start, start, zero, zero), length=100)[1]
 
-    betas = jnp.array([-0.3, 0.0, 0.5, 0.9])
+    betas = jnp.array([-0.3, 0.0, 0.5, 0.8])
     w, theta, agrees = jax.jit(jax.vmap(play))(betas)
     return {
         "beta": betas,
         "distance": jnp.sqrt(w**2 + theta**2),
-        "path": {"w": w[:, :120], "theta": theta[:, :120]},
+        "path": {"w": w[:, :60], "theta": theta[:, :60]},
         "ascending": jnp.mean(agrees < 0, axis=1),
     }
 
@@ -52,7 +52,7 @@ def draw_momentum(figure, numbers):
         if abs(beta) < 0.6:
             left.plot(numbers["path"]["theta"][i], numbers["path"]["w"][i], label=f"beta {beta:g}")
         right.semilogy(numbers["distance"][i], label=f"beta {beta:g}")
-    left.set(xlabel="theta", ylabel="w", title="120 rounds, from (1, 1)", aspect="equal")
+    left.set(xlabel="theta", ylabel="w", title="60 rounds, from (1, 1)", aspect="equal")
     left.set(xlim=(-4, 4), ylim=(-4, 4))
     right.set(xlabel="round", title="distance from the equilibrium")
     right.legend()
@@ -161,7 +161,7 @@ def draw_clipping(figure, numbers):
 
 
 def interpolates():
-    """Left: slopes of an optimal critic between samples. Right: how outputs depend on the other samples of the batch."""
+    """Slopes of an optimal critic between samples; how outputs depend on the other samples of the batch."""
     real = _ring(jax.random.key(0), 60, 2.0)
     fake = 0.4 * jax.random.normal(jax.random.key(1), (60, 2))
     cost = divergences.pairwise_cost(real, fake, p=1)
@@ -204,12 +204,12 @@ def draw_interpolates(figure, numbers):
     first.scatter(*real.T, s=8, label="real")
     first.scatter(*fake.T, s=8, label="generated")
     first.set(title="optimal transport", aspect="equal", xticks=[], yticks=[])
-    first.legend()
-    bins = np.linspace(-1, 1.05, 30)
+    first.legend(fontsize=7, loc="upper left")
+    bins = np.linspace(0, 1.05, 22)
     second.hist(numbers["slope_others"], bins, alpha=0.6, label="other pairs")
     second.hist(numbers["slope_coupled"], bins, alpha=0.6, label="coupled pairs")
     second.set(title="slope of the optimal critic", xlabel="slope along the line")
-    second.legend()
+    second.legend(loc="upper left")
     for axis, name in ((third, "without"), (fourth, "with")):
         axis.imshow(numbers[name], cmap="Greys", vmin=0)
         axis.set(title=f"|dC(x_i) / dx_j|, {name} BN", xlabel="j", ylabel="i")

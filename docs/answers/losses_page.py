@@ -44,4 +44,5 @@ def draw_loss_curves(figure, numbers):
         for name in NAMES:
             axis.plot(LOGITS, numbers[name][title], label=name)
         axis.set(title=title, xlabel="logit", ylim=(-4.2, 4.2))
-    axes[0].legend()
+    lines, names = axes[0].get_legend_handles_labels()
+    figure.legend(lines, names, loc="outside lower center", ncols=len(names))

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 
 from jaxgan.nets.norm import PLAIN, PlainNorm, SpatialNorm, adaptive_norm
 
-SIDE, CHANNELS = 16, 8
+SIDE, CHANNELS = 16, 64
 
 
 def normalisations():
@@ -31,12 +31,12 @@ def normalisations():
     )
     return {
         "difference": {name: _difference(y) for name, y in outputs.items()},
-        "within": {name: d for name, d in _within_a_picture().items()},
+        "within": _within_a_picture(),
     }
 
 
 def _within_a_picture():
-    """As above, between the left half, sky, and the right half, grass, of one picture."""
+    """The difference of the pixels of two pictures, sky left and grass right or the other way round, relative to their size."""
     labels = (jnp.arange(SIDE) >= SIDE // 2).astype(jnp.int32)
     maps = jax.nn.one_hot(jnp.broadcast_to(labels[None, None], (1, SIDE, SIDE)), 2)
     swapped = maps[..., ::-1]
@@ -48,9 +48,10 @@ def _within_a_picture():
     variables = spade.init(jax.random.key(5), x, maps)
     adain = [adaptive_norm(x, m.mean(axis=(1, 2)) @ style) for m in (maps, swapped)]
     both = [spade.apply(variables, x, m, mutable=["batch_stats"])[0] for m in (maps, swapped)]
+    pairs = {"adain": adain, "spade": both}
     return {
-        "adain": _difference(jnp.concatenate(adain)),
-        "spade": _difference(jnp.concatenate(both)),
+        name: jnp.sqrt(jnp.mean((one - other) ** 2) / jnp.mean(one**2))
+        for name, (one, other) in pairs.items()
     }
 
 

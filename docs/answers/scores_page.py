@@ -1,4 +1,4 @@
-"""Scores of generators with known faults. Digits, features without a download; none of the numbers is an FID or an IS."""
+"""Scores of generators with known faults. Features need no download, so none of the numbers is an FID or an IS."""
 
 import jax
 import numpy as np
@@ -36,11 +36,12 @@ def _shuffled(images, rng):
     return mixed.transpose(0, 1, 3, 2, 4, 5).reshape(images.shape)
 
 
-def _faults(images, labels):
-    """{name: generated pictures}, for training pictures images[:HALF]."""
+def _faults(images, labels, sureness):
+    """{name: generated pictures}, for training pictures images[:HALF]; `sureness` of a classifier, for each picture."""
     rng = np.random.default_rng(1)
     new, of_new = images[HALF:], labels[HALF:]
-    one_each = np.stack([new[of_new == k][0] for k in range(10)])
+    surest = [np.argmax(np.where(of_new == k, sureness[HALF:], 0)) for k in range(10)]
+    one_each = new[surest]
     return {
         "perfect": new,
         "copies of the training set": images[:HALF],
@@ -59,6 +60,7 @@ def scores():
         return x.reshape(len(x), -1) / 255.0
 
     classifier = LogisticRegression(max_iter=200).fit(rows(real), labels[:HALF])
+    sureness = classifier.predict_proba(rows(images)).max(axis=1)
     extractors = {name: extractor_for(images.shape[1:], name) for name in ("random_conv", "pixels")}
 
     def features(name, x):
@@ -69,7 +71,7 @@ def scores():
 
     distance = {name: frechet_distance_to(Moments.of(features(name, real))) for name in extractors}
     table = {}
-    for fault, fake in _faults(images, labels).items():
+    for fault, fake in _faults(images, labels, sureness).items():
         fewer = min(len(fake), HALF)
         table[fault] = {
             "class score": inception_score(
@@ -86,7 +88,7 @@ def scores():
 
 
 def _foreign(images, labels, rows):
-    """The class score of real digits 5 to 9 by a classifier that only knows 0 to 4, as a share of that of real 0 to 4."""
+    """The class score of real digits 5 to 9 by a classifier of 0 to 4, as a share of that of real 0 to 4."""
     known, train = labels < 5, np.arange(len(labels)) < HALF
     classifier = LogisticRegression(max_iter=200).fit(
         rows(images[known & train]), labels[known & train]
@@ -104,8 +106,13 @@ def draw_scores(figure, numbers):
     names = list(numbers["perfect"])
     colours = jax.tree.map(lambda i: f"C{i}", list(range(len(faults))))
     for axis, name in zip(figure.subplots(1, len(names), sharey=True), names, strict=True):
-        values = [numbers[fault][name] for fault in faults]
+        if name == "class score":
+            values = [numbers[fault][name] for fault in faults]
+            axis.axvline(numbers["perfect"][name], color="black", linewidth=0.8)
+            axis.set(title=name, xlabel="high is better")
+        else:
+            values = [numbers[fault][name] / numbers["perfect"][name] for fault in faults]
+            axis.set_xscale("log")
+            axis.axvline(1.0, color="black", linewidth=0.8)
+            axis.set(title=name, xlabel="times perfect; low is better", xlim=(0.3, 300))
         axis.barh(faults[::-1], values[::-1], color=colours[::-1])
-        axis.axvline(numbers["perfect"][name], color="black", linewidth=0.8)
-        better = "high is better" if name == "class score" else "low is better"
-        axis.set(title=name, xlabel=better)
