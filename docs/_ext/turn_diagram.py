@@ -1,4 +1,4 @@
-"""A picture of a game, as SVG: a row for each player, a column for each turn of a round, a dot where a turn moves it."""
+"""A game as SVG: a row for each player, a column for each turn of a round, a dot where the turn moves the player."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ def draw_kl_and_js(figure, numbers):
 
 
 def optimal_critic():
-    """D* of two Gaussians, and the value of the game: by the formula, and by gradient ascent of the critic's objective."""
+    """D* of two Gaussians; the value of the game by the formula, and by gradient ascent of the critic's objective."""
     shifts = jnp.array([4.0, 3.0, 2.0, 1.5, 1.0, 0.5, 0.0])
     grid = jnp.linspace(-5.0, 9.0, 141)
     real = norm.pdf(grid)

@@ -36,7 +36,7 @@ def normalisations():
 
 
 def _within_a_picture():
-    """The difference of the pixels of two pictures, sky left and grass right or the other way round, relative to their size."""
+    """The relative difference of the pixels of two pictures: sky left and grass right, or the other way round."""
     labels = (jnp.arange(SIDE) >= SIDE // 2).astype(jnp.int32)
     maps = jax.nn.one_hot(jnp.broadcast_to(labels[None, None], (1, SIDE, SIDE)), 2)
     swapped = maps[..., ::-1]
