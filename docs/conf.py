@@ -38,6 +38,7 @@ html_css_files = ["site.css"]
 smartquotes = False  # which would change --config
 # Names between backticks in docstrings: links if they are documented here, code otherwise.
 default_role = "py:obj"
+autodoc_inherit_docstrings = False  # Flax's and Python's own
 autodoc_typehints = "signature"
 autodoc_typehints_format = "short"
 autodoc_preserve_defaults = True

@@ -1,4 +1,4 @@
-"""A training loop of one's own: WGAN-GP on a ring of points, with jaxgan's losses and nothing else of it.
+"""A training loop of one's own: a GAN with R1 on a ring of points, with jaxgan's losses and nothing else of it.
 
 python examples/own_loop.py --steps 2000
 """
@@ -37,22 +37,22 @@ def main(steps: int = 2000, batch: int = 256) -> float:
         "critic": init(jax.random.key(0), (2, 64, 64, 1)),
         "generator": init(jax.random.key(1), (4, 64, 64, 2)),
     }
-    adam = optax.adam(1e-3, b1=0.0, b2=0.9)
+    adam = optax.adam(1e-3, b1=0.0, b2=0.99)
     moments = {name: adam.init(of) for name, of in params.items()}
 
     def critic_loss(critic, generator, key):
-        keys = jax.random.split(key, 3)
+        keys = jax.random.split(key)
         real, fake = ring(keys[0], batch), mlp(generator, jax.random.normal(keys[1], (batch, 4)))
 
         def score(x):
             return mlp(critic, x)[:, 0]
 
-        penalty = penalties.gradient_penalty(score, real, fake, keys[2])
-        return losses.wasserstein.critic(score(real), score(fake)) + 10 * penalty
+        penalty = penalties.r1(score, real)
+        return losses.non_saturating.critic(score(real), score(fake)) + 0.5 * penalty
 
     def generator_loss(generator, critic, key):
         fake = mlp(generator, jax.random.normal(key, (batch, 4)))
-        return losses.wasserstein.generator(mlp(critic, fake)[:, 0])
+        return losses.non_saturating.generator(mlp(critic, fake)[:, 0])
 
     @partial(jax.jit, static_argnames="name")
     def update(params, moments, name, key):
@@ -64,7 +64,7 @@ def main(steps: int = 2000, batch: int = 256) -> float:
 
     for step in range(steps):
         key = jax.random.fold_in(jax.random.key(2), step)
-        params, moments = update(params, moments, "generator" if step % 4 == 3 else "critic", key)
+        params, moments = update(params, moments, "generator" if step % 2 else "critic", key)
     fake = mlp(params["generator"], jax.random.normal(jax.random.key(3), (500, 4)))
     return float(divergences.energy_distance(ring(jax.random.key(4), 500), fake))
 

@@ -68,7 +68,7 @@ def rest(text: str) -> list[str]:
                 written += ["", "::", "", *("   " + each for each in block), ""]
         else:
             end = i + 1
-            written.append(escaped(line))
+            written.append(escaped(re.sub("::$", ":", line)))
         i = end
     return written
 
