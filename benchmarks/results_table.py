@@ -1,4 +1,4 @@
-"""Writes what `on_device.py` has found on accelerators into the README, between two marks.
+"""Writes what `on_device.py` has found on accelerators into the page of results, docs/results.md, between two marks.
 
     python benchmarks/results_table.py            # rewrites the block
     python benchmarks/results_table.py --check    # exit status 1 if the block is not what it would write
@@ -15,7 +15,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
+PAGE = ROOT / "docs" / "results.md"
 RESULTS = Path(__file__).resolve().parent / "results"
 BEGIN, END = "<!-- on_device: begin -->", "<!-- on_device: end -->"
 NOTHING = "Not yet run on a GPU or TPU."
@@ -236,13 +236,13 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    text = README.read_text()
+    text = PAGE.read_text()
     before, _, rest = text.partition(BEGIN)
     _, _, after = rest.partition(END)
     made = f"{before}{BEGIN}\n{block(list(RESULTS.glob('on_device_*.jsonl')))}\n{END}{after}"
     if check:
         return int(made != text)
-    README.write_text(made)
+    PAGE.write_text(made)
     return 0
 
 

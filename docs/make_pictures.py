@@ -1,4 +1,4 @@
-"""Draws the README's pictures from trained runs.
+"""Draws the pictures of the README and of docs/index.md from trained runs.
 
 jaxgan train && for m in gan wgan wgan_gp sngan; do jaxgan train --config ${m}_mixture2d; done
 jaxgan train --config spade_digits && jaxgan train --config stargan2_digits

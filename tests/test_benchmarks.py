@@ -1,4 +1,4 @@
-"""The command that measures a device, rehearsed on a CPU; its runner, with steps that misbehave; the README's block."""
+"""The command that measures a device, rehearsed on a CPU; its runner, with steps that misbehave; its page."""
 
 import importlib
 import json
@@ -172,7 +172,7 @@ CHECKS = {
     "features": check_features,
     "training": check_training,
 }
-# What the README's block says of each step.
+# What the block of docs/results.md says of each step.
 SAYS = {
     "device": r"Matrix products of 8192 rows reach \d+ TFLOP/s",
     "configs": r"1 of \d+ shipped configs",
@@ -187,7 +187,7 @@ SAYS = {
 
 
 def check_table(folder, steps, lines):
-    """The README's block of these results, as if they were of full size."""
+    """The block of these results, as if they were of full size."""
     file = folder / "on_device_cpu.jsonl"
     results.append(file, lines[0])
     assert results_table.block([file]) == results_table.NOTHING  # a rehearsal is no result
@@ -567,8 +567,8 @@ def test_every_config_has_its_turn_on_the_device():
 # Pages --------------------------------------------------------------------------------------------------------------
 
 
-def test_the_readme_shows_the_results():
-    text = (ROOT / "README.md").read_text()
+def test_the_page_of_results_shows_them():
+    text = results_table.PAGE.read_text()
     block = results_table.block(list(results_table.RESULTS.glob("on_device_*.jsonl")))
     assert f"{results_table.BEGIN}\n{block}\n{results_table.END}" in text
     assert results_table.block([]) == "Not yet run on a GPU or TPU."

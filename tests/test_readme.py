@@ -1,12 +1,12 @@
-"""The README is true: its code runs, its commands parse, its names exist."""
+"""The README and the pages under docs/ are true: code runs, commands parse, names exist, links resolve."""
 
-import importlib
-import inspect
+import pkgutil
 import re
 import shlex
 import tomllib
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import unquote
 
 import pytest
 import table
@@ -15,45 +15,74 @@ from jaxgan import config, models, options
 from jaxgan.cli import main as cli
 
 ROOT = Path(__file__).parents[1]
-README = ROOT / "README.md"
-TEXT = README.read_text()
-OUTSIDE_BLOCKS = re.sub(r"^```.*?^```$", "", TEXT, flags=re.MULTILINE | re.DOTALL)
-TABLES = [line for line in TEXT.splitlines() if line.startswith("|")]
+PAGES = [
+    ROOT / "README.md",
+    ROOT / "CONTRIBUTING.md",
+    *sorted(f for f in (ROOT / "docs").rglob("*.md") if "build" not in f.parts),
+]
+TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
+README = TEXTS["README.md"]
+# Written when the site is built: docs/models and docs/api.
+GENERATED = re.compile(r"docs/(models|api)/(\w+)\.rst")
 
 
 class Block(NamedTuple):
-    line: int  # of the README, on which the block's first line stands
+    page: str
+    line: int  # of the page, on which the block's first line stands
     text: str
 
 
 def blocks(language: str) -> list[Block]:
-    found = re.finditer(rf"^```{language}\n(.*?)^```$", TEXT, re.MULTILINE | re.DOTALL)
-    return [Block(TEXT.count("\n", 0, match.start(1)) + 1, match[1]) for match in found]
+    """All blocks of the language; those in a list are indented."""
+    found = []
+    for page, text in TEXTS.items():
+        for match in re.finditer(
+            rf"^( *)```{language}\n(.*?)^ *```$", text, re.MULTILINE | re.DOTALL
+        ):
+            lines = [line.removeprefix(match[1]) for line in match[2].splitlines(keepends=True)]
+            found.append(Block(page, text.count("\n", 0, match.start(2)) + 1, "".join(lines)))
+    return found
 
 
-def commands(program: str) -> list[list[str]]:
-    """The words of each command of that program: those in bash blocks and those in the text that have arguments."""
+def outside_blocks(text: str) -> str:
+    return re.sub(r"^ *```.*?^ *```$", "", text, flags=re.MULTILINE | re.DOTALL)
+
+
+OUTSIDE = {page: outside_blocks(text) for page, text in TEXTS.items()}
+PROSE = "\n".join(OUTSIDE.values())
+
+
+def commands(program: str) -> list[tuple[str, ...]]:
+    """The words of each command, once: of those in bash blocks, and of those in the text that have arguments."""
     lines = "".join(block.text for block in blocks("bash")).replace("\\\n", " ").splitlines()
-    lines += re.findall(r"`((?:jaxgan \w+|pip install) [^`]+)`", OUTSIDE_BLOCKS)
+    lines += re.findall(r"`((?:jaxgan \w+|pip install|python) [^`]+)`", PROSE)
     words = [shlex.split(part, comments=True) for line in lines for part in line.split("&&")]
-    return [command for command in words if command and command[0] == program]
+    return list(dict.fromkeys(tuple(line) for line in words if line and line[0] == program))
 
 
-@pytest.mark.parametrize("block", blocks("python"), ids=lambda block: f"line{block.line}")
+@pytest.mark.parametrize(
+    "block", blocks("python"), ids=lambda block: f"{Path(block.page).stem}-{block.line}"
+)
 def test_python_blocks_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    # Empty lines in front, so that an error names the line of the README.
+    # Empty lines in front, so that an error names the line of the page.
     code = "\n" * (block.line - 1) + block.text
-    exec(compile(code, str(README), "exec"), {"__name__": "readme"})
+    exec(compile(code, block.page, "exec"), {"__name__": "page"})
+
+
+def test_no_python_block_is_there_twice():
+    texts = [block.text for block in blocks("python")]
+    assert len(texts) >= 10
+    assert len(set(texts)) == len(texts)
 
 
 @pytest.mark.parametrize("command", commands("jaxgan"), ids=" ".join)
 def test_commands_parse(command):
     if "--help" in command:
         with pytest.raises(SystemExit, match="0"):
-            cli.parse(command[1:])
+            cli.parse(list(command[1:]))
         return
-    args = cli.parse(command[1:])
+    args = cli.parse(list(command[1:]))
     if args.command == "train":
         name = args.config or config.DEFAULT
         config.load(name, [f"{key}={value}" for key, value in args.named["config"].items()])
@@ -62,9 +91,14 @@ def test_commands_parse(command):
 def test_the_main_commands_are_shown():
     shown = {command[1] for command in commands("jaxgan")}
     assert {"train", "sample", "evaluate", "lipschitz", "prepare"} <= shown
-    assert len(blocks("python")) >= 4
-    assert commands("pip")[0] == ["pip", "install", "."]
-    assert commands("pytest") == [["pytest"]]
+    assert commands("pip")[0] == ("pip", "install", ".")
+    assert commands("pytest") == [("pytest",)]
+
+
+def test_scripts_that_commands_run_are_there():
+    scripts = {word for command in commands("python") for word in command if word.endswith(".py")}
+    assert {"docs/write_tables.py", "benchmarks/compile_for.py"} <= scripts
+    assert [script for script in scripts if not (ROOT / script).is_file()] == []
 
 
 # Flags of data sources that sngan_digits does not use.
@@ -78,7 +112,7 @@ OF_SOURCES = {
 
 def test_flags_in_the_text_exist():
     known = options.flatten(config.load("sngan_digits").to_dict()) | dict.fromkeys(OF_SOURCES)
-    flags = re.findall(r"--config\.((?:[a-z_]+\.)+\w+)(?:=([\w.]+))?", OUTSIDE_BLOCKS)
+    flags = re.findall(r"--config\.((?:[a-z_]+\.)+\w+)(?:=([\w.]+))?", PROSE)
     assert flags
     for key, value in flags:
         assert key in known
@@ -88,57 +122,85 @@ def test_flags_in_the_text_exist():
 
 def test_extras_exist():
     pyproject = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    named = {extra for extra in re.findall(r'"\.\[(\w+)\]"', TEXT)}
-    assert {"cuda12", "cuda13", "tpu", "tfds", "test"} <= named
-    assert named <= set(pyproject["project"]["optional-dependencies"])
+    extras = set(pyproject["project"]["optional-dependencies"])
+    named = set(re.findall(r'"\.\[([\w,]+)\]"', "\n".join(TEXTS.values())))
+    named = {extra for group in named for extra in group.split(",")}
+    assert {"cuda12", "cuda13", "tpu", "tfds", "test", "docs"} <= named
+    assert named <= extras
+    rows = re.findall(r"^\| `(\w+)` \|", TEXTS["docs/install.md"], re.MULTILINE)
+    assert extras == {*rows, "cuda12", "cuda13", "tpu"}
 
 
-def test_tables_list_every_config_and_nothing_else():
+def test_the_readme_is_short_and_names_every_config():
+    assert len(README.splitlines()) <= 200
     of_a_model = rf"`((?:{'|'.join(models.names())})_\w+)`"
-    listed = set(re.findall(of_a_model, "\n".join(TABLES))) - set(models.names())
-    missing, extra = set(config.names()) - listed, listed - set(config.names())
-    assert not missing, f"add a row for {', '.join(sorted(missing))} to a table of the README"
-    assert not extra, f"there is no config for the README's {', '.join(sorted(extra))}"
+    rows = "\n".join(line for line in README.splitlines() if line.startswith("|"))
+    assert set(re.findall(of_a_model, rows)) - set(models.names()) == set(config.names())
 
 
-def test_published_scores_are_those_of_the_configs():
-    rows = [[cell.strip() for cell in row.split("|")[1:-1]] for row in TABLES]
-    rows = [row for row in rows if re.fullmatch(r"`\w+_cifar10`", row[0])]
-    assert rows
-    for name, _, _, published in rows:
-        docstring = (config.folder() / f"{name.strip('`')}.py").read_text()
-        scores = re.findall(r"\d+\.\d+", published)
-        assert scores or published == "none"
-        assert ("no FID" in docstring) == (not scores), name
-        assert [score for score in scores if score not in docstring] == [], name
+def test_tables_and_diagrams_are_what_the_code_says():
+    """If this fails: python docs/write_tables.py."""
+    import write_tables
+
+    assert write_tables.stale() == []
 
 
-def test_files_and_pictures_it_names_are_there():
-    pictures = re.findall(r"!\[[^]]*\]\(([^)]+)\)", TEXT)
-    files = re.findall(r"`((?:jaxgan|colab)/[a-z_/]+\.\w+|LICENSE)`", TEXT)
-    assert pictures
-    assert files
-    assert [path for path in pictures + files if not (ROOT / path).is_file()] == []
+def test_files_and_names_in_the_text_are_there():
+    folders = "jaxgan|colab|docs|benchmarks|tests|examples|configs"
+    files = re.findall(rf"`((?:{folders})/[a-z0-9_/]+\.\w+|LICENSE|CHANGELOG\.md)`", PROSE)
+    assert len(files) > 10
+    assert [path for path in files if not (ROOT / path).is_file()] == []
+    for name in set(re.findall(r"`(jaxgan(?:\.\w+)+)`", PROSE)):
+        pkgutil.resolve_name(name)
 
 
-def index_rows(name: str) -> list[str]:
-    """A row for each public function or namespace of a pure module: its name, first sentence and source."""
-    module = importlib.import_module(f"jaxgan.{name}")
-    rows = []
-    for path in dict.fromkeys(".".join(f.split(".")[:2]) for f in table.public_functions(module)):
-        docstring = inspect.getdoc(getattr(module, path.split(".")[1]))
-        first = " ".join(docstring.split("\n\n")[0].split())
-        first = re.split(r"(?<!Eq)\. (?=[A-Z`])", first)[0].rstrip(".:")
-        source = re.search(r"^Sources?:(.*?)(?:\n\n|\Z)", docstring, re.MULTILINE | re.DOTALL)
-        source = " ".join(source[1].split()).rstrip(".") if source else ""
-        cells = (f"`{path}`", first, source)
-        rows.append(f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |")
-    return rows
+def anchors(text: str) -> set[str]:
+    """The anchors of a page's headings, as GitHub and MyST make them."""
+    headings = re.findall(r"^#+ (.+)$", outside_blocks(text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def broken_link(page: str, link: str) -> str:
+    """What is wrong with a relative link of a page; "" if nothing is."""
+    path, _, anchor = unquote(link).partition("#")
+    file = (ROOT / page).parent / path if path else ROOT / page
+    inside = str(file.resolve().relative_to(ROOT))
+    generated = GENERATED.fullmatch(inside)
+    if generated:
+        known = {"models": models.names(), "api": modules()}[generated[1]]
+        return "" if generated[2] in (*known, "index") else f"the site has no page {inside}"
+    if not file.exists():
+        return f"there is no {inside}"
+    if anchor and anchor not in anchors(file.read_text()):
+        return f"{inside} has no heading for #{anchor}"
+    return ""
+
+
+def modules() -> list[str]:
+    """The modules that the API reference has a page for."""
+    import api_pages
+
+    return api_pages.names()
+
+
+@pytest.mark.parametrize("page", TEXTS)
+def test_links_resolve(page):
+    links = re.findall(r"\]\(([^)\s]+)\)", OUTSIDE[page])
+    links = [link for link in links if not re.match(r"https?:|mailto:", link)]
+    problems = {link: broken_link(page, link) for link in links}
+    assert {link: problem for link, problem in problems.items() if problem} == {}
+
+
+def test_a_broken_link_is_found():
+    assert broken_link("README.md", "docs/nothing.md") == "there is no docs/nothing.md"
+    assert "no heading for #nothing" in broken_link("README.md", "docs/index.md#nothing")
 
 
 @pytest.mark.parametrize("module", table.PURE)
-def test_the_index_of_pure_functions_is_what_their_docstrings_say(module):
-    """A row that differs is shown with what to put in its place."""
-    index = TEXT[TEXT.index("## Index of the pure functions") :].splitlines()
-    listed = [row for row in index if row.startswith(f"| `{module}.")]
-    assert listed == index_rows(module)
+def test_the_index_names_every_pure_function(module):
+    import importlib
+
+    found = table.public_functions(importlib.import_module(f"jaxgan.{module}"))
+    names = {".".join(name.split(".")[:2]) for name in found}
+    listed = re.findall(rf"^\| `({module}\.\w+)` \|", TEXTS["docs/functions.md"], re.MULTILINE)
+    assert set(listed) == names

@@ -1,6 +1,6 @@
 """VQGAN: an autoencoder with a codebook, a perceptual loss and a critic; then a transformer over the codes.
 
-Paper: Esser et al., Taming Transformers for High-Resolution Image Synthesis (2021), Sections 3.1 and 3.2.
+Paper: Esser et al. 2021, "Taming Transformers for High-Resolution Image Synthesis", Sections 3.1 and 3.2.
 Reference implementation: CompVis/taming-transformers (PyTorch).
 
     L = |x - y| + LPIPS(x, y) + codebook_weight |sg[z] - e|^2 + commitment_weight |z - sg[e]|^2

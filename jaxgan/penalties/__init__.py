@@ -13,7 +13,7 @@ it by its weight (lambda, gamma). State between steps (the running mean of the p
 averages of the logits) is an argument and a result.
 
 `checkpoint=True` recomputes the critic's activations instead of storing them (`jax.checkpoint`). It
-costs about one more forward pass; the README has a table of the memory that it saves.
+costs about one more forward pass; `docs/maths.md` has a table of the memory that it saves.
 """
 
 from jaxgan.penalties.gradient import (
