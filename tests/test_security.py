@@ -16,11 +16,14 @@ ROOT = Path(__file__).parents[1]
 # Modules that run what they read, or listen. (`pickletools` only names the instructions of a pickle.)
 FORBIDDEN = {
     *("pickle", "_pickle", "marshal", "shelve", "dill", "cloudpickle", "joblib", "torch"),
-    *("http.server", "socketserver", "xmlrpc", "wsgiref", "flask", "tarfile"),
+    *("http.server", "socketserver", "xmlrpc", "wsgiref", "flask"),
 }
 # (module or None for any, function)
 UNSAFE = {
-    *((None, name) for name in ("extractall", "unpack_archive", "unsafe_load", "full_load")),
+    *(
+        (None, name)
+        for name in ("extract", "extractall", "unpack_archive", "unsafe_load", "full_load")
+    ),
     *(("yaml", "load"), ("os", "system"), ("os", "popen"), ("builtins", "eval")),
 }
 
@@ -55,6 +58,7 @@ def complaints(source: str) -> list[str]:
         ("np.load(path)", "np.load without allow_pickle=False"),
         ("np.load(path, allow_pickle=True)", "np.load without allow_pickle=False"),
         ("archive.extractall(folder)", "extractall"),
+        ("tar.extract(member, folder)", "extract"),
         ("yaml.load(text)", "load"),
     ],
 )

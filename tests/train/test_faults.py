@@ -433,9 +433,10 @@ def test_a_path_in_an_archive_leads_nowhere(tmp_path, kind):
     if kind == "tar of pictures":
         path = inside / "set.tar"
         with tarfile.open(path, "w") as archive:
-            info = tarfile.TarInfo(names[0])
-            info.size = len(png())
-            archive.addfile(info, io.BytesIO(png()))
+            for name in (*names, "images.png"):
+                info = tarfile.TarInfo(name)
+                info.size = len(png())
+                archive.addfile(info, io.BytesIO(png()))
     else:
         path = inside / ("set.zip" if kind == "zip of pictures" else "set.npz")
         member, suffix = (png(), "png") if kind == "zip of pictures" else (npy(), "npy")
@@ -443,12 +444,8 @@ def test_a_path_in_an_archive_leads_nowhere(tmp_path, kind):
             for name in (*names, "images.png"):
                 archive.writestr(name.replace("png", suffix), member)
     before = tree(tmp_path)
-    if kind == "zip of pictures":
-        source = data.open_source("folder", path=str(path), labels=False)
-        assert len(source) >= 1
-    elif kind == "tar of pictures":
-        with pytest.raises(ValueError, match="the file is not a complete zip of pictures"):
-            data.open_source("folder", path=str(path))
+    if kind.endswith("of pictures"):
+        assert len(data.open_source("folder", path=str(path), labels=False)) == 1
     elif kind == "npz of arrays":
         assert len(data.open_source("array", path=str(path))) == 3
     else:
