@@ -2,7 +2,7 @@
 
 Paper: Esser et al. 2021, Section 4; taming-transformers' imagenet_vqgan.yaml, faceshq_transformer.yaml. Pictures are
 cropped at the centre and mirrored half of the time; the authors crop ImageNet at random and do not mirror it.
-Published: reconstructions of ImageNet's validation set at FID 7.94 (CompVis/taming-transformers, f16/1024).
+Published: rFID 7.94, of reconstructions of ImageNet's validation set (CompVis/taming-transformers, f16/1024).
 Data: any pictures; --config.model.conditional=true with classes in sub-folders.
 Needs: VGG-16 and LPIPS's heads, downloaded at the start, or --config.model.perceptual_file=vgg16.pth,heads.pth.
 Command: jaxgan train --config vqgan_256 --config.data.path=FOLDER

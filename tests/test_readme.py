@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import unquote
 
+import api_pages
 import pytest
-import table
+import write_tables
 
 from jaxgan import config, models, options
 from jaxgan.cli import main as cli
@@ -140,8 +141,6 @@ def test_the_readme_is_short_and_names_every_config():
 
 def test_tables_and_diagrams_are_what_the_code_says():
     """If this fails: python docs/write_tables.py."""
-    import write_tables
-
     assert write_tables.stale() == []
 
 
@@ -167,20 +166,13 @@ def broken_link(page: str, link: str) -> str:
     inside = str(file.resolve().relative_to(ROOT))
     generated = GENERATED.fullmatch(inside)
     if generated:
-        known = {"models": models.names(), "api": modules()}[generated[1]]
+        known = {"models": models.names(), "api": api_pages.names()}[generated[1]]
         return "" if generated[2] in (*known, "index") else f"the site has no page {inside}"
     if not file.exists():
         return f"there is no {inside}"
     if anchor and anchor not in anchors(file.read_text()):
         return f"{inside} has no heading for #{anchor}"
     return ""
-
-
-def modules() -> list[str]:
-    """The modules that the API reference has a page for."""
-    import api_pages
-
-    return api_pages.names()
 
 
 @pytest.mark.parametrize("page", TEXTS)
@@ -194,13 +186,3 @@ def test_links_resolve(page):
 def test_a_broken_link_is_found():
     assert broken_link("README.md", "docs/nothing.md") == "there is no docs/nothing.md"
     assert "no heading for #nothing" in broken_link("README.md", "docs/index.md#nothing")
-
-
-@pytest.mark.parametrize("module", table.PURE)
-def test_the_index_names_every_pure_function(module):
-    import importlib
-
-    found = table.public_functions(importlib.import_module(f"jaxgan.{module}"))
-    names = {".".join(name.split(".")[:2]) for name in found}
-    listed = re.findall(rf"^\| `({module}\.\w+)` \|", TEXTS["docs/functions.md"], re.MULTILINE)
-    assert set(listed) == names

@@ -11,7 +11,7 @@ from jaxgan import models
 
 HEADS = ("System", "Configs", "Paper", "Published result", "Cost of the first config")
 SCORE = re.compile(
-    r"\b(?:FID|IS|mIoU)\b[^,;.(]*? \d+\.\d+|Inception scores? of \d+\.\d+ to \d+\.\d+"
+    r"\b(?:r?FID|IS|mIoU)\b[^,;.(]*? \d+\.\d+|Inception scores? of \d+\.\d+ to \d+\.\d+"
 )
 
 

@@ -1,9 +1,9 @@
 """StyleGAN2 with adaptive discriminator augmentation (ADA).
 
-Papers: Karras et al. 2019, "A Style-Based Generator Architecture for Generative Adversarial Networks" (mapping, noise,
-style mixing, truncation); Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (demodulation,
-skips and residuals, path length, lazy regularisation); Karras et al. 2020, "Training Generative Adversarial Networks
-with Limited Data" (ADA, class conditioning, the CIFAR-10 settings).
+Papers: Karras et al. 2020, "Analyzing and Improving the Image Quality of StyleGAN" (demodulation, skips and residuals,
+path length, lazy regularisation); Karras et al. 2020, "Training Generative Adversarial Networks with Limited Data"
+(ADA, class conditioning, the CIFAR-10 settings); Karras et al. 2019, "A Style-Based Generator Architecture for
+Generative Adversarial Networks" (mapping, noise, style mixing, truncation).
 Reference implementation of networks and losses: rosinality/stylegan2-pytorch (PyTorch, MIT). This module was written
 from the papers.
 
