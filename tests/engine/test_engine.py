@@ -214,7 +214,7 @@ def test_stages_have_their_own_data_order(tmp_path):
     source = ArraySource(np.arange(64, dtype=np.float32)[:, None])
     stage = Stage((Turn(("critic",), adds_mean()),), 8)
     game = make_game({"critic": number()}, (dataclasses.replace(stage, until=2), stage))
-    run = _Run(Engine(game), source, tmp_path, Options(), 0, {}, None, None)
+    run = _Run(game, source, tmp_path, Options(), 0, {}, None, ())
     orders = []
     for step in (0, 2, 3):
         run.open_stage(step)
