@@ -32,9 +32,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     pages = {str(page.relative_to(tmp_path / "html")) for page in tmp_path.rglob("*.html")}
     assert {f"models/{name}.html" for name in models.names()} <= pages
     assert {f"api/{name}.html" for name in api_pages.names()} <= pages
-    sngan = (tmp_path / "html" / "models" / "sngan.html").read_text()
-    for text in ("Miyato et al. 2018", "FID 14.21", "spectral_steps", "interpolation", "sngan.svg"):
-        assert text in sngan, text
+    stylegan2 = (tmp_path / "html" / "models" / "stylegan2.html").read_text()
+    for text in ("Karras et al. 2020", "FID 2.42", "path_weight", "projection", "stylegan2.svg"):
+        assert text in stylegan2, text
     losses = (tmp_path / "html" / "api" / "losses.html").read_text()
     assert 'id="jaxgan.losses.cycle"' in losses
 
