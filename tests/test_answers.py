@@ -145,6 +145,7 @@ def test_slopes_of_the_generators_losses_where_the_critic_is_sure():
 
 
 def test_faults_that_scores_do_not_show():
+    page = (write_answers.PAGES / "scores.md").read_text()
     found = stored("scores")
     perfect = found["perfect"]
     copies, collapsed = found["copies of the training set"], found["one picture per class"]
@@ -153,6 +154,9 @@ def test_faults_that_scores_do_not_show():
     assert collapsed["class score"] > perfect["class score"]
     assert collapsed["pooled features"] > 2 * perfect["pooled features"]
     assert found["five classes only"]["class score"] < 0.7 * perfect["class score"]
+    assert (
+        f"{perfect['class score']:.1f} to {found['five classes only']['class score']:.1f}" in page
+    )
     assert found["foreign classes"]["class score"] < 0.8
     shuffled = found["quarters shuffled"]
     ratios = {name: shuffled[name] / perfect[name] for name in perfect}

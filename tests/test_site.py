@@ -47,6 +47,9 @@ def test_a_docstring_becomes_markup_only_where_it_means_it():
     Args:
       x: [B], `2 * x` with |x| < 1.
 
+    Source: A, B and C,
+      Section 2.
+
     >>> f(1)
     1
     """
@@ -63,6 +66,9 @@ def test_a_docstring_becomes_markup_only_where_it_means_it():
         "Args:",
         "  x: [B], ``2 * x`` with \\|x\\| < 1.",
         "",
+        "",
+        "Source: A, B and C,",
+        "Section 2.",
         "",
         "",
         ">>> f(1)",

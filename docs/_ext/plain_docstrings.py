@@ -8,7 +8,9 @@ mean themselves. Here indented lines become literal blocks, and what would be ma
 from __future__ import annotations
 
 import inspect
+import pkgutil
 import re
+import sys
 import textwrap
 
 from docutils import nodes
@@ -59,6 +61,9 @@ def rest(text: str) -> list[str]:
             written += [*before, *map(escaped, lines[i:end])]
             if end == len(lines) or not BULLET.match(lines[end]):
                 written.append("")
+        elif line.startswith(" ") and i and re.search(r"[^\s:]$", lines[i - 1]):
+            end = i + 1  # the sentence of the line before goes on
+            written.append(escaped(line.strip()))
         elif line.startswith(" "):
             end = _indented(lines, i)
             block = textwrap.dedent("\n".join(lines[i:end])).splitlines()
@@ -132,10 +137,23 @@ def link_names(app, doctree) -> None:
         ):
             continue
         link = addnodes.pending_xref(
-            "", refdomain="py", reftype="obj", reftarget=name, refdoc=app.env.docname
+            "", refdomain="py", reftype="obj", reftarget=documented(name), refdoc=app.env.docname
         )
         node.replace_self(link)
         link += node
+
+
+def documented(name: str) -> str:
+    """The name under which the API reference has an object: that of its module, unless its package lists it.
+
+    >>> documented("jaxgan.metrics.frechet_distance"), documented("jaxgan.losses.cycle")
+    ('jaxgan.metrics.frechet.frechet_distance', 'jaxgan.losses.cycle')
+    """
+    found = pkgutil.resolve_name(name)
+    package = sys.modules.get(name.rpartition(".")[0])
+    if hasattr(package, "__all__") or not hasattr(found, "__qualname__"):
+        return name
+    return f"{found.__module__}.{found.__qualname__}"
 
 
 def exact(app, doctree) -> None:
