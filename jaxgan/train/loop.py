@@ -655,7 +655,7 @@ class _Signals:
         self.log = log
         self.received: signal.Signals | None = None
         self.handlers = {}
-        served = jax.config.jax_enable_preemption_service  # type: ignore[attr-defined]
+        served = jax.config.jax_enable_preemption_service  # type: ignore[attr-defined, unused-ignore]
         self.together = jax.process_count() > 1 and served
         self.rounds = 0
 
