@@ -12,6 +12,17 @@ def one_device() -> str:
     return " ".join(flag for flag in flags if "device_count" not in flag)
 
 
+def command_environment(cache_dir) -> dict[str, str]:
+    """The environment of a child process that runs a command: one CPU device, compiled programs in a cache."""
+    return dict(
+        os.environ,
+        JAX_PLATFORMS="cpu",
+        XLA_FLAGS=one_device(),
+        JAX_COMPILATION_CACHE_DIR=str(cache_dir),
+        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+    )
+
+
 def run_processes(code: str, folder, count: int = 2, devices: int = 2) -> None:
     """Runs `code` in `count` processes of so many devices, with arguments port, index, folder; all must end well."""
     with socket.socket() as free:

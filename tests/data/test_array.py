@@ -260,7 +260,7 @@ class TestLabels:
 
 
 class TestFile:
-    def refused(self, text, path, **options):
+    def assert_refused(self, text, path, **options):
         with pytest.raises(ValueError, match=re.escape(text)) as raised:
             open_source("array", path=str(path), **options)
         assert "\n" not in str(raised.value)
@@ -268,14 +268,14 @@ class TestFile:
 
     def test_missing(self, load, tmp_path):
         text = f"path is '{tmp_path}/b.npy', but there is no such file: set path=PATH."
-        (fix,) = self.refused(text, tmp_path / "b.npy").fixes
+        (fix,) = self.assert_refused(text, tmp_path / "b.npy").fixes
         load(IMAGES)
         assert len(open_source("array", **dict.fromkeys(fix, str(tmp_path / "a.npy")))) == 6
 
     def test_a_folder(self, save_pictures):
         root = save_pictures("a.png")[0]
         text = f"path is '{root}', but a folder is neither a .npy nor a .npz file: set data.name=folder."
-        (fix,) = self.refused(text, root).fixes
+        (fix,) = self.assert_refused(text, root).fixes
         assert len(open_source(fix["data.name"], path=str(root))) == 1
 
     def test_pickles_are_never_loaded(self, load):
@@ -293,7 +293,9 @@ class TestFile:
         write()
         path = tmp_path / f"a.{suffix}"
         path.write_bytes(path.read_bytes()[:keep])
-        self.refused(f"a.{suffix}: is not a complete .npy or .npz file of plain numbers (", path)
+        self.assert_refused(
+            f"a.{suffix}: is not a complete .npy or .npz file of plain numbers (", path
+        )
         write()
         assert len(open_source("array", path=str(path))) == 6
 

@@ -126,7 +126,7 @@ def test_digits_with_attributes():
 
 
 class TestRefused:
-    def refused(self, text, root, table, **options):
+    def assert_refused(self, text, root, table, **options):
         with pytest.raises(ValueError, match=re.escape(text)) as raised:
             attributes(root, table, **options)
         assert "\n" not in str(raised.value)
@@ -134,7 +134,7 @@ class TestRefused:
 
     def test_a_table_must_be_given(self, faces, tmp_path):
         text = "table is empty, but it must name the file of attributes, list_attr_celeba.txt or a CSV: set table=PATH."
-        error = self.refused(text, faces[0], "")
+        error = self.assert_refused(text, faces[0], "")
         (fix,) = error.fixes
         fix = {name: celeba(tmp_path / "list.txt") for name in fix}
         assert len(attributes(faces[0], **fix)) == 5
@@ -149,7 +149,7 @@ class TestRefused:
     )
     def test_a_table_that_is_no_file_of_text(self, faces, tmp_path, name, text):
         (tmp_path / "noise.txt").write_bytes(b"\xff\xfe\xff")
-        (fix,) = self.refused(text, faces[0], tmp_path / name).fixes
+        (fix,) = self.assert_refused(text, faces[0], tmp_path / name).fixes
         fix = {name: celeba(tmp_path / "list.txt") for name in fix}
         np.testing.assert_array_equal(contents(attributes(faces[0], **fix))["attributes"], VALUES)
 
@@ -167,7 +167,7 @@ class TestRefused:
     )
     def test_attributes_that_there_are_not(self, faces, tmp_path, chosen, text, fixed):
         table = celeba(tmp_path / "list.txt")
-        (fix,) = self.refused(text, faces[0], table, attributes=chosen).fixes
+        (fix,) = self.assert_refused(text, faces[0], table, attributes=chosen).fixes
         assert attributes(faces[0], table, **fix).spec["attributes"].names == fixed
 
     @pytest.mark.parametrize(("missing", "has"), [(1, "000001.png has"), (5, " and 2 more have")])
@@ -175,7 +175,7 @@ class TestRefused:
         root = faces[0]
         table = celeba(tmp_path / "list.txt", [*FILES[missing:], "7.jpg"], VALUES[missing - 1 :])
         text = f"{has} no row in {table}; add what is missing there, or remove these pictures."
-        self.refused(text, root, table)
+        self.assert_refused(text, root, table)
         assert len(attributes(root, celeba(tmp_path / "added.txt"))) == 5
         if missing == 1:
             (root / "img_align_celeba" / "000001.png").unlink()
@@ -184,7 +184,7 @@ class TestRefused:
     def test_pictures_of_one_row(self, save_pictures, tmp_path):
         root, _ = save_pictures("x/000001.png", "y/000001.png")
         text = "x/000001.png and y/000001.png find the same row in"
-        self.refused(text, root, celeba(tmp_path / "list.txt"))
+        self.assert_refused(text, root, celeba(tmp_path / "list.txt"))
         paths = celeba(tmp_path / "paths.txt", ["x/000001.png", "y/000001.png"], VALUES[:2])
         assert len(attributes(root, paths)) == 2
         (root / "y" / "000001.png").unlink()
@@ -193,7 +193,7 @@ class TestRefused:
     def test_a_part_of_a_table(self, faces, tmp_path):
         table = celeba(tmp_path / "list.txt", count=7)
         text = f"{table}: its first line announces 7 pictures, but it has 5; copy the whole file again, or correct"
-        self.refused(text, faces[0], table)
+        self.assert_refused(text, faces[0], table)
         assert len(attributes(faces[0], celeba(tmp_path / "list.txt", count=5))) == 5
 
     @pytest.mark.parametrize(
@@ -258,6 +258,6 @@ class TestRefused:
             (tmp_path / name).write_text("".join(f"{line}\n" for line in lines))
             return tmp_path / name
 
-        self.refused(f"{tmp_path / name}: {text}", root, write(name, lines))
+        self.assert_refused(f"{tmp_path / name}: {text}", root, write(name, lines))
         found = contents(attributes(root, write(*mended)))["attributes"]
         assert found[:, 0].tolist() == [1, 0]

@@ -322,7 +322,7 @@ class TestBrokenAtAccess:
 
 
 class TestRefused:
-    def refused(self, text, path, **options):
+    def assert_refused(self, text, path, **options):
         with pytest.raises(ValueError, match=re.escape(text)) as raised:
             folder(path, **options)
         assert "\n" not in str(raised.value)
@@ -332,7 +332,7 @@ class TestRefused:
         text = (
             f"path is '{tmp_path}/nowhere', but there is no such folder or zip file: set path=PATH."
         )
-        (fix,) = self.refused(text, tmp_path / "nowhere").fixes
+        (fix,) = self.assert_refused(text, tmp_path / "nowhere").fixes
         root, _ = save_pictures("a.png")
         assert len(folder(**dict.fromkeys(fix, root))) == 1
 
@@ -344,7 +344,7 @@ class TestRefused:
             f"folder {tmp_path}: holds no pictures (jpg, png, webp, bmp, gif, tif, ...) among its {among}; add some, or"
             " give another folder or zip"
         )
-        self.refused(text, tmp_path)
+        self.assert_refused(text, tmp_path)
         root, _ = save_pictures("a.png")
         assert len(folder(root)) == len(folder(tmp_path)) == 1
 
@@ -352,7 +352,7 @@ class TestRefused:
         with zipfile.ZipFile(tmp_path / "a.zip", "w"):
             pass
         text = f"zip {tmp_path}/a.zip: holds no pictures (jpg, png, webp, bmp, gif, tif, ...) among its 0 files; add"
-        self.refused(text, tmp_path / "a.zip")
+        self.assert_refused(text, tmp_path / "a.zip")
         Image.new("L", (4, 4)).save(tmp_path / "a.png")
         with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
             archive.write(tmp_path / "a.png", "a.png")
@@ -364,13 +364,13 @@ class TestRefused:
             f"path is '{root}/a.png', but the file is not a complete zip of pictures (File is not a zip file): set"
             " path=PATH."
         )
-        (fix,) = self.refused(text, root / "a.png").fixes
+        (fix,) = self.assert_refused(text, root / "a.png").fixes
         assert len(folder(**dict.fromkeys(fix, root))) == 1
 
     def test_an_array(self, tmp_path):
         np.savez(tmp_path / "a.npz", images=np.zeros((3, 5, 5), np.uint8))
         text = "an array file is neither a folder nor a zip of pictures: set data.name=array."
-        (fix,) = self.refused(text, tmp_path / "a.npz").fixes
+        (fix,) = self.assert_refused(text, tmp_path / "a.npz").fixes
         assert len(open_source(fix["data.name"], path=str(tmp_path / "a.npz"))) == 3
 
     def test_no_such_split(self, save_pictures):
@@ -379,11 +379,11 @@ class TestRefused:
             f"split is 'test', but folder {root} has no such folder, only train, val: set split=train or split=val or"
             " split=all."
         )
-        fixes = self.refused(text, root, split="test").fixes
+        fixes = self.assert_refused(text, root, split="test").fixes
         assert [len(folder(root, **fix)) for fix in fixes] == [1, 1, 2]
         text = (
             f"split is 'test', but folder {root}/train has no folder of that name at its top, "
             "so it is not divided into splits: set split=train."
         )
-        (fix,) = self.refused(text, root / "train", split="test").fixes
+        (fix,) = self.assert_refused(text, root / "train", split="test").fixes
         assert len(folder(root / "train", **fix)) == 1

@@ -277,7 +277,7 @@ def test_digits_and_their_ink():
 
 
 class TestRefused:
-    def refused(self, text, path, **options):
+    def assert_refused(self, text, path, **options):
         with pytest.raises(ValueError, match=re.escape(text)) as raised:
             label_maps(path, **options).gather(np.arange(1))
         assert "\n" not in str(raised.value)
@@ -286,13 +286,13 @@ class TestRefused:
     def test_the_number_of_labels_must_be_stated(self, tmp_path):
         root = save_set(tmp_path)
         text = f"num_labels is 0, but it must be the number of labels; the maps of folder {root} have indices from 0"
-        error = self.refused(f"{text} to 6: set num_labels=7.", root, num_labels=0)
+        error = self.assert_refused(f"{text} to 6: set num_labels=7.", root, num_labels=0)
         (fix,) = error.fixes
         assert_is_the_set(label_maps(root, **fix))
         holes = MAPS[4].copy()
         holes[0] = 255
         save(root, **{"labels/4.png": holes})
-        error = self.refused(
+        error = self.assert_refused(
             "from 0 to 255: set num_labels=7 and ignore=255 or num_labels=256.", root, num_labels=0
         )
         assert [label_maps(root, **fix).spec["label_map"].number for fix in error.fixes] == [8, 256]
@@ -300,7 +300,7 @@ class TestRefused:
     def test_an_index_that_is_no_label(self, tmp_path):
         root = save_set(tmp_path)
         text = "has the index 6, but there are 6 labels, from 0 to 5: set num_labels=7 or ignore=6."
-        error = self.refused(f"folder {root}: labels/0.png {text}", root, num_labels=6)
+        error = self.assert_refused(f"folder {root}: labels/0.png {text}", root, num_labels=6)
         found = [
             label_maps(root, **{"num_labels": 6} | fix).spec["label_map"].number
             for fix in error.fixes
@@ -310,13 +310,13 @@ class TestRefused:
     def test_maps_in_colours(self, tmp_path):
         root = save(save_set(tmp_path), **{"labels/0.png": PICTURES[0]})
         text = "labels/0.png is a picture of colours (mode RGB), but a label map has one index for each pixel; save it"
-        self.refused(text, root)
+        self.assert_refused(text, root)
         assert_is_the_set(label_maps(save(root, **{"labels/0.png": MAPS[0]})))
 
     def test_maps_in_a_format_with_loss(self, tmp_path):
         root = save_set(tmp_path, label="labels/{}.jpg")
         text = "labels/0.jpg is a label map in a format that changes its indices; save label maps as PNG."
-        self.refused(text, root)
+        self.assert_refused(text, root)
         for i in range(5):
             (root / "labels" / f"{i}.jpg").unlink()
         assert_is_the_set(label_maps(save(root, **{f"labels/{i}.png": MAPS[i] for i in range(5)})))
@@ -328,12 +328,14 @@ class TestRefused:
             f"folder {root}: images/1.png has no partner; each picture in images needs one of the same name in labels,"
             " and each in labels one in images"
         )
-        self.refused(text, root)
+        self.assert_refused(text, root)
         assert_is_the_set(label_maps(save(root, **{"labels/1.png": MAPS[1]})))
 
     def test_sizes_that_differ(self, tmp_path, both_ways):
         root = save(save_set(tmp_path), **{"labels/0.png": MAPS[0][:5]})
-        self.refused("images/0.png is 6x8, but labels/0.png is 5x8; bring a picture and it", root)
+        self.assert_refused(
+            "images/0.png is 6x8, but labels/0.png is 5x8; bring a picture and it", root
+        )
         root = save(root, **{"images/0.png": PICTURES[0][:5]})
         with pytest.raises(
             OptionError, match=r"its pictures differ in size \(0 is 5x8, 1 i"
@@ -348,7 +350,7 @@ class TestRefused:
         (root / side / "0.png").write_bytes(b"junk")
         what = "picture images/0.png" if side == "images" else "the label map labels/0.png"
         text = f"{what} is broken (not a picture that Pillow can read): repair it, or remove"
-        self.refused(text, root)
+        self.assert_refused(text, root)
         pixels = PICTURES[0] if side == "images" else MAPS[0]
         assert_is_the_set(label_maps(save(root, **{f"{side}/0.png": pixels})))
 
@@ -358,13 +360,13 @@ class TestRefused:
             f"folder {root}: needs pictures in a folder images and label maps of the same names in a folder labels; it"
             " has the folders annotations: set map_folder=annotations."
         )
-        error = self.refused(text, root)
+        error = self.assert_refused(text, root)
         assert_is_the_set(label_maps(root, **error.fixes[0]))
 
     def test_folders_of_two_other_names(self, tmp_path):
         root = save_set(tmp_path, "train/{}.png", "trainannot/{}.png")
         text = "has the folders train, trainannot: set image_folder=FOLDER and map_folder=FOLDER."
-        self.refused(text, root)
+        self.assert_refused(text, root)
         options = {"image_folder": "train", "map_folder": "trainannot"}
         assert_is_the_set(label_maps(root, **options))
 
@@ -374,29 +376,29 @@ class TestRefused:
             f"map_ending is '_map', but folder {root} has no such name in its folder labels, where the first is"
             " labels/0_labelIds.png; give the end that the names have before the suffix, or leave it out."
         )
-        self.refused(text, root, map_ending="_map")
+        self.assert_refused(text, root, map_ending="_map")
         assert_is_the_set(label_maps(root, map_ending="_labelIds"))
-        self.refused("image_ending is '_photo', but", root, image_ending="_photo")
+        self.assert_refused("image_ending is '_photo', but", root, image_ending="_photo")
         assert_is_the_set(label_maps(save_set(tmp_path / "other")))
 
     def test_a_set_without_splits(self, tmp_path):
         root = save_set(tmp_path)
         text = "has no folder of that name, so it is not divided into splits: set split=train."
-        (fix,) = self.refused(text, root, split="val").fixes
+        (fix,) = self.assert_refused(text, root, split="val").fixes
         assert_is_the_set(label_maps(root, **fix))
 
     def test_two_files_of_one_name(self, tmp_path):
         root = save_set(tmp_path)
         save(root, **{"images/1.bmp": PICTURES[1]})
         text = "images/1.bmp and images/1.png have the same name, so the partner of either is not known; rename or"
-        self.refused(text, root)
+        self.assert_refused(text, root)
         (root / "images/1.bmp").unlink()
         assert_is_the_set(label_maps(root))
 
     def test_one_folder_for_both(self, tmp_path):
         root = save_set(tmp_path)
         text = "in a folder images; it has the folders labels: set image_folder=FOLDER and map_folder=FOLDER."
-        error = self.refused(text, root, map_folder="images")
+        error = self.assert_refused(text, root, map_folder="images")
         fix = {"image_folder": "images", "map_folder": "labels"}
         assert error.fixes[0].keys() == fix.keys()
         assert_is_the_set(label_maps(root, **fix))
@@ -404,7 +406,7 @@ class TestRefused:
     def test_a_path_that_there_is_not(self, tmp_path):
         root = save_set(tmp_path / "pics")
         text = "there is no such folder or zip file: set path=PATH."
-        (fix,) = self.refused(text, tmp_path / "nowhere").fixes
+        (fix,) = self.assert_refused(text, tmp_path / "nowhere").fixes
         assert_is_the_set(label_maps(**dict.fromkeys(fix, root)))
 
 

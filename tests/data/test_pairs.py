@@ -193,7 +193,7 @@ class TestDigits:
 
 
 class TestRefused:
-    def refused(self, text, path="", **options):
+    def assert_refused(self, text, path="", **options):
         with pytest.raises(ValueError, match=re.escape(text)) as raised:
             pairs(path, **options).gather(np.arange(1))
         assert "\n" not in str(raised.value)
@@ -202,13 +202,13 @@ class TestRefused:
     def test_direction(self, tmp_path):
         text = "direction is 'AtoC', but it must be one of AtoB, BtoA: set direction=AtoB."
         root = in_folders(tmp_path)
-        (fix,) = self.refused(text, root, direction="AtoC").fixes
+        (fix,) = self.assert_refused(text, root, direction="AtoC").fixes
         np.testing.assert_array_equal(pairs(root, **fix)[0]["image"], B[0])
 
     def test_a_path_that_there_is_not(self, tmp_path):
         root = in_folders(tmp_path / "pics")
         text = "there is no such folder, zip or .npz of pairs; the pix2pix authors' sets, such as facades.tar.gz, are"
-        (fix,) = self.refused(text, tmp_path / "nowhere").fixes
+        (fix,) = self.assert_refused(text, tmp_path / "nowhere").fixes
         assert len(pairs(**dict.fromkeys(fix, root))) == 5
 
     def test_unpaired_files(self, tmp_path):
@@ -219,9 +219,9 @@ class TestRefused:
             f"folder {root}: A/3.png, B/1.png have no partner; each picture in A needs one of the same name in B, and"
             " each in B one in A"
         )
-        self.refused(text, root)
+        self.assert_refused(text, root)
         save(root, **{f"B/x{i}.png": B[0] for i in range(1200)})
-        self.refused("A/3.png, B/1.png, B/x0.png and 1,199 more have no partner;", root)
+        self.assert_refused("A/3.png, B/1.png, B/x0.png and 1,199 more have no partner;", root)
         for path in root.glob("B/x*.png"):
             path.unlink()
         assert len(pairs(in_folders(root))) == 5
@@ -229,14 +229,14 @@ class TestRefused:
     def test_one_folder_without_the_other(self, tmp_path):
         root = save(tmp_path, **{"A/0.png": A[0]})
         text = "A/0.png has no partner; each picture in A needs one of the same name in B"
-        self.refused(text, root)
+        self.assert_refused(text, root)
         assert len(pairs(save(root, **{"B/0.png": B[0]}))) == 1
 
     @pytest.mark.parametrize("way", ["rename", "remove"])
     def test_two_files_of_one_name(self, tmp_path, way):
         root = save(in_folders(tmp_path), **{"A/1.bmp": A[0]})
         text = "A/1.bmp and A/1.png have the same name, so the partner of either is not known; rename or remove one"
-        self.refused(text, root)
+        self.assert_refused(text, root)
         if way == "remove":
             (root / "A/1.bmp").unlink()
         else:
@@ -252,7 +252,7 @@ class TestRefused:
         text = (
             f"has its splits inside of A ({names['A']}); put them outside, as in train/A, train/B,"
         )
-        self.refused(text, root)
+        self.assert_refused(text, root)
         for side, name in names.items():
             target = root / outer / "train" / side / "0.png"
             target.parent.mkdir(parents=True)
@@ -262,7 +262,7 @@ class TestRefused:
     def test_sides_of_different_sizes(self, tmp_path):
         root = save(tmp_path, **{"A/0.png": A[0], "B/0.png": B[0][:5]})
         text = "A/0.png is 6x8, but B/0.png is 5x8; bring both pictures of a pair to one size"
-        self.refused(text, root)
+        self.assert_refused(text, root)
         assert pairs(save(root, **{"B/0.png": B[0]})).spec.shape == (6, 8, 3)
 
     def test_odd_width(self, tmp_path):
@@ -271,7 +271,7 @@ class TestRefused:
             "picture 0.png is 7 pixels wide, but a pair side by side, A left and B right, has an even width; put the"
             " pictures into folders A and B if that is meant"
         )
-        self.refused(text, root)
+        self.assert_refused(text, root)
         (root / "A").mkdir()
         (root / "0.png").rename(root / "A/0.png")
         source = pairs(save(root, **{"B/0.png": B[0][:, :7]}))
@@ -282,7 +282,7 @@ class TestRefused:
         root = in_folders(tmp_path)
         (root / "B" / "0.png").write_bytes(b"junk")
         text = "picture B/0.png is broken (not a picture that Pillow can read): repair it, or remove the pair"
-        self.refused(text, root)
+        self.assert_refused(text, root)
         if way == "remove":
             for side in "AB":
                 (root / side / "0.png").unlink()
@@ -328,14 +328,14 @@ class TestRefused:
         ],
     )
     def test_arrays(self, tmp_path, members, text, mended):
-        self.refused(text, save_array(tmp_path / "a.npz", **members))
+        self.assert_refused(text, save_array(tmp_path / "a.npz", **members))
         source = pairs(save_array(tmp_path / "a.npz", **members | mended))
         np.testing.assert_array_equal(source.images(), B)
         assert source.spec == spec_of((6, 8, 3), 5, (6, 8, 3))
 
     def test_packed_pictures_of_another_size(self, tmp_path, png):
         path = save_array(tmp_path / "a.npz", **packed(png, B[:, :5]), labels=MAPS)
-        self.refused(
+        self.assert_refused(
             "picture number 0 is 5x8, but its condition is 6x8; bring both to one size", path
         )
         path = save_array(tmp_path / "a.npz", **packed(png, B), labels=MAPS)
@@ -344,7 +344,7 @@ class TestRefused:
     def test_splits_of_an_array_file(self, tmp_path):
         path = save_array(tmp_path / "a.npz", images=B, conditions=A)
         text = "split is 'val', but it must be one of train, all: set split="
-        (fix,) = self.refused(text, path, split="val").fixes
+        (fix,) = self.assert_refused(text, path, split="val").fixes
         assert len(pairs(path, **fix)) == 5
 
 

@@ -63,7 +63,7 @@ def _protocol(num_real, num_fake, **fields):
 _MOMENTS, _ARRAYS = Needs(frozenset(["features"])), Needs(arrays=frozenset(["features"]))
 
 
-def _same_scores(one, two, rel=1e-6):
+def assert_same_scores(one, two, rel=1e-6):
     assert scores(one)
     for name in scores(one):
         assert one[name] == pytest.approx(two[name], rel=rel), name
@@ -89,7 +89,9 @@ def test_does_not_depend_on_how_the_examples_are_batched(digits):
     one = evaluate([real], [fake], extractor, _protocol(300, 300), batch_size=300)
     for sizes, batch_size in (((7, 1, 50), 64), ((300,), 64), ((1,), 301)):
         streams = _batches(real, sizes), _batches(fake, sizes)
-        _same_scores(evaluate(*streams, extractor, _protocol(300, 300), batch_size=batch_size), one)
+        assert_same_scores(
+            evaluate(*streams, extractor, _protocol(300, 300), batch_size=batch_size), one
+        )
 
 
 def test_takes_exactly_the_first_and_reads_no_further(digits):
@@ -99,7 +101,9 @@ def test_takes_exactly_the_first_and_reads_no_further(digits):
 
     extractor = pixels((8, 8, 1))
     one = evaluate(endless(), endless(), extractor, _protocol(130, 101))
-    _same_scores(one, evaluate([digits[:130]], [digits[:101]], extractor, _protocol(130, 101)))
+    assert_same_scores(
+        one, evaluate([digits[:130]], [digits[:101]], extractor, _protocol(130, 101))
+    )
 
 
 def test_uses_one_program_and_keeps_every_example(digits):
@@ -164,7 +168,7 @@ def test_devices_share_the_batch_and_agree(digits, devices):
     streams = [digits[:150]], [digits[150:300] // 2]
     one = evaluate(*streams, extractor, _protocol(150, 150), batch_size=64)
     many = evaluate(*streams, extractor, _protocol(150, 150), batch_size=64, sharding=sharding)
-    _same_scores(many, one)
+    assert_same_scores(many, one)
     with pytest.raises(ValueError, match=r"batch_size = 63 cannot be sharded over the devices"):
         evaluate(*streams, extractor, _protocol(150, 150), batch_size=63, sharding=sharding)
 

@@ -215,7 +215,7 @@ def check_remat(kept, again, spec, stage=0, turns=None):
         assert max(jax.tree.leaves(far)) < 1e-4, turn.name
 
 
-def refused(game, options, spec, text):
+def assert_refused(game, options, spec, text):
     """Follows each way out of the error that a game cannot be made with; it may lead to another error's first one."""
     with pytest.raises(ValueError, match=text) as raised:
         game(options, spec)

@@ -94,7 +94,7 @@ SMALL = {
     ids=lambda x: next(iter(x), "") if isinstance(x, dict) else "",
 )  # fmt: skip
 def test_what_cannot_be_made_is_refused_by_a_sentence(spec, changes, text):
-    battery.refused(biggan.game, biggan.Options(**changes), spec, text)
+    battery.assert_refused(biggan.game, biggan.Options(**changes), spec, text)
 
 
 def test_groups_of_statistics_do_not_change_the_state():

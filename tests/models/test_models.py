@@ -715,7 +715,7 @@ def test_learning_rates_reach_zero_after_decay_steps():
 )
 def test_what_a_model_cannot_make_is_refused_by_a_sentence(name, spec, changes, text):
     module = models.load(name)
-    battery.refused(module.game, module.Options(**changes), spec, text)
+    battery.assert_refused(module.game, module.Options(**changes), spec, text)
 
 
 def test_unknown_model_says_did_you_mean():

@@ -514,4 +514,4 @@ def test_bfloat16_trains_for_300_rounds_without_nan():
     ],
 )
 def test_options_and_data_that_do_not_fit_raise(spec, changes, text):
-    battery.refused(msg_gan.game, msg_gan.Options(**changes), spec, text)
+    battery.assert_refused(msg_gan.game, msg_gan.Options(**changes), spec, text)

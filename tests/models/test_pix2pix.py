@@ -568,7 +568,7 @@ def test_channels_are_brought_to_the_games():
     ],
 )
 def test_what_it_cannot_play_is_refused_by_a_sentence(spec, changes, text):
-    battery.refused(pix2pix.game, pix2pix.Options(**changes), spec, re.escape(text))
+    battery.assert_refused(pix2pix.game, pix2pix.Options(**changes), spec, re.escape(text))
 
 
 @pytest.mark.parametrize(

@@ -651,7 +651,7 @@ def test_tools_show_growth_and_a_film(played):
     ],
 )
 def test_options_and_data_that_do_not_fit_raise(spec, changes, text):
-    battery.refused(progressive.game, progressive.Options(**changes), spec, text)
+    battery.assert_refused(progressive.game, progressive.Options(**changes), spec, text)
 
 
 @pytest.mark.parametrize("name", [n for n in config.names() if n.startswith("progressive_")])

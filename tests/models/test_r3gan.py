@@ -560,7 +560,7 @@ def test_stages_have_the_papers_widths_and_groups():
 )  # fmt: skip
 def test_errors_name_a_way_out_that_works(changes, spec, text):
     options = r3gan.Options(**{**OPTIONS, **changes})
-    battery.refused(r3gan.game, options, spec, re.escape(text))
+    battery.assert_refused(r3gan.game, options, spec, re.escape(text))
 
 
 def test_points_are_refused():

@@ -54,18 +54,18 @@ def test_attention_follows_the_blocks_of_its_side(side, sides, channels):
     ],
 )  # fmt: skip
 def test_a_side_that_no_feature_map_has_is_refused(name, value, text):
-    battery.refused(sagan.game, sagan.Options(**{name: value}), SPEC, text)
+    battery.assert_refused(sagan.game, sagan.Options(**{name: value}), SPEC, text)
     fix = text.rpartition("set ")[2].split("=")
     make(**{fix[0]: int(fix[1])})
 
 
 def test_data_without_labels_or_of_another_size_is_refused():
     spec = Spec({"image": Field("image", (32, 32, 3))}, 1)
-    battery.refused(
+    battery.assert_refused(
         sagan.game, sagan.Options(), spec, "the data has no labels: set conditional=false"
     )
     spec = Spec({"image": Field("image", (40, 40, 3)), "label": Field("label", number=9)}, 1)
-    battery.refused(sagan.game, sagan.Options(), spec, "not 40: set data.resolution=32")
+    battery.assert_refused(sagan.game, sagan.Options(), spec, "not 40: set data.resolution=32")
 
 
 def test_defaults_are_those_of_the_paper():

@@ -623,7 +623,7 @@ def test_a_palette_finds_the_colours_of_a_picture():
     ],
 )
 def test_what_it_cannot_learn_is_refused_by_a_sentence(spec, changes, text):
-    battery.refused(singan.game, singan.Options(**TINY | changes), spec, text)
+    battery.assert_refused(singan.game, singan.Options(**TINY | changes), spec, text)
 
 
 def test_errors_name_options_of_tools_that_do_not_fit(trained, tool):

@@ -357,7 +357,7 @@ def test_what_cannot_be_painted_is_refused_by_a_sentence(picture, text):
 )
 def test_what_it_cannot_be_trained_on_is_refused_with_a_way_out(spec, changes, text):
     options = dataclasses.replace(TINY, **changes)
-    battery.refused(spade.game, options, spec, text)
+    battery.assert_refused(spade.game, options, spec, text)
 
 
 # The battery --------------------------------------------------------------------------------------------------

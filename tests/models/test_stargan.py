@@ -447,7 +447,7 @@ def test_a_run_shows_translations_beside_their_examples(tmp_path):
     ],
 )
 def test_what_it_cannot_play_is_refused_by_a_sentence(spec, changes, text):
-    battery.refused(stargan.game, stargan.Options(**changes), spec, re.escape(text))
+    battery.assert_refused(stargan.game, stargan.Options(**changes), spec, re.escape(text))
 
 
 @pytest.mark.parametrize(

@@ -588,7 +588,7 @@ def test_the_sheet_of_domains_and_the_film_between_styles(engine, state):
     ],
 )
 def test_what_it_cannot_play_is_refused_by_a_sentence(spec, changes, text):
-    battery.refused(stargan2.game, stargan2.Options(**changes), spec, re.escape(text))
+    battery.assert_refused(stargan2.game, stargan2.Options(**changes), spec, re.escape(text))
 
 
 PICTURE = np.zeros((8, 8, 3), np.float32)

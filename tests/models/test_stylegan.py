@@ -454,4 +454,4 @@ def test_configs_train_until_the_last_level_is_grown(name):
     ],
 )
 def test_options_and_data_that_do_not_fit_raise(spec, changes, text):
-    battery.refused(stylegan.game, stylegan.Options(**changes), spec, text)
+    battery.assert_refused(stylegan.game, stylegan.Options(**changes), spec, text)

@@ -969,7 +969,7 @@ def test_projection_by_a_perceptual_distance(tiny, trained, monkeypatch):
 def test_what_cannot_be_trained_is_refused_by_a_sentence(shape, changes, text):
     options = dataclasses.replace(SMALL, **changes)
     kind = "image" if len(shape) == 3 else "points"
-    battery.refused(stylegan2.game, options, Spec({"image": Field(kind, shape)}, 9), text)
+    battery.assert_refused(stylegan2.game, options, Spec({"image": Field(kind, shape)}, 9), text)
 
 
 @pytest.mark.parametrize(

@@ -612,7 +612,7 @@ def test_what_protocols_of_motion_cannot_measure_is_refused():
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_a_sentence(changes, spec, text):
-    battery.refused(stylegan3.game, dataclasses.replace(SMALL, **changes), spec, text)
+    battery.assert_refused(stylegan3.game, dataclasses.replace(SMALL, **changes), spec, text)
 
 
 def test_points_are_refused():

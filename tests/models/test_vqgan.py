@@ -876,7 +876,7 @@ def test_what_a_tool_cannot_make_is_refused_by_a_sentence(tool, shape, options, 
     ],
 )
 def test_what_cannot_be_trained_is_refused_by_a_sentence(spec, changes, text):
-    battery.refused(vqgan.game, vqgan.Options(**TINY | changes), spec, text)
+    battery.assert_refused(vqgan.game, vqgan.Options(**TINY | changes), spec, text)
 
 
 @pytest.mark.slow

@@ -26,7 +26,7 @@ import pytest
 from counting import QUICK, SOURCE, counting_game, quietly
 from kill import CONFIGS, Command, Kill, differences, scalars
 from PIL import Image
-from processes import one_device, run_processes
+from processes import command_environment, one_device, run_processes
 from tensorboard.compat.proto.event_pb2 import Event
 
 from jaxgan import data
@@ -535,14 +535,8 @@ def test_sigterm_at_any_moment_loses_no_checkpoint(tmp_path, monkeypatch, place)
 @pytest.mark.slow
 def test_sigterm_to_the_command_at_any_moment(tmp_path, cache_dir):
     """From outside, to a real process: it ends by itself with a checkpoint, or at once if there were two signals."""
-    environment = dict(
-        os.environ,
-        JAX_PLATFORMS="cpu",
-        XLA_FLAGS=one_device(),
-        JAX_COMPILATION_CACHE_DIR=str(cache_dir),
-    )
     ours, theirs = (
-        Command(tmp_path / name, CONFIGS["gan"], 200, 10, environment)
+        Command(tmp_path / name, CONFIGS["gan"], 200, 10, command_environment(cache_dir))
         for name in ("ours", "theirs")
     )
     theirs.run()

@@ -3,25 +3,17 @@
 `benchmarks/kill.py` does it for as long as one likes.
 """
 
-import os
 import random
 
 import pytest
 from kill import CONFIGS, PLACES, Command, Kill, differences, random_kill
-from processes import one_device
+from processes import command_environment
 
 
 @pytest.fixture
 def command(tmp_path, cache_dir):
     """command(name, base, steps, checkpoint_every)"""
-    environment = dict(
-        os.environ,
-        JAX_PLATFORMS="cpu",
-        XLA_FLAGS=one_device(),
-        JAX_COMPILATION_CACHE_DIR=str(cache_dir),
-        JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-    )
-    return lambda name, *args: Command(tmp_path / name, *args, environment)
+    return lambda name, *args: Command(tmp_path / name, *args, command_environment(cache_dir))
 
 
 def test_two_kills(command):
