@@ -14,6 +14,8 @@ The numbers do not depend on the devices: JAX's generator computes each one from
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -28,24 +30,26 @@ def normal(key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
     >>> normal(jax.random.key(0), (2, 3)).shape
     (2, 3)
     """
-    return over_devices(jax.random.normal(key, shape, jnp.float32))
+    return _drawn(partial(jax.random.normal, dtype=jnp.float32), key, shape)
 
 
 def uniform(
     key: jax.Array, shape: tuple[int, ...], minval: float = 0.0, maxval: float = 1.0
 ) -> jax.Array:
     """Uniform numbers in [minval, maxval), float32 `shape` = [B, ...]."""
-    return over_devices(jax.random.uniform(key, shape, jnp.float32, minval, maxval))
+    draw = partial(jax.random.uniform, dtype=jnp.float32, minval=minval, maxval=maxval)
+    return _drawn(draw, key, shape)
 
 
 def randint(key: jax.Array, shape: tuple[int, ...], minval, maxval) -> jax.Array:
     """Uniform whole numbers from `minval` to `maxval` - 1, int32 `shape` = [B, ...]."""
-    return over_devices(jax.random.randint(key, shape, minval, maxval, jnp.int32))
+    draw = partial(jax.random.randint, minval=minval, maxval=maxval, dtype=jnp.int32)
+    return _drawn(draw, key, shape)
 
 
 def bernoulli(key: jax.Array, p, shape: tuple[int, ...]) -> jax.Array:
     """True with probability `p`, boolean `shape` = [B, ...]."""
-    return over_devices(jax.random.bernoulli(key, jnp.asarray(p, jnp.float32), shape))
+    return uniform(key, shape) < jnp.asarray(p, jnp.float32)
 
 
 def permuted(key: jax.Array, x: jax.Array) -> jax.Array:
@@ -55,6 +59,20 @@ def permuted(key: jax.Array, x: jax.Array) -> jax.Array:
     """
     order = jax.random.permutation(key, x.shape[0])
     return over_devices(jnp.take(x, order, axis=0))
+
+
+def _drawn(draw: Callable[..., jax.Array], key: jax.Array, shape: tuple[int, ...]) -> jax.Array:
+    """`draw(key, shape=shape)`, its rows split over the devices.
+
+    On a CPU the same numbers are drawn as one row: XLA unrolls the generator over a last axis of few elements, and it
+    takes several times as long to compile.
+    """
+
+    def as_a_row(key):
+        return draw(key, shape=(math.prod(shape),)).reshape(shape)
+
+    drawn = jax.lax.platform_dependent(key, cpu=as_a_row, default=partial(draw, shape=shape))
+    return over_devices(drawn)
 
 
 def over_devices(x: jax.Array) -> jax.Array:

@@ -448,7 +448,7 @@ def test_each_transformation_is_applied_with_its_probability(p, key):
     for name in AdaOptions._fields:
         expected = p / 2 if name == "hue" else p
         assert_allclose(draws.applied(name).mean(), expected, atol=0.01)
-    both = draws.applied("rotate", (2,), lambda p: 1 - jnp.sqrt(1 - p))
+    both = draws.applied("rotate", lambda p: 1 - jnp.sqrt(1 - p))
     assert_allclose(both.mean(axis=0), 1 - math.sqrt(1 - p), atol=0.01)
     assert_allclose(both.any(axis=1).mean(), p, atol=0.01)
     # Of one another independent: among images flipped as many are scaled.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import numbers
 from functools import partial
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple
 import jax
 import jax.numpy as jnp
 
+from jaxgan import draws
 from jaxgan.augment import _check, bands, colors, geometry, pixels
 
 _PARTS = {
@@ -140,45 +142,85 @@ def ada(
 # Jitted for callers outside `jax.jit`, for which it would be hundreds of small operations.
 @partial(jax.jit, static_argnames="used", inline=True)
 def _augmented(x, key, p, options, used):
-    draws = _Draws(key, x.shape[0], p, options, used)
+    drawn = _Draws(key, x.shape[0], p, options, used)
     for transform in (_blit_and_geometry, _color, _filter, _add_noise, _cut):
-        x = transform(x, draws)
+        x = transform(x, drawn)
     # A comparison with NaN is false, so nothing would be augmented.
     return jnp.where(jnp.isnan(p), jnp.nan, x)
 
 
+class _Columns(NamedTuple):
+    """How many random numbers of each kind a transformation needs for an image."""
+
+    chance: int = 1  # whether it is applied
+    uniform: int = 0
+    normal: int = 0
+
+
+_COLUMNS = {
+    "flip": _Columns(uniform=1),
+    "rotate90": _Columns(uniform=1),
+    "translate": _Columns(uniform=2),
+    "scale": _Columns(normal=1),
+    "rotate": _Columns(chance=2, uniform=2),
+    "stretch": _Columns(normal=1),
+    "shift": _Columns(normal=2),
+    "brightness": _Columns(normal=1),
+    "contrast": _Columns(normal=1),
+    "luma_flip": _Columns(uniform=1),
+    "hue": _Columns(uniform=1),
+    "saturation": _Columns(normal=1),
+    "bands": _Columns(chance=bands.BANDS, normal=bands.BANDS),
+    "noise": _Columns(normal=1),
+    "cutout": _Columns(uniform=2),
+}
+
+
 class _Draws:
-    """The random decisions and strengths of the transformations of each image."""
+    """The random decisions and strengths of the transformations of each image.
+
+    The numbers of all transformations, used or not, are drawn as one array of each kind. With a key for each of them,
+    the generator of random numbers was two thirds of the compiled program.
+    """
 
     def __init__(self, key, batch, p, options, used):
-        self.batch = batch
-        self.used = used
+        self.batch, self.used = batch, used
         multipliers = {name: jnp.asarray(getattr(options, name), jnp.float32) for name in used}
         self.p = {
             name: jnp.minimum(p * multiplier, 1.0) for name, multiplier in multipliers.items()
         }
-        self.keys = {name: jax.random.fold_in(key, i) for i, name in enumerate(AdaOptions._fields)}
+        chance, uniform, normal, self.noise_key = jax.random.split(key, 4)
+        self._chances = self._drawn("chance", chance, draws.uniform)
+        self._uniforms = self._drawn("uniform", uniform, draws.uniform)
+        self._normals = self._drawn("normal", normal, draws.normal)
 
-    def applied(self, name, shape=(), probability=lambda p: p):
-        """Whether a transformation is applied, boolean [B, *shape]; None if it never is."""
+    def _drawn(self, kind, key, draw):
+        """{transformation: its numbers of one kind, [B], or [B, n] where there are several}."""
+        number = {name: getattr(columns, kind) for name, columns in _COLUMNS.items()}
+        values = draw(key, (self.batch, sum(number.values())))
+        end = dict(zip(number, itertools.accumulate(number.values()), strict=True))
+        return {
+            name: values[:, end[name] - 1] if n == 1 else values[:, end[name] - n : end[name]]
+            for name, n in number.items()
+        }
+
+    def applied(self, name, probability=lambda p: p):
+        """Whether a transformation is applied, boolean [B] or [B, n]; None if it never is."""
         if name not in self.used:
             return None
-        which = jax.random.fold_in(self.keys[name], 0)
-        chance = jax.random.uniform(which, (self.batch, *shape), jnp.float32)
-        return chance < probability(self.p[name])
+        return self._chances[name] < probability(self.p[name])
 
-    def key(self, name):
-        """The random key for the strength of a transformation."""
-        return jax.random.fold_in(self.keys[name], 1)
+    def normal(self, name):
+        """Standard normal numbers, [B] or [B, n]."""
+        return self._normals[name]
 
-    def normal(self, name, shape=()):
-        return jax.random.normal(self.key(name), (self.batch, *shape), jnp.float32)
-
-    def uniform(self, name, low, high, shape=()):
-        return jax.random.uniform(self.key(name), (self.batch, *shape), jnp.float32, low, high)
+    def uniform(self, name, low=0.0, high=1.0):
+        """Uniform numbers from `low` to `high`, [B] or [B, n]."""
+        return low + (high - low) * self._uniforms[name]
 
     def either(self, name):
-        return jax.random.bernoulli(self.key(name), jnp.float32(0.5), (self.batch,))
+        """True with probability 1/2, [B]."""
+        return self._uniforms[name] < 0.5
 
 
 def _is_used(multiplier):
@@ -190,28 +232,28 @@ def _if(applied, value, otherwise):
     return jnp.where(applied, value, jnp.full((), otherwise, value.dtype))
 
 
-def _blit_and_geometry(x, draws):
+def _blit_and_geometry(x, drawn):
     height, width = x.shape[1:3]
-    if (applied := draws.applied("flip")) is not None:
-        x = pixels.flip(x, applied & draws.either("flip"))
-    if (applied := draws.applied("rotate90")) is not None:
-        turns = jax.random.randint(draws.key("rotate90"), applied.shape, 0, 4, jnp.int32)
+    if (applied := drawn.applied("flip")) is not None:
+        x = pixels.flip(x, applied & drawn.either("flip"))
+    if (applied := drawn.applied("rotate90")) is not None:
+        turns = jnp.floor(drawn.uniform("rotate90", 0.0, 4.0)).astype(jnp.int32)
         x = pixels.rotate90(x, _if(applied, turns, 0))
 
     size = jnp.array([[width, height]], jnp.float32)
     shifted, whole = x, jnp.zeros((x.shape[0], 2), jnp.float32)
-    if (applied := draws.applied("translate")) is not None:
-        shift = jnp.round(draws.uniform("translate", -0.125, 0.125, (2,)) * size)
+    if (applied := drawn.applied("translate")) is not None:
+        shift = jnp.round(drawn.uniform("translate", -0.125, 0.125) * size)
         whole = _if(applied[:, None], shift, 0.0)
         right, down = whole.astype(jnp.int32).T
         shifted = pixels.translate(x, down, right, "reflect")
-    moved, matrix = _geometry(draws, geometry.translation(*whole.T), size)
+    moved, matrix = _geometry(drawn, geometry.translation(*whole.T), size)
     if moved is None:
         return shifted
     return jnp.where(_check.over_pixels(moved), geometry.affine(x, matrix), shifted)
 
 
-def _geometry(draws, matrix, size):
+def _geometry(drawn, matrix, size):
     """(whether geometry is applied to each image, [B] or None; its map [B, 3, 3] after `matrix`)."""
     moved = []
 
@@ -225,40 +267,40 @@ def _geometry(draws, matrix, size):
     def each_half(p):
         return 1 - jnp.sqrt(1 - p)
 
-    turned = draws.applied("rotate", (2,), each_half)
+    turned = drawn.applied("rotate", each_half)
     angle: Any = None
     if turned is not None:
-        angle = draws.uniform("rotate", -math.pi, math.pi, (2,))
-    if (applied := draws.applied("scale")) is not None:
-        factor = jnp.exp2(0.2 * draws.normal("scale"))
+        angle = drawn.uniform("rotate", -math.pi, math.pi)
+    if (applied := drawn.applied("scale")) is not None:
+        factor = jnp.exp2(0.2 * drawn.normal("scale"))
         then(applied, geometry.scaling(factor, factor))
     if turned is not None:
         then(turned[:, 0], geometry.rotation(angle[:, 0]))
-    if (applied := draws.applied("stretch")) is not None:
-        factor = jnp.exp2(0.2 * draws.normal("stretch"))
+    if (applied := drawn.applied("stretch")) is not None:
+        factor = jnp.exp2(0.2 * drawn.normal("stretch"))
         then(applied, geometry.scaling(factor, 1 / factor))
     if turned is not None:
         then(turned[:, 1], geometry.rotation(angle[:, 1]))
-    if (applied := draws.applied("shift")) is not None:
-        then(applied, geometry.translation(*(0.125 * draws.normal("shift", (2,)) * size).T))
+    if (applied := drawn.applied("shift")) is not None:
+        then(applied, geometry.translation(*(0.125 * drawn.normal("shift") * size).T))
     return (jnp.stack(moved).any(axis=0) if moved else None), matrix
 
 
-def _color(x, draws):
-    if not any(name in draws.used for name in _PARTS["color"]):
+def _color(x, drawn):
+    if not any(name in drawn.used for name in _PARTS["color"]):
         return x
     strengths = {
-        "brightness": (lambda: 0.2 * draws.normal("brightness"), 0.0),
-        "contrast": (lambda: jnp.exp2(0.5 * draws.normal("contrast")), 1.0),
-        "luma_flip": (lambda: draws.either("luma_flip").astype(jnp.float32), 0.0),
-        "hue": (lambda: draws.uniform("hue", -math.pi, math.pi), 0.0),
-        "saturation": (lambda: jnp.exp2(draws.normal("saturation")), 1.0),
+        "brightness": (lambda: 0.2 * drawn.normal("brightness"), 0.0),
+        "contrast": (lambda: jnp.exp2(0.5 * drawn.normal("contrast")), 1.0),
+        "luma_flip": (lambda: drawn.either("luma_flip").astype(jnp.float32), 0.0),
+        "hue": (lambda: drawn.uniform("hue", -math.pi, math.pi), 0.0),
+        "saturation": (lambda: jnp.exp2(drawn.normal("saturation")), 1.0),
     }
-    changed, values = jnp.zeros(draws.batch, bool), []
+    changed, values = jnp.zeros(drawn.batch, bool), []
     for name, (draw, neutral) in strengths.items():
-        applied = draws.applied(name)
+        applied = drawn.applied(name)
         if applied is None:
-            values.append(jnp.full(draws.batch, neutral, jnp.float32))
+            values.append(jnp.full(drawn.batch, neutral, jnp.float32))
         else:
             values.append(_if(applied, draw(), neutral))
             changed = changed | applied
@@ -266,11 +308,11 @@ def _color(x, draws):
     return jnp.where(_check.over_pixels(changed), y, x)
 
 
-def _filter(x, draws):
-    applied = draws.applied("bands", (bands.BANDS,))
+def _filter(x, drawn):
+    applied = drawn.applied("bands")
     if applied is None:
         return x
-    strengths = jnp.exp2(draws.normal("bands", (bands.BANDS,)))
+    strengths = jnp.exp2(drawn.normal("bands"))
     gains = band_gains(_if(applied, strengths, 1.0), applied)
     y = bands.amplify_bands(x, gains)
     return jnp.where(_check.over_pixels(applied.any(axis=1)), y, x)
@@ -287,23 +329,20 @@ def band_gains(strengths: jax.Array, applied: jax.Array) -> jax.Array:
     return gains
 
 
-def _add_noise(x, draws):
-    applied = draws.applied("noise")
+def _add_noise(x, drawn):
+    applied = drawn.applied("noise")
     if applied is None:
         return x
-    strength, values = jax.random.split(draws.key("noise"))
-    scale = jnp.abs(0.1 * jax.random.normal(strength, applied.shape, jnp.float32))
-    noise = _check.over_pixels(_if(applied, scale, 0.0)) * jax.random.normal(
-        values, x.shape, jnp.float32
-    )
+    scale = _check.over_pixels(_if(applied, jnp.abs(0.1 * drawn.normal("noise")), 0.0))
+    noise = scale * draws.normal(drawn.noise_key, x.shape)
     return x + noise.astype(x.dtype)
 
 
-def _cut(x, draws):
-    applied = draws.applied("cutout")
+def _cut(x, drawn):
+    applied = drawn.applied("cutout")
     if applied is None:
         return x
     height, width = x.shape[1:3]
-    y, across = draws.uniform("cutout", 0.0, 1.0, (2,)).T
+    y, across = drawn.uniform("cutout").T
     cut = pixels.cutout(x, y * height, across * width, height / 2, width / 2)
     return jnp.where(_check.over_pixels(applied), cut, x)

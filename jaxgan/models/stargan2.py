@@ -316,7 +316,7 @@ def references(key: jax.Array, label: jax.Array) -> tuple[jax.Array, jax.Array]:
     first = jax.random.permutation(order_key, num)
     same = label[first][:, None] == label[None]
     other = same & (first[:, None] != jnp.arange(num)[None])
-    drawn = jnp.where(other, jax.random.uniform(pair_key, (num, num), jnp.float32), -1.0)
+    drawn = jnp.where(other, draws.uniform(pair_key, (num, num)), -1.0)
     second = jnp.where(jnp.any(other, axis=1), jnp.argmax(drawn, axis=1), first)
     return first.astype(jnp.int32), second.astype(jnp.int32)
 

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
-from jaxgan import scaled
+from jaxgan import draws, scaled
 
 Critic = Callable[[jax.Array], jax.Array]
 
@@ -139,11 +139,11 @@ def dragan(
     x = real.astype(jnp.float32)
     noise_key, alpha_key = jax.random.split(key)
     if variant == "gaussian":
-        noise = jax.random.normal(noise_key, x.shape, jnp.float32)
+        noise = draws.normal(noise_key, x.shape)
     elif variant == "uniform":
-        noise = jax.random.uniform(noise_key, x.shape, jnp.float32, minval=-1.0)
+        noise = draws.uniform(noise_key, x.shape, minval=-1.0)
     else:
-        noise = _alpha(alpha_key, x) * jax.random.uniform(noise_key, x.shape, jnp.float32)
+        noise = _alpha(alpha_key, x) * draws.uniform(noise_key, x.shape)
     size = jnp.asarray(scale, jnp.float32) * jax.lax.stop_gradient(
         jnp.std(x)
     )  # the gradient of a standard deviation of 0 is NaN
@@ -333,7 +333,7 @@ def _noise_penalty(
     keys = [key] if len(leaves) == 1 else list(jax.random.split(key, len(leaves)))
 
     def perturbed(x: jax.Array, key: jax.Array) -> jax.Array:
-        step = jnp.asarray(sigma, jnp.float32) * jax.random.normal(key, x.shape, jnp.float32)
+        step = jnp.asarray(sigma, jnp.float32) * draws.normal(key, x.shape)
         return (x.astype(jnp.float32) + step).astype(x.dtype)
 
     def logits(x: jax.Array) -> jax.Array:
@@ -401,7 +401,7 @@ def _scales(x) -> str:
 
 def _alpha(key: jax.Array, x: jax.Array) -> jax.Array:
     """One number from U[0, 1] for each sample."""
-    return jax.random.uniform(key, (x.shape[0],) + (1,) * (x.ndim - 1), jnp.float32)
+    return draws.uniform(key, (x.shape[0],) + (1,) * (x.ndim - 1))
 
 
 def _pair(real: jax.Array, fake: jax.Array) -> tuple[jax.Array, jax.Array, jnp.dtype]:

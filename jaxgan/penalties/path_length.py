@@ -8,6 +8,7 @@ from collections.abc import Callable
 import jax
 import jax.numpy as jnp
 
+from jaxgan import draws
 from jaxgan.penalties.gradient import safe_norm
 
 
@@ -57,7 +58,7 @@ def path_length(
     def projection(w: jax.Array) -> jax.Array:
         images = generator(w)
         _check_images(images, w)
-        y = jax.random.normal(key, images.shape, jnp.float32)
+        y = draws.normal(key, images.shape)
         y /= jnp.sqrt(jnp.float32(images.shape[1] * images.shape[2]))
         return jnp.sum(images.astype(jnp.float32) * y)
 

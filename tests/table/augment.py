@@ -249,23 +249,23 @@ def ada(x, p):
     batch, height, width, _ = x.shape
     size = np.array([width, height])
 
-    def applied(name, shape=()):
-        return np.asarray(draws.applied(name, shape))
+    def applied(name):
+        return np.asarray(draws.applied(name))
 
-    def normal(name, shape=()):
-        return np.float64(draws.normal(name, shape))
+    def normal(name):
+        return np.float64(draws.normal(name))
 
     x = flip(x, applied("flip") & np.asarray(draws.either("flip")))
-    turns = np.asarray(jax.random.randint(draws.key("rotate90"), (batch,), 0, 4))
+    turns = np.floor(np.asarray(draws.uniform("rotate90", 0.0, 4.0))).astype(int)
     x = rotate90(x, applied("rotate90") * turns)
 
-    rotated = np.asarray(draws.applied("rotate", (2,), lambda p: 1 - jnp.sqrt(1 - p)))
-    angles = np.float64(draws.uniform("rotate", -np.pi, np.pi, (2,))) * rotated
+    rotated = np.asarray(draws.applied("rotate", lambda p: 1 - jnp.sqrt(1 - p)))
+    angles = np.float64(draws.uniform("rotate", -np.pi, np.pi)) * rotated
     isotropic = 2 ** (0.2 * normal("scale") * applied("scale"))
     stretch = 2 ** (0.2 * normal("stretch") * applied("stretch"))
-    whole = np.round(np.float64(draws.uniform("translate", -1 / 8, 1 / 8, (2,))) * size)
+    whole = np.round(np.float64(draws.uniform("translate", -1 / 8, 1 / 8)) * size)
     whole *= applied("translate")[:, None]
-    shift = normal("shift", (2,)) / 8 * size * applied("shift")[:, None]
+    shift = normal("shift") / 8 * size * applied("shift")[:, None]
     matrix = []
     for b in range(batch):
 
@@ -294,7 +294,7 @@ def ada(x, p):
         ),
     )
 
-    strengths = 2 ** (normal("bands", (4,)) * applied("bands", (4,)))
+    strengths = 2 ** (normal("bands") * applied("bands"))
     gains = np.ones((batch, 4))
     for i in range(4):
         t = np.ones((batch, 4))
@@ -302,11 +302,10 @@ def ada(x, p):
         gains *= t / np.sqrt((np.array([10, 1, 1, 1]) / 13 * t**2).sum(axis=1, keepdims=True))
     x = amplify_bands(x, gains)
 
-    strength, values = jax.random.split(draws.key("noise"))
-    scale = np.abs(np.float64(jax.random.normal(strength, (batch,)))) * 0.1 * applied("noise")
-    x = x + scale[:, None, None, None] * np.float64(jax.random.normal(values, x.shape))
+    scale = np.abs(normal("noise")) * 0.1 * applied("noise")
+    x = x + scale[:, None, None, None] * np.float64(jax.random.normal(draws.noise_key, x.shape))
 
-    center = np.float64(draws.uniform("cutout", 0.0, 1.0, (2,))) * [height, width]
+    center = np.float64(draws.uniform("cutout")) * [height, width]
     cut = cutout(x, center[:, 0], center[:, 1], height / 2, width / 2)
     return np.where(applied("cutout")[:, None, None, None], cut, x)
 
