@@ -2,7 +2,7 @@
 
     python benchmarks/cifar10_table.py run sngan --seed 0 --out FOLDER
     python benchmarks/cifar10_table.py run sngan --seed 0 --out FOLDER --code mimicry --mimicry CHECKOUT
-    python benchmarks/cifar10_table.py show             # writes the table and the curves
+    python benchmarks/cifar10_table.py show             # writes the page and the curves
 
 Data are the 50,000 training pictures as JPEGs, the network is a CIFAR-10 ResNet-56, both in $JAXGAN_TEST_DATA, as in
 `cifar10_classes.py`: the scores are named after that network, and none is an FID. A score compares 5,000 samples with
@@ -35,7 +35,7 @@ import jax
 import numpy as np
 from cifar10_classes import NUM, Evaluator
 from on_device_steps.training import FEATURES, find_files, stopping
-from results_table import ROOT, table
+from results_table import PAGE, ROOT, put, table
 
 from jaxgan import config, train
 from jaxgan.metrics.evaluate import evaluate
@@ -245,12 +245,16 @@ def show(args: argparse.Namespace) -> None:
     for result in sorted(results, key=lambda r: (list(ROWS).index(r["row"]), r["code"])):
         groups.setdefault((result["row"], result["code"]), []).append(result)
     text = [HEADER, table(HEADS, [cells(*item) for item in groups.items()])]
-    pictures = ["", "![curves](curves.png)", ""]
+    pictures = ["", "![Distance by round](curves.png)", ""]
     for row, code in groups:
         if (file := args.results / f"{row}_{code}_0.png").exists():
             pictures += [f"`{row}`, {code}, seed 0:", "", f"![samples]({file.name})", ""]
     (args.results / "README.md").write_text("\n".join([*text, *pictures]))
     plot(args.results / "curves.png", groups)
+    if args.results == RESULTS:
+        curves = f"![Distance by round](../{(RESULTS / 'curves.png').relative_to(ROOT)})"
+        block = "\n".join([*text, "", curves])
+        PAGE.write_text(put("cifar10", block, PAGE.read_text()))
     print("\n".join(text))
 
 
@@ -325,7 +329,7 @@ def main() -> None:
     running.add_argument("--minutes", type=float, default=0.0, help="0 for no limit")
     running.add_argument("--code", choices=CODES, default="jaxgan")
     running.add_argument("--mimicry", type=Path, help="checkout of kwotsin/mimicry")
-    commands.add_parser("show", help="write the table and the curves").set_defaults(call=show)
+    commands.add_parser("show", help="write the page and the curves").set_defaults(call=show)
     args = parser.parse_args()
     if args.call is run and args.code == "mimicry" and args.mimicry is None:
         parser.error("--code mimicry needs a checkout of kwotsin/mimicry; give --mimicry FOLDER")

@@ -1,10 +1,11 @@
-"""Writes what `on_device.py` has found on accelerators into the page of results, docs/results.md, between two marks.
+"""Writes what the benchmarks have found into the page of results, docs/results.md, each block between two marks.
 
-    python benchmarks/results_table.py            # rewrites the block
-    python benchmarks/results_table.py --check    # exit status 1 if the block is not what it would write
+    python benchmarks/results_table.py            # rewrites the blocks
+    python benchmarks/results_table.py --check    # exit status 1 if a block is not what it would write
 
-It reads `benchmarks/results/on_device_*.jsonl`. Of each part of a step the last good line counts; where there is none,
-the block says how it ended.
+"on_device": what `on_device.py` has found on accelerators, of `benchmarks/results/on_device_*.jsonl`. Of each part of a
+step the last good line counts; where there is none, the block says how it ended. "round_speed": the tables of
+`round_speed.py`, of `benchmarks/results/round_speed_*.json`. `cifar10_table.py show` writes the block "cifar10".
 """
 
 from __future__ import annotations
@@ -17,15 +18,22 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "results.md"
 RESULTS = Path(__file__).resolve().parent / "results"
-BEGIN, END = "<!-- on_device: begin -->", "<!-- on_device: end -->"
 NOTHING = "Not yet run on a GPU or TPU."
 
 Line = dict
 Parts = dict[str, dict[str, Line]]  # step -> part -> its line
 
 
-def block(files: list[Path]) -> str:
-    """The text between the marks."""
+def put(name: str, text: str, page: str) -> str:
+    """The page with this text in the block of this name."""
+    begin, end = f"<!-- {name}: begin -->", f"<!-- {name}: end -->"
+    before, _, rest = page.partition(begin)
+    _, _, after = rest.partition(end)
+    return f"{before}{begin}\n{text}\n{end}{after}"
+
+
+def on_device(files: list[Path]) -> str:
+    """The block of accelerators."""
     found = [device_text(lines) for lines in map(read, sorted(files)) if lines]
     return "\n\n".join(found) if found else NOTHING
 
@@ -219,6 +227,48 @@ def good(parts: Parts, step: str) -> dict[str, dict]:
     return {part: line["result"] for part, line in of.items() if line["status"] == "ok"}
 
 
+def round_speed(files: list[Path]) -> str:
+    """The block of rounds beside PyTorch: a table for each machine."""
+    return "\n\n".join(rounds_text(json.loads(path.read_text())) for path in sorted(files))
+
+
+def rounds_text(result: dict) -> str:
+    of = result["machine"]
+    head = (
+        f"**{of['device']}, {of['cores']} cores** (Python {of['python']}, jax {of['jax']}, torch {of['torch']};"
+        f" {of['time'][:10]}), batches of {of['batch']}, medians of {of['rounds']} rounds. A matrix product runs at"
+        f" {of['peak_gflop_per_second']:.0f} GFLOP/s."
+    )
+    rows = []
+    for model, found in result["models"].items():
+        for name, numbers in found["contestants"].items():
+            ratio = found["contestants"]["jaxgan"]["ms"] / numbers["ms"]
+            rows.append(
+                [
+                    f"`{model}`",
+                    name,
+                    f"{numbers['images_per_second']:,.1f}",
+                    f"{ratio:.2f}",
+                    f"{numbers['gflop']:.3g}" if "gflop" in numbers else "",
+                    percent(numbers.get("utilisation")),
+                    number(numbers["peak_mib"]),
+                ]
+            )
+    heads = [
+        "Model",
+        "",
+        "Images/s",
+        "jaxgan's time, in this one's",
+        "GFLOP a round",
+        "Of the rate",
+        "MiB",
+    ]
+    return f"{head}\n\n{table(heads, rows)}"
+
+
+BLOCKS = {"on_device": (on_device, "*.jsonl"), "round_speed": (round_speed, "*.json")}
+
+
 def table(heads: list[str], rows: list[list[str]]) -> str:
     lines = [heads, ["---"] * len(heads), *rows]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
@@ -236,10 +286,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true")
     check = parser.parse_args().check
-    text = PAGE.read_text()
-    before, _, rest = text.partition(BEGIN)
-    _, _, after = rest.partition(END)
-    made = f"{before}{BEGIN}\n{block(list(RESULTS.glob('on_device_*.jsonl')))}\n{END}{after}"
+    text = made = PAGE.read_text()
+    for name, (block, files) in BLOCKS.items():
+        made = put(name, block(list(RESULTS.glob(f"{name}_{files}"))), made)
     if check:
         return int(made != text)
     PAGE.write_text(made)

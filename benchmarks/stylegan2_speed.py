@@ -131,13 +131,15 @@ def measure(turns: dict[str, dict], plays: int, options) -> dict[str, dict[str, 
                 turns[name][turn]()
                 of[name].append(1000 * (time.perf_counter() - start))
         times[turn] = {name: statistics.median(values) for name, values in of.items()}
-    share = {"r1": 1 / options.r1_every, "path": 1 / options.path_every}
-    return {
-        **times,
-        "round": {
-            name: sum(share.get(turn, 1) * times[turn][name] for turn in TURNS) for name in turns
-        },
-    }
+    share = shares(options)
+    rounds = {name: sum(share[turn] * times[turn][name] for turn in TURNS) for name in turns}
+    return {**times, "round": rounds}
+
+
+def shares(options) -> dict[str, float]:
+    """{turn: how often it is played in an average round}."""
+    lazy = {"r1": 1 / options.r1_every, "path": 1 / options.path_every}
+    return {turn: lazy.get(turn, 1.0) for turn in TURNS}
 
 
 def contestants(args: argparse.Namespace, options, device: str) -> dict:

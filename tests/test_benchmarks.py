@@ -1,5 +1,6 @@
 """The command that measures a device, rehearsed on a CPU; its runner, with steps that misbehave; its page."""
 
+import functools
 import importlib
 import json
 import os
@@ -21,6 +22,7 @@ import numpy as np
 import optax
 import pytest
 import results_table
+import round_speed
 from numbers_only import Numbers
 from on_device_steps import playing, results, resume, rewrites, runner, table, timing, trajectory
 from on_device_steps.runner import Settings, Step
@@ -190,10 +192,10 @@ def check_table(folder, steps, lines):
     """The block of these results, as if they were of full size."""
     file = folder / "on_device_cpu.jsonl"
     results.append(file, lines[0])
-    assert results_table.block([file]) == results_table.NOTHING  # a rehearsal is no result
+    assert results_table.on_device([file]) == results_table.NOTHING  # a rehearsal is no result
     for line in lines:
         results.append(file, {**line, "size": "full"})
-    block = results_table.block([file])
+    block = results_table.on_device([file])
     for step, text in SAYS.items():
         assert bool(re.search(text, block, re.MULTILINE)) == (step in steps), step
 
@@ -212,7 +214,7 @@ def test_a_rehearsal_trains_where_the_data_are(tmp_path):
     assert (tmp_path / "training_samples.png").stat().st_size > 0
     file = tmp_path / "on_device_cpu.jsonl"
     results.append(file, {**line, "size": "full"})
-    assert "`fd_cifar10_resnet56` (no FID)" in results_table.block([file])
+    assert "`fd_cifar10_resnet56` (no FID)" in results_table.on_device([file])
 
 
 @pytest.mark.slow
@@ -569,9 +571,10 @@ def test_every_config_has_its_turn_on_the_device():
 
 def test_the_page_of_results_shows_them():
     text = results_table.PAGE.read_text()
-    block = results_table.block(list(results_table.RESULTS.glob("on_device_*.jsonl")))
-    assert f"{results_table.BEGIN}\n{block}\n{results_table.END}" in text
-    assert results_table.block([]) == "Not yet run on a GPU or TPU."
+    for name, (block, files) in results_table.BLOCKS.items():
+        made = block(list(results_table.RESULTS.glob(f"{name}_{files}")))
+        assert f"<!-- {name}: begin -->\n{made}\n<!-- {name}: end -->" in text
+    assert results_table.on_device([]) == "Not yet run on a GPU or TPU."
 
 
 def test_the_page_names_every_script_and_every_step_with_its_bound():
@@ -584,6 +587,55 @@ def test_the_page_names_every_script_and_every_step_with_its_bound():
         assert rows[step.name].strip() == (
             least if step.name == "training" else f"{step.seconds:.0f}"
         )
+
+
+# A round beside PyTorch ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("model", ["dcgan", "sngan", "wgan_gp"])
+def test_a_twin_has_the_parameters_of_the_game_and_plays_it(model):
+    pytest.importorskip("torch")
+    width = {"generator_width": 4, "critic_width": 4}
+    _, number = round_speed.jaxgan_player(round_speed.jaxgan_engine(model, 2, **width))
+    play, parameters = round_speed.torch_player(model, 2, width=4)
+    assert parameters == number
+    gflop = round_speed.counted({"round": play}, {"round": 1.0})
+    assert gflop > 1e-3
+
+
+def test_a_round_is_the_sum_of_its_turns_by_their_shares():
+    plays = []
+
+    def contestant(name, seconds):
+        def play(turn):
+            plays.append((name, turn))
+            time.sleep(seconds)
+
+        turns = {turn: functools.partial(play, turn) for turn in ("critic", "r1")}
+        return round_speed.Contestant(turns, {"critic": 1.0, "r1": 0.25}, 1, 1.0)
+
+    players = {"a": contestant("a", 0.004), "b": contestant("b", 0.008)}
+    found = round_speed.measure(players, 3)
+    assert found["a"]["ms"] >= 5.0
+    assert found["b"]["least_ms"] >= 10.0
+    timed = plays[8:]  # after warming up
+    assert timed == [(name, turn) for turn in ("critic", "r1") for _ in range(3) for name in "ab"]
+
+
+def test_the_tables_of_rounds():
+    of = {"ms": 10.0, "images_per_second": 1600.0, "peak_mib": 100.0}
+    result = {
+        "machine": {"device": "x86_64", "cores": 2, "python": "3.11", "jax": "0.10", "torch": "2",
+                    "time": "2026-01-02T03:04:05", "batch": 16, "rounds": 9,
+                    "peak_gflop_per_second": 200.0},
+        "models": {"sngan": {"contestants": {
+            "jaxgan": {**of, "gflop": 4.0, "utilisation": 0.5}, "torch": {**of, "ms": 20.0},
+        }}},
+    }  # fmt: skip
+    rows = results_table.rounds_text(result).splitlines()
+    assert rows[0].startswith("**x86_64, 2 cores** (Python 3.11, jax 0.10, torch 2; 2026-01-02)")
+    assert rows[-2] == "| `sngan` | jaxgan | 1,600.0 | 1.00 | 4 | 50 % | 100 |"
+    assert rows[-1] == "| `sngan` | torch | 1,600.0 | 0.50 |  |  | 100 |"
 
 
 # The input ----------------------------------------------------------------------------------------------------------
