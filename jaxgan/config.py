@@ -106,7 +106,8 @@ class Run:
 
     def claim(self, workdir: str | Path, source: data.Source) -> None:
         """Makes `workdir` the folder of this run on `source`; see `jaxgan.train.workdir.claim`."""
-        record = {**self.record, **training.workdir.of_data(source)}
+        parts = training.workdir.of_data(source), training.workdir.of_process()
+        record = {**self.record, **parts[0], **parts[1]}
         training.workdir.claim(workdir, record, self.config.defaults)
 
     def train(

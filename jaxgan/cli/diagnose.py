@@ -10,7 +10,7 @@ from jaxgan.cli.errors import user_errors
 from jaxgan.cli.moved import add_data_arguments, notes, open_data
 from jaxgan.cli.sample import add_run_arguments, check_generates
 
-DIAGNOSES = "diagnoses.jsonl"
+DIAGNOSES, ARRAYS = "diagnoses.jsonl", "diagnosis.npz"
 PAGE = "diagnosis.html"
 FEWEST = 100
 BATCHES = 20  # fresh batches whose statistics are compared with the running ones
@@ -63,6 +63,7 @@ def run(args) -> int:
     from pathlib import Path
 
     from jaxgan import train
+    from jaxgan.cli.pages import diagnosis
     from jaxgan.metrics.diagnose import diagnose
 
     with user_errors("diagnose"):
@@ -99,6 +100,7 @@ def run(args) -> int:
     _write_page(out, title, found, nearest, protocol)
     show(f"{title}, {args.num:,} generated, {num_train:,} trained on", found)
     _write_row(Path(args.workdir) / DIAGNOSES, found, protocol)
+    diagnosis.save(args.workdir, found, nearest)
     print(f"the page is {out}")
     return 0
 
@@ -159,9 +161,9 @@ def _protocol(args, opened: _Opened, num_train: int, num_held_out: int, ema: boo
 
 def _write_page(out, title: str, found: list, nearest: dict, protocol: dict) -> None:
     from jaxgan import train
-    from jaxgan.cli import diagnosis_page
+    from jaxgan.cli.pages import diagnosis
 
-    page = diagnosis_page.page(title, found, nearest, protocol)
+    page = diagnosis.page(f"Diagnosis of {title}", found, nearest, protocol)
     train.report.replace_atomically(out, lambda path: path.write_text(page, encoding="utf-8"))
 
 
@@ -170,6 +172,7 @@ def _write_row(file, found: list, protocol: dict) -> None:
     result = {
         "verdicts": {answer.name: answer.verdict for answer in found},
         "numbers": {answer.name: answer.numbers for answer in found},
+        "sentences": {answer.name: answer.sentence for answer in found},
         "protocol": protocol,
     }
     results.write(result, file)

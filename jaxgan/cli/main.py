@@ -23,6 +23,7 @@ COMMANDS = {
     "evaluate": "measure a trained run or a set of pictures, by a named protocol",
     "compare": "show two results side by side, if their protocols agree",
     "diagnose": "test a trained run for memorisation, collapse and missing modes, and write a page of results",
+    "report": "write one page of a run, or of several side by side: pictures, curves, scores, diagnosis, config",
     "lipschitz": "bound the Lipschitz constant of a trained critic, layer by layer",
     "prepare": "write any data as shards that are read fast, or download a TFDS image set",
     "data": "show what a set of data holds: fields, classes, broken pictures, a sheet of examples",

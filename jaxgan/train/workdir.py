@@ -6,8 +6,10 @@ import ast
 import contextlib
 import dataclasses
 import errno
+import importlib.metadata
 import json
 import os
+import platform
 import tempfile
 import warnings
 from collections.abc import Iterator
@@ -51,6 +53,8 @@ FREE = (
 
 # Of the record: the identity of the data, and their description.
 FINGERPRINT, SUMMARY = "data_fingerprint", "data"
+# Of the record: the versions and the devices of its last start.
+ENVIRONMENT = "environment"
 
 
 def lock(workdir: str | Path) -> contextlib.AbstractContextManager[None]:
@@ -90,6 +94,19 @@ def writing(workdir: str | Path) -> Iterator[None]:
 def of_data(source: data.Source) -> dict[str, str]:
     """The part of a record that states the data: their identity, and a line for a person."""
     return {FINGERPRINT: source.identity, SUMMARY: source.summary}
+
+
+def of_process() -> dict[str, dict[str, str]]:
+    """The part of a record that states what the run is trained with, for a person."""
+    devices = jax.devices()
+    libraries = ("jax", "jaxlib", "flax", "optax")
+    return {
+        ENVIRONMENT: {
+            "Python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in libraries},
+            "devices": f"{len(devices)} x {devices[0].device_kind}",
+        }
+    }
 
 
 def claim(workdir: str | Path, record: dict, defaults: dict | None = None) -> None:

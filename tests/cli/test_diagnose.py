@@ -1,17 +1,18 @@
 """`jaxgan diagnose`, from a trained run to its page; what it says to wrong input."""
 
-import html.parser
 import itertools
 import json
 import types
 
 import numpy as np
 import pytest
+from html_pages import read
 from PIL import Image
 
 from jaxgan import data, train
-from jaxgan.cli import diagnose, diagnosis_page
+from jaxgan.cli import diagnose
 from jaxgan.cli.main import main
+from jaxgan.cli.pages import diagnosis
 from jaxgan.data import open_source
 from jaxgan.metrics.diagnosis import Diagnosis
 
@@ -36,38 +37,6 @@ def workdir(tmp_path_factory):
     options = ["--config.model.conditional=true", "--workdir", str(workdir)]
     assert main(["train", "--config", "dcgan_digits", *TINY, *options]) == 0
     return workdir
-
-
-class Page(html.parser.HTMLParser):
-    """What a page refers to, holds and says."""
-
-    def __init__(self, text):
-        super().__init__()
-        self.tags, self.links, self.words, self.open = [], [], [], []
-        self.feed(text)
-
-    def handle_starttag(self, tag, attributes):
-        self.tags.append(tag)
-        self.links += [value for name, value in attributes if name in ("src", "href")]
-        if tag not in ("img", "meta", "br"):
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if "style" not in self.open:
-            self.words.append(data)
-
-
-def read(path):
-    text = path.read_text(encoding="utf-8")
-    page = Page(text)
-    assert page.open == []  # every tag is closed
-    assert "script" not in page.tags
-    assert all(link.startswith(("data:image/png;base64,", "#")) for link in page.links)
-    assert "http" not in text.replace("data:image", "")
-    return page, " ".join(page.words)
 
 
 def test_an_untrained_run_end_to_end(workdir, capsys):
@@ -96,7 +65,7 @@ def test_an_untrained_run_end_to_end(workdir, capsys):
     page, words = read(workdir / diagnose.PAGE)
     for name, verdict in row["verdicts"].items():
         assert f"#{name}" in page.links
-        mark, meaning = diagnosis_page.WORDS[verdict]
+        mark, meaning = diagnosis.WORDS[verdict]
         assert f"{mark} {verdict}: {meaning}" in words
     # Each pair has two pictures, and four diagnoses have a plot each.
     pairs = words.count("of held-out nearer")
@@ -198,7 +167,7 @@ def test_names_from_outside_are_escaped():
     answer = Diagnosis("classes", "amber", numbers, "<script>", evidence)
     protocol = {"num_fake": 1, "num_train": 1, "num_data": 1, "num_held_out": 0, "alpha": 0.001}
     protocol |= {"data": "folder <a>", "features": "x<y", "held_out": None}
-    text = diagnosis_page.page("<t>", [answer], {}, protocol)
+    text = diagnosis.page("<t>", [answer], {}, protocol)
     for raw in ("<script>", "<b>", "<a>", "x<y", "<t>"):
         assert raw not in text
 
