@@ -260,7 +260,7 @@ def show(args: argparse.Namespace) -> None:
 
 HEADER = """Reduced widths and few rounds; see `benchmarks/cifar10_table.py`. Distances are means of the seeds and, in
 brackets, the lowest and the highest; the kernel distance is that of KID, in these features; accuracy is in percent. No
-number is an FID.
+number is an FID. The seconds are of runs beside other work on the same machine: `round_speed.py` compares speeds.
 """
 HEADS = ["Row", "Code", "Seeds", "kimg", *(f"{step:,}" for step in SHOWN), "Last", "Best", "Kernel distance, last",
          "Accuracy", "Seconds a round", "Cores", "Commit"]  # fmt: skip
