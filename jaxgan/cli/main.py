@@ -12,7 +12,7 @@ import sys
 import warnings
 
 import jaxgan
-from jaxgan.cli import compiled, completion
+from jaxgan.cli import compiled, completion, processes
 from jaxgan.cli.advice import clause, meant
 from jaxgan.cli.errors import UserError
 
@@ -149,9 +149,14 @@ def main(argv: list[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_, **__: print(f"jaxgan: {message}", file=sys.stderr)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
-        if argv is None and args.command in compiled.COMMANDS:  # the process is this command's
-            compiled.use_cache()
-        return importlib.import_module(f"jaxgan.cli.{args.command}").run(args)
+        if argv is None:  # the process is this command's
+            ended = processes.supervise(args.command) if processes.check(args) else None
+            if ended is not None:
+                return ended
+            if args.command in compiled.COMMANDS:
+                compiled.use_cache()
+        command = importlib.import_module(f"jaxgan.cli.{args.command}")
+        return processes.run(args, command.run)
     except UserError as error:
         print(f"jaxgan: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 
+from jaxgan.cli import processes
 from jaxgan.cli.errors import flags, sentence, user_errors
 from jaxgan.cli.explain import lines
 
@@ -25,11 +26,7 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="print the whole config, the networks, their cost and memory, without training",
     )
-    parser.add_argument(
-        "--distributed",
-        action="store_true",
-        help="for training on several hosts: call jax.distributed.initialize() first",
-    )
+    processes.add_arguments(parser)
     parser.epilog = (
         "Every value of the config can be set: --config.train.steps=100 --config.model.batch_size=32"
         " --config.data.path=pictures/. They are listed below for the config that --config names."
@@ -115,8 +112,6 @@ def run(args) -> int:
     from jaxgan import config, data, train
     from jaxgan.cli import dry_run
 
-    if args.distributed:
-        jax.distributed.initialize()
     with user_errors("train"), leftovers(args.named["config"]):
         overrides = [f"{k}={v}" for k, v in args.named["config"].items()]
         cfg, _ = open_config(args.config, args.workdir, overrides)
