@@ -14,7 +14,7 @@ import warnings
 import jaxgan
 from jaxgan.cli import compiled, completion, processes
 from jaxgan.cli.advice import clause, meant
-from jaxgan.cli.errors import UserError
+from jaxgan.cli.errors import BAD_INPUT, UserError
 
 COMMANDS = {
     "train": "train a GAN; run it again to continue",
@@ -39,7 +39,6 @@ NAMED = {
     "data": ("config",),
     "make": ("options", "pictures"),
 }
-BAD_INPUT = 2
 
 
 class Parser(argparse.ArgumentParser):

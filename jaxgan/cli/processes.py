@@ -16,7 +16,7 @@ import threading
 import time
 from collections.abc import Callable
 
-from jaxgan.cli.errors import UserError
+from jaxgan.cli.errors import BAD_INPUT, UserError
 
 COMMANDS = ("train", "evaluate")
 DETECT = "detect"  # the value of --distributed without an address
@@ -128,8 +128,10 @@ class _State:
 
 def _end_with(parent: socket.socket) -> None:
     """Ends this process when its parent has ended, which can be killed but cannot pass that on."""
-    parent.recv(1)
-    os._exit(128 + signal.SIGKILL)
+    try:
+        parent.recv(1)
+    finally:  # an error as well: the connection is reset if the parent has not read all
+        os._exit(128 + signal.SIGKILL)
 
 
 def run(args, command: Callable[..., int]) -> int:
@@ -144,6 +146,9 @@ def run(args, command: Callable[..., int]) -> int:
     code = 1
     try:
         code = command(args)
+    except UserError:
+        code = BAD_INPUT
+        raise
     except jax.errors.JaxRuntimeError:
         # A failed operation of all devices may mean that another process is lost. Then JAX ends this one soon.
         time.sleep(HEARTBEAT + 5)

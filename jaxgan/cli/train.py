@@ -135,17 +135,21 @@ def run(args) -> int:
         evaluator = prepared.evaluator(source) if measures else None
         prepared.claim(workdir, source)
     del engine
-    log(f"{cfg.model_name} on {source.summary}")
-    log(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
+    # One of several processes tells how the run goes. All of them report errors.
+    say = log if jax.process_index() == 0 else lambda sentence: None
+    say(f"{cfg.model_name} on {source.summary}")
+    count = jax.process_count()
+    together = f" in {count} processes" if count > 1 else ""
+    say(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}{together}")
     stages, steps = prepared.game.stages, prepared.train_options.steps
     reached = prepared.game.stage_at(steps - 1)[0] + 1
     if reached < len(stages):
-        log(
+        say(
             f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}: set"
             " --config.train.steps above that to reach it"
         )
     try:
-        result = prepared.train(source, workdir, log, evaluator)
+        result = prepared.train(source, workdir, say, evaluator)
     except train.Diverged as error:
         log(f"stopped: {error}")
         return 1
@@ -153,11 +157,11 @@ def run(args) -> int:
         log(sentence(error, "train"))
         return 2
     if result.stopped_by is not None:
-        log(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")
+        say(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")
         return 128 + result.stopped_by
     for line in scored(result, prepared.train_options.protocol):
-        log(line)
-    log(ending(prepared.game, source.spec.size, result.step, workdir))
+        say(line)
+    say(ending(prepared.game, source.spec.size, result.step, workdir))
     return 0
 
 
