@@ -1,8 +1,8 @@
 """Commands that run in several processes together: how these find each other, and what is said if one is lost.
 
-JAX ends a process by `abort()` when another one of its run cannot be reached, while it connects or later. No Python code
-runs after that. So the command runs in a child process, and its parent, which never imports JAX, waits for it, passes
-signals on, and states in one sentence what happened.
+JAX ends a process by `abort()` when another one of its run cannot be reached, while it connects or later. No Python
+code runs after that. So the command runs in a child process, and its parent, which never imports JAX, waits for it,
+passes signals on, and states in one sentence what happened.
 """
 
 from __future__ import annotations
@@ -42,7 +42,10 @@ def add_arguments(parser) -> None:
         " TPU, under SLURM and Open MPI, and in an indexed Kubernetes job. Elsewhere, give the address of process 0",
     )
     parser.add_argument(
-        "--processes", type=int, metavar="N", help="number of processes, with --distributed HOST:PORT"
+        "--processes",
+        type=int,
+        metavar="N",
+        help="number of processes, with --distributed HOST:PORT",
     )
     parser.add_argument(
         "--process", type=int, metavar="I", help="number of this process, from 0 to N - 1"
