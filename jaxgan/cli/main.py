@@ -148,14 +148,14 @@ def main(argv: list[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_, **__: print(f"jaxgan: {message}", file=sys.stderr)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
+        parent = None
         if argv is None:  # the process is this command's
-            ended = processes.supervise(args.command) if processes.check(args) else None
-            if ended is not None:
-                return ended
+            if processes.check(args):
+                parent = processes.supervised(args.command)
             if args.command in compiled.COMMANDS:
                 compiled.use_cache()
         command = importlib.import_module(f"jaxgan.cli.{args.command}")
-        return processes.run(args, command.run)
+        return processes.run(args, command.run, parent)
     except UserError as error:
         print(f"jaxgan: {error}", file=sys.stderr)
         return BAD_INPUT

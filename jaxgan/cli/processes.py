@@ -7,6 +7,7 @@ passes signals on, and states in one sentence what happened.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -18,7 +19,6 @@ from collections.abc import Callable
 
 from jaxgan.cli.errors import BAD_INPUT, UserError
 
-COMMANDS = ("train", "evaluate")
 DETECT = "detect"  # the value of --distributed without an address
 
 # Seconds.
@@ -71,43 +71,59 @@ def check(args) -> bool:
                 f"--distributed is {address}, but it must be the host and a free port of process 0, such as"
                 " 10.0.0.1:8476."
             )
-    if (count is None) != (index is None) or (address != DETECT and count is None):
+    if count is None or index is None:
+        if address == DETECT and count is index:
+            return True
         missing = "--processes" if count is None else "--process"
         raise UserError(f"{missing} is missing: {GIVE}.")
-    if count is not None and not 0 <= index < count:
+    if not 0 <= index < count:
         raise UserError(
             f"--process is {index} and --processes {count}, but the processes are numbered from 0 to N - 1: {GIVE}."
         )
     return True
 
 
-def supervise(command: str) -> int | None:
-    """Forks: returns None in the child, which is to run the command, and its exit code in the parent.
+def supervised(command: str) -> socket.socket:
+    """Forks, and returns in the child, which is to run the command; the parent waits and ends with its exit code.
 
-    Call it before JAX is imported, whose threads a fork would not survive.
+    Call it before JAX is imported: its threads do not survive a fork.
+
+    Returns:
+      the child's connection to its parent.
     """
     ours, theirs = socket.socketpair()
     child = os.fork()
-    if not child:
-        ours.close()
-        # In a group of its own, a signal to the parent's group (Ctrl-C) reaches it once, from the parent.
-        os.setpgid(0, 0)
-        _State.parent = theirs
-        threading.Thread(target=_end_with, args=(theirs,), daemon=True).start()
-        return None
-    theirs.close()
+    if child:
+        theirs.close()
+        sys.exit(_wait_for(child, ours, command))
+    ours.close()
+    # In a group of its own, a signal to the parent's group (Ctrl-C) reaches it once, from the parent.
+    os.setpgid(0, 0)
+    threading.Thread(target=_end_with, args=(theirs,), daemon=True).start()
+    return theirs
+
+
+def _wait_for(child: int, ours: socket.socket, command: str) -> int:
+    """The exit code of the child, after it has ended; says so if JAX has ended it."""
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
         signal.signal(number, lambda number, frame: os.kill(child, number))
     code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
-    ours.setblocking(False)
-    try:
-        connected = ours.recv(1) == _CONNECTED
-    except OSError:
-        connected = False
     if code == -signal.SIGABRT:
+        ours.setblocking(False)
+        connected = False
+        with contextlib.suppress(OSError):
+            connected = ours.recv(1) == _CONNECTED
         print(f"jaxgan: {lost(command, connected)}", file=sys.stderr)
         return LOST
     return code if code >= 0 else 128 - code
+
+
+def _end_with(parent: socket.socket) -> None:
+    """Ends this process when its parent has ended, which kill -9 gives no time to pass it on."""
+    try:
+        parent.recv(1)
+    finally:  # an error as well: the connection is reset if the parent has not read all
+        os._exit(128 + signal.SIGKILL)
 
 
 def lost(command: str, connected: bool) -> str:
@@ -125,27 +141,22 @@ def lost(command: str, connected: bool) -> str:
     )
 
 
-class _State:
-    parent: socket.socket | None = None  # of the process that `supervise` has made
+def run(args, command: Callable[..., int], parent: socket.socket | None = None) -> int:
+    """Calls `command(args)`, after connecting with the other processes if there are some; returns its exit code.
 
-
-def _end_with(parent: socket.socket) -> None:
-    """Ends this process when its parent has ended, which can be killed but cannot pass that on."""
-    try:
-        parent.recv(1)
-    finally:  # an error as well: the connection is reset if the parent has not read all
-        os._exit(128 + signal.SIGKILL)
-
-
-def run(args, command: Callable[..., int]) -> int:
-    """Calls `command(args)`, after connecting with the other processes if there are some; returns its exit code."""
+    Args:
+      args: of the command line.
+      command: the command.
+      parent: what `supervised` has returned; None if this process does not end with the command.
+    """
     if not check(args):
         return command(args)
     import jax
 
     _connect(args)
-    if _State.parent is not None:
-        _State.parent.send(_CONNECTED)
+    if parent is None:
+        return command(args)
+    parent.send(_CONNECTED)
     code = 1
     try:
         code = command(args)

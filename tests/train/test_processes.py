@@ -5,6 +5,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -178,6 +179,22 @@ def test_a_killed_process_ends_the_others_and_the_same_command_continues(
     assert_equal(workdir, straight[0], STEPS)
     steps = [row["step"] for row in read_metrics(workdir)]
     assert steps == [row["step"] for row in read_metrics(straight[0])]
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_process_stops_all_with_a_checkpoint(environment, tmp_path):
+    workdir = tmp_path / "run"
+    endless = ["--config.train.steps=1000000", "--config.train.checkpoint_every=1000000"]
+    with Together([*TRAIN, *endless, "--workdir", workdir], environment, tmp_path) as together:
+        deadline = time.monotonic() + 300
+        while not read_metrics(workdir):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        together.children[1].send_signal(signal.SIGTERM)
+        codes = [child.wait(timeout=SOON) for child in together.children]
+    assert codes == [128 + signal.SIGTERM] * 2, together.said(0)
+    (step,) = Checkpoints(workdir / "checkpoints").steps()
+    assert f"jaxgan: stopped at step {step:,} with a checkpoint; run" in together.said(0)
 
 
 @pytest.mark.slow
