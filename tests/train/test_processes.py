@@ -22,7 +22,7 @@ from jaxgan.metrics.compare import scores
 from jaxgan.train import Checkpoints, read_evaluations, read_metrics
 
 STEPS, EVERY = 40, 5
-ROUNDING = 1e-4
+ROUNDING = 1e-5  # 5e-7 were seen
 SOON = 60  # seconds in which a process must end after another one was lost
 
 # On two processes of two devices, a mesh of 2 x 2: kernels of 256 x 256 are split over two devices.
