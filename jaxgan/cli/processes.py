@@ -115,6 +115,8 @@ def _wait_for(child: int, ours: socket.socket, command: str) -> int:
             connected = ours.recv(1) == _CONNECTED
         print(f"jaxgan: {lost(command, connected)}", file=sys.stderr)
         return LOST
+    if code < 0:  # the kernel ends the largest process if memory runs out, for example
+        print(f"jaxgan: ended by {signal.Signals(-code).name}", file=sys.stderr)
     return code if code >= 0 else 128 - code
 
 
@@ -131,8 +133,8 @@ def lost(command: str, connected: bool) -> str:
     if connected:
         again = "continues from the last checkpoint" if command == "train" else "starts anew"
         return (
-            "another process of this command has ended or cannot be reached, so this one has ended, too; see its"
-            f" output, and run the same command in all processes again, which {again}."
+            "JAX has ended this process, most likely because another one of the command has ended or cannot be reached"
+            f" (see above); run the same command in all processes again, which {again}."
         )
     return (
         f"the processes did not find each other within {CONNECT} seconds (JAX says why above); start the same command"
