@@ -1,5 +1,6 @@
 """The README and the pages under docs/ are true: code runs, commands parse, names exist, links resolve."""
 
+import itertools
 import pkgutil
 import re
 import shlex
@@ -11,6 +12,7 @@ from urllib.parse import unquote
 import api_pages
 import pytest
 import write_tables
+import yaml
 
 from jaxgan import config, models, options
 from jaxgan.cli import main as cli
@@ -57,8 +59,35 @@ def commands(program: str) -> list[tuple[str, ...]]:
     """The words of each command, once: of those in bash blocks, and of those in the text that have arguments."""
     lines = "".join(block.text for block in blocks("bash")).replace("\\\n", " ").splitlines()
     lines += re.findall(r"`((?:jaxgan \w+|pip install|python) [^`]+)`", PROSE)
-    words = [shlex.split(part, comments=True) for line in lines for part in line.split("&&")]
+    words = [part for line in lines for part in parts(shlex.split(line, comments=True))]
+    words += [inner for line in words for inner in inside(line)]
     return list(dict.fromkeys(tuple(line) for line in words if line and line[0] == program))
+
+
+def parts(words: list[str]) -> list[list[str]]:
+    """The commands of a line, between && and what redirects their output."""
+    groups = itertools.groupby(words, key=lambda word: bool(re.match("&|[0-9]?[<>]", word)))
+    return [list(group) for separates, group in groups if not separates]
+
+
+def inside(line: list[str]) -> list[list[str]]:
+    """The commands that a command runs: srun here, ssh on another machine, or after a setting of the environment."""
+    if line and (line[0] in ("srun", "nohup") or re.match("[A-Z_]+=", line[0])):
+        return [line[1:]]
+    remote = [word.partition("=")[2] for word in line if word.startswith("--command=")]
+    found = [part for words in remote for part in parts(shlex.split(words))]
+    found = [part for command in found for part in (command, *inside(command))]
+    return [[Path(part[0]).name, *part[1:]] for part in found]
+
+
+def specs() -> list[dict]:
+    """The objects of the pages' YAML blocks."""
+    return [spec for block in blocks("yaml") for spec in yaml.safe_load_all(block.text)]
+
+
+def containers() -> list[dict]:
+    pods = [spec["spec"]["template"]["spec"] for spec in specs() if spec["kind"] == "Job"]
+    return [container for pod in pods for container in pod["containers"]]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +106,10 @@ def test_no_python_block_is_there_twice():
     assert len(set(texts)) == len(texts)
 
 
-@pytest.mark.parametrize("command", commands("jaxgan"), ids=" ".join)
+COMMANDS = commands("jaxgan") + [tuple(container["command"]) for container in containers()]
+
+
+@pytest.mark.parametrize("command", COMMANDS, ids=" ".join)
 def test_commands_parse(command):
     if "--help" in command:
         with pytest.raises(SystemExit, match="0"):
@@ -87,6 +119,27 @@ def test_commands_parse(command):
     if args.command == "train":
         name = args.config or config.DEFAULT
         config.load(name, [f"{key}={value}" for key, value in args.named["config"].items()])
+
+
+def test_commands_inside_others_are_read():
+    among = [command for command in COMMANDS if "--distributed" in command]
+    assert {command[1] for command in among} == {"train", "evaluate"}
+    for folder in (
+        "/mnt/runs/cifar10",
+        "/shared/runs/cifar10",
+        "/runs/cifar10",
+        "/shared/runs/try",
+    ):
+        assert any(folder in command for command in among), folder
+
+
+def test_the_job_of_the_page_finds_its_pods():
+    """Pods see each other by the name of a service, which finds them by the name of the job."""
+    service = next(spec for spec in specs() if spec["kind"] == "Service")
+    job = next(spec for spec in specs() if spec["spec"].get("completionMode") == "Indexed")
+    assert service["spec"]["selector"] == {"job-name": job["metadata"]["name"]}
+    assert job["spec"]["template"]["spec"]["subdomain"] == service["metadata"]["name"]
+    assert job["spec"]["completions"] == job["spec"]["parallelism"]
 
 
 def test_the_main_commands_are_shown():

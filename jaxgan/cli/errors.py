@@ -40,6 +40,9 @@ _WITH_DATA = ("prepare", "data")
 _WITH_OPTIONS, _WITH_PICTURES = ("sample", "make", "evaluate"), ("make",)
 
 
+BAD_INPUT = 2  # exit code
+
+
 class UserError(Exception):
     """An error that the user can fix; its text states what is wrong and how to fix it."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from jaxgan.cli import results
+from jaxgan.cli import processes, results
 from jaxgan.cli.errors import user_errors
 from jaxgan.cli.examples import FORMS
 from jaxgan.cli.moved import add_data_arguments, given, notes, open_data
@@ -65,11 +65,7 @@ def add_arguments(parser) -> None:
         "Sampling options of a run (truncation, temperature, ...) are set as --options.NAME=VALUE;"
         " with --workdir, they are listed below."
     )
-    parser.add_argument(
-        "--distributed",
-        action="store_true",
-        help="for evaluation on several hosts: call jax.distributed.initialize() first",
-    )
+    processes.add_arguments(parser)
 
 
 def add_count_arguments(parser) -> None:
@@ -114,8 +110,6 @@ def run(args) -> int:
 
     if args.protocol == "list":
         return show_protocols()
-    if args.distributed:
-        jax.distributed.initialize()
     with user_errors("evaluate"):
         if args.out:
             check_folder(Path(args.out))

@@ -12,9 +12,9 @@ import sys
 import warnings
 
 import jaxgan
-from jaxgan.cli import compiled, completion
+from jaxgan.cli import compiled, completion, processes
 from jaxgan.cli.advice import clause, meant
-from jaxgan.cli.errors import UserError
+from jaxgan.cli.errors import BAD_INPUT, UserError
 
 COMMANDS = {
     "train": "train a GAN; run it again to continue",
@@ -40,7 +40,6 @@ NAMED = {
     "data": ("config",),
     "make": ("options", "pictures"),
 }
-BAD_INPUT = 2
 
 
 class Parser(argparse.ArgumentParser):
@@ -150,9 +149,14 @@ def main(argv: list[str] | None = None) -> int:
     warnings.showwarning = lambda message, *_, **__: print(f"jaxgan: {message}", file=sys.stderr)
     try:
         args = parse(sys.argv[1:] if argv is None else argv)
-        if argv is None and args.command in compiled.COMMANDS:  # the process is this command's
-            compiled.use_cache()
-        return importlib.import_module(f"jaxgan.cli.{args.command}").run(args)
+        parent = None
+        if argv is None:  # the process is this command's
+            if processes.check(args):
+                parent = processes.supervised(args.command)
+            if args.command in compiled.COMMANDS:
+                compiled.use_cache()
+        command = importlib.import_module(f"jaxgan.cli.{args.command}")
+        return processes.run(args, command.run, parent)
     except UserError as error:
         print(f"jaxgan: {error}", file=sys.stderr)
         return BAD_INPUT

@@ -7,6 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 
+from jaxgan.cli import processes
 from jaxgan.cli.errors import flags, sentence, user_errors
 from jaxgan.cli.explain import lines
 
@@ -25,11 +26,7 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="print the whole config, the networks, their cost and memory, without training",
     )
-    parser.add_argument(
-        "--distributed",
-        action="store_true",
-        help="for training on several hosts: call jax.distributed.initialize() first",
-    )
+    processes.add_arguments(parser)
     parser.epilog = (
         "Every value of the config can be set: --config.train.steps=100 --config.model.batch_size=32"
         " --config.data.path=pictures/. They are listed below for the config that --config names."
@@ -115,8 +112,6 @@ def run(args) -> int:
     from jaxgan import config, data, train
     from jaxgan.cli import dry_run
 
-    if args.distributed:
-        jax.distributed.initialize()
     with user_errors("train"), leftovers(args.named["config"]):
         overrides = [f"{k}={v}" for k, v in args.named["config"].items()]
         cfg, _ = open_config(args.config, args.workdir, overrides)
@@ -140,17 +135,21 @@ def run(args) -> int:
         evaluator = prepared.evaluator(source) if measures else None
         prepared.claim(workdir, source)
     del engine
-    log(f"{cfg.model_name} on {source.summary}")
-    log(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}")
+    # One of several processes tells how the run goes. All of them report errors.
+    say = log if jax.process_index() == 0 else lambda sentence: None
+    say(f"{cfg.model_name} on {source.summary}")
+    count = jax.process_count()
+    together = f" in {count} processes" if count > 1 else ""
+    say(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}{together}")
     stages, steps = prepared.game.stages, prepared.train_options.steps
     reached = prepared.game.stage_at(steps - 1)[0] + 1
     if reached < len(stages):
-        log(
+        say(
             f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}: set"
             " --config.train.steps above that to reach it"
         )
     try:
-        result = prepared.train(source, workdir, log, evaluator)
+        result = prepared.train(source, workdir, say, evaluator)
     except train.Diverged as error:
         log(f"stopped: {error}")
         return 1
@@ -158,11 +157,11 @@ def run(args) -> int:
         log(sentence(error, "train"))
         return 2
     if result.stopped_by is not None:
-        log(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")
+        say(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")
         return 128 + result.stopped_by
     for line in scored(result, prepared.train_options.protocol):
-        log(line)
-    log(ending(prepared.game, source.spec.size, result.step, workdir))
+        say(line)
+    say(ending(prepared.game, source.spec.size, result.step, workdir))
     return 0
 
 

@@ -301,7 +301,8 @@ class _Run:
         self.won = guard.wins_in_a_row([row for row in rows if since < row["step"] <= step])
         if self.evaluator is not None:
             self.evaluations = resume_evaluations(self.workdir, step, self.chief)
-        with Progress(options.steps, step, self.engine.game.shown) as self.progress:
+        shown = self.engine.game.shown
+        with Progress(options.steps, step, shown, quiet=not self.chief) as self.progress:
             if step == 0:
                 self.sample(state, 0)
             while step < options.steps and not signals.stop():

@@ -64,17 +64,20 @@ class Progress:
       steps: of the whole run.
       step: at which the run starts.
       shown: metrics to show beside the losses.
+      quiet: show nothing: another process of the run does.
     """
 
-    def __init__(self, steps: int, step: int, shown: tuple[str, ...] = ()):
+    def __init__(self, steps: int, step: int, shown: tuple[str, ...] = (), quiet: bool = False):
         self.steps, self.shown, self.first, self.step = steps, shown, step, step
+        self.quiet = quiet
         self.began: float | None = None
         self.last_line = self.last_drawn = time.monotonic()
         console = Console(file=sys.stderr)
         # Rich counts a file as a terminal where FORCE_COLOR is set, as in the commands of a notebook.
         on_terminal = console.is_interactive and console.file.isatty()
-        self.bar = _bar(console, steps) if on_terminal or console.is_jupyter else None
-        self.in_notebook = console.is_jupyter
+        self.in_notebook = console.is_jupyter and not quiet
+        with_bar = self.in_notebook or (on_terminal and not quiet)
+        self.bar = _bar(console, steps) if with_bar else None
         self.output: Any = None  # the output of the notebook's cell
         if self.bar is not None:
             words = "compiling" if step < steps else ""
@@ -107,6 +110,8 @@ class Progress:
 
     def show(self, step: int, row: dict[str, float]) -> None:
         """Shows a row of metrics."""
+        if self.quiet:
+            return
         if self.bar is not None:
             self.bar.update(self.task, description=describe(row, self.shown))
             self._redraw()

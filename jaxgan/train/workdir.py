@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import jax
+from jax.experimental import multihost_utils
 
 from jaxgan import data
 from jaxgan.data.lock import LOCK, hold
@@ -140,6 +141,8 @@ def claim(workdir: str | Path, record: dict, defaults: dict | None = None) -> No
         ) from None
     with lock(workdir):
         _claim(workdir, record, defaults or {})
+    if jax.process_count() > 1:
+        multihost_utils.sync_global_devices("claimed")  # all may read the record now
 
 
 def check_config(workdir: str | Path, config: dict, defaults: dict | None = None) -> None:
@@ -160,6 +163,8 @@ def _claim(workdir: Path, record: dict, defaults: dict) -> None:
         there = _completed(read(workdir), defaults)
         _check_config(workdir, there, record, FINGERPRINT in there and FINGERPRINT in record)
         _check_data(workdir, there, record)
+    if jax.process_index():
+        return
     text = json.dumps(schema.stamped(record), indent=2)
     replace_atomically(workdir / RECORD, lambda path: path.write_text(text + os.linesep))
 

@@ -108,6 +108,15 @@ class TestSource:
         ):
             self.source.images(11)
 
+    def test_several_processes_share_a_spread(self):
+        whole = self.source.images(7)[:, 0].tolist()
+        shares = [
+            [example for batch in self.source.spread(7, 2, (i, 3)) for example in batch["image"]]
+            for i in range(3)
+        ]
+        assert [len(share) for share in shares] == [3, 2, 2]
+        assert [int(example[0]) for share in shares for example in share] == whole
+
     def test_what_is_gathered_may_be_written_to(self):
         self.source.gather(np.array([5]))["image"][:] = 0
         assert self.source[5]["image"] == 5

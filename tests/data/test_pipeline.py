@@ -45,6 +45,14 @@ class TestOrder:
             np.sort(labels, axis=1), np.tile(np.arange(size), (epochs, 1))
         )
 
+    @pytest.mark.parametrize("count", [2, 4])
+    def test_every_epoch_is_every_example_once_over_several_processes(self, count):
+        pipelines = [Pipeline(numbered(40), 3, shard=(index, count)) for index in range(count)]
+        drawn = [draw(pipeline, 0, 8, 10)["label"].reshape(2, -1) for pipeline in pipelines]
+        assert {part.shape for part in drawn} == {(2, 40 // count)}
+        epochs = np.sort(np.concatenate(drawn, axis=1), axis=1)
+        np.testing.assert_array_equal(epochs, np.tile(np.arange(40), (2, 1)))
+
     def test_epochs_and_seeds_differ(self):
         source = numbered(1000)
         orders = [

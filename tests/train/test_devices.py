@@ -263,7 +263,7 @@ import jax
 import numpy as np
 port, index, workdir = sys.argv[1:]
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(index))
+jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=int(index))
 assert (jax.device_count(), jax.local_device_count()) == (4, 2)
 from jaxgan import config, train
 small = ["batch_size=16", "critic_steps=2", "generator_width=8", "critic_width=8"]

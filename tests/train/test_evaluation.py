@@ -310,7 +310,7 @@ import jax
 import numpy as np
 port, index, out = sys.argv[1:]
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(index))
+jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=int(index))
 from jaxgan import config, train
 from jaxgan.metrics.features import random_conv
 from jaxgan.metrics.protocols import Protocol

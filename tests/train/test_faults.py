@@ -561,7 +561,7 @@ import os, signal, sys
 import jax
 port, index, workdir = sys.argv[1:]
 jax.config.update("jax_cpu_collectives_implementation", "gloo")
-jax.distributed.initialize(f"localhost:{port}", num_processes=2, process_id=int(index))
+jax.distributed.initialize(f"127.0.0.1:{port}", num_processes=2, process_id=int(index))
 from counting import SOURCE, counting_game
 from jaxgan.train import Checkpoints, Options, loop, train
 advance = loop.Progress.advance
