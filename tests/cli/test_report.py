@@ -58,7 +58,9 @@ def written(tmp_path):
             "train": {"steps": 40},
         }
         (folder / "config.json").write_text(
-            json.dumps({"config": config, "spec": {"fields": {}, "size": 1}, "data": "<b>digits</b>"})
+            json.dumps(
+                {"config": config, "spec": {"fields": {}, "size": 1}, "data": "<b>digits</b>"}
+            )
         )
         for file, rows in (("evaluations", evaluations), ("metrics", metrics)):
             (folder / f"{file}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
