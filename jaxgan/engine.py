@@ -579,6 +579,27 @@ class Engine:
             {name: batch[name] for name in found.needs},
         )
 
+    def output_function(
+        self, state: State, output: str, rows: int, *, ema: bool = True, **options: tools.Value
+    ) -> Callable[[jax.Array, Batch], jax.Array]:
+        """An output as a function (key, fields as the data store them, [rows, ...]) -> [rows, *shape].
+
+        The networks are constants of it. For at most `chunk_rows` rows it makes those of `make`.
+        """
+        found = self.game.outputs[output]
+        options = tools.complete(options, found.options)
+        clock, spec = self.game.clock(state.step), self.game.spec.with_fields(found.fields)
+
+        def function(key: jax.Array, given: Batch) -> jax.Array:
+            networks = self.game.networks(state, ema)
+            if found.prepare is not None:
+                prepared = Play(networks, {}, key, clock, self.chunk_rows(output))
+                networks = {**networks, **found.prepare(prepared, **options)}
+            chunk_key = jax.random.fold_in(key, 0)
+            return found.make(Play(networks, spec.decode(given), chunk_key, clock, rows), **options)
+
+        return function
+
     def _chunks(
         self, state, output, key, num, given, ema, then, weights, options
     ) -> Iterator[tuple[int, PyTree, dict[int, Batch]]]:

@@ -20,6 +20,7 @@ COMMANDS = {
     "train": "train a GAN; run it again to continue",
     "sample": "draw samples from a trained run, as a picture or an .npz",
     "make": "run a tool of a trained run: grids, films, edited pictures",
+    "export": "write trained networks as safetensors, or an output as a program that runs without jaxgan",
     "evaluate": "measure a trained run or a set of pictures, by a named protocol",
     "compare": "show two results side by side, if their protocols agree",
     "diagnose": "test a trained run for memorisation, collapse and missing modes, and write a page of results",
@@ -33,6 +34,7 @@ COMMANDS = {
 NAMED = {
     "train": ("config",),
     "sample": ("options",),
+    "export": ("options",),
     "evaluate": ("options", "config"),
     "diagnose": ("config",),
     "lipschitz": ("config",),
