@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from models import battery
 
-from jaxgan import augment, penalties, resample
+from jaxgan import augment, draws, penalties, resample
 from jaxgan.augment import ada_start
 from jaxgan.engine import Engine
 from jaxgan.game import Play, purpose_key
@@ -68,7 +68,7 @@ def value(name, shape):
 
 
 def drawn(key, shape=(), dtype=jnp.float32):
-    """In place of `jax.random.normal`: a function of the shape alone."""
+    """In place of `draws.normal`: a function of the shape alone."""
     rng = np.random.default_rng(zlib.crc32(str(tuple(shape)).encode()))
     return jnp.asarray(rng.normal(size=shape), dtype)
 
@@ -126,7 +126,7 @@ def assert_close(a, b, rtol):
 
 def test_networks_agree_with_another_implementation(golden, reference_game, monkeypatch):
     """rosinality/stylegan2-pytorch at bef283a, its CUDA operations written in plain PyTorch, widths of 16 and 8."""
-    monkeypatch.setattr(jax.random, "normal", drawn)
+    monkeypatch.setattr(draws, "normal", drawn)
     _, state, batch = reference_game
     params = state.params["generator"]
     mapping = nets.Mapping(16, 3)
@@ -152,7 +152,7 @@ def test_losses_and_gradients_agree_with_another_implementation(
     golden, reference_game, monkeypatch, name
 ):
     """The same, for the losses of its training script: one step of every turn."""
-    monkeypatch.setattr(jax.random, "normal", drawn)
+    monkeypatch.setattr(draws, "normal", drawn)
     engine, state, batch = reference_game
     turn = turn_of(engine.game, name)
     (loss, (metrics, new)), gradients = gradient(engine, state, turn, batch, jax.random.key(0))
