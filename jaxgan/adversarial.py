@@ -29,7 +29,7 @@ from jaxgan.game import SAMPLES, Game, LossFn, Output, Play, Player
 from jaxgan.losses.objectives import Objective
 from jaxgan.nets.heads import Judgement
 from jaxgan.network import Network, PyTree
-from jaxgan.options import OptionError, option
+from jaxgan.options import MOST_COMPONENTS, OptionError, option
 from jaxgan.schedules import Ema
 from jaxgan.spec import Spec
 from jaxgan.tools import Tool
@@ -59,11 +59,16 @@ def ramp_up_option(share: float) -> Any:
     )
 
 
+def remat_option() -> Any:
+    """The field `remat` of options of models with deep networks; see `jaxgan.nets.remat`."""
+    return option(False, "recompute activations in the backward pass: more arithmetic, less memory")
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """The options of all two-player models; each model overrides the defaults with those of its paper."""
 
-    latent_dim: int = option(128, "components of the latent vector", least=1)
+    latent_dim: int = option(128, "components of the latent vector", least=1, most=MOST_COMPONENTS)
     conditional: bool = option(False, "condition both networks on the labels of the data")
     batch_size: int = option(64, "real images per critic step", least=1)
     critic_steps: int = option(5, "critic steps per generator step", least=1)

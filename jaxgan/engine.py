@@ -111,7 +111,9 @@ class Engine:
         self._state_sharding = state_sharding
         self._seed = seed
         self._programs: dict[Any, Any] = {}
-        self._compiling: dict[tuple[int, str], Future] = {}
+        self._compiling: dict[tuple[int, str], tuple[Program, Future]] = {}
+        # Called with each program that was compiled ahead, before it runs for the first time.
+        self.on_compiled: Callable[[Program, Any], None] = lambda program, compiled: None
 
     @property
     def platform(self) -> str:
@@ -320,19 +322,20 @@ class Engine:
         pool = ThreadPoolExecutor(min(len(chosen), most))
         for program in chosen:
             compiled = pool.submit(lambda lower: lower().compile(), program.lower)
-            self._compiling[program.stage, program.name] = compiled
+            self._compiling[program.stage, program.name] = program, compiled
         pool.shutdown(wait=False)
 
     def stop_compiling(self) -> None:
         """Gives up the programs whose compilation has not begun."""
-        for compiled in self._compiling.values():
+        for _, compiled in self._compiling.values():
             compiled.cancel()
         self._compiling.clear()
 
     def _await(self, stage: int, name: str) -> None:
         """Waits until a program that is being compiled is ready."""
-        if (compiled := self._compiling.pop((stage, name), None)) is not None:
-            compiled.result()
+        if (found := self._compiling.pop((stage, name), None)) is not None:
+            program, compiled = found
+            self.on_compiled(program, compiled.result())
 
     def cached(self, name, make: Callable[[], Any]):
         """The jitted function called `name`, created by `make()` in the first call."""
@@ -368,7 +371,7 @@ class Engine:
         movers = {name: state.params[name] for name in turn.players}
 
         def loss(movers, variables, batch, key):
-            params = {**state.params, **movers}
+            params, variables = self._gathered(({**state.params, **movers}, variables))
             play = self.play(state, batch, key, params, variables)
             play = dataclasses.replace(play, batch_size=play.num * self.accumulate)
             out = _scalars(turn, turn.loss(play))
@@ -383,6 +386,7 @@ class Engine:
                 grad, movers, state.variables, batch, key
             )
         variables = _merged(_merged(state.variables, advanced), assigned)
+        grads = self._split_like_state(grads)
 
         params, opt_state = dict(state.params), dict(state.opt_state)
         clock, metrics = self.game.clock(state.step), dict(metrics)
@@ -405,6 +409,28 @@ class Engine:
                     f"shown names the metric '{name}', but turn '{turn.name}' has only {', '.join(named)}."
                 )
         return state, named
+
+    @cached_property
+    def _splits(self) -> bool:
+        """Whether some of the state is split over devices."""
+        leaves = jax.tree.leaves(self.state_shardings)
+        return not all(sharding.is_fully_replicated for sharding in leaves)
+
+    def _gathered(self, networks: PyTree) -> PyTree:
+        """Parameters and variables, whole on every device if they are split between devices.
+
+        Otherwise XLA would split the activations of a layer as its kernel is split, and move them between devices.
+        """
+        if not self._splits:
+            return networks
+        return jax.lax.with_sharding_constraint(networks, self.replicated)
+
+    def _split_like_state(self, grads: dict[str, PyTree]) -> dict[str, PyTree]:
+        """Gradients, of which each device keeps the part that belongs to its part of the parameters."""
+        if not self._splits:
+            return grads
+        shardings = {name: self.state_shardings.params[name] for name in grads}
+        return jax.lax.with_sharding_constraint(grads, shardings)
 
     def _accumulate(self, grad, movers, variables, batch, key):
         k = self.accumulate

@@ -31,6 +31,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NamedTuple, Self
 
 SECTIONS = ("model", "data", "train", "seed", "pictures")
+MOST_WHOLE = 2**31 - 1  # of options without a limit of their own: programs count in int32
+# Larger networks are mistakes, which would not be found before they have taken all memory or hours of tracing.
+MOST_COMPONENTS, MOST_LAYERS = 2**16, 1000  # of a latent vector; of layers or blocks
+MOST_SIDE = 2**13  # of pictures, in pixels
 MOST_FLAGS = 8  # more options of one group are listed by their names alone
 # Options of data sources that say where the data are stored: they may change after training.
 PLACES = ("path", "table", "data_dir")
@@ -291,6 +295,9 @@ class Option:
         for leaf in leaves:
             if isinstance(leaf, float) and not math.isfinite(leaf):
                 raise OptionError(name, value, "it must be finite", {name: self.default})
+            if isinstance(leaf, int) and self.most is None and abs(leaf) > MOST_WHOLE:
+                problem = f"whole numbers are at most {MOST_WHOLE}"
+                raise OptionError(name, value, problem, {name: self.default})
         if not all(map(self._allows, leaves)):
             raise OptionError(
                 name, value, f"it must be {self.allowed}", {name: self._nearest(value)}

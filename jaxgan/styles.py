@@ -23,7 +23,7 @@ from jaxgan import adversarial, draws, losses, turns
 from jaxgan.game import LossFn, Output, Play, Turn
 from jaxgan.nets import modulated
 from jaxgan.network import Network, PyTree
-from jaxgan.options import Option, OptionError, option
+from jaxgan.options import MOST_COMPONENTS, MOST_LAYERS, Option, OptionError, option
 from jaxgan.spec import Spec
 from jaxgan.tools import Tool, latents
 
@@ -35,9 +35,13 @@ NOISE = Option("random", "noise drawn for each picture, or constant maps", choic
 class Options:
     """The options of all style-based models; each model overrides the defaults with those of its paper."""
 
-    latent_dim: int = option(512, "components of the latent vector z", least=1)
-    style_dim: int = option(512, "components of a style w", least=1)
-    mapping_layers: int = option(8, "layers of the mapping network, from z to w", least=1)
+    latent_dim: int = option(
+        512, "components of the latent vector z", least=1, most=MOST_COMPONENTS
+    )
+    style_dim: int = option(512, "components of a style w", least=1, most=MOST_COMPONENTS)
+    mapping_layers: int = option(
+        8, "layers of the mapping network, from z to w", least=1, most=MOST_LAYERS
+    )
     mapping_lr_multiplier: float = option(
         0.01,
         "learning rate of the mapping network, as a factor of that of the generator",
@@ -70,9 +74,7 @@ class Options:
     dtype: str = option(
         "float32", "dtype of the convolutions' arithmetic", choices=adversarial.DTYPES
     )
-    remat: bool = option(
-        False, "recompute activations in the backward pass: more arithmetic, less memory"
-    )
+    remat: bool = adversarial.remat_option()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -27,6 +27,7 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # times as long, waiting for each other.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
+import hypothesis
 import jax
 import pytest
 from jax.experimental.compilation_cache import compilation_cache
@@ -34,6 +35,15 @@ from jax.experimental.compilation_cache import compilation_cache
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_numpy_dtype_promotion", "strict")
 
+# The suite draws the same few examples each time; --hypothesis-profile=many draws many others.
+_always = {
+    "deadline": None,
+    "database": None,
+    "suppress_health_check": list(hypothesis.HealthCheck),
+}
+hypothesis.settings.register_profile("few", max_examples=4, derandomize=True, **_always)
+hypothesis.settings.register_profile("many", max_examples=500, **_always)
+hypothesis.settings.load_profile("few")
 
 # Compiled programs stay in memory as long as anything may call them: 8 GiB in each process at the end of the suite.
 MOST_RESIDENT = 3 * 2**30

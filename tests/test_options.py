@@ -116,8 +116,20 @@ def test_numbers_of_numpy_are_pythons_in_files():
 
 def test_large_whole_numbers_are_exact():
     # As a float it would be one less.
-    assert Option(0, "seed").coerce(2**53 + 1, "seed") == 2**53 + 1
-    assert Option(0, "seed").coerce(str(2**53 + 1), "seed") == 2**53 + 1
+    seed = Option(0, "seed", most=2**60)
+    assert seed.coerce(2**53 + 1, "seed") == 2**53 + 1
+    assert seed.coerce(str(2**53 + 1), "seed") == 2**53 + 1
+
+
+def test_a_whole_number_that_no_program_can_count_to_is_refused():
+    width = Option(16, "a width", least=1)
+    assert width.coerce(2**31 - 1, "width") == 2**31 - 1
+    for value in (2**31, "1000000000000"):
+        with pytest.raises(
+            OptionError,
+            match=r"width is \d+, but whole numbers are at most 2147483647: set width=16",
+        ):
+            width.coerce(value, "width")
 
 
 @pytest.mark.parametrize("value", ["8", [1, 2], (1, "2"), (0,)])

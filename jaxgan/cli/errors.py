@@ -41,6 +41,8 @@ _WITH_OPTIONS, _WITH_PICTURES = ("sample", "make", "evaluate"), ("make",)
 
 
 BAD_INPUT = 2  # exit code
+# What code that reads user input raises where the user can fix it.
+EXPECTED = (ValueError, OSError, ImportError, MemoryError)
 
 
 class UserError(Exception):
@@ -77,18 +79,21 @@ def sentence(error: Exception, command: str) -> str:
     """The text of an error, in which options are named by the flags of `command`."""
     if isinstance(error, OptionError):
         return error.sentence(flags(command), shlex.quote)
+    if isinstance(error, MemoryError):
+        detail = f" ({error})" if str(error) else ""
+        return f"this machine has too little memory for that{detail}; choose fewer or smaller examples."
     return str(error)
 
 
 @contextlib.contextmanager
 def user_errors(command: str):
-    """Context for code that reads user input: raises its ValueError, OSError and ImportError as `UserError`.
+    """Context for code that reads user input: raises its `EXPECTED` errors as `UserError`.
 
     With the environment variable JAXGAN_TRACEBACK=1 the original error is raised, with its traceback.
     """
     try:
         yield
-    except (ValueError, OSError, ImportError) as error:
+    except EXPECTED as error:
         if os.environ.get("JAXGAN_TRACEBACK") == "1":
             raise
         raise UserError(sentence(error, command)) from error

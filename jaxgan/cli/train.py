@@ -6,10 +6,20 @@ import contextlib
 import shlex
 import sys
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from jaxgan.cli import processes
 from jaxgan.cli.errors import flags, sentence, user_errors
 from jaxgan.cli.explain import lines
+
+if TYPE_CHECKING:  # importing these takes a second, which `jaxgan --help` does not need
+    from jaxgan.config import Config, Run
+    from jaxgan.data import Source
+    from jaxgan.engine import Engine
+
+
+# What is in XLA's message: the first of accelerators and of compilers, the second of CPUs.
+OUT_OF_MEMORY = ("RESOURCE_EXHAUSTED", "Out of memory")
 
 
 def add_arguments(parser) -> None:
@@ -104,6 +114,20 @@ def leftovers(given: Mapping[str, str]):
         raise error.changed(lead=lead) from None
 
 
+def prepare(cfg: Config) -> tuple[Run, Source, Engine]:
+    """(run, data, engine) of a config; raises before anything is written or compiled if it cannot be trained."""
+    from jaxgan import config, train
+
+    source = config.open_data(cfg)
+    run = config.make_run(cfg, source.spec)
+    engine = train.make_engine(run.game, run.train_options, cfg.seed)
+    engine.check_batches()
+    run.check_data(source)
+    if run.train_options.evaluate_every:
+        _ = run.protocol  # raises if it cannot evaluate this game
+    return run, source, engine
+
+
 def run(args) -> int:
     from pathlib import Path
 
@@ -118,13 +142,7 @@ def run(args) -> int:
         workdir = Path(args.workdir or f"runs/{Path(args.config or config.DEFAULT).stem}")
         if not args.dry_run:
             train.workdir.check_config(workdir, cfg.to_dict(), cfg.defaults)
-        source = config.open_data(cfg)
-        prepared = config.make_run(cfg, source.spec)
-        engine = train.make_engine(prepared.game, prepared.train_options, cfg.seed)
-        engine.check_batches()
-        prepared.check_data(source)
-        if prepared.train_options.evaluate_every:
-            _ = prepared.protocol  # raises if it cannot evaluate this game
+        prepared, source, engine = prepare(cfg)
         if args.dry_run:
             dry_run.show(prepared, engine, source)
             if args.config or not args.workdir:  # the command takes no run
@@ -134,6 +152,7 @@ def run(args) -> int:
         measures = prepared.train_options.evaluate_every > 0
         evaluator = prepared.evaluator(source) if measures else None
         prepared.claim(workdir, source)
+    ways_out = train.memory.ways_out(engine, getattr(cfg.model, "remat", None))
     del engine
     # One of several processes tells how the run goes. All of them report errors.
     say = log if jax.process_index() == 0 else lambda sentence: None
@@ -155,6 +174,13 @@ def run(args) -> int:
         return 1
     except (OSError, data.BadData, data.WorkerDied) as error:
         log(sentence(error, "train"))
+        return 2
+    except jax.errors.JaxRuntimeError as error:
+        if not any(words in str(error) for words in OUT_OF_MEMORY):
+            raise
+        log(
+            f"a device ran out of memory; --dry_run prints what training needs; to need less, set {ways_out}."
+        )
         return 2
     if result.stopped_by is not None:
         say(f"stopped at step {result.step:,} with a checkpoint; run the same command to continue")

@@ -14,7 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from jaxgan.data.source import Source
-from jaxgan.options import Option, check, option, override
+from jaxgan.options import MOST_SIDE, Option, check, option, override
 
 
 def _sources() -> tuple[str, ...]:
@@ -54,6 +54,7 @@ class SizeOptions(DataOptions):
         0,
         "side in pixels; pictures are cropped to the central square and resized; 0 keeps their size",
         least=0,
+        most=MOST_SIDE,
     )
     flip: bool = option(False, "mirror pictures with probability 1/2, drawn anew each time")
     jitter: int = option(

@@ -18,7 +18,7 @@ from jaxgan.data.encoded import BadData
 from jaxgan.data.options import LabelOptions, PictureOptions, Progress
 from jaxgan.data.source import ArraySource, Batch, Source, digest, summarise
 from jaxgan.data.together import in_memory
-from jaxgan.options import OptionError, option
+from jaxgan.options import MOST_SIDE, OptionError, option
 from jaxgan.spec import Field, Spec
 
 UNIT = "examples"
@@ -35,6 +35,7 @@ class Options(PictureOptions, LabelOptions):
         0,
         "side in pixels to which prepared pictures are cropped and reduced; 0 keeps their size",
         least=0,
+        most=MOST_SIDE,
     )
 
 

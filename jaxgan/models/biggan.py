@@ -31,7 +31,7 @@ from jaxgan.nets import biggan, resnet
 from jaxgan.nets.backbones import attention_side
 from jaxgan.nets.spectral import spectral_norm
 from jaxgan.network import Network
-from jaxgan.options import OptionError, check, option
+from jaxgan.options import MOST_COMPONENTS, OptionError, check, option
 from jaxgan.spec import Spec
 from jaxgan.tools import Tool, classes, latents
 
@@ -49,6 +49,7 @@ class Options(conditional.Options):
         0,
         "components of the latent vector; 0 for the paper's number for the pictures' size",
         least=0,
+        most=MOST_COMPONENTS,
     )
     class_embedding_dim: int = option(
         128, "components of the label's embedding, which the generator's blocks share", least=1
@@ -89,6 +90,7 @@ class Options(conditional.Options):
         "power iterations per step, 1 in the paper; 0 computes the leading singular vector accurately",
         least=0,
     )
+    remat: bool = adversarial.remat_option()
 
 
 DEEP_WIDTH, DEEP_LATENT = 128, 128
@@ -132,11 +134,14 @@ def networks(options: Options, spec: Spec, shape: biggan.Shape) -> tuple[nn.Modu
         sides[0],
         options.statistics_group,
         dtype,
+        options.remat,
     )
     features = tuple((options.critic_width or options.width) * m for m in shape.critic)
     labels = conditional.labels(options, spec)
     if options.variant == "deep":
-        return generator, biggan.DeepCritic(features, shape.downs, labels, norm, sides[1], dtype)
+        return generator, biggan.DeepCritic(
+            features, shape.downs, labels, norm, sides[1], dtype, options.remat
+        )
     critic = resnet.ResNetCritic(
         features,
         shape.downs,
@@ -146,6 +151,7 @@ def networks(options: Options, spec: Spec, shape: biggan.Shape) -> tuple[nn.Modu
         attention=sides[1],
         inits=biggan.INITS,
         dtype=dtype,
+        remat=options.remat,
     )
     return generator, critic
 

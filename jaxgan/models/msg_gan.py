@@ -44,7 +44,7 @@ from jaxgan.nets import msg_gan
 from jaxgan.nets.growing import widths
 from jaxgan.nets.styles import Mapping as MappingNetwork
 from jaxgan.network import Network, PyTree
-from jaxgan.options import Option, OptionError, check, option
+from jaxgan.options import MOST_COMPONENTS, MOST_LAYERS, Option, OptionError, check, option
 from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool, compiled, latents
 
@@ -58,10 +58,15 @@ class Options:
     architecture: str = option(
         "progan", "networks: those of ProGAN or of StyleGAN", choices=ARCHITECTURES
     )
-    latent_dim: int = option(512, "components of the latent vector", least=1)
-    style_dim: int = option(512, "components of a style w of stylegan", least=1)
+    latent_dim: int = option(512, "components of the latent vector", least=1, most=MOST_COMPONENTS)
+    style_dim: int = option(
+        512, "components of a style w of stylegan", least=1, most=MOST_COMPONENTS
+    )
     mapping_layers: int = option(
-        8, "layers of the mapping network of stylegan, from latents to styles", least=1
+        8,
+        "layers of the mapping network of stylegan, from latents to styles",
+        least=1,
+        most=MOST_LAYERS,
     )
     mapping_lr_multiplier: float = option(
         0.01,
@@ -122,9 +127,7 @@ class Options:
     epsilon: float = option(1e-8, "Adam's epsilon, added to the root", above=0)
     ema_half_life_kimg: float = adversarial.half_life_option(11.1)
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
-    remat: bool = option(
-        False, "recompute activations in the backward pass: more arithmetic, less memory"
-    )
+    remat: bool = adversarial.remat_option()
 
 
 def game(options: Options, spec: Spec) -> Game:

@@ -35,7 +35,7 @@ from jaxgan.growth import Phase, Phases
 from jaxgan.nets.growing import GrowingCritic, GrowingGenerator, widths
 from jaxgan.nets.labels import one_hot
 from jaxgan.network import Network
-from jaxgan.options import Option, check, option
+from jaxgan.options import MOST_COMPONENTS, Option, check, option
 from jaxgan.schedules import Clock
 from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool
@@ -44,7 +44,7 @@ from jaxgan.tools.latents import Space, Walk, interpolation
 
 @dataclasses.dataclass(frozen=True)
 class Options(growth.Options):
-    latent_dim: int = option(512, "components of the latent vector", least=1)
+    latent_dim: int = option(512, "components of the latent vector", least=1, most=MOST_COMPONENTS)
     channel_base: int = option(
         16_384, "a layer has channel_base / resolution channels, but at most channel_max", least=1
     )
@@ -65,9 +65,7 @@ class Options(growth.Options):
         1.0, "weight of the labels' cross-entropy in a conditional model", least=0
     )
     dtype: str = option("float32", "dtype of the networks' arithmetic", choices=adversarial.DTYPES)
-    remat: bool = option(
-        False, "recompute activations in the backward pass: more arithmetic, less memory"
-    )
+    remat: bool = adversarial.remat_option()
 
 
 def phases_of(options: Options, spec: Spec) -> Phases:

@@ -32,7 +32,7 @@ from jaxgan import adversarial, augment, losses, penalties, turns
 from jaxgan.game import SAMPLES, Game, Loss, Output, Play, Player, Stage, Turn
 from jaxgan.nets import r3gan
 from jaxgan.network import Network
-from jaxgan.options import OptionError, check, option
+from jaxgan.options import MOST_COMPONENTS, MOST_LAYERS, OptionError, check, option
 from jaxgan.schedules import Ema, Ramp, at
 from jaxgan.spec import Spec
 from jaxgan.tools.latents import latent_tools
@@ -46,7 +46,7 @@ AUGMENTATION = augment.AdaOptions(
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    latent_dim: int = option(64, "components of the latent vector", least=1)
+    latent_dim: int = option(64, "components of the latent vector", least=1, most=MOST_COMPONENTS)
     widths: int | tuple[int, ...] = option(
         (),
         "channels of each stage, from 4 x 4 pixels upwards: one number for all or one for each; empty for the paper's,"
@@ -62,7 +62,10 @@ class Options:
         empty=True,
     )
     blocks: int | tuple[int, ...] = option(
-        2, "residual blocks of each stage: one number for all or one for each", least=1
+        2,
+        "residual blocks of each stage: one number for all or one for each",
+        least=1,
+        most=MOST_LAYERS,
     )
     expansion: int = option(
         2, "channels inside of a block, as a multiple of those of its stage", least=1
@@ -114,9 +117,7 @@ class Options:
         "dtype of the arithmetic at the four largest sizes of feature maps above 4 x 4 pixels",
         choices=adversarial.DTYPES,
     )
-    remat: bool = option(
-        False, "recompute activations in the backward pass: more arithmetic, less memory"
-    )
+    remat: bool = adversarial.remat_option()
 
 
 def game(options: Options, spec: Spec) -> Game:

@@ -41,7 +41,7 @@ from jaxgan.nets.norm import PLAIN
 from jaxgan.nets.patchgan import ScalesCritic
 from jaxgan.nets.spade import NORMS, Encoder, Generator, glorot_002
 from jaxgan.network import Network
-from jaxgan.options import Option, OptionError, check, option
+from jaxgan.options import MOST_COMPONENTS, Option, OptionError, check, option
 from jaxgan.spec import Spec
 from jaxgan.tools import Made, Tool, compiled
 
@@ -71,7 +71,12 @@ class Options(adversarial.DecayingOptions):
     )
     spade_hidden: int = option(128, "channels of SPADE's first convolution", least=1)
     encoder: bool = option(False, "train an encoder of the style of pictures, as a VAE has")
-    latent_dim: int = option(256, "components of the latent vector of the style", least=1)
+    latent_dim: int = option(
+        256,
+        "components of the latent vector of the style",
+        least=1,
+        most=MOST_COMPONENTS,
+    )
     critic_width: int = option(64, "channels of the critic's first convolution", least=1)
     critic_layers: int = option(
         4, "convolutions of the critic at each scale, but the last", least=2
@@ -172,9 +177,7 @@ class Spade:
             players["encoder"] = Player(encoder, (picture,), adam)
         if options.perceptual != "none":
             seen = perceptual.by_name(options.perceptual, options.perceptual_file)
-            shown = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
-            # Raises if the pictures are too small for it.
-            jax.eval_shape(seen.distance, seen.shapes, shown, shown)
+            perceptual.check_pictures(seen, options.perceptual, spec.shape)
             players["perceptual"] = Player(seen, ())
         return players
 

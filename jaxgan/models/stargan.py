@@ -40,7 +40,7 @@ from jaxgan.game import TARGET, TRANSLATIONS, Game, Loss, Output, Play, Player
 from jaxgan.nets.labels import one_hot
 from jaxgan.nets.stargan import Critic, Generator
 from jaxgan.network import Network
-from jaxgan.options import OptionError, check, option
+from jaxgan.options import MOST_LAYERS, MOST_SIDE, OptionError, check, option
 from jaxgan.spec import Field, Spec
 from jaxgan.tools import compiled, domains
 from jaxgan.tools.domains import Change
@@ -50,7 +50,7 @@ from jaxgan.tools.domains import Change
 class Options(adversarial.DecayingOptions):
     generator_width: int = option(64, "channels of the generator's first convolution", least=1)
     downs: int = option(2, "number of times that the generator halves a picture", least=1)
-    blocks: int = option(6, "residual blocks of the generator", least=0)
+    blocks: int = option(6, "residual blocks of the generator", least=0, most=MOST_LAYERS)
     critic_width: int = option(64, "channels of the critic's first convolution", least=1)
     critic_layers: int = option(6, "number of times that the critic halves a picture", least=1)
     domain_weight: float = option(
@@ -286,12 +286,13 @@ def _check(options: Options, spec: Spec) -> None:
         if height % multiple or width % multiple:
             most = max(n for n in range(value) if height % 2**n == width % 2**n == 0)
             side = max(multiple, round(min(height, width) / multiple) * multiple)
-            fixes = [{name: most}] if most else []
+            fixes: list[dict] = [{name: most}] if most else []
+            if side <= MOST_SIDE:
+                fixes.append({"data.resolution": side})
             raise OptionError(
                 name,
                 value,
                 f"the {of} then needs sides that are multiples of {multiple} pixels, and the data has"
                 f" {height}x{width}",
                 *fixes,
-                {"data.resolution": side},
             )

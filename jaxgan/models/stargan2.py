@@ -54,7 +54,7 @@ from jaxgan.game import (
     Turn,
 )
 from jaxgan.nets import stargan2 as nets
-from jaxgan.options import OptionError, check, option
+from jaxgan.options import MOST_COMPONENTS, OptionError, check, option
 from jaxgan.schedules import Ramp, Schedule, at
 from jaxgan.spec import Field, Spec
 from jaxgan.tools import domains, styles
@@ -64,8 +64,8 @@ GUIDES = (LATENT_GUIDED, REFERENCE_GUIDED)
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    latent_dim: int = option(16, "components of the latent vector", least=1)
-    style_dim: int = option(64, "components of a style", least=1)
+    latent_dim: int = option(16, "components of the latent vector", least=1, most=MOST_COMPONENTS)
+    style_dim: int = option(64, "components of a style", least=1, most=MOST_COMPONENTS)
     mapping_width: int = option(512, "width of the mapping network's layers", least=1)
     width: int = option(
         0, "channels at the size of the pictures; 0 for 2^14 / side, as in the paper", least=0

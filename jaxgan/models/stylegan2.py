@@ -29,7 +29,7 @@ from jaxgan.game import SAMPLES, Game, Loss, Play, Player, Stage, Turn
 from jaxgan.nets import stylegan2
 from jaxgan.nets.styles import Mapping
 from jaxgan.network import Network
-from jaxgan.options import OptionError, check, option
+from jaxgan.options import MOST_LAYERS, OptionError, check, option
 from jaxgan.spec import Spec
 from jaxgan.styles import mixed_layers
 
@@ -41,6 +41,7 @@ class Options(adaptive.Options, styles.Options):
         "layers of the label's mapping in a conditional critic: 8 as in ADA's PyTorch code; with 0, as in its first"
         " release, it is the normalised embedding",
         least=0,
+        most=MOST_LAYERS,
     )
     critic: str = option(
         "residual", "architecture of the critic's blocks", choices=stylegan2.CRITICS

@@ -29,7 +29,7 @@ from jaxgan.game import SAMPLES, Game, Output, Play, Player, Stage
 from jaxgan.nets import stylegan2, stylegan3
 from jaxgan.nets.styles import Mapping
 from jaxgan.network import Network
-from jaxgan.options import OptionError, check, option
+from jaxgan.options import MOST_LAYERS, OptionError, check, option
 from jaxgan.schedules import Ramp, at
 from jaxgan.spec import Spec
 from jaxgan.tools.motion import motion_tools
@@ -47,7 +47,10 @@ class Options(adaptive.Options, styles.Options):
         choices=CONFIGURATIONS,
     )
     layers: int = option(
-        14, "layers of the synthesis, without the one that gives pictures", least=2
+        14,
+        "layers of the synthesis, without the one that gives pictures",
+        least=2,
+        most=MOST_LAYERS,
     )
     critical_layers: int = option(
         2, "number of last layers with the full bandwidth of the picture", least=0
@@ -60,6 +63,7 @@ class Options(adaptive.Options, styles.Options):
         8,
         "layers of the label's mapping in a conditional critic; with 0, it is the normalised embedding",
         least=0,
+        most=MOST_LAYERS,
     )
     generator_learning_rate: float = option(0.0025, "learning rate of the generator", least=0)
     critic_learning_rate: float = option(0.002, "learning rate of the critic", least=0)

@@ -38,7 +38,7 @@ from jaxgan.nets.patchgan import PatchCritic
 from jaxgan.nets.transformer import SAMPLING, Transformer, sample
 from jaxgan.nets.vqgan import Decoder, Encoder, decode, encode, levels, psnr, reconstruct
 from jaxgan.network import Network
-from jaxgan.options import OptionError, check, option
+from jaxgan.options import MOST_COMPONENTS, MOST_LAYERS, OptionError, check, option
 from jaxgan.spec import Spec
 from jaxgan.tools.codes import code_tools
 
@@ -52,7 +52,7 @@ class Options:
         "channels of each level, as multiples of channels; each level but the last halves the picture",
         least=1,
     )
-    blocks: int = option(2, "residual blocks of a level", least=0)
+    blocks: int = option(2, "residual blocks of a level", least=0, most=MOST_LAYERS)
     attention_resolutions: tuple[int, ...] = option(
         (16,), "sides in pixels at which attention follows each block", least=1, empty=True
     )
@@ -60,7 +60,7 @@ class Options:
     latent_channels: int = option(256, "channels between encoder and codebook", least=1)
     # Codebook.
     codes: int = option(1024, "number of codes in the codebook", least=1)
-    code_dim: int = option(256, "components of a code", least=1)
+    code_dim: int = option(256, "components of a code", least=1, most=MOST_COMPONENTS)
     codebook: str = option(
         "gradient",
         "how the codes are learned: by the gradient of the loss, or as moving averages of their latents",
@@ -119,7 +119,7 @@ class Options:
     )
     # Transformer.
     conditional: bool = option(False, "condition the transformer on the labels of the data")
-    layers: int = option(24, "layers of the transformer", least=1)
+    layers: int = option(24, "layers of the transformer", least=1, most=MOST_LAYERS)
     heads: int = option(16, "heads of its attention, a divisor of width", least=1)
     width: int = option(1024, "components of its activations", least=1)
     context: int = option(256, "context of the transformer in codes", least=1)
@@ -151,11 +151,7 @@ def game(options: Options, spec: Spec) -> Game:
     procedure = Procedure(options, _grid(encoder, spec))
     _check(options, spec, procedure.grid)
     if "perceptual" in players:
-        seen = players["perceptual"].module
-        images = jax.ShapeDtypeStruct((1, *spec.shape), jnp.float32)
-        jax.eval_shape(
-            seen.distance, seen.shapes, images, images
-        )  # raises if the pictures are too small
+        perceptual.check_pictures(players["perceptual"].module, options.perceptual, spec.shape)
     needs = ("label",) if options.conditional else ()
     return Game(
         players=players,

@@ -19,7 +19,7 @@ from jaxgan.nets.heads import Labels
 from jaxgan.nets.init import glorot, normal_002, pytorch_default
 from jaxgan.nets.mlp import MLPCritic, MLPGenerator
 from jaxgan.nets.resnet import UPSAMPLINGS, ResNetCritic, ResNetGenerator, plain
-from jaxgan.options import OptionError, option
+from jaxgan.options import MOST_LAYERS, OptionError, option
 from jaxgan.spec import Spec
 
 ARCHITECTURES = ("mlp", "conv", "resnet")
@@ -79,7 +79,7 @@ class Options:
         "how the generator doubles the size of its features (resnet): nearest, as in the papers' code, or bilinear",
         choices=tuple(UPSAMPLINGS),
     )
-    depth: int = option(3, "hidden layers of each network (mlp)", least=1)
+    depth: int = option(3, "hidden layers of each network (mlp)", least=1, most=MOST_LAYERS)
     leak: float = option(0.0, "negative slope of the critic's ReLU (mlp, conv)", least=0, most=1)
 
 

@@ -26,6 +26,7 @@ from jaxgan.nets.conv import Conv, UpConv
 from jaxgan.nets.heads import Judgement, Labels, judge
 from jaxgan.nets.labels import check_labels, lookup
 from jaxgan.nets.norm import BatchNorm, ModulatedBatchNorm
+from jaxgan.nets.remat import recomputed
 from jaxgan.nets.resnet import GeneratorBlock, Inits
 
 VARIANTS = ("biggan", "deep")
@@ -144,6 +145,7 @@ class Generator(nn.Module):
       attention: side of the feature maps that attention follows; 0 for none.
       group: examples with batch statistics of their own; 0 for the statistics of the batch.
       dtype: of the arithmetic.
+      remat: recompute the activations of each stage in the backward pass (`jaxgan.nets.remat`).
     """
 
     variant: str
@@ -155,6 +157,7 @@ class Generator(nn.Module):
     attention: int = 0
     group: int = 0
     dtype: jax.typing.DTypeLike | None = None
+    remat: bool = False
 
     def setup(self):
         if self.classes is not None:
@@ -167,6 +170,7 @@ class Generator(nn.Module):
             self.attention,
             self.group,
             self.dtype,
+            self.remat,
         )
 
     def __call__(
@@ -196,6 +200,7 @@ class Synthesis(nn.Module):
     attention: int
     group: int
     dtype: jax.typing.DTypeLike | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(self, latent: jax.Array, embedding: jax.Array | None, train: bool) -> jax.Array:
@@ -206,8 +211,9 @@ class Synthesis(nn.Module):
             BOTTOM**2 * top, kernel_init=orthogonal, dtype=dtype, name="project"
         )(first)
         x = x.reshape(-1, BOTTOM, BOTTOM, top)
+        stage = recomputed(Synthesis._stage, self.remat, static=3)
         for i, condition in enumerate(conditions):
-            x = self._stage(i, x, features[i], condition, train)
+            x = stage(self, i, features[i], train, x, condition)
             if x.shape[1] == self.attention:
                 x = SelfAttention(kernel_norm, orthogonal, dtype, name="attention")(x)
         norm = BatchNorm(dtype=dtype, group=self.group, epsilon=self._epsilon, name="norm")
@@ -236,7 +242,7 @@ class Synthesis(nn.Module):
         return first, [joined(part) for part in parts]
 
     def _stage(
-        self, i: int, x: jax.Array, features: int, condition: jax.Array, train: bool
+        self, i: int, features: int, train: bool, x: jax.Array, condition: jax.Array
     ) -> jax.Array:
         """Doubles the picture: one block, or two of BigGAN-deep, the second of which doubles it."""
         kernel_norm, dtype = self.kernel_norm, self.dtype
@@ -273,6 +279,7 @@ class DeepCritic(nn.Module):
     kernel_norm: Callable[[type], type]
     attention: int = 0
     dtype: jax.typing.DTypeLike | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
@@ -281,9 +288,10 @@ class DeepCritic(nn.Module):
         kernel_norm, dtype = self.kernel_norm, self.dtype
         first, *features = self.features
         x = kernel_norm(Conv)(first, (3, 3), kernel_init=orthogonal, dtype=dtype, name="input")(x)
+        block = recomputed(DeepCriticBlock, self.remat, static=0)
         for i, width in enumerate(features):
             for j, down in enumerate((i < self.downs, False)):
-                x = DeepCriticBlock(width, down, kernel_norm, dtype, name=f"block{2 * i + j}")(x)
+                x = block(width, down, kernel_norm, dtype, name=f"block{2 * i + j}")(x)
             if i < self.downs and x.shape[1] == self.attention:
                 x = SelfAttention(kernel_norm, orthogonal, dtype, name="attention")(x)
         h = jnp.sum(nn.relu(x), axis=(1, 2))

@@ -114,6 +114,20 @@ def by_name(name: str, file: str = "") -> Perceptual:
     return _maps(name, only)
 
 
+def check_pictures(loss: Perceptual, name: str, shape: tuple[int, ...]) -> None:
+    """Raises an OptionError unless the perceptual loss `name` takes pictures of this shape, [H, W, C]."""
+    images = jax.ShapeDtypeStruct((1, *shape), jnp.float32)
+    try:
+        jax.eval_shape(loss.distance, loss.shapes, images, images)
+    except ValueError as error:
+        raise OptionError(
+            "perceptual",
+            name,
+            f"the network does not take the pictures of the data ({str(error).rstrip('.')})",
+            {"perceptual": "none"},
+        ) from error
+
+
 def _lpips(backbone: str, files: tuple[str | None, ...]) -> Perceptual:
     def distance(params, x, y):
         return jnp.mean(lpips.lpips(params, _colour(x), _colour(y), backbone))

@@ -24,6 +24,7 @@ from jaxgan.nets.conv import BilinearUpConv, Conv, DownConv, UpConv, upsample_bi
 from jaxgan.nets.heads import Judgement, Labels, judge
 from jaxgan.nets.init import glorot, glorot_relu
 from jaxgan.nets.norm import BatchNorm
+from jaxgan.nets.remat import recomputed
 
 
 class Upsampling(NamedTuple):
@@ -185,7 +186,8 @@ class ResNetCritic(nn.Module):
     One block per entry of `features`, the first `downs` of which halve the picture; a ReLU; the sum of features over
     space (the mean if `mean_pool`); the outputs of `jaxgan.nets.heads`. With `attention`, the first block whose output
     has this side is followed by an attention block. `wide`: see `CriticBlock`. `shortcut_init` is for the shortcuts, if
-    it is not `inits.linear`.
+    it is not `inits.linear`. `remat`: recompute the activations of each block in the backward pass
+    (`jaxgan.nets.remat`).
     """
 
     features: tuple[int, ...]
@@ -199,15 +201,16 @@ class ResNetCritic(nn.Module):
     inits: Inits = Inits()
     shortcut_init: nn.initializers.Initializer | None = None
     dtype: jax.typing.DTypeLike | None = None
+    remat: bool = False
 
     @nn.compact
     def __call__(
         self, x: jax.Array, label: jax.Array | None = None, train: bool = True
     ) -> jax.Array | Judgement:
         inits = self.inits._replace(linear=self.shortcut_init or self.inits.linear)
-        attended = False
+        attended, block_class = False, recomputed(CriticBlock, self.remat, static=0)
         for i, features in enumerate(self.features):
-            block = CriticBlock(
+            block = block_class(
                 features,
                 i < self.downs,
                 i == 0,

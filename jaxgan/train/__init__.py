@@ -1,6 +1,6 @@
 """Training: the loop, checkpoints, meshes, reports, sampling from a trained run."""
 
-from jaxgan.train import batch_statistics, guard, loop, made, report, resident, workdir
+from jaxgan.train import batch_statistics, guard, loop, made, memory, report, resident, workdir
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import Evaluator, make_evaluator, read_evaluations
 from jaxgan.train.film import save_film
@@ -26,6 +26,7 @@ __all__ = [
     "make_engine",
     "make_evaluator",
     "make_mesh",
+    "memory",
     "plot_metrics",
     "read_evaluations",
     "read_label_map",

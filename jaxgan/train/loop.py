@@ -21,13 +21,13 @@ from jax.experimental import multihost_utils
 
 from jaxgan.data import Batch, Pipeline, Source
 from jaxgan.data.pictures import colours
-from jaxgan.engine import Engine
+from jaxgan.engine import Engine, Program
 from jaxgan.game import REFERENCE, SAMPLES, Game, Metrics, State, purpose_key
 from jaxgan.metrics.compare import differences, scores
 from jaxgan.metrics.images import to_uint8
 from jaxgan.metrics.protocols import OF, PROTOCOLS
 from jaxgan.options import check, option, section
-from jaxgan.train import guard, report
+from jaxgan.train import guard, memory, report
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import (
     Evaluator,
@@ -236,6 +236,7 @@ class _Run:
         self.batches: Any = None  # the open iterator of this stage's batches
         self.stage = -1
         self.window = _Window()
+        self.warned = False  # of too little memory
         self.metrics: report.Metrics | None = None
         self.chief = jax.process_index() == 0
         self.all_finite = jax.jit(
@@ -248,6 +249,7 @@ class _Run:
 
     def go(self, signals: _Signals, log: Callable[[str], None]) -> Result:
         """Plays from the latest checkpoint on, if there is one."""
+        self.engine.on_compiled = partial(self.check_memory, log)
         restored = self.restore()
         step, state = restored or (0, self.engine.init())
         if restored:
@@ -258,6 +260,17 @@ class _Run:
             log(f"{self.workdir} has already trained {done}; to go on, give more train.steps")
             return Result(state, step, self.engine, self.workdir, rolled=self.rolled)
         return self.play(state, step, signals, saved=step if restored else None)
+
+    def check_memory(self, log: Callable[[str], None], program: Program, compiled) -> None:
+        """Says once, before it is too late, that a program needs more memory than a device has."""
+        if self.warned:
+            return
+        need = memory.of_program(self.engine, program, compiled, self.source.spec)
+        need += memory.of_examples(self.engine, self.pipelines, self.options.data_on_device)
+        what = f"{program.name} of stage {program.stage}"
+        if sentence := memory.complaint(self.engine, need, what):
+            self.warned = True
+            log(sentence)
 
     def roll_back(self, error: Diverged) -> tuple[RollBack, ...]:
         """Writes down one roll-back more to the latest checkpoint, and returns all; or raises the error."""

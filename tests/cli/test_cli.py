@@ -173,20 +173,97 @@ def test_dry_run_shows_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
         "parameters of critic\n",
         "parameters of generator\n",
         f"| hidden0 | {latent} x 8 ",
-        "state (parameters, optimisers, averages):",
+        "state on 1 device",
+        "memory of a device: at most",
         "python benchmarks/compile_for.py gan_mixture2d --platform tpu",
     ):
         assert expected in out, expected
 
 
+def test_a_dry_run_says_how_the_state_is_split_and_what_a_device_needs(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "200")
+    wide = ["--config.model.generator_width=1024", "--config.model.depth=2"]
+    command = ["train", "--config", "gan_mixture2d", *wide, "--dry_run"]
+    code, out, _ = run(*command, "--config.train.devices=8", "--config.train.fsdp=8", capsys=capsys)
+    assert code == 0
+    assert "state on one of 8 devices" in out
+    (row,) = re.findall(r"│ generator .* of .* of .*", out)
+    # 1024 x 1024 and smaller ones, which are whole: 0.6 MiB of 4.2; Adam has twice as much, the average as much.
+    kernels, latent = 1024 * 1024, config.load("gan_mixture2d").model.latent_dim
+    small = latent * 1024 + 2 * 1024 + 1024 * 2 + 2
+    device, whole = (f"{4 * (kernels / n + small) / 2**20:.1f} MiB" for n in (8, 1))
+    if 4 * (kernels / 8 + small) < 2**20:
+        device = f"{4 * (kernels / 8 + small) / 2**10:.1f} KiB"
+    assert row.count(f"{device} of {whole}") == 2
+    (need,) = re.findall(
+        r"memory of a device: at most (.*) MiB \(during (?:critic|generator|samples|init)", out
+    )
+    assert float(need) > 4 * 4 * kernels / 8 / 2**20
+    monkeypatch.setattr("jaxgan.train.memory.limit", lambda engine: 2.0**10)
+    code, out, _ = run("train", "--config", "gan_mixture2d", *TINY, "--dry_run", capsys=capsys)
+    assert code == 0
+    line = next(line for line in out.splitlines() if "needs" in line and "1.0 KiB for JAX" in line)
+    (way,) = re.findall(r"set (train\.accumulate=2)", line)
+    assert (
+        run(
+            "train",
+            "--config",
+            "gan_mixture2d",
+            *TINY,
+            f"--config.{way}",
+            "--dry_run",
+            capsys=capsys,
+        )[0]
+        == 0
+    )
+
+
+def test_absurd_sizes_are_refused_before_memory_is_taken_for_them(monkeypatch, capsys):
+    def refusal(*changes):
+        code, _, err = run("train", *changes, "--dry_run", capsys=capsys)
+        assert code == 2
+        return err[-1]
+
+    stargan = ["--config", "stargan_digits"]
+    assert "from 0 to 8192: set --config.data.resolution=8192." in refusal(
+        *stargan, "--config.data.resolution=16777216"
+    )
+    deep = refusal(*stargan, "--config.model.critic_layers=24")
+    assert deep.endswith("and the data has 16x16: set --config.model.critic_layers=4.")
+    large = refusal("--config", "sngan_digits", "--config.model.latent_dim=2147483647")
+    assert large.endswith("it must be from 1 to 65536: set --config.model.latent_dim=65536.")
+
+    def full(*args, **kwargs):
+        raise MemoryError("Unable to allocate 360. PiB")
+
+    monkeypatch.setattr("jaxgan.config.open_data", full)
+    text = refusal("--config", "sngan_digits")
+    assert (
+        "this machine has too little memory for that (Unable to allocate 360. PiB); choose fewer"
+        in text
+    )
+
+
+def test_a_device_that_runs_out_of_memory_ends_in_a_sentence(tmp_path, capsys):
+    """More bytes than a processor has addresses for."""
+    wide = ["--config.model.generator_width=200000000", "--config.model.depth=2"]
+    command = ["train", "--config", "gan_mixture2d", "--workdir", tmp_path / "run"]
+    code, _, err = run(*command, *wide, "--config.train.devices=1", capsys=capsys)
+    assert code == 2
+    assert err[-1].startswith(
+        "jaxgan: a device ran out of memory; --dry_run prints what training needs; "
+    )
+    assert "train.accumulate=2 or a smaller model.batch_size." in err[-1]
+
+
 def test_a_dry_run_cuts_nothing_on_a_terminal_of_80_columns(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setattr(dry_run, "_cost", lambda program: (1.5e9, 2.0**24))
+    monkeypatch.setattr(dry_run, "_cost", lambda *given: dry_run.Cost(1.5e9, 2.0**24, 2.0**25))
     for name in ("stylegan2_digits", "vqgan_digits", "progressive_digits", "singan_china"):
         command = ["train", "--config", name, "--config.train.devices=1", "--dry_run"]
         code, out, _ = run(*command, capsys=capsys)
         assert code == 0
-        tables = out[out.index("devices: ") : out.index("state (parameters")]
+        tables = out[out.index("devices: ") : out.index("memory of a device: ")]
         assert "…" not in tables
         assert "=" not in tables  # no Python object
         assert max(map(len, tables.splitlines())) <= 80

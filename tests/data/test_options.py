@@ -34,7 +34,7 @@ def test_sources_are_found_and_helpers_are_none():
         ),
         ({"data": "zzz"}, "data.name is 'zzz', but it must be one of array, "),
         ({"channels": 4}, "channels is 4, but it must be one of 0, 1, 3: set channels=3."),
-        ({"resolution": -1}, "resolution is -1, but it must be at least 0: set resolution=0."),
+        ({"resolution": -1}, "resolution is -1, but it must be from 0 to 8192: set resolution=0."),
         (
             {"split": "tset"},
             "split is 'tset', but it must be one of train, test, all: set split=test.",

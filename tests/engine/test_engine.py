@@ -30,6 +30,8 @@ from jaxgan.data import ArraySource
 from jaxgan.data.pipeline import Pipeline
 from jaxgan.engine import Engine
 from jaxgan.game import Loss, Output, Player, Stage, Turn
+from jaxgan.nets.minibatch_std import minibatch_std
+from jaxgan.nets.spectral import spectral_norm
 from jaxgan.schedules import Ema
 from jaxgan.spec import Field, Spec
 from jaxgan.train.loop import Options, _Run
@@ -411,6 +413,72 @@ def test_what_a_loss_sets_moves_once_whatever_the_micro_batches():
     assert weights(state) == {"critic": 6.5}
 
 
+class Judge(nn.Module):
+    """A critic of points: a dense layer, `between`, and the logit. Its kernels are spectrally normalised."""
+
+    between: str
+
+    @nn.compact
+    def __call__(self, x, train=True):
+        x = nn.relu(spectral_norm(nn.Dense)(8)(x))
+        if self.between == "batch normalisation":
+            x = nn.BatchNorm(use_running_average=not train, momentum=0.5)(x)
+        if self.between == "minibatch standard deviation":
+            x = minibatch_std(x[:, None, None], 0)[:, 0, 0]
+        return spectral_norm(nn.Dense)(1)(x)[:, 0]
+
+
+def judge_game(between):
+    """Points against their negatives, by the hinge loss."""
+
+    def loss(play):
+        judge, x = play.moving("judge"), play.batch["image"] + 0.5
+        real, fake = judge(x), judge(-x)
+        return Loss(jnp.mean(nn.relu(1 - real)) + jnp.mean(nn.relu(1 + fake)))
+
+    player = Player(Judge(between), (jnp.zeros((2, 3)),), optax.sgd(0.1))
+    return make_game(
+        {"judge": player},
+        (Stage((Turn(("judge",), loss),), 16),),
+        spec=Spec({"image": Field("points", (3,))}, 100),
+    )
+
+
+@pytest.mark.parametrize("k", [2, 4])
+def test_micro_batches_of_a_spectrally_normalised_critic_are_the_whole_batch(k):
+    """`u` moves once per update and is the same in each micro-batch, so each divides by the same sigma."""
+    whole, parts = (
+        play(Engine(judge_game(""), accumulate=n), 5, stream=normal(16))[0] for n in (1, k)
+    )
+    assert far(whole.params, parts.params)[0] < 1e-5
+    assert far(whole.variables, parts.variables)[0] < 1e-5
+    start = Engine(judge_game("")).init()
+    assert far(start.variables, whole.variables)[0] > 1e-3  # `u` moves
+
+
+@pytest.mark.parametrize("between", ["batch normalisation", "minibatch standard deviation"])
+def test_micro_batches_of_a_critic_that_compares_rows_are_a_batch_of_their_size_each(between):
+    """A row's logit depends on the rows beside it: the gradient is the mean over batches of the micro-batch's size."""
+    rows = next(normal(16))
+    start = host(Engine(judge_game(between)).init())
+
+    def step(accumulate, batch):
+        game = judge_game(between)
+        stage = dataclasses.replace(game.stages[0], batch_size=len(batch["image"]))
+        engine = Engine(dataclasses.replace(game, stages=(stage,)), accumulate=accumulate)
+        state = jax.device_put(start, engine.state_shardings)
+        state, _ = engine.round(state, 0, iter([batch]))
+        return host(state.params)
+
+    whole, parts = step(1, rows), step(4, rows)
+    assert far(whole, parts)[0] > 1e-3
+    each = [step(1, {"image": rows["image"][i::4]}) for i in range(4)]
+    mean = jax.tree.map(
+        lambda *moved: np.mean(moved, axis=0), *each
+    )  # SGD is linear in the gradient
+    assert far(parts, mean)[0] < 1e-5
+
+
 def test_micro_batches_in_a_loop_and_unrolled_agree(monkeypatch):
     """Off the CPU micro-batches are looped over; the numbers are the same."""
     unrolled, _ = play(Engine(net_game(noise=True), accumulate=4), 2, stream=normal(16))
@@ -559,7 +627,7 @@ def test_what_is_compiled_ahead_is_not_compiled_again(ahead, caplog):
         return sum(name in ("init", "traced", "chunk") for name in names)
 
     def wait():
-        for future in engine._compiling.values():
+        for _, future in engine._compiling.values():
             future.result()
         caplog.clear()
 

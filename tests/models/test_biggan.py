@@ -205,6 +205,13 @@ def test_the_reference_has_the_same_outputs_losses_and_gradients(case):
     same_weights.check_networks(Engine(parity_game(case)), golden(case), CLASSES)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", biggan.biggan.VARIANTS)
+def test_recomputed_activations_change_nothing(variant):
+    kept, again = (make(DIGITS, **SMALL, variant=variant, remat=remat) for remat in (False, True))
+    battery.check_remat(kept, again, DIGITS)
+
+
 def test_the_references_orthogonal_regularisation_has_half_of_the_strength():
     """Its function `ortho` with a strength of 1 adds half of the gradient of the penalty that the paper writes."""
     prefix = "orthogonal"
