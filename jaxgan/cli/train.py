@@ -156,17 +156,8 @@ def run(args) -> int:
     del engine
     # One of several processes tells how the run goes. All of them report errors.
     say = log if jax.process_index() == 0 else lambda sentence: None
-    say(f"{cfg.model_name} on {source.summary}")
-    count = jax.process_count()
-    together = f" in {count} processes" if count > 1 else ""
-    say(f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}{together}")
-    stages, steps = prepared.game.stages, prepared.train_options.steps
-    reached = prepared.game.stage_at(steps - 1)[0] + 1
-    if reached < len(stages):
-        say(
-            f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}: set"
-            " --config.train.steps above that to reach it"
-        )
+    for line in opening(prepared, source, workdir):
+        say(line)
     try:
         result = prepared.train(source, workdir, say, evaluator)
     except train.Diverged as error:
@@ -189,6 +180,26 @@ def run(args) -> int:
         say(line)
     say(ending(prepared.game, source.spec.size, result.step, workdir))
     return 0
+
+
+def opening(prepared: Run, source: Source, workdir) -> list[str]:
+    """The first messages of a run: what is trained, where, and how far it goes."""
+    import jax
+
+    count = jax.process_count()
+    together = f" in {count} processes" if count > 1 else ""
+    told = [
+        f"{prepared.config.model_name} on {source.summary}",
+        f"workdir {workdir}, {jax.device_count()} x {jax.devices()[0].device_kind}{together}",
+    ]
+    stages, steps = prepared.game.stages, prepared.train_options.steps
+    reached = prepared.game.stage_at(steps - 1)[0] + 1
+    if reached < len(stages):
+        told.append(
+            f"trains {reached} of {len(stages)} stages; the last starts at step {stages[-2].until:,}: set"
+            " --config.train.steps above that to reach it"
+        )
+    return told
 
 
 def ending(game, examples: int, step: int, workdir) -> str:

@@ -333,7 +333,7 @@ def test_a_dry_run_shows_stages_at_their_resolution_and_who_is_frozen(
     dry = ["train", "--config", transforming_config, "--dry_run"]
     code, out, _ = run(*dry, "--config.model.stages=5", capsys=capsys)
     assert code == 0
-    assert re.search(r"perceptual │ +3 │ +0 │ none: frozen │", out)
+    assert re.search(r"perceptual │ +12 bytes │ none: frozen │", out)
     rows = [re.split(" {2,}", line.strip()) for line in out.splitlines() if "8 x " in line]
     expected = [(f"{2 * i} to {2 * i + 1}", "8 x 4x4x1") for i in range(4)] + [
         ("8 to the end", "8 x 8x8x1")

@@ -939,7 +939,7 @@ def test_projection_by_a_perceptual_distance(tiny, trained, monkeypatch):
             "augmentation_p is 2.0, but it must be from 0 to 1",
         ),
         ((8, 8, 3), {"path_mean_decay": float("nan")}, "path_mean_decay is nan, but it must be"),
-        ((8, 8, 3), {"mapping_layers": 0}, "mapping_layers is 0, but it must be at least 1"),
+        ((8, 8, 3), {"mapping_layers": 0}, "mapping_layers is 0, but it must be from 1 to 1000"),
         ((8, 8, 3), {"minibatch_std_group": -4}, "group is -4, but it must be at least 0"),
         ((8, 8, 3), {"augmentation_rise_kimg": 0.0}, "rise_kimg is 0.0, but it must be at"),
         (

@@ -602,7 +602,7 @@ def test_what_protocols_of_motion_cannot_measure_is_refused():
             SPEC,
             "grow in at least one of the 3 layers: set critical_layers=2",
         ),
-        ({"layers": 1}, SPEC, "layers is 1, but it must be at least 2"),
+        ({"layers": 1}, SPEC, "layers is 1, but it must be from 2 to 1000"),
         ({"configuration": "S"}, SPEC, "configuration is 'S', but it must be one of T, R"),
         ({"augmentation": "fixed"}, SPEC, "a fixed probability of 0 augments nothing"),
         ({"augmentation_groups": "bgc"}, spec_of(16, 4), "it changes colours, but the data has 4"),

@@ -89,7 +89,7 @@ def load(workdir: str | Path) -> dict | None:
     rows, file = read_json_lines(Path(workdir) / DIAGNOSES), Path(workdir) / ARRAYS
     if not rows or "sentences" not in rows[-1] or not file.exists():
         return None
-    with np.load(file) as arrays:
+    with np.load(file, allow_pickle=False) as arrays:
         of: dict[str, dict[str, np.ndarray]] = {}
         for name in arrays.files:
             part, _, key = name.partition(".")
