@@ -155,4 +155,7 @@ def play_rounds(name: str, overrides, rounds: int = 2) -> None:
     for step in range(rounds):
         state, metrics = engine.round(state, step, batches)
         jax.block_until_ready(state)
+    assert int(state.step) == rounds
+    played = {turn.name for turn in stage.turns if (rounds - 1) % turn.every == 0}
+    assert played <= metrics.keys()
     assert all(np.ndim(value) == 0 for turn in metrics.values() for value in turn.values())

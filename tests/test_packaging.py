@@ -60,16 +60,19 @@ def test_wheel_and_sdist_work_without_the_checkout(tmp_path):
     assert shown.split()[-1] == str(len(list((ROOT / "configs").glob("*.py"))))
     command = str(tmp_path / "venv" / "bin" / "jaxgan")
     small = ["--config.train.steps=1", "--config.model.batch_size=16", "--config.train.grid=16"]
-    run(
-        command,
-        "train",
-        *small,
-        folder=tmp_path,
-        JAX_PLATFORMS="cpu",
-        XLA_FLAGS="",
-        PYTHONPATH=os.pathsep.join([*site_packages(tmp_path / "venv"), *here]),
-    )
-    assert (tmp_path / "runs" / "sngan_digits" / "samples.png").is_file()
+    workdir = tmp_path / "runs" / "sngan_digits"
+    # The report needs the templates.
+    for words in (["train", *small], ["report", "--workdir", str(workdir)]):
+        run(
+            command,
+            *words,
+            folder=tmp_path,
+            JAX_PLATFORMS="cpu",
+            XLA_FLAGS="",
+            PYTHONPATH=os.pathsep.join([*site_packages(tmp_path / "venv"), *here]),
+        )
+    assert (workdir / "samples.png").is_file()
+    assert (workdir / "report.html").is_file()
 
 
 def site_packages(environment):
