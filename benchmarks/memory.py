@@ -29,6 +29,8 @@ import sys
 import time
 from pathlib import Path
 
+from on_device_steps.timing import resident
+
 ROUNDS = 3
 # Large enough that a few MiB do not matter: {name: changes}.
 DENSE = {
@@ -55,14 +57,6 @@ ENVIRONMENT = {
     "MALLOC_ARENA_MAX": "1",
     "MALLOC_MMAP_THRESHOLD_": str(2**16),
 }
-
-
-def resident(what: str) -> int:
-    """Bytes of this process: "VmRSS" now, "VmHWM" at most."""
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith(what):
-            return 1024 * int(line.split()[1])
-    raise ValueError(what)
 
 
 def give_back() -> None:

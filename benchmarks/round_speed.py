@@ -26,7 +26,6 @@ import itertools
 import json
 import os
 import platform
-import resource
 import statistics
 import subprocess
 import sys
@@ -283,7 +282,7 @@ def print_peak(model: str, args: argparse.Namespace) -> None:
     from on_device_steps import timing
 
     jnp.ones(1).block_until_ready(), torch.ones(1)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = timing.resident("VmHWM")
     player = contestants(model, args.batch, args.compile)[args.peak_of]()
     for play in (*player.turns.values(), *player.turns.values()):
         play()
@@ -293,8 +292,7 @@ def print_peak(model: str, args: argparse.Namespace) -> None:
     elif args.peak_of != "jaxgan" and of_torch is not None:
         print(of_torch)
     else:
-        unit = 2**20 if sys.platform == "darwin" else 2**10
-        print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / unit)
+        print(timing.mib(timing.resident("VmHWM") - before))
 
 
 def play_model(model: str, rate: float, args: argparse.Namespace) -> dict[str, dict[str, float]]:

@@ -6,6 +6,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 from on_device_steps.results import without_folders
@@ -66,6 +67,17 @@ def torch_memory() -> float | None:
     import torch
 
     return mib(torch.cuda.max_memory_allocated()) if torch.cuda.is_available() else None
+
+
+def resident(what: str) -> int:
+    """Bytes of this process, on Linux: "VmRSS" now, "VmHWM" at most so far.
+
+    `resource.getrusage` does not serve, since a process inherits the peak of the one that started it.
+    """
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(what):
+            return 1024 * int(line.split()[1])
+    raise ValueError(what)
 
 
 def mib(size: float | None) -> float | None:

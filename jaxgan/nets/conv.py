@@ -4,6 +4,7 @@
     DownConv(64)(x)      is  avg_pool(nn.Conv(64, (3, 3))(x))
     UpConv(64)(x)        is  nn.Conv(64, (3, 3))(upsample_nearest(x))
     BilinearUpConv(64)(x)  is  nn.Conv(64, (3, 3))(upsample_bilinear(x))
+    HalvingConv(64)(x)   is  nn.Conv(64, (4, 4), (2, 2))(x)
     DoublingConv(64)(x)  is  nn.ConvTranspose(64, (4, 4), (2, 2))(x)
     GroupedConv(64, feature_group_count=8)(x)  is  nn.Conv(64, (3, 3), feature_group_count=8)(x)
 
@@ -133,6 +134,24 @@ class GroupedConv(nn.Conv):
                 f" must be multiples of feature_group_count; got {groups}."
             )
         return resample.grouped_conv(*_arguments(self, inputs, groups))
+
+
+class HalvingConv(nn.Conv):
+    """`nn.Conv` of stride 2, padded by k/2 - 1 pixels: [B, H, W, C] -> [B, floor(H/2), floor(W/2), features].
+
+    Fields as `nn.Conv`'s: `features`, `kernel_size` (even), `use_bias`, `dtype`,
+    `param_dtype`, `kernel_init`, `bias_init`.
+
+    >>> import jax.numpy as jnp
+    >>> HalvingConv(5).init_with_output(jax.random.key(0), jnp.ones((1, 8, 4, 3)))[0].shape
+    (1, 4, 2, 5)
+    """
+
+    kernel_size: Sequence[int] = (4, 4)
+
+    @nn.compact
+    def __call__(self, inputs: jax.Array) -> jax.Array:
+        return resample.conv_halving(*_arguments(self, inputs))
 
 
 class DoublingConv(nn.ConvTranspose):

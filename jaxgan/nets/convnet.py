@@ -9,7 +9,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.nets.conv import DoublingConv
+from jaxgan.nets.conv import Conv, DoublingConv, HalvingConv
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.labels import check_labels, lookup
 from jaxgan.nets.norm import BatchNorm
@@ -65,9 +65,7 @@ class ConvGenerator(nn.Module):
             x = nn.relu(
                 BatchNorm(self.num_classes, dtype=self.dtype, name=f"norm{i}")(x, label, train)
             )
-        x = nn.Conv(
-            self.channels, (3, 3), kernel_init=self.kernel_init, dtype=self.dtype, name="output"
-        )(x)
+        x = Conv(self.channels, kernel_init=self.kernel_init, dtype=self.dtype, name="output")(x)
         return jnp.tanh(x.astype(jnp.float32))
 
 
@@ -93,11 +91,9 @@ class ConvCritic(nn.Module):
     def __call__(self, x: jax.Array, label: jax.Array | None = None, train: bool = True):
         n = doublings(x.shape[1], self.bottom, type(self).__name__)
 
-        def conv(x, features, kernel, stride, name):
-            x = self.kernel_norm(nn.Conv)(
+        def conv(x, layer, features, name):
+            x = self.kernel_norm(layer)(
                 features,
-                (kernel, kernel),
-                (stride, stride),
                 use_bias=not self.batch_norm,
                 kernel_init=self.kernel_init,
                 dtype=self.dtype,
@@ -108,9 +104,9 @@ class ConvCritic(nn.Module):
             return nn.leaky_relu(x, self.leak)
 
         for i in range(n):
-            x = conv(x, self.width * 2**i, 3, 1, f"same{i}")
-            x = conv(x, self.width * 2**i, 4, 2, f"down{i}")
-        x = conv(x, self.width * 2**n, 3, 1, f"same{n}")
+            x = conv(x, Conv, self.width * 2**i, f"same{i}")
+            x = conv(x, HalvingConv, self.width * 2**i, f"down{i}")
+        x = conv(x, Conv, self.width * 2**n, f"same{n}")
         dense = self.kernel_norm(nn.Dense)(
             1, kernel_init=self.kernel_init, dtype=self.dtype, name="output"
         )

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxgan.nets.conv import Conv, HalvingConv
 from jaxgan.nets.heads import Judgement
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm, InstanceNorm
 from jaxgan.nets.spectral import spectral_norm
 
+BORDER = ((0, 0), (1, 1), (1, 1), (0, 0))  # one pixel around images
 NORMS = ("batch", "instance", "none")
 
 
@@ -51,17 +55,17 @@ class PatchCritic(nn.Module):
             raise ValueError(f"a PatchGAN's norm is one of {', '.join(NORMS)}, not '{self.norm}'.")
 
         def conv(x, features, name, stride=1, bias=True):
-            size, pad = ((4, 4), (1, 1)) if self.layers else ((1, 1), (0, 0))
-            return nn.Conv(
-                features,
-                size,
-                strides=stride,
-                padding=(pad, pad),
-                use_bias=bias,
-                kernel_init=normal_002,
-                dtype=self.dtype,
-                name=name,
-            )(x)
+            fields: dict[str, Any] = {
+                "use_bias": bias,
+                "kernel_init": normal_002,
+                "dtype": self.dtype,
+                "name": name,
+            }
+            if stride == 2:
+                return HalvingConv(features, **fields)(x)
+            if not self.layers:
+                return Conv(features, (1, 1), **fields)(x)
+            return nn.Conv(features, (4, 4), padding=((1, 1), (1, 1)), **fields)(x)
 
         def normed(x, name):
             if self.norm == "batch":
@@ -133,27 +137,25 @@ class ScalesCritic(nn.Module):
         return Judgement(logits, {}, features)
 
     def _scale(self, x: jax.Array, prefix: str) -> tuple[jax.Array, list[jax.Array]]:
-        def conv(x, layer, features, stride, name, bias=True):
-            made = layer(
-                features,
-                (4, 4),
-                strides=stride,
-                padding=((2, 2), (2, 2)),
-                use_bias=bias,
-                kernel_init=self.kernel_init,
-                dtype=self.dtype,
-                name=f"{prefix}{name}",
-            )
-            return made(x)
+        def conv(x, features, stride, name, norm=lambda layer: layer, bias=True):
+            fields: dict[str, Any] = {
+                "use_bias": bias,
+                "kernel_init": self.kernel_init,
+                "dtype": self.dtype,
+                "name": f"{prefix}{name}",
+            }
+            if stride == 2:  # the layer adds one pixel of the border itself
+                return norm(HalvingConv)(features, **fields)(jnp.pad(x, BORDER))
+            return norm(nn.Conv)(features, (4, 4), padding=((2, 2), (2, 2)), **fields)(x)
 
         found = []
         for i in range(self.layers):
             features, stride = self.features * min(2**i, 8), 1 if i == self.layers - 1 else 2
             if i == 0:
-                x = conv(x, nn.Conv, features, 2, "conv0")
+                x = conv(x, features, 2, "conv0")
             else:
-                x = conv(x, spectral_norm(nn.Conv), features, stride, f"conv{i}", bias=False)
+                x = conv(x, features, stride, f"conv{i}", spectral_norm, bias=False)
                 x = InstanceNorm(name=f"{prefix}norm{i}")(x)
             x = nn.leaky_relu(x, 0.2)
             found.append(x)
-        return conv(x, nn.Conv, 1, 1, "output")[..., 0].astype(jnp.float32), found
+        return conv(x, 1, 1, "output")[..., 0].astype(jnp.float32), found

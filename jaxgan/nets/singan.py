@@ -16,6 +16,7 @@ import jax
 import jax.numpy as jnp
 
 from jaxgan import draws, penalties, resample
+from jaxgan.nets.conv import Conv
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm
 from jaxgan.network import Network
@@ -48,10 +49,8 @@ class PatchNet(nn.Module):
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
         def conv(x, features, use_bias, name):
             # Padded, then cropped: with unpadded convolutions the gradient penalty took seven times as long on a CPU.
-            x = nn.Conv(
+            x = Conv(
                 features,
-                (3, 3),
-                padding=((1, 1), (1, 1)),
                 use_bias=use_bias,
                 kernel_init=normal_002,
                 dtype=self.dtype,

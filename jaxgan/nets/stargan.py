@@ -12,7 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.nets.conv import Conv, DoublingConv
+from jaxgan.nets.conv import Conv, DoublingConv, HalvingConv
 from jaxgan.nets.norm import InstanceNorm
 
 # U(-1, 1) / sqrt(fan_in), PyTorch's default, with which the authors train.
@@ -59,7 +59,7 @@ class Generator(nn.Module):
         h = self._active(Conv(self.width, (7, 7), **how, name="first")(h), "first_norm")
         for i in range(self.downs):
             features = self.width * 2 ** (i + 1)
-            down = nn.Conv(features, (4, 4), 2, ((1, 1), (1, 1)), **how, name=f"down{i}")
+            down = HalvingConv(features, **how, name=f"down{i}")
             h = self._active(down(h), f"down{i}_norm")
         for i in range(self.blocks):
             inner = Conv(h.shape[-1], **how, name=f"block{i}_conv0")(h)
@@ -105,7 +105,7 @@ class Critic(nn.Module):
         how: dict[str, Any] = {"kernel_init": uniform_fan_in, "dtype": self.dtype}
         h = x.astype(self.dtype or x.dtype)
         for i in range(self.layers):
-            conv = nn.Conv(self.width * 2**i, (4, 4), 2, ((1, 1), (1, 1)), **how, name=f"conv{i}")
+            conv = HalvingConv(self.width * 2**i, **how, name=f"conv{i}")
             h = nn.leaky_relu(conv(h), 0.01)
         logits = Conv(1, **how, use_bias=False, name="logits")(h)
         flat = h.reshape(h.shape[0], -1)

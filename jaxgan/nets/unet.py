@@ -8,7 +8,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from jaxgan.nets.conv import DoublingConv
+from jaxgan.nets.conv import DoublingConv, HalvingConv
 from jaxgan.nets.init import normal_002
 from jaxgan.nets.norm import BatchNorm, InstanceNorm
 
@@ -60,9 +60,7 @@ class UNet(nn.Module):
         x = x.astype(self.dtype or x.dtype)
         encoded = []
         for i in range(self.downs):
-            conv = nn.Conv(
-                channels[i], (4, 4), 2, ((1, 1), (1, 1)), use_bias=False, name=f"down{i}", **shared
-            )
+            conv = HalvingConv(channels[i], use_bias=False, name=f"down{i}", **shared)
             x = conv(nn.leaky_relu(x, 0.2) if i else x)
             if 0 < i < self.downs - 1:
                 x = normed(x, f"down{i}")

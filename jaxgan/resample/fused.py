@@ -17,7 +17,8 @@ gradients of each are the other two, so reverse-mode derivatives of every order,
 penalties, use the fast forms. On XLA's CPU backend the convolutions of automatic differentiation are up to
 three times slower (a dilated input) or tens of times slower (the backward pass of a 2x2 kernel).
 
-`conv` is the plain convolution with the same technique, for a faster gradient on a CPU.
+`conv` is the plain convolution with the same technique, for a faster gradient on a CPU; `conv_halving` and
+`conv_transpose` are the first and the second derivative for a kernel K of one's own.
 
 `jax.grad` of any order, `jax.vmap` and `jax.checkpoint` are supported; `jax.jvp` and `jax.jacfwd` are not
 (a custom VJP has no forward mode).
@@ -155,6 +156,32 @@ def upsample_conv(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None
     return _add_bias(_up(x, _turn(_spread(kernel)).astype(x.dtype)), bias)
 
 
+def conv_halving(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
+    """The convolution of stride 2 with an even kernel and zero padding of k/2 - 1, with faster gradients on a CPU.
+
+    A 4x4 kernel is padded by one pixel on each side. For even sides that is "SAME" padding. The gradients of
+    automatic differentiation are dilated convolutions, which XLA's CPU backend computes several times more slowly
+    than the ones used here; they are used for odd sides.
+
+    Args:
+      x: images [B, H, W, C].
+      kernel: [kh, kw, C, O] of even size, of any type; it is cast to the type of `x`.
+      bias: [O] or None.
+
+    Returns:
+      [B, floor(H/2), floor(W/2), O] in the type of `x`.
+
+    >>> x, kernel = jnp.ones((1, 4, 4, 1)), jnp.ones((4, 4, 1, 1))
+    >>> conv_halving(x, kernel)[0, :, :, 0].tolist()
+    [[9.0, 9.0], [9.0, 9.0]]
+    """
+    _, h, w, _ = _image_shape(x, "conv_halving")
+    _check_even_kernel(x, kernel, "conv_halving")
+    kernel = kernel.astype(x.dtype)
+    odd = h % 2 or w % 2
+    return _add_bias(_strided_conv(x, kernel) if odd else _down(x, kernel), bias)
+
+
 def conv_transpose(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = None) -> jax.Array:
     """The transposed convolution of stride 2 of `flax.linen.ConvTranspose`, as four small convolutions.
 
@@ -173,16 +200,7 @@ def conv_transpose(x: jax.Array, kernel: jax.Array, bias: jax.Array | None = Non
     [[3.0, 2.0], [1.0, 0.0]]
     """
     _image_shape(x, "conv_transpose")
-    if (
-        kernel.ndim != 4
-        or kernel.shape[2] != x.shape[3]
-        or kernel.shape[0] % 2
-        or kernel.shape[1] % 2
-    ):
-        raise ValueError(
-            f"conv_transpose takes a kernel [kh, kw, {x.shape[3]}, O] of even size for images of {x.shape[3]} channels;"
-            f" got one of shape {kernel.shape}."
-        )
+    _check_even_kernel(x, kernel, "conv_transpose")
     return _add_bias(_up(x, _turn(kernel).astype(x.dtype)), bias)
 
 
@@ -399,6 +417,14 @@ def _image_shape(x, name: str) -> tuple[int, int, int, int]:
     if x.ndim != 4:
         raise ValueError(f"{name} takes images [B, H, W, C]; got an array of shape {x.shape}.")
     return x.shape
+
+
+def _check_even_kernel(x, kernel, name: str):
+    if kernel.ndim != 4 or kernel.shape[2] != x.shape[3] or any(n % 2 for n in kernel.shape[:2]):
+        raise ValueError(
+            f"{name} takes a kernel [kh, kw, {x.shape[3]}, O] of even size for images of {x.shape[3]} channels;"
+            f" got one of shape {kernel.shape}."
+        )
 
 
 def _check_kernel(x, kernel, name: str):

@@ -1,6 +1,7 @@
 """The layers are nn.Conv, alone or beside a resampling, and nn.ConvTranspose, on the same parameters."""
 
 import re
+from functools import partial
 
 import flax.linen as nn
 import jax
@@ -9,7 +10,15 @@ import numpy as np
 import pytest
 
 from jaxgan import resample
-from jaxgan.nets.conv import BilinearUpConv, Conv, DoublingConv, DownConv, GroupedConv, UpConv
+from jaxgan.nets.conv import (
+    BilinearUpConv,
+    Conv,
+    DoublingConv,
+    DownConv,
+    GroupedConv,
+    HalvingConv,
+    UpConv,
+)
 from jaxgan.nets.spectral import spectral_norm
 
 
@@ -140,12 +149,28 @@ def test_kernels_that_are_not_of_images_are_refused(layer, x, key, size):
         layer(5, size).init(key, x)
 
 
+def _plain_halving(kernel_size, **fields):
+    padding = [(k // 2 - 1, k // 2 - 1) for k in kernel_size]
+    return nn.Conv(kernel_size=kernel_size, strides=(2, 2), padding=padding, **fields)
+
+
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])
 @pytest.mark.parametrize("kernel_size", [(4, 4), (2, 2), (2, 4)])
-def test_doubling_conv_is_the_transposed_convolution(x, key, kernel_size, dtype):
+@pytest.mark.parametrize(
+    ("layer", "plain_layer", "sides"),
+    [
+        pytest.param(
+            DoublingConv, partial(nn.ConvTranspose, strides=(2, 2)), (6, 4), id="doubling"
+        ),
+        pytest.param(HalvingConv, _plain_halving, (6, 4), id="halving"),
+        pytest.param(HalvingConv, _plain_halving, (7, 4), id="halving-odd"),
+    ],
+)
+def test_convolutions_by_two_are_flaxs(key, layer, plain_layer, sides, kernel_size, dtype):
+    x = jax.random.normal(key, (2, *sides, 3))
     fields = {"features": 5, "kernel_size": kernel_size, "dtype": dtype, "name": "conv"}
-    plain = nn.ConvTranspose(**fields, strides=(2, 2), bias_init=nn.initializers.normal())
-    fused = DoublingConv(**fields, bias_init=nn.initializers.normal())
+    plain = plain_layer(**fields, bias_init=nn.initializers.normal())
+    fused = layer(**fields, bias_init=nn.initializers.normal())
     variables = fused.init(key, x)
     jax.tree.map(np.testing.assert_array_equal, variables, plain.init(key, x))
 
@@ -161,27 +186,33 @@ def test_doubling_conv_is_the_transposed_convolution(x, key, kernel_size, dtype)
     assert_trees_close(value_and_gradients(fused), value_and_gradients(plain), rtol)
 
 
-def test_doubling_conv_under_spectral_norm(x, key):
-    plain = spectral_norm(nn.ConvTranspose)(5, (4, 4), (2, 2))
-    fused = spectral_norm(DoublingConv)(5)
+@pytest.mark.parametrize(
+    ("layer", "base"), [(DoublingConv, nn.ConvTranspose), (HalvingConv, nn.Conv)]
+)
+def test_convolutions_by_two_under_spectral_norm(x, key, layer, base):
+    plain = spectral_norm(base)(5, (4, 4), (2, 2))
+    fused = spectral_norm(layer)(5)
     variables = fused.init(key, x)
     assert_trees_close(fused.apply(variables, x), plain.apply(variables, x), 1e-5)
 
 
 @pytest.mark.parametrize(
-    ("fields", "text"),
+    ("layer", "fields", "text"),
     [
-        ({"kernel_size": (3, 3)}, "takes a kernel [kh, kw, 3, O] of even size"),
+        (DoublingConv, {"kernel_size": (3, 3)}, "takes a kernel [kh, kw, 3, O] of even size"),
+        (HalvingConv, {"kernel_size": (3, 3)}, "takes a kernel [kh, kw, 3, O] of even size"),
         (
+            DoublingConv,
             {"strides": (1, 2)},
             "DoublingConv supports plain convolutions only, so it has no strides",
         ),
-        ({"transpose_kernel": True}, "so it has no transpose_kernel"),
+        (HalvingConv, {"padding": "VALID"}, "so it has no padding"),
+        (DoublingConv, {"transpose_kernel": True}, "so it has no transpose_kernel"),
     ],
 )
-def test_what_doubling_conv_cannot_do_is_refused(x, key, fields, text):
+def test_what_convolutions_by_two_cannot_do_is_refused(x, key, layer, fields, text):
     with pytest.raises(ValueError, match=re.escape(text)):
-        DoublingConv(5, **fields).init(key, x)
+        layer(5, **fields).init(key, x)
 
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.bfloat16])

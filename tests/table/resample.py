@@ -96,6 +96,14 @@ def repeated(x):
     return x.repeat(2, axis=1).repeat(2, axis=2)
 
 
+def conv_halving(x, kernel, bias):
+    """4x4, stride 2: output i sees pixels 2i - 1 to 2i + 2."""
+    y = plane(x)
+    taps = [(m, n) for m in range(4) for n in range(4)]
+    found = sum(shifted(y, m - 1, n - 1) @ kernel[m, n] for m, n in taps)
+    return cut(found, *x.shape[1:3])[:, ::2, ::2] + bias
+
+
 def conv_transpose(x, kernel, bias):
     """4x4, stride 2: pixel i reaches 2i - 1 to 2i + 2, by the turned kernel, as Flax has it."""
     y = plane(spaced(x))
@@ -329,6 +337,17 @@ CASES = [
         reference=lambda x, kernel, bias: conv(repeated(x), kernel, bias),
         # All ones: each of the four pixels has four others inside, itself included.
         hand=(((ONE, np.ones((3, 3, 1, 1)), [1.0]), [[[[33.0], [33.0]], [[33.0], [33.0]]]]),),
+        wrt=(0, 1, 2),
+        order=2,
+        shared=(1, 2),
+        **CONVOLVED,
+    ),
+    Case(
+        "resample.conv_halving",
+        draw=images_and_kernel(4, 4),
+        reference=conv_halving,
+        # The kernel's inner four taps meet the four pixels: 5 + 2 * 6 + 3 * 9 + 4 * 10 of QUAD's 1, 2, 3, 4.
+        hand=(((QUAD, np.arange(16.0).reshape(4, 4, 1, 1), [1.0]), [[[[85.0]]]]),),
         wrt=(0, 1, 2),
         order=2,
         shared=(1, 2),
