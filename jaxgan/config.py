@@ -116,10 +116,12 @@ class Run:
         workdir: str | Path,
         log: Callable[[str], None] = print,
         evaluator: training.Evaluator | None = None,
+        loggers: Iterable[training.loggers.Logger] = (),
     ) -> training.Result:
         """Trains in `workdir`, which must be new or hold this run; see `jaxgan.train.train`.
 
         `evaluator` is the result of `self.evaluator(source)`, if that was called before.
+        `loggers` are some of one's own.
         """
         self.check_data(source)
         self.prepare(workdir)
@@ -134,6 +136,7 @@ class Run:
             seed=self.config.seed,
             log=log,
             evaluator=evaluator,
+            loggers=loggers,
             **self.augmentation,
         )
 
@@ -153,6 +156,8 @@ class Run:
             pipeline = data.Pipeline(source, self.config.seed, **self.augmentation)
         training.resident.check_choice(self.train_options.data_on_device, pipeline.jitter)
         training.guard.check(self.train_options.guard, self.game)
+        for name in self.train_options.loggers:
+            training.loggers.load(name)
 
     def prepare(self, workdir: str | Path) -> None:
         """Reads the pretrained weights that a new run needs, if the model has a function `prepare(options)`.

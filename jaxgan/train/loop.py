@@ -8,7 +8,7 @@ import shutil
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -38,6 +38,7 @@ from jaxgan.train.evaluation import (
     resume_evaluations,
 )
 from jaxgan.train.guard import Diverged, RollBack
+from jaxgan.train.loggers import NAMES, Logger, Relay, load
 from jaxgan.train.mesh import make_mesh, state_sharding
 from jaxgan.train.outputs import (
     balanced,
@@ -108,6 +109,12 @@ class Options:
     weights: str = option(
         "", "file with the weights of the feature network; empty to download them"
     )
+    loggers: tuple[str, ...] = option(
+        (),
+        "services that follow the run, each a package that must be installed; files are always written",
+        choices=NAMES,
+        empty=True,
+    )
     guard: guard.Options = dataclasses.field(default_factory=guard.Options)
 
 
@@ -151,6 +158,7 @@ def train(
     jitter: int = 0,
     log: Callable[[str], None] = print,
     evaluator: Evaluator | None = None,
+    loggers: Iterable[Logger] = (),
 ) -> Result:
     """Trains until `options.steps`, from the latest checkpoint in `workdir` if there is one.
 
@@ -174,6 +182,7 @@ def train(
       evaluator: evaluates every `options.evaluate_every` steps and at the end; if None, one for `options.protocol` and
         `source`. Results go to `evaluations.jsonl` and, as `eval/...`, to the metrics; the state with the best first
         score is kept as a checkpoint in `best/`.
+      loggers: loggers of one's own, beside those of `options.loggers`.
     """
     options = options or Options()
     with section("train"):
@@ -185,16 +194,24 @@ def train(
     open_run = partial(_Run, game, source, workdir, options, seed, augment, evaluator)
     # Raises if the data do not support an option, before anything is written or compiled.
     run = open_run(guard.read(workdir))
-    with writing(workdir), lock(workdir), _Signals(log) as signals:
+    follow = partial(_relay, options, loggers, workdir, log)
+    with writing(workdir), lock(workdir), follow() as relay, _Signals(log) as signals:
         while True:
             try:
-                return run.go(signals, log)
+                return run.go(signals, log, relay)
             except Diverged as error:
                 rolled = run.roll_back(error)
                 log(f"{error.reason}; rolled back to step {rolled[-1].to:,}")
             finally:
                 run.close()
             run = open_run(rolled)
+
+
+def _relay(options: Options, loggers: Iterable[Logger], workdir: Path, log) -> Relay:
+    """The opened loggers of the options and those given; of several processes, the first one has them all."""
+    record = recorded(workdir) or {}
+    mine = [*map(load, options.loggers), *loggers] if jax.process_index() == 0 else []
+    return Relay(mine, workdir, record.get("config", {}), log)
 
 
 def _evaluator_of(game: Game, source: Source, options: Options) -> Evaluator:
@@ -247,8 +264,9 @@ class _Run:
             out_shardings=engine.replicated,
         )
 
-    def go(self, signals: _Signals, log: Callable[[str], None]) -> Result:
+    def go(self, signals: _Signals, log: Callable[[str], None], relay: Relay) -> Result:
         """Plays from the latest checkpoint on, if there is one."""
+        self.relay = relay
         self.engine.on_compiled = partial(self.check_memory, log)
         restored = self.restore()
         step, state = restored or (0, self.engine.init())
@@ -385,17 +403,22 @@ class _Run:
         images = self.engine.game.images(step)
         before = self.engine.game.images(step - rounds)
         row = {
-            "kimg": images / 1000,
             **values,
             "images_per_second": (images - before) / seconds,
             "rounds_per_second": rounds / seconds,
             "data_wait": min(1.0, self.batches.taken() / seconds),
         }
-        if self.metrics is not None:
-            self.metrics.write(step, row)
-        self.progress.show(step, row)
+        self.progress.show(step, self.write(step, row))
         if found := guard.beyond(self.options.guard, values):
             raise self.diverged(found[0], f"{found[1]} up to step {step:,}")
+
+    def write(self, step: int, row: dict[str, float]) -> dict[str, float]:
+        """Writes metrics, with the kimg of the step, to the files of the run and to its loggers; returns them."""
+        row = {"kimg": self.engine.game.images(step) / 1000, **row}
+        if self.metrics is not None:
+            self.metrics.write(step, row)
+            self.relay.metrics(step, row)
+        return row
 
     def bad_field(self, step: int) -> str | None:
         """The field of the real batches of round `step` that is not finite, of this process's rows."""
@@ -446,9 +469,7 @@ class _Run:
     def check_wins(self, state: State, step: int) -> None:
         """Logs the separation, and raises `Diverged` if the critic has won for too long."""
         value = guard.separation(self.engine, state, self.source)
-        if self.metrics is not None:
-            kimg = self.engine.game.images(step) / 1000
-            self.metrics.write(step, {"kimg": kimg, guard.SEPARATION: value})
+        self.write(step, {guard.SEPARATION: value})
         self.won = self.won + 1 if value == 1 else 0
         if self.won >= self.options.guard.wins:
             won = f"the critic told all real from all generated examples at {self.won} checkpoints"
@@ -479,6 +500,7 @@ class _Run:
             report.replace_atomically(
                 self.workdir / f"{name}.png", lambda latest: shutil.copyfile(path, latest)
             )
+            self.relay.picture(step, name, path)
 
     def evaluate(self, state: State, step: int) -> None:
         """Evaluates the state, and keeps it if its first score is the best so far."""
@@ -494,10 +516,7 @@ class _Run:
         self.evaluations.append(result)
         if self.chief:
             append_evaluation(self.workdir, result)
-        if self.metrics is not None:
-            kimg = self.engine.game.images(step) / 1000
-            numbers = {f"eval/{name}": value for name, value in scores(result).items()}
-            self.metrics.write(step, {"kimg": kimg, **numbers})
+        self.write(step, {f"eval/{name}": value for name, value in scores(result).items()})
         if best_of([*earlier, result], self.evaluator.protocol) is result:
             self.best.save(step, state)
             # So that no roll-back goes back behind the state that is kept as the best.
