@@ -1,6 +1,16 @@
 """Training: the loop, checkpoints, meshes, reports, sampling from a trained run."""
 
-from jaxgan.train import batch_statistics, guard, loop, made, memory, report, resident, workdir
+from jaxgan.train import (
+    batch_statistics,
+    guard,
+    imported,
+    loop,
+    made,
+    memory,
+    report,
+    resident,
+    workdir,
+)
 from jaxgan.train.checkpoint import Checkpoints
 from jaxgan.train.evaluation import Evaluator, make_evaluator, read_evaluations
 from jaxgan.train.film import save_film
@@ -19,6 +29,7 @@ __all__ = [
     "Result",
     "batch_statistics",
     "guard",
+    "imported",
     "iterate_samples",
     "loop",
     "made",

@@ -1,0 +1,174 @@
+"""`jaxgan import`: published weights as a run, for `sample`, `make`, `evaluate`, `export` and `lipschitz`."""
+
+from __future__ import annotations
+
+import shlex
+
+from jaxgan.cli.errors import user_errors
+from jaxgan.options import OptionError
+
+HELP_WIDTH = 20
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("kind", metavar="KIND", help="kind of the files, see `jaxgan import list`")
+    parser.add_argument(
+        "files",
+        metavar="FILE",
+        nargs="*",
+        help="files with the weights of one GAN, as its program wrote them; nothing in them is executed",
+    )
+    parser.add_argument("--out", help="folder of the new run, such as runs/imported")
+    parser.epilog = (
+        "The data that the networks were trained on, against which `jaxgan evaluate` measures them, are described as for"
+        " `jaxgan train`: --config.data.name=folder --config.data.path=pictures/. They may be left out. The options are"
+        " listed below."
+    )
+
+
+def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
+    """The kinds, and the options of the data."""
+    from jaxgan.cli.train import explain_sections
+
+    del workdir
+    return [*listed(), "", *explain_sections("import", name, None, named, ("data",))]
+
+
+def listed() -> list[str]:
+    """The kinds of files, with a line about each."""
+    from jaxgan import imports
+
+    lines = [f"  {kind:{HELP_WIDTH}}  {about}" for kind, about in imports.about().items()]
+    return ["kinds of files:", *lines]
+
+
+def run(args) -> int:
+    if args.kind == "list":
+        print("\n".join(listed()))
+        return 0
+    with user_errors("import"):
+        found, sentences = convert(args)
+    print(f"{args.out} holds {found}.")
+    for sentence in sentences:
+        print(f"note: {sentence}.")
+    print(f"Draw samples with:\n  jaxgan sample --workdir {shlex.quote(args.out)}")
+    return 0
+
+
+def convert(args) -> tuple[str, list[str]]:
+    """Writes the run; (what it holds, sentences for the user)."""
+    from jaxgan import config, imports, train
+
+    if not args.files or not args.out:
+        raise ValueError(
+            "there is nothing to import: give KIND, its FILEs and --out FOLDER; see the kinds with: jaxgan import list"
+        )
+    if train.workdir.holds_run(args.out):
+        raise FileExistsError(f"--out is {args.out}, which holds a run; choose a new folder.")
+    kind = imports.load(args.kind)
+    opened = [imports.Tensors.open(path) for path in args.files]
+    for file, _ in opened:
+        check_kind(args.kind, kind, file)
+    imported = kind.read([file for file, _ in opened])
+    settings = config.complete(
+        {"model": {"name": imported.model, **imported.options}, "data": data_of(imported.spec)},
+        {**of_size(args.named["config"], imported.spec), **args.named["config"]},
+        "",
+    )
+    spec = spec_of(settings, args.named["config"], imported.spec)
+    made = config.make_run(settings, spec)
+    engine = train.make_engine(made.game, train.Options(devices=1), settings.seed)
+    state = train.imported.state_of(engine, imported)
+    about = {
+        "kind": args.kind,
+        "players": sorted(imported.players),
+        "files": {file.where: sha256 for file, sha256 in opened},
+    }
+    train.imported.write(args.out, made.record, state, about)
+    return described(made, imported), [*imported.notes, *lacking(made, imported)]
+
+
+def check_kind(name: str, kind, file) -> None:
+    """Raises unless the names of the file's tensors are those of the kind."""
+    from jaxgan import imports
+
+    if kind.files(file.names):
+        return
+    others = imports.resembling(file.names)
+    if others:
+        ways = " or ".join(f"jaxgan import {other} {shlex.quote(file.where)}" for other in others)
+        raise ValueError(f"{file.where} does not look like {name}, but like {ways}.")
+    raise ValueError(
+        f"{file.where} does not look like {name}, nor like any other kind (its tensors start with"
+        f" {', '.join(map(repr, file.names[:3]))}); see the kinds with: jaxgan import list"
+    )
+
+
+def data_of(spec) -> dict:
+    """The config of data that are not known: a folder, whose path is missing."""
+    labels = {"labels": "label" in spec.fields}
+    return {"name": "folder", "resolution": spec.shape[0], "channels": spec.shape[-1], **labels}
+
+
+def of_size(named: dict[str, str], spec) -> dict[str, str]:
+    """Options that bring data of another source to the size of the networks' pictures."""
+    from jaxgan.config import has_option
+
+    name = named.get("data.name")
+    if name is None:
+        return {}
+    return {
+        f"data.{option}": str(value)
+        for option, value in data_of(spec).items()
+        if option != "name" and has_option("data", name, option)
+    }
+
+
+def spec_of(settings, named: dict[str, str], spec):
+    """The specification of the data if they are named, else that of the networks.
+
+    Raises:
+      OptionError: the data are others than those that the networks make.
+    """
+    from jaxgan import config
+
+    if not named:
+        return spec
+    source = config.open_data(settings)
+    if source.spec.shape != spec.shape:
+        raise OptionError(
+            None,
+            None,
+            f"the networks make pictures of shape {spec.shape}, but {source.summary} has {source.spec.shape}; give data"
+            " of that shape, or leave them out.",
+        )
+    if spec.num_classes not in (None, source.spec.num_classes):
+        raise OptionError(
+            None,
+            None,
+            f"the networks have {spec.num_classes} classes, but {source.summary} has {source.spec.num_classes}; give"
+            " the data with these classes, or leave them out.",
+        )
+    return source.spec
+
+
+def described(made, imported) -> str:
+    """What a run holds, in words."""
+    names = " and ".join(sorted(imported.players))
+    shape = "x".join(map(str, imported.spec.shape))
+    number = imported.spec.num_classes
+    classes = "" if number is None else f", {number:,} classes"
+    return f"{made.config.model_name} with the {names} for pictures of {shape}{classes}"
+
+
+def lacking(made, imported) -> list[str]:
+    """Sentences about players that were in no file, and data that are not known."""
+    missing = sorted(made.game.players.keys() - imported.players.keys())
+    found = []
+    if missing:
+        found.append(f"no file held the {' and '.join(missing)}, which has random weights")
+    if not getattr(made.config.data, "path", True):
+        found.append(
+            "the data are not known; to measure the run, give yours: jaxgan evaluate --workdir ... --data PATH"
+        )
+    return found
