@@ -20,9 +20,9 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--out", help="folder of the new run, such as runs/imported")
     parser.epilog = (
-        "The data that the networks were trained on, against which `jaxgan evaluate` measures them, are described as for"
-        " `jaxgan train`: --config.data.name=folder --config.data.path=pictures/. They may be left out. The options are"
-        " listed below."
+        "The data that the networks were trained on, against which `jaxgan evaluate` measures them, are described as"
+        " for `jaxgan train`: --config.data.name=folder --config.data.path=pictures/. They may be left out. The options"
+        " are listed below."
     )
 
 

@@ -94,8 +94,8 @@ def check_imported(args) -> None:
     held = train.imported.players(train.workdir.read(args.workdir))
     if held is not None and args.player not in held:
         raise ValueError(
-            f"the {args.player} of {args.workdir} has random weights, since the run was imported and its files held only"
-            f" the {' and '.join(held)}; import it again with the file of the {args.player}."
+            f"the {args.player} of {args.workdir} has random weights, since the run was imported and its files held"
+            f" only the {' and '.join(held)}; import it again with the file of the {args.player}."
         )
 
 

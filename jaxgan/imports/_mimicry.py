@@ -39,8 +39,8 @@ def split(files: Sequence[Tensors], weight: str) -> tuple[Tensors, Tensors | Non
     critics = [file for file in files if is_critic(file.names, weight)]
     if len(generators) != 1 or len(critics) > 1 or len(files) != len(generators) + len(critics):
         raise ValueError(
-            "mimicry writes each network into a file of its own: give that of the generator (netG_..._steps.pth) and, if"
-            " you have it, that of the critic (netD_..._steps.pth)."
+            "mimicry writes each network into a file of its own: give that of the generator (netG_..._steps.pth) and,"
+            " if you have it, that of the critic (netD_..._steps.pth)."
         )
     return generators[0], critics[0] if critics else None
 

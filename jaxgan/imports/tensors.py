@@ -68,6 +68,10 @@ class Tensors:
         """The shape of a tensor; does not take it."""
         return self._found(name).shape
 
+    def peek(self, name: str) -> np.ndarray:
+        """A tensor as it is in the file; does not take it."""
+        return self._found(name)
+
     def take(self, name: str, rank: int | None = None) -> np.ndarray:
         """A tensor as float32."""
         found = self._found(name)
@@ -87,9 +91,9 @@ class Tensors:
             )
         return self._tensors[name]
 
-    def drop(self, pattern: str) -> None:
-        """Takes all tensors whose whole name matches: those that the networks do not need."""
-        self._left = {name for name in self._left if not re.fullmatch(pattern, name)}
+    def drop(self, *names: str) -> None:
+        """Takes tensors that the network does not need, if they are there."""
+        self._left -= set(names)
 
     def finish(self) -> None:
         """Raises unless every tensor was taken."""
@@ -148,7 +152,7 @@ class Tensors:
 
     def batch_norm(self, path: str, name: str) -> dict[str, Leaf]:
         """`torch.nn.BatchNorm2d`, with gain and bias if it has them."""
-        self.drop(re.escape(f"{name}.num_batches_tracked"))
+        self.drop(f"{name}.num_batches_tracked")
         gains = {}
         if f"{name}.weight" in self:
             gains = {
@@ -199,7 +203,7 @@ class Tensors:
 
     def torch_spectral(self, path: str, name: str, side: int = 0) -> dict[str, Leaf]:
         """A layer under `torch.nn.utils.spectral_norm`, which divides by u^T W v with the vectors of the file."""
-        weight = self._found(f"{name}.weight_orig")
+        weight = self.peek(f"{name}.weight_orig")
         u, v = self.take(f"{name}.weight_u", 1), self.take(f"{name}.weight_v", 1)
         flat = np.asarray(weight, np.float64).reshape(len(weight), -1)
         sigma = float(u.astype(np.float64) @ flat @ v.astype(np.float64))

@@ -28,7 +28,7 @@ import jax
 from jaxgan import adversarial, conditional, turns
 from jaxgan.game import Game
 from jaxgan.nets import biggan, resnet
-from jaxgan.nets.backbones import attention_side
+from jaxgan.nets.backbones import attention_side, biases_option
 from jaxgan.nets.spectral import spectral_norm
 from jaxgan.network import Network
 from jaxgan.options import MOST_COMPONENTS, OptionError, check, option
@@ -90,6 +90,10 @@ class Options(conditional.Options):
         "power iterations per step, 1 in the paper; 0 computes the leading singular vector accurately",
         least=0,
     )
+    generator_spectral: bool = option(
+        True, "divide the generator's kernels by their spectral norms, as those of the critic"
+    )
+    convolution_biases: bool = biases_option()
     remat: bool = adversarial.remat_option()
 
 
@@ -130,11 +134,12 @@ def networks(options: Options, spec: Spec, shape: biggan.Shape) -> tuple[nn.Modu
         spec.shape[-1],
         adversarial.classes(options, spec),
         options.class_embedding_dim,
-        norm,
+        norm if options.generator_spectral else resnet.plain,
         sides[0],
         options.statistics_group,
         dtype,
         options.remat,
+        options.convolution_biases,
     )
     features = tuple((options.critic_width or options.width) * m for m in shape.critic)
     labels = conditional.labels(options, spec)
