@@ -10,14 +10,18 @@ features of a vector that becomes a picture, C h w    h w C
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import re
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
 from jaxgan.imports.norms import unit_vector
-from jaxgan.weights.read import load_file
+from jaxgan.weights import torch_modules
+from jaxgan.weights.read import bytes_of_file, read
 
 # What programs call the network in a checkpoint that also holds other things, such as an optimiser.
 NETWORKS = ("model_state_dict.", "state_dict.")
@@ -39,10 +43,16 @@ class Tensors:
     Args:
       tensors: {name: array}.
       where: the file, for messages.
+      settings: attributes of modules that a pickle of whole modules holds too, by name.
     """
 
-    def __init__(self, tensors: Mapping[str, np.ndarray], where: str):
-        self.where = where
+    def __init__(
+        self,
+        tensors: Mapping[str, np.ndarray],
+        where: str,
+        settings: Mapping[str, Any] = MappingProxyType({}),
+    ):
+        self.where, self.settings = where, settings
         self._tensors = dict(tensors)
         self._left = set(tensors)
         self.sigmas: dict[str, float] = {}  # {tensor: relative deviation of sigma}
@@ -50,12 +60,18 @@ class Tensors:
     @classmethod
     def open(cls, path: str | Path) -> tuple[Tensors, str]:
         """(the tensors of a file, its SHA-256); of a checkpoint, those of the network, by their names in it."""
-        tensors, sha256 = load_file(path)
+        data = bytes_of_file(path)
+        sha256 = hashlib.sha256(data).hexdigest()
+        settings: dict[str, Any] = {}
+        if torch_modules.is_pickle(data):
+            tensors, settings = torch_modules.read(data, str(path))
+        else:
+            tensors = read(data, str(path))
         for prefix in NETWORKS:
             inside = {n.removeprefix(prefix): x for n, x in tensors.items() if n.startswith(prefix)}
             if inside:
                 tensors = inside
-        return cls(tensors, str(path)), sha256
+        return cls(tensors, str(path), settings), sha256
 
     def __contains__(self, name: str) -> bool:
         return name in self._tensors
