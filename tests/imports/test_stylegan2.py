@@ -8,8 +8,10 @@ import pytest
 from importing import assert_same, imported
 
 torch = pytest.importorskip("torch")
+from style_weights import StyleWeights  # noqa: E402  # it needs PyTorch
+
 F = torch.nn.functional
-SIDE, LATENT, STYLE, BASE, MOST, CLASSES = 16, 5, 6, 64, 8, 3
+SIDE, LATENT, STYLE, BASE, MOST = 16, 5, 6, 64, 8
 FIR = torch.tensor([1.0, 3.0, 3.0, 1.0]) / 8
 SIZES = [4, 8, 16]
 BUFFERS = ("noise_const", "w_avg", "resample_filter")
@@ -31,35 +33,7 @@ def enlarged(x):
     return filtered(zeros, 2, 1, 4.0)
 
 
-class Weights(dict):
-    def layer(self, name, *shape, learning=1.0, bias=0.0):
-        self[f"{name}.weight"] = torch.randn(*shape) / learning
-        self[f"{name}.bias"] = (bias + 0.3 * torch.randn(shape[0])) / learning
-
-    def mapping(self, inside, features, layers, label):
-        if label:
-            self.layer("mapping.embed", features, CLASSES)
-        for i in range(layers):
-            inside = inside if i == 0 else features
-            self.layer(f"mapping.fc{i}", features, inside, learning=0.01)
-
-    def dense(self, name, x, learning=1.0):
-        weight = self[f"{name}.weight"] * learning / np.sqrt(x.shape[1])
-        return F.linear(x, weight, self[f"{name}.bias"] * learning)
-
-    def mapped(self, z, label):
-        given = [] if z is None else [z]
-        if label is not None:
-            given.append(self.dense("mapping.embed", F.one_hot(label, CLASSES).float()))
-        x = torch.cat(
-            [part / part.square().mean(1, keepdim=True).add(1e-8).sqrt() for part in given], 1
-        )
-        for i in range(sum(name.startswith("mapping.fc") for name in self) // 2):
-            x = F.leaky_relu(self.dense(f"mapping.fc{i}", x, 0.01), 0.2) * np.sqrt(2)
-        return x
-
-
-class Generator(Weights):
+class Generator(StyleWeights):
     def __init__(self):
         super().__init__()
         self.mapping(LATENT + STYLE, STYLE, 2, True)
@@ -113,7 +87,7 @@ class Generator(Weights):
         return picture
 
 
-class Critic(Weights):
+class Critic(StyleWeights):
     def __init__(self):
         super().__init__()
         self.mapping(MOST, MOST, 2, True)
