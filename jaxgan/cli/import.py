@@ -47,16 +47,16 @@ def run(args) -> int:
         print("\n".join(listed()))
         return 0
     with user_errors("import"):
-        found, sentences = convert(args)
+        found, sentences, command = convert(args)
     print(f"{args.out} holds {found}.")
     for sentence in sentences:
         print(f"note: {sentence}.")
-    print(f"Draw samples with:\n  jaxgan sample --workdir {shlex.quote(args.out)}")
+    print(f"Use it with:\n  {command}")
     return 0
 
 
-def convert(args) -> tuple[str, list[str]]:
-    """Writes the run; (what it holds, sentences for the user)."""
+def convert(args) -> tuple[str, list[str], str]:
+    """Writes the run; (what it holds, sentences for the user, what to run next)."""
     from jaxgan import config, imports, train
 
     if not args.files or not args.out:
@@ -85,7 +85,9 @@ def convert(args) -> tuple[str, list[str]]:
         "files": {file.where: sha256 for file, sha256 in opened},
     }
     train.imported.write(args.out, made.record, state, about)
-    return described(made, imported), [*imported.notes, *lacking(made, imported)]
+    where = shlex.quote(args.out)
+    sentences = [*imported.notes, *lacking(made, imported, where)]
+    return described(made, imported), sentences, next_command(made, where)
 
 
 def check_kind(name: str, kind, file) -> None:
@@ -106,8 +108,10 @@ def check_kind(name: str, kind, file) -> None:
 
 def data_of(spec) -> dict:
     """The config of data that are not known: a folder, whose path is missing."""
-    labels = {"labels": "label" in spec.fields}
-    return {"name": "folder", "resolution": spec.shape[0], "channels": spec.shape[-1], **labels}
+    size = {"resolution": spec.shape[0], "channels": spec.shape[-1]}
+    if "attributes" in spec.fields:
+        return {"name": "attributes", **size}
+    return {"name": "folder", **size, "labels": "label" in spec.fields}
 
 
 def of_size(named: dict[str, str], spec) -> dict[str, str]:
@@ -161,14 +165,22 @@ def described(made, imported) -> str:
     return f"{made.config.model_name} with the {names} for pictures of {shape}{classes}"
 
 
-def lacking(made, imported) -> list[str]:
+def next_command(made, where: str) -> str:
+    """The command that shows what the networks of the run in `where` make."""
+    if "samples" in made.game.outputs:
+        return f"jaxgan sample --workdir {where}"
+    return f"jaxgan make list --workdir {where}"
+
+
+def lacking(made, imported, where: str) -> list[str]:
     """Sentences about players that were in no file, and data that are not known."""
     missing = sorted(made.game.players.keys() - imported.players.keys())
     found = []
     if missing:
         found.append(f"no file held the {' and '.join(missing)}, which has random weights")
     if not getattr(made.config.data, "path", True):
+        table = " --config.data.table=TABLE" if hasattr(made.config.data, "table") else ""
         found.append(
-            "the data are not known; to measure the run, give yours: jaxgan evaluate --workdir ... --data PATH"
+            f"the data are not known; measure the run on yours: jaxgan evaluate --workdir {where} --data PATH{table}"
         )
     return found
