@@ -58,6 +58,15 @@ def biases_option() -> Any:
     )
 
 
+def rectified_option() -> Any:
+    """The field `rectified_shortcuts` of options of models with residual critics."""
+    return option(
+        False,
+        "the shortcuts of the critic's blocks take the input after its ReLU (resnet), as in programs whose ReLU"
+        " overwrites its input",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Architecture and size of a model's networks."""
@@ -89,11 +98,7 @@ class Options:
         choices=tuple(UPSAMPLINGS),
     )
     convolution_biases: bool = biases_option()
-    rectified_shortcuts: bool = option(
-        False,
-        "the shortcuts of the critic's blocks take the input after its ReLU (resnet), as in programs whose ReLU"
-        " overwrites its input",
-    )
+    rectified_shortcuts: bool = rectified_option()
     depth: int = option(3, "hidden layers of each network (mlp)", least=1, most=MOST_LAYERS)
     leak: float = option(0.0, "negative slope of the critic's ReLU (mlp, conv)", least=0, most=1)
 

@@ -148,6 +148,7 @@ class Generator(nn.Module):
       dtype: of the arithmetic.
       remat: recompute the activations of each stage in the backward pass (`jaxgan.nets.remat`).
       biases: whether the convolutions of the blocks have biases.
+      epsilon: of batch normalisation; 0 for the usual one, 1e-4 in BigGAN-deep and 1e-5 in BigGAN.
     """
 
     variant: str
@@ -161,6 +162,7 @@ class Generator(nn.Module):
     dtype: jax.typing.DTypeLike | None = None
     remat: bool = False
     biases: bool = False
+    epsilon: float = 0.0
 
     def setup(self):
         if self.classes is not None:
@@ -175,6 +177,7 @@ class Generator(nn.Module):
             self.dtype,
             self.remat,
             self.biases,
+            self.epsilon,
         )
 
     def __call__(
@@ -206,6 +209,7 @@ class Synthesis(nn.Module):
     dtype: jax.typing.DTypeLike | None = None
     remat: bool = False
     biases: bool = False
+    epsilon: float = 0.0
 
     @nn.compact
     def __call__(self, latent: jax.Array, embedding: jax.Array | None, train: bool) -> jax.Array:
@@ -229,7 +233,7 @@ class Synthesis(nn.Module):
 
     @property
     def _epsilon(self) -> float:
-        return 1e-4 if self.variant == "deep" else 1e-5
+        return self.epsilon or (1e-4 if self.variant == "deep" else 1e-5)
 
     def _inputs(
         self, latent: jax.Array, embedding: jax.Array | None

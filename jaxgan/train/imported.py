@@ -32,11 +32,13 @@ def state_of(engine: Engine, imported: Imported) -> State:
     """
     params, variables, opt_state, ema = {}, {}, {}, {}
     key = jax.random.key(0)
+    # It runs once; see `Engine._init_program`.
+    quick = {"xla_backend_optimization_level": 0} if engine.platform == "cpu" else None
     for name, player in engine.game.players.items():
         if name in imported.players:
             collections = _variables(engine, imported, name, imported.players[name])
         else:
-            collections = dict(jax.jit(player.init)(key))
+            collections = dict(jax.jit(player.init, compiler_options=quick)(key))
         params[name] = collections.pop("params")
         variables[name] = collections
         if player.optimizer is not None:

@@ -165,7 +165,30 @@ def test_standing_statistics_are_divided_by_their_number():
     np.testing.assert_allclose(leaf.value, made["blocks.1.0.bn1.stored_mean"], rtol=1e-6)
 
 
-class Deep(dict):
+class Spectral(dict):
+    """Layers under `torch.nn.utils.spectral_norm`, by name."""
+
+    def add(self, name, *shape, bias=True):
+        self[f"{name}.weight_orig"] = weight = random_weight(*shape)
+        u = F.normalize(torch.randn(shape[0]), dim=0)
+        v = F.normalize(u @ weight.flatten(1), dim=0)
+        self[f"{name}.weight_u"], self[f"{name}.weight_v"] = (
+            F.normalize(weight.flatten(1) @ v, dim=0),
+            v,
+        )
+        if bias:
+            self[f"{name}.bias"] = 0.3 * torch.randn(shape[0])
+
+    def of(self, name):
+        weight, u, v = (self[f"{name}.weight_{part}"] for part in ("orig", "u", "v"))
+        return weight / (u @ weight.flatten(1) @ v), self.get(f"{name}.bias")
+
+    def conv(self, name, x):
+        weight, bias = self.of(name)
+        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+
+
+class Deep(Spectral):
     """The generator for 128 pixels."""
 
     WIDTHS = (16, 16, 16, 16, 8, 8, 4, 4, 2, 2, 1)
@@ -198,30 +221,11 @@ class Deep(dict):
         self |= {"generator.bn.weight": torch.rand(width), "generator.bn.bias": torch.randn(width)}
         self.add("generator.conv_to_rgb", width, width, 3, 3)
 
-    def add(self, name, *shape, bias=True):
-        self[f"{name}.weight_orig"] = weight = random_weight(*shape)
-        u = F.normalize(torch.randn(shape[0]), dim=0)
-        v = F.normalize(u @ weight.flatten(1), dim=0)
-        self[f"{name}.weight_u"], self[f"{name}.weight_v"] = (
-            F.normalize(weight.flatten(1) @ v, dim=0),
-            v,
-        )
-        if bias:
-            self[f"{name}.bias"] = 0.3 * torch.randn(shape[0])
-
     def norm(self, name, features):
         rows = [statistics(features) for _ in range(51)]
         self[f"{name}.running_means"], self[f"{name}.running_vars"] = map(
             torch.stack, zip(*rows, strict=True)
         )
-
-    def of(self, name):
-        weight, u, v = (self[f"{name}.weight_{part}"] for part in ("orig", "u", "v"))
-        return weight / (u @ weight.flatten(1) @ v), self.get(f"{name}.bias")
-
-    def conv(self, name, x):
-        weight, bias = self.of(name)
-        return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
 
     def made(self, z, label):
         def normalised(name, x):
@@ -264,6 +268,112 @@ def test_huggingfaces_generator(tmp_path):
     made = Deep(4)
     run, networks = run_of(tmp_path, "biggan_huggingface", {"pytorch_model.bin": dict(made)})
     assert run.spec.shape == (128, 128, 3)
-    z = torch.randn(3, PART)
+    z = torch.randn(1, PART)  # one picture, as they are large
+    found = called(networks["generator"], jnp.asarray(z.numpy()), jnp.asarray([2]))
+    assert_same(found, made.made(z, torch.tensor([2])))
+
+
+class Studio(Spectral):
+    """StudioGAN's networks for 32 pixels; attention, after 16, is a block of its own; ReLUs overwrite their input."""
+
+    def attention(self, name, channels):
+        few, half = channels // 8, channels // 2
+        for part, size in (("theta", few), ("phi", few), ("g", half)):
+            self.add(f"{name}.conv1x1_{part}", size, channels, 1, 1, bias=False)
+        self.add(f"{name}.conv1x1_attn", channels, half, 1, 1, bias=False)
+        self[f"{name}.sigma"] = torch.full((1,), 0.7)
+
+    def attend(self, name, x):
+        parts = [
+            lambda x, p=p: self.conv(f"{name}.conv1x1_{p}", x)
+            for p in ("theta", "phi", "g", "attn")
+        ]
+        return attended(x, *parts, self[f"{name}.sigma"])
+
+    def norm(self, name, features, affine):
+        self[f"{name}.running_mean"], self[f"{name}.running_var"] = statistics(features)
+        self[f"{name}.num_batches_tracked"] = torch.tensor(5)
+        if affine:
+            self[f"{name}.weight"] = torch.rand(features) + 0.5
+            self[f"{name}.bias"] = torch.randn(features)
+
+    @classmethod
+    def generator(cls, width):
+        self = cls()
+        self["shared.weight"] = torch.randn(CLASSES, EMBEDDING)
+        self.add("linear0", 16 * width, PART)
+        for i in (0, 1, 3):
+            name = f"blocks.{i}.0"
+            for n in (1, 2):
+                self.norm(f"{name}.bn{n}.bn", width, False)
+                for part in ("gain", "bias"):
+                    self.add(f"{name}.bn{n}.{part}", width, EMBEDDING + PART, bias=False)
+                self.add(f"{name}.conv2d{n}", width, width, 3, 3)
+            self.add(f"{name}.conv2d0", width, width, 1, 1)
+        self.attention("blocks.2.0", width)
+        self.norm("bn4", width, True)
+        self.add("conv2d5", 3, width, 3, 3)
+        return self
+
+    def made(self, z, label):
+        def normalised(name, x, condition):
+            gain, bias = (
+                F.linear(condition, *self.of(f"{name}.{p}"))[:, :, None, None]
+                for p in ("gain", "bias")
+            )
+            running = self[f"{name}.bn.running_mean"], self[f"{name}.bn.running_var"]
+            return F.relu(F.batch_norm(x, *running, eps=1e-4) * (1 + gain) + bias)
+
+        first, *parts = z.split(PART, dim=1)
+        x = F.linear(first, *self.of("linear0")).unflatten(1, (-1, 4, 4))
+        for i, part in zip((0, 1, 3), parts, strict=True):
+            x = self.attend("blocks.2.0", x) if i == 3 else x
+            name, condition = f"blocks.{i}.0", torch.cat([self["shared.weight"][label], part], 1)
+            y = F.interpolate(normalised(f"{name}.bn1", x, condition), scale_factor=2)
+            y = normalised(f"{name}.bn2", self.conv(f"{name}.conv2d1", y), condition)
+            y = self.conv(f"{name}.conv2d2", y)
+            x = y + self.conv(f"{name}.conv2d0", F.interpolate(x, scale_factor=2))
+        last = [self[f"bn4.{p}"] for p in ("running_mean", "running_var", "weight", "bias")]
+        return torch.tanh(self.conv("conv2d5", F.relu(F.batch_norm(x, *last, eps=1e-4))))
+
+    @classmethod
+    def critic(cls, width):
+        self = cls()
+        for i, before in ((0, 3), (2, width), (3, width), (4, width)):
+            name = f"blocks.{i}.0"
+            self.add(f"{name}.conv2d1", width, before, 3, 3)
+            self.add(f"{name}.conv2d2", width, width, 3, 3)
+            if i < 3:
+                self.add(f"{name}.conv2d0", width, before, 1, 1)
+        self.attention("blocks.1.0", width)
+        self.add("linear1", 1, width)
+        self.add("embedding", CLASSES, width, bias=False)
+        return self
+
+    def judged(self, x, label):
+        for i in (0, 2, 3, 4):
+            name = f"blocks.{i}.0"
+            x = F.relu(x) if i else x
+            y = self.conv(f"{name}.conv2d2", F.relu(self.conv(f"{name}.conv2d1", x)))
+            if i < 3:
+                x, y = self.conv(f"{name}.conv2d0", F.avg_pool2d(x, 2)), F.avg_pool2d(y, 2)
+            x = x + y
+            x = x if i else self.attend("blocks.1.0", x)
+        h = F.relu(x).sum((2, 3))
+        return F.linear(h, *self.of("linear1"))[:, 0] + (self.of("embedding")[0][label] * h).sum(1)
+
+
+def test_studiogans_networks(tmp_path):
+    torch.manual_seed(0)
+    made, judge = Studio.generator(16), Studio.critic(16)
+    files = {
+        "model=G_ema.pth": {"state_dict": dict(made)},
+        "model=D.pth": {"state_dict": dict(judge), "run_name": "a", "optimizer": {"state": {}}},
+    }
+    run, networks = run_of(tmp_path, "studiogan_biggan", files)
+    assert run.spec.shape == (32, 32, 3)
+    z, x, label = torch.randn(3, 4 * PART), torch.randn(3, 3, 32, 32), torch.tensor(LABEL)
     found = called(networks["generator"], jnp.asarray(z.numpy()), jnp.asarray(LABEL))
-    assert_same(found, made.made(z, torch.tensor(LABEL)))
+    assert_same(found, made.made(z, label))
+    pictures = jnp.asarray(x.numpy().transpose(0, 2, 3, 1))
+    assert_same(called(networks["critic"], pictures, jnp.asarray(LABEL)), judge.judged(x, label))
