@@ -7,8 +7,6 @@ import shlex
 from jaxgan.cli.errors import user_errors
 from jaxgan.options import OptionError
 
-HELP_WIDTH = 20
-
 
 def add_arguments(parser) -> None:
     parser.add_argument("kind", metavar="KIND", help="kind of the files, see `jaxgan import list`")
@@ -31,6 +29,7 @@ def explain(name: str | None, workdir: str | None, named: dict) -> list[str]:
     from jaxgan.cli.train import explain_sections
 
     del workdir
+    named = {"config.data.name": "folder", **named}
     return [*listed(), "", *explain_sections("import", name, None, named, ("data",))]
 
 
@@ -38,8 +37,11 @@ def listed() -> list[str]:
     """The kinds of files, with a line about each."""
     from jaxgan import imports
 
-    lines = [f"  {kind:{HELP_WIDTH}}  {about}" for kind, about in imports.about().items()]
-    return ["kinds of files:", *lines]
+    width = max(map(len, imports.KINDS))
+    return [
+        "kinds of files:",
+        *(f"  {kind:{width}}  {about}" for kind, about in imports.about().items()),
+    ]
 
 
 def run(args) -> int:
@@ -63,6 +65,7 @@ def convert(args) -> tuple[str, list[str], str]:
         raise ValueError(
             "there is nothing to import: give KIND, its FILEs and --out FOLDER; see the kinds with: jaxgan import list"
         )
+    check_options(args.named["config"])
     if train.workdir.holds_run(args.out):
         raise FileExistsError(f"--out is {args.out}, which holds a run; choose a new folder.")
     kind = imports.load(args.kind)
@@ -75,8 +78,8 @@ def convert(args) -> tuple[str, list[str], str]:
         {**of_size(args.named["config"], imported.spec), **args.named["config"]},
         "",
     )
-    spec = spec_of(settings, args.named["config"], imported.spec)
-    made = config.make_run(settings, spec)
+    source = data_source(settings, imported.spec) if args.named["config"] else None
+    made = config.make_run(settings, imported.spec if source is None else source.spec)
     engine = train.make_engine(made.game, train.Options(devices=1), settings.seed)
     state = train.imported.state_of(engine, imported)
     about = {
@@ -84,10 +87,21 @@ def convert(args) -> tuple[str, list[str], str]:
         "players": sorted(imported.players),
         "files": {file.where: sha256 for file, sha256 in opened},
     }
-    train.imported.write(args.out, made.record, state, about)
+    known = {} if source is None else train.workdir.of_data(source)
+    train.imported.write(args.out, {**made.record, **known}, state, about)
     where = shlex.quote(args.out)
     sentences = [*imported.notes, *lacking(made, imported, where)]
     return described(made, imported), sentences, next_command(made, where)
+
+
+def check_options(named: dict[str, str]) -> None:
+    """Raises unless all options are those of the data."""
+    for name in named:
+        if not name.startswith("data."):
+            raise ValueError(
+                f"--config.{name} cannot be set here, since the files determine the model; only the data can be"
+                " described, as by --config.data.path=PATH."
+            )
 
 
 def check_kind(name: str, kind, file) -> None:
@@ -128,16 +142,14 @@ def of_size(named: dict[str, str], spec) -> dict[str, str]:
     }
 
 
-def spec_of(settings, named: dict[str, str], spec):
-    """The specification of the data if they are named, else that of the networks.
+def data_source(settings, spec):
+    """The data of a config, for networks that make examples of a specification.
 
     Raises:
       OptionError: the data are others than those that the networks make.
     """
     from jaxgan import config
 
-    if not named:
-        return spec
     source = config.open_data(settings)
     if source.spec.shape != spec.shape:
         raise OptionError(
@@ -153,7 +165,7 @@ def spec_of(settings, named: dict[str, str], spec):
             f"the networks have {spec.num_classes} classes, but {source.summary} has {source.spec.num_classes}; give"
             " the data with these classes, or leave them out.",
         )
-    return source.spec
+    return source
 
 
 def described(made, imported) -> str:

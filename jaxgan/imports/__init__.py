@@ -11,8 +11,8 @@ A kind of file is a module of this folder, with
 There is no list to edit. A kind infers the options of the model from the shapes of the tensors, and takes every tensor
 of the file or raises an error that names the one that it cannot place.
 
-The modules need NumPy only: they know names, axes and the arithmetic of their formats. `jaxgan.train.imported` puts the
-arrays into the state of the game that the options describe, which checks their shapes.
+The modules know names, axes and the arithmetic of their formats, and no model. `jaxgan.train.imported` puts the arrays
+into the state of the game that the options describe, which checks their shapes.
 """
 
 from __future__ import annotations

@@ -69,9 +69,13 @@ def is_pickle(data: bytes) -> bool:
 
 def _attributes(tree: Any) -> Iterator[tuple[str, Tensor | Setting]]:
     """(name, value) of the tensors and plain attributes of all modules below a dict of modules."""
-    if not isinstance(tree, dict):
-        raise ValueError("it holds no modules by name")
-    below = [(str(name), part, 0) for name, part in tree.items() if _is_module(part)]
+    named = tree.items() if isinstance(tree, dict) else ()
+    below = [(str(name), part, 0) for name, part in named if _is_module(part)]
+    if not below:
+        raise ValueError(
+            "it holds no PyTorch modules by name; files of NVIDIA's TensorFlow programs must first be converted by"
+            " their legacy.py"
+        )
     visited = 0
     while below:
         path, module, depth = below.pop()

@@ -75,6 +75,12 @@ def test_data_of_another_shape_are_refused(tmp_path, capsys):
     assert main(["import", "mimicry_sngan", file, "--out", out, *data]) == 0
 
 
+def test_options_of_the_model_cannot_be_set(tmp_path, capsys):
+    file, out = written(tmp_path, generator()), str(tmp_path / "run")
+    said = refused(capsys, "mimicry_sngan", file, "--out", out, "--config.model.batch_size=8")
+    assert "--config.model.batch_size cannot be set here" in said
+
+
 def test_kinds_are_listed(capsys):
     assert main(["import", "list"]) == 0
     said = capsys.readouterr().out
