@@ -2,9 +2,11 @@
 
 import jax
 import numpy as np
+from flax.traverse_util import unflatten_dict
 
-from jaxgan import config
+from jaxgan import config, imports, models
 from jaxgan.cli.main import main
+from jaxgan.network import Network
 
 TOLERANCE = 2e-5  # of the largest difference, relative to the largest value: rounding
 
@@ -24,6 +26,24 @@ def imported(folder, kind, paths):
     assert main(["import", kind, *map(str, paths), "--out", str(out)]) == 0
     run, _, _, state = config.restore(out)
     return run, run.game.networks(state)
+
+
+def networks_of(kind, files):
+    """{player: network} of {file name: its tensors of PyTorch}, without a run."""
+    opened = [
+        imports.Tensors({n: tensor.numpy() for n, tensor in tensors.items()}, name)
+        for name, tensors in files.items()
+    ]
+    found = imports.load(kind).read(opened)
+    model = models.load(found.model)
+    game = model.game(model.Options(**found.options), found.spec)
+    return {
+        player: Network(
+            game.players[player].module,
+            unflatten_dict({path: leaf.value for path, leaf in leaves.items()}, sep="/"),
+        )
+        for player, leaves in found.players.items()
+    }
 
 
 def called(network, x, label=None):
