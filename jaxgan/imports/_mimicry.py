@@ -47,8 +47,8 @@ def split(files: Sequence[Tensors], weight: str) -> tuple[Tensors, Tensors | Non
 
 def generator(file: Tensors) -> tuple[dict[str, Leaf], dict[str, Any], dict[str, Field]]:
     """(variables, options, fields of the data)."""
-    outputs, latent = file.shape("l1.weight")
-    width = file.shape("block2.c1.weight")[1]
+    outputs, latent = file.shape("l1.weight", 2)
+    width = file.shape("block2.c1.weight", 4)[1]
     side = math.isqrt(outputs // width)
     blocks = file.count(r"(block\d+)\.")
     found = file.dense("project", "l1", side)
@@ -60,7 +60,7 @@ def generator(file: Tensors) -> tuple[dict[str, Leaf], dict[str, Any], dict[str,
             found |= file.conv(f"{block}/{conv}", f"{name}.{published}")
     last = blocks + 2
     found |= file.batch_norm("norm", f"b{last}") | file.conv("output", f"c{last}")
-    channels = file.shape(f"c{last}.weight")[0]
+    channels = file.shape(f"c{last}.weight", 4)[0]
     file.finish()
     fields = {"image": Field("image", (side << blocks, side << blocks, channels))}
     if "block2.b1.embed.weight" in file:
@@ -99,6 +99,6 @@ def critic(file: Tensors, spectral: bool) -> tuple[dict[str, Leaf], dict[str, An
     found |= dense_of("output", last)
     if "l_y.weight_orig" in file:
         found |= file.torch_spectral("projection", "l_y")
-    width = file.shape(f"{last}.{weight}")[1]
+    width = file.shape(f"{last}.{weight}", 2)[1]
     file.finish()
     return found, {"critic_width": width}

@@ -27,12 +27,12 @@ def finish(file: Tensors) -> None:
 
 def options(file: Tensors) -> dict[str, Any]:
     """The options of the mapping."""
-    latent, styles = (file.shape(f"G_ema.mapping.fc{i}.weight") for i in (0, 1))
+    styles, inputs = file.shape("G_ema.mapping.fc0.weight", 2)
     embed = "G_ema.mapping.embed.weight"
     conditional = embed in file
     return {
-        "latent_dim": latent[1] - (file.shape(embed)[0] if conditional else 0),
-        "style_dim": styles[1],
+        "latent_dim": inputs - (file.shape(embed, 2)[0] if conditional else 0),
+        "style_dim": styles,
         "mapping_layers": file.count(r"G_ema\.mapping\.fc(\d+)\."),
         "conditional": conditional,
     }
@@ -43,7 +43,7 @@ def spec(file: Tensors, side: int, channels: int) -> Spec:
     fields = {"image": Field("image", (side, side, channels))}
     embed = "G_ema.mapping.embed.weight"
     if embed in file:
-        fields["label"] = Field("label", number=file.shape(embed)[1])
+        fields["label"] = Field("label", number=file.shape(embed, 2)[1])
     return Spec(fields, 1)
 
 

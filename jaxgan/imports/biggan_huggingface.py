@@ -39,8 +39,8 @@ def read(given: Sequence[Tensors]) -> Imported:
             f"the generator in {file.where} has {len(blocks)} blocks, and only those with 10 (for 128 pixels) or 12"
             " (256) can be imported; give such a file."
         )
-    embedding, classes = file.shape("embeddings.weight")
-    latent = file.shape("generator.gen_z.weight_orig")[1] - embedding
+    embedding, classes = file.shape("embeddings.weight", 2)
+    latent = file.shape("generator.gen_z.weight_orig", 2)[1] - embedding
     found = {
         "params/shared/embedding": Leaf(file.take("embeddings.weight", 2).T, "embeddings.weight"),
         **_conditioned(file, "synthesis/project", "generator.gen_z", embedding),

@@ -91,9 +91,9 @@ def _statistics(file: Tensors, path: str, name: str) -> dict[str, Leaf]:
 def _generator(file: Tensors) -> tuple[dict[str, Leaf], dict[str, Any], Spec]:
     """(variables, options, specification of the data)."""
     blocks = file.count(r"blocks\.(\d+)\.")
-    outputs, part = file.shape("linear.weight")
-    classes, embedding = file.shape("shared.weight")
-    if file.shape("blocks.0.0.bn1.gain.weight")[1] != embedding + part:
+    outputs, part = file.shape("linear.weight", 2)
+    classes, embedding = file.shape("shared.weight", 2)
+    if file.shape("blocks.0.0.bn1.gain.weight", 2)[1] != embedding + part:
         raise ValueError(
             f"the generator in {file.where} gives its blocks no part of the latent; only one that was trained with"
             " --hier and --G_shared can be imported."

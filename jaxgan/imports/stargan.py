@@ -58,7 +58,7 @@ def read(given: Sequence[Tensors]) -> Imported:
 
 def _generator(file: Tensors) -> tuple[dict[str, Leaf], dict[str, Any], int]:
     """(variables, options, number of domains)."""
-    width, inputs = file.shape("main.0.weight")[:2]
+    width, inputs = file.shape("main.0.weight", 4)[:2]
     blocks = file.count(r"main\.(\d+)\.main\.")
     found = file.conv("first", "main.0") | _norm(file, "first_norm", "main.1")
     for i in range(DOWNS):

@@ -75,7 +75,7 @@ def _generator(file: Tensors) -> tuple[dict[str, Leaf], dict[str, Any], Spec]:
     """(variables, options, specification of the data)."""
     spectral = "linear0.weight_orig" in file
     weight = "weight_orig" if spectral else "weight"
-    outputs, part = file.shape(f"linear0.{weight}")
+    outputs, part = file.shape(f"linear0.{weight}", 2)
     found = _layer(file, "synthesis/project", "linear0", BOTTOM)
     blocks, attention = 0, -1
     for name, attends in _blocks(file):
@@ -105,7 +105,7 @@ def _generator(file: Tensors) -> tuple[dict[str, Leaf], dict[str, Any], Spec]:
         "spectral_steps": 1,
     }
     if "shared.weight" in file:
-        classes, embedding = file.shape("shared.weight")
+        classes, embedding = file.shape("shared.weight", 2)
         found["params/shared/embedding"] = Leaf(file.take("shared.weight", 2), "shared.weight")
         options["class_embedding_dim"] = embedding
         fields["label"] = Field("label", number=classes)

@@ -60,7 +60,7 @@ def _widths(file: Tensors, name: str) -> tuple[int, dict[int, int]]:
         )
     blocks = file.count(rf"{re.escape(name)}\.b(\d+)\.")
     sides = [4 << i for i in range(blocks)]
-    return sides[-1], {s: file.shape(f"{name}.b{s}.conv1.weight")[0] for s in sides}
+    return sides[-1], {s: file.shape(f"{name}.b{s}.conv1.weight", 4)[0] for s in sides}
 
 
 def _generator(file: Tensors, name: str, side: int) -> dict[str, Leaf]:

@@ -52,7 +52,7 @@ def read(given: Sequence[Tensors]) -> Imported:
 
 def _options(file: Tensors, layers: list[str]) -> tuple[dict[str, Any], int, int]:
     """(options, side of the pictures, their channels)."""
-    weights = [file.shape(f"G_ema.synthesis.{name}.weight") for name in layers]
+    weights = [file.shape(f"G_ema.synthesis.{name}.weight", 4) for name in layers]
     side, channels = int(layers[-1].split("_")[1]), weights[-1][0]
     widths = [shape[0] for shape in weights[:-1]]
     rotating = weights[0][2] == 1

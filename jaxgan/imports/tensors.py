@@ -80,32 +80,30 @@ class Tensors:
     def names(self) -> list[str]:
         return list(self._tensors)
 
-    def shape(self, name: str) -> tuple[int, ...]:
-        """The shape of a tensor; does not take it."""
-        return self._found(name).shape
-
-    def peek(self, name: str) -> np.ndarray:
-        """A tensor as it is in the file; does not take it."""
-        return self._found(name)
+    def shape(self, name: str, rank: int | None = None) -> tuple[int, ...]:
+        """The shape of a tensor, which has `rank` axes; does not take it."""
+        return self.peek(name, rank).shape
 
     def take(self, name: str, rank: int | None = None) -> np.ndarray:
         """A tensor as float32."""
-        found = self._found(name)
-        if rank is not None and found.ndim != rank:
-            raise ValueError(
-                f"the tensor '{name}' in {self.where} has shape {list(found.shape)}, but one with {rank} axes belongs"
-                " there; give a file that its program wrote."
-            )
+        found = self.peek(name, rank)
         self._left.discard(name)
         return np.asarray(found, np.float32)
 
-    def _found(self, name: str) -> np.ndarray:
+    def peek(self, name: str, rank: int | None = None) -> np.ndarray:
+        """A tensor as it is in the file; does not take it."""
         if name not in self._tensors:
             raise ValueError(
                 f"there is no tensor '{name}' in {self.where}, which starts with"
                 f" {', '.join(map(repr, self.names[:3]))}; give a file with all tensors of one network."
             )
-        return self._tensors[name]
+        found = self._tensors[name]
+        if rank is not None and found.ndim != rank:
+            raise ValueError(
+                f"the tensor '{name}' in {self.where} has shape {list(found.shape)}, but one with {rank} axes belongs"
+                " there; give a file that its program wrote."
+            )
+        return found
 
     def drop(self, *names: str) -> None:
         """Takes tensors that the network does not need, if they are there."""

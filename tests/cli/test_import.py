@@ -114,6 +114,8 @@ def test_wrong_files_are_named(tmp_path, capsys):
     assert (
         "the tensor 'block3.c1.weight' makes generator/params/block1/conv0/kernel of shape" in said
     )
+    flat = written(tmp_path, {**tensors, "l1.weight": np.zeros(128, np.float32)}, "r.safetensors")
+    assert "the tensor 'l1.weight' in" in refused(capsys, "mimicry_sngan", flat, "--out", out)
     assert main(["import", "mimicry_sngan", whole, "--out", out]) == 0
     capsys.readouterr()
     assert "choose a new folder" in refused(capsys, "mimicry_sngan", whole, "--out", out)
