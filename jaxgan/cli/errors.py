@@ -35,7 +35,7 @@ _WORDS = {
 # Commands that take the place of a run's data as `train` does.
 _WITH_PLACES = ("evaluate", "diagnose", "lipschitz")
 # Commands that take all options of the data, but none of the other sections.
-_WITH_DATA = ("prepare", "data")
+_WITH_DATA = ("prepare", "data", "import")
 # Commands that take --options.NAME=VALUE, and --pictures.NAME=FILE.
 _WITH_OPTIONS, _WITH_PICTURES = ("sample", "make", "evaluate"), ("make",)
 

@@ -87,6 +87,18 @@ def run(args) -> int:
     return 0
 
 
+def check_imported(args) -> None:
+    """Raises if the run was imported from files without this player, whose weights are random."""
+    from jaxgan import train
+
+    held = train.imported.players(train.workdir.read(args.workdir))
+    if held is not None and args.player not in held:
+        raise ValueError(
+            f"the {args.player} of {args.workdir} has random weights, since the run was imported and its files held"
+            f" only the {' and '.join(held)}; import it again with the file of the {args.player}."
+        )
+
+
 def label_name(game, label: int | None) -> str | None:
     """The name of a class; None if the classes have no names."""
     names = () if label is None else game.spec["label"].names
@@ -111,6 +123,7 @@ def open_critic(args):
         raise ValueError(
             f"--player is '{args.player}', but this run has {f'only {names}' if names else 'no player'} to bound."
         )
+    check_imported(args)
     first = None if run.game.num_classes is None else 0
     number = first if args.label is None else class_number(args.label, run.game)
     source = open_data(run, args)

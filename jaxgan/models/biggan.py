@@ -28,7 +28,7 @@ import jax
 from jaxgan import adversarial, conditional, turns
 from jaxgan.game import Game
 from jaxgan.nets import biggan, resnet
-from jaxgan.nets.backbones import attention_side
+from jaxgan.nets.backbones import attention_side, biases_option, rectified_option
 from jaxgan.nets.spectral import spectral_norm
 from jaxgan.network import Network
 from jaxgan.options import MOST_COMPONENTS, OptionError, check, option
@@ -90,6 +90,16 @@ class Options(conditional.Options):
         "power iterations per step, 1 in the paper; 0 computes the leading singular vector accurately",
         least=0,
     )
+    generator_spectral: bool = option(
+        True, "divide the generator's kernels by their spectral norms, as those of the critic"
+    )
+    convolution_biases: bool = biases_option()
+    rectified_shortcuts: bool = rectified_option()
+    norm_epsilon: float = option(
+        0.0,
+        "epsilon of the generator's batch normalisation; 0 for the usual one, 1e-4 in BigGAN-deep and 1e-5 in BigGAN",
+        least=0,
+    )
     remat: bool = adversarial.remat_option()
 
 
@@ -130,15 +140,24 @@ def networks(options: Options, spec: Spec, shape: biggan.Shape) -> tuple[nn.Modu
         spec.shape[-1],
         adversarial.classes(options, spec),
         options.class_embedding_dim,
-        norm,
+        norm if options.generator_spectral else resnet.plain,
         sides[0],
         options.statistics_group,
         dtype,
         options.remat,
+        options.convolution_biases,
+        options.norm_epsilon,
     )
     features = tuple((options.critic_width or options.width) * m for m in shape.critic)
     labels = conditional.labels(options, spec)
     if options.variant == "deep":
+        if options.rectified_shortcuts:
+            raise OptionError(
+                "rectified_shortcuts",
+                True,
+                "the critic of BigGAN-deep has no such variant",
+                {"rectified_shortcuts": False},
+            )
         return generator, biggan.DeepCritic(
             features, shape.downs, labels, norm, sides[1], dtype, options.remat
         )
@@ -152,6 +171,7 @@ def networks(options: Options, spec: Spec, shape: biggan.Shape) -> tuple[nn.Modu
         inits=biggan.INITS,
         dtype=dtype,
         remat=options.remat,
+        rectified=options.rectified_shortcuts,
     )
     return generator, critic
 

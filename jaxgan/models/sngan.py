@@ -30,6 +30,9 @@ class Options(backbones.Options, adversarial.Options):
     dequantise: bool = True
     decay_steps: int = 50_000
     leak: float = 0.1
+    output_bias: bool = option(
+        False, "the critic's last layer has a bias; the paper's code has none, other programs do"
+    )
     spectral_steps: int = option(
         0,
         "power iterations per critic step, 1 in the paper; 0 computes the leading singular vector accurately",
@@ -46,7 +49,7 @@ def game(options: Options, spec: Spec) -> Game:
         pictures="resnet",
         num_classes=adversarial.classes(options, spec),
         kernel_norm=partial(spectral_norm, n_steps=options.spectral_steps or None),
-        output_bias=False,
+        output_bias=options.output_bias,
         dtype=adversarial.compute_dtype(options),
     )
     return adversarial.two_player(

@@ -49,6 +49,24 @@ RESNETS = {
 }
 
 
+def biases_option() -> Any:
+    """The field `convolution_biases` of options of models with residual generators."""
+    return option(
+        False,
+        "the convolutions in front of the generator's batch normalisation have biases (resnet), as in other programs;"
+        " in training they have an effect only through attention",
+    )
+
+
+def rectified_option() -> Any:
+    """The field `rectified_shortcuts` of options of models with residual critics."""
+    return option(
+        False,
+        "the shortcuts of the critic's blocks take the input after its ReLU (resnet), as in programs whose ReLU"
+        " overwrites its input",
+    )
+
+
 @dataclasses.dataclass(frozen=True)
 class Options:
     """Architecture and size of a model's networks."""
@@ -79,6 +97,8 @@ class Options:
         "how the generator doubles the size of its features (resnet): nearest, as in the papers' code, or bilinear",
         choices=tuple(UPSAMPLINGS),
     )
+    convolution_biases: bool = biases_option()
+    rectified_shortcuts: bool = rectified_option()
     depth: int = option(3, "hidden layers of each network (mlp)", least=1, most=MOST_LAYERS)
     leak: float = option(0.0, "negative slope of the critic's ReLU (mlp, conv)", least=0, most=1)
 
@@ -231,6 +251,7 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
             SHORTCUT_INITS[request.options.shortcut_init],
             request.options.upsampling,
             request.dtype,
+            request.options.convolution_biases,
         ),
         ResNetCritic(
             tuple(max(1, widest // d) for d in shape.critic),
@@ -243,6 +264,7 @@ def _resnet(request: _Request) -> tuple[nn.Module, nn.Module]:
             request.attention[1],
             shortcut_init=SHORTCUT_INITS[request.options.shortcut_init],
             dtype=request.dtype,
+            rectified=request.options.rectified_shortcuts,
         ),
     )
 

@@ -81,6 +81,7 @@ class DeepGeneratorBlock(nn.Module):
     norm: Callable[..., nn.Module]
     kernel_norm: Callable[[type], type]
     dtype: jax.typing.DTypeLike | None = None
+    biases: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array, train: bool) -> jax.Array:
@@ -96,7 +97,7 @@ class DeepGeneratorBlock(nn.Module):
             conv = self.kernel_norm(layer)(
                 features,
                 (size, size),
-                use_bias=False,
+                use_bias=self.biases,
                 kernel_init=orthogonal,
                 dtype=self.dtype,
                 name=f"conv{i}",
@@ -146,6 +147,8 @@ class Generator(nn.Module):
       group: examples with batch statistics of their own; 0 for the statistics of the batch.
       dtype: of the arithmetic.
       remat: recompute the activations of each stage in the backward pass (`jaxgan.nets.remat`).
+      biases: whether the convolutions of the blocks have biases.
+      epsilon: of batch normalisation; 0 for the usual one, 1e-4 in BigGAN-deep and 1e-5 in BigGAN.
     """
 
     variant: str
@@ -158,6 +161,8 @@ class Generator(nn.Module):
     group: int = 0
     dtype: jax.typing.DTypeLike | None = None
     remat: bool = False
+    biases: bool = False
+    epsilon: float = 0.0
 
     def setup(self):
         if self.classes is not None:
@@ -171,6 +176,8 @@ class Generator(nn.Module):
             self.group,
             self.dtype,
             self.remat,
+            self.biases,
+            self.epsilon,
         )
 
     def __call__(
@@ -201,6 +208,8 @@ class Synthesis(nn.Module):
     group: int
     dtype: jax.typing.DTypeLike | None = None
     remat: bool = False
+    biases: bool = False
+    epsilon: float = 0.0
 
     @nn.compact
     def __call__(self, latent: jax.Array, embedding: jax.Array | None, train: bool) -> jax.Array:
@@ -224,7 +233,7 @@ class Synthesis(nn.Module):
 
     @property
     def _epsilon(self) -> float:
-        return 1e-4 if self.variant == "deep" else 1e-5
+        return self.epsilon or (1e-4 if self.variant == "deep" else 1e-5)
 
     def _inputs(
         self, latent: jax.Array, embedding: jax.Array | None
@@ -256,13 +265,20 @@ class Synthesis(nn.Module):
         )
         if self.variant == "biggan":
             block = GeneratorBlock(
-                features, norm, kernel_norm, INITS, dtype=dtype, name=f"block{i}"
+                features,
+                norm,
+                kernel_norm,
+                INITS,
+                dtype=dtype,
+                biases=self.biases,
+                name=f"block{i}",
             )
             return block(x, condition, train)
-        flat = DeepGeneratorBlock(
-            x.shape[-1], False, norm, kernel_norm, dtype, name=f"block{2 * i}"
+        deep: Any = partial(
+            DeepGeneratorBlock, norm=norm, kernel_norm=kernel_norm, dtype=dtype, biases=self.biases
         )
-        up = DeepGeneratorBlock(features, True, norm, kernel_norm, dtype, name=f"block{2 * i + 1}")
+        flat = deep(x.shape[-1], False, name=f"block{2 * i}")
+        up = deep(features, True, name=f"block{2 * i + 1}")
         return up(flat(x, condition, train), condition, train)
 
 

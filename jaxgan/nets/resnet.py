@@ -5,7 +5,9 @@ fused operation (`jaxgan.nets.conv`). A 1x1 convolution commutes with both, so s
 The generator can also upsample bilinearly, where only the second rewrite applies.
 
 Convolutions that reach the output only through batch normalisation have no bias. The normalisation would subtract it,
-so its gradient would be rounding error, which Adam would turn into a random walk.
+so its gradient would be rounding error, which Adam would turn into a random walk. Other implementations have these
+biases (`biases`), and some give the shortcuts of the critic the input after its ReLU (`rectified`): weights that were
+trained there need both.
 """
 
 from __future__ import annotations
@@ -66,6 +68,7 @@ class GeneratorBlock(nn.Module):
     """BN-ReLU-upsample-conv3-BN-ReLU-conv3, plus a 1x1 convolution of the upsampled input.
 
     `norm` makes the normalisations, which are called with (x, condition, train). `upsampling`: see `UPSAMPLINGS`.
+    `biases`: whether the convolutions have any.
     """
 
     features: int
@@ -74,6 +77,7 @@ class GeneratorBlock(nn.Module):
     inits: Inits = Inits()
     upsampling: str = "nearest"
     dtype: jax.typing.DTypeLike | None = None
+    biases: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, condition: jax.Array | None, train: bool) -> jax.Array:
@@ -81,7 +85,7 @@ class GeneratorBlock(nn.Module):
             return nn.relu(self.norm(name=name)(x, condition, train))
 
         conv: dict[str, Any] = {
-            "use_bias": False,
+            "use_bias": self.biases,
             "kernel_init": self.inits.relu,
             "dtype": self.dtype,
         }
@@ -93,7 +97,7 @@ class GeneratorBlock(nn.Module):
         shortcut = kernel_norm(Conv)(
             self.features,
             (1, 1),
-            use_bias=False,
+            use_bias=self.biases,
             kernel_init=self.inits.linear,
             dtype=self.dtype,
             name="shortcut",
@@ -106,7 +110,8 @@ class CriticBlock(nn.Module):
 
     The shortcut is pooled too; it has a 1x1 convolution if `down` or if the number of channels changes. With `first`,
     for the block that takes the pictures, there is no initial ReLU. The first convolution has as many channels as the
-    input, or `features` if `wide` or `first`.
+    input, or `features` if `wide` or `first`. With `rectified`, the shortcut of another than the first block takes the
+    input after its ReLU too.
     """
 
     features: int
@@ -116,6 +121,7 @@ class CriticBlock(nn.Module):
     kernel_norm: Callable[[type], type] = plain
     inits: Inits = Inits()
     dtype: jax.typing.DTypeLike | None = None
+    rectified: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -123,6 +129,7 @@ class CriticBlock(nn.Module):
         hidden = self.features if self.first or self.wide else x.shape[-1]
         options = {"kernel_init": self.inits.relu, "dtype": self.dtype}
         y = x if self.first else nn.relu(x)
+        x = y if self.rectified else x
         y = nn.relu(conv(hidden, (3, 3), **options, name="conv0")(y))
         y = (down_conv if self.down else conv)(self.features, (3, 3), **options, name="conv1")(y)
         if self.down:
@@ -143,7 +150,7 @@ class ResNetGenerator(nn.Module):
 
     A linear map to bottom x bottom x top features, one upsampling block per entry of `features`, BN-ReLU-conv3-tanh.
     With `attention`, the block whose output has this side is followed by an attention block. `shortcut_init` is for the
-    shortcuts and the last convolution. `upsampling`: see `UPSAMPLINGS`.
+    shortcuts and the last convolution. `upsampling`: see `UPSAMPLINGS`. `biases`: see `GeneratorBlock`.
     """
 
     bottom: int
@@ -156,6 +163,7 @@ class ResNetGenerator(nn.Module):
     shortcut_init: nn.initializers.Initializer = glorot
     upsampling: str = "nearest"
     dtype: jax.typing.DTypeLike | None = None
+    biases: bool = False
 
     @nn.compact
     def __call__(self, latent: jax.Array, label: jax.Array | None = None, train: bool = True):
@@ -168,7 +176,14 @@ class ResNetGenerator(nn.Module):
         norm = partial(BatchNorm, self.num_classes, dtype=dtype)
         for i, features in enumerate(self.features):
             block = GeneratorBlock(
-                features, norm, kernel_norm, inits, self.upsampling, dtype, name=f"block{i}"
+                features,
+                norm,
+                kernel_norm,
+                inits,
+                self.upsampling,
+                dtype,
+                self.biases,
+                name=f"block{i}",
             )
             x = block(x, label, train)
             if x.shape[1] == self.attention:
@@ -185,8 +200,8 @@ class ResNetCritic(nn.Module):
 
     One block per entry of `features`, the first `downs` of which halve the picture; a ReLU; the sum of features over
     space (the mean if `mean_pool`); the outputs of `jaxgan.nets.heads`. With `attention`, the first block whose output
-    has this side is followed by an attention block. `wide`: see `CriticBlock`. `shortcut_init` is for the shortcuts, if
-    it is not `inits.linear`. `remat`: recompute the activations of each block in the backward pass
+    has this side is followed by an attention block. `wide`, `rectified`: see `CriticBlock`. `shortcut_init` is for the
+    shortcuts, if it is not `inits.linear`. `remat`: recompute the activations of each block in the backward pass
     (`jaxgan.nets.remat`).
     """
 
@@ -202,6 +217,7 @@ class ResNetCritic(nn.Module):
     shortcut_init: nn.initializers.Initializer | None = None
     dtype: jax.typing.DTypeLike | None = None
     remat: bool = False
+    rectified: bool = False
 
     @nn.compact
     def __call__(
@@ -218,6 +234,7 @@ class ResNetCritic(nn.Module):
                 self.kernel_norm,
                 inits,
                 self.dtype,
+                self.rectified,
                 name=f"block{i}",
             )
             x = block(x)

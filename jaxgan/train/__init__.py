@@ -3,6 +3,7 @@
 from jaxgan.train import (
     batch_statistics,
     guard,
+    imported,
     loggers,
     loop,
     made,
@@ -29,6 +30,7 @@ __all__ = [
     "Result",
     "batch_statistics",
     "guard",
+    "imported",
     "iterate_samples",
     "loggers",
     "loop",

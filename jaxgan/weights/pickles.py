@@ -3,7 +3,8 @@
 A pickle is a program: it may import any function by name and call it. This module only parses its
 instructions (`pickletools.genops` executes none) and implements those that a state dict needs.
 Names in a pickle are looked up in the tables below and never imported. An unsupported instruction
-or name raises an error.
+or name raises an error. Of a pickle of whole modules, where most names are unknown, the objects
+become `Record`s of their attributes.
 """
 
 import pickletools
@@ -44,15 +45,19 @@ class Tensor(NamedTuple):
 
 
 class Record(dict):
-    """The attributes of an object of a TorchScript class, without the class."""
+    """The attributes of an object of a class that is not known here, without the class."""
 
 
 class _Name(NamedTuple):
-    """The meaning of a global name in a pickle: a builder, the dtype of a storage, or a TorchScript class."""
+    """The meaning of a global name in a pickle: a builder, the dtype of a storage, or a class of records.
+
+    What an unknown name makes is a record too, with whatever arguments.
+    """
 
     build: Callable | None = None
     dtype: str = ""
     is_record: bool = False
+    unknown: bool = False
 
 
 def _tensor(storage, offset, shape, strides, *_) -> Tensor:
@@ -101,22 +106,31 @@ _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
 }
+# Further ones in pickles of whole modules: code as text, and storages.
+_MODULE_LITERALS = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINUNICODE8"}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
-def load(file: BinaryIO, records: bool = False, storages: dict[str, Storage] | None = None) -> Any:
+def load(
+    file: BinaryIO,
+    records: bool = False,
+    storages: dict[str, Storage] | None = None,
+    modules: Callable[[bytes], Storage] | None = None,
+) -> Any:
     """Builds the object of the pickle at the current position of the file.
 
     Args:
       file: read up to the end of the pickle, its STOP instruction.
       records: whether the pickle may contain objects of TorchScript classes, which become `Record`s.
       storages: a dict to which all referenced storages are added by key.
+      modules: of a pickle of whole modules, the reader of a storage that is pickled as bytes. Objects of all classes
+        and results of all functions that are not in the tables then become `Record`s.
 
     Returns:
       Dicts, lists, tuples, numbers and strings, with a `Tensor` for every tensor.
     """
     try:
-        return _run(file, records, {} if storages is None else storages)
+        return _run(file, records, {} if storages is None else storages, modules)
     except _Unsupported as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # an empty stack, a missing memo, an unhashable key, ...
@@ -127,14 +141,14 @@ class _Unsupported(Exception):
     """Raised when a pickle contains an instruction or a name that is not supported."""
 
 
-def _run(file: BinaryIO, records: bool, storages: dict[str, Storage]):
+def _run(file: BinaryIO, records: bool, storages: dict[str, Storage], modules: Callable | None):
     stack: list = []
     marked: list[list] = []  # the stacks below each mark
     memo: dict[int, Any] = {}
     operations: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(file)
     for opcode, argument, _ in operations:
         name = opcode.name
-        if name in _LITERALS:
+        if name in _LITERALS or (modules and name in _MODULE_LITERALS):
             stack.append(argument)
         elif name in _PUSHES:
             stack.append(_PUSHES[name]())
@@ -156,9 +170,9 @@ def _run(file: BinaryIO, records: bool, storages: dict[str, Storage]):
             items = _pop(stack, 1 if name == "APPEND" else 2)
             _gather(f"{name}S", stack, items)
         elif name == "GLOBAL":
-            stack.append(_named(argument.split(" ", 1), records))
+            stack.append(_named(argument.split(" ", 1), records, modules))
         elif name == "STACK_GLOBAL":
-            stack.append(_named(_pop(stack, 2), records))
+            stack.append(_named(_pop(stack, 2), records, modules))
         elif name == "BINPERSID":
             storage = _storage(stack.pop())
             storages[storage.key] = storage
@@ -166,6 +180,11 @@ def _run(file: BinaryIO, records: bool, storages: dict[str, Storage]):
         elif name in ("REDUCE", "NEWOBJ", "BUILD"):
             target, argument = _pop(stack, 2)
             stack.append(_BUILD[name](target, argument))
+        elif modules and name == "EMPTY_SET":
+            stack.append([])
+        elif modules and name == "ADDITEMS":
+            items, stack = stack, marked.pop()
+            stack[-1].extend(items)
         elif name == "STOP":
             return stack.pop()
         elif name not in ("PROTO", "FRAME"):
@@ -192,15 +211,19 @@ def _gather(name: str, stack: list, items: list) -> None:
         stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
 
-def _named(path: list[str], records: bool) -> _Name:
+def _named(path: list[str], records: bool, modules: Callable | None) -> _Name:
     """Looks up the global name [module, name]."""
     module, name = path
+    if modules and (module, name) == ("torch.storage", "_load_from_bytes"):
+        return _Name(build=modules)
+    if modules and (module, name) == ("torch_utils.persistence", "_reconstruct_persistent_obj"):
+        return _Name(build=_persistent)
     if (module, name) in _BUILDERS:
         return _Name(build=_BUILDERS[module, name])
     if module in ("torch", "torch.cuda") and name in STORAGES:
         return _Name(dtype=STORAGES[name])
-    if records and module.split(".")[0] == "__torch__":
-        return _Name(is_record=True)
+    if modules or (records and module.split(".")[0] == "__torch__"):
+        return _Name(is_record=True, unknown=bool(modules))
     raise _Unsupported(
         f"its pickle refers to {module}.{name}, which state dicts do not need and which may run code; "
         "no code in it was run"
@@ -217,20 +240,27 @@ def _storage(reference: tuple) -> Storage:
     return Storage(str(key), name.dtype, size)
 
 
+def _persistent(meta: dict) -> Record:
+    """An object of a class whose code is in the pickle beside its attributes, as NVIDIA's programs write it."""
+    return Record(meta["state"])
+
+
 def _reduce(function: _Name, arguments: tuple):
+    if function.unknown:
+        return Record()
     build: Any = function.build  # if None, the call fails and `load` reports a damaged file
     return build(*arguments)
 
 
 def _new(name: _Name, arguments: tuple) -> Record:
-    if not name.is_record or arguments:
+    if not name.is_record or (arguments and not name.unknown):
         raise TypeError("an object that is not of a TorchScript class")
     return Record()
 
 
 def _set_state(target, state):
     """Sets the attributes of a record; ignores those of other objects, such as dicts."""
-    if isinstance(target, Record):
+    if isinstance(target, Record) and isinstance(state, dict):
         target.update(state)
     return target
 

@@ -7,6 +7,7 @@ as a count of numbers (int64) and the numbers.
 
 import io
 import struct
+from typing import Any
 
 import numpy as np
 
@@ -22,6 +23,12 @@ _PROTOCOL = 1001
 
 def read(data: bytes) -> dict[str, np.ndarray]:
     """Returns every tensor by its name in the state dict; names in nested dicts are joined by dots."""
+    tree, raw = parse(data)
+    return arrays_of(tree, lambda storage: raw[storage.key], most_unpacked(len(data)))
+
+
+def parse(data: bytes) -> tuple[Any, dict[str, memoryview]]:
+    """(the pickled object, {key of a storage: its bytes})."""
     file = io.BytesIO(data)
     if pickles.load(file) != _MAGIC:
         raise ValueError("its magic number is not PyTorch's")
@@ -47,7 +54,7 @@ def read(data: bytes) -> dict[str, np.ndarray]:
             raise ValueError(f"its storage {key} has {count} numbers, not {storage.size}")
         raw[key] = memoryview(data)[start:end]
         at = end
-    return arrays_of(tree, lambda storage: raw[storage.key], most_unpacked(len(data)))
+    return tree, raw
 
 
 def is_stream(data: bytes) -> bool:
