@@ -77,11 +77,12 @@ HALVES = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "steps",
     [
         pytest.param(HALVES[0], id="sound"),
-        pytest.param(HALVES[1], id="fast", marks=pytest.mark.slow),
+        pytest.param(HALVES[1], id="fast"),
     ],
 )
 def test_a_rehearsal_runs_every_step_and_the_next_one_none(steps, tmp_path, pytestconfig):
@@ -592,7 +593,9 @@ def test_the_page_names_every_script_and_every_step_with_its_bound():
 # A round beside PyTorch ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("model", ["dcgan", "sngan", "wgan_gp"])
+@pytest.mark.parametrize(
+    "model", ["dcgan", *(pytest.param(m, marks=pytest.mark.slow) for m in ("sngan", "wgan_gp"))]
+)
 def test_a_twin_has_the_parameters_of_the_game_and_plays_it(model):
     pytest.importorskip("torch")
     width = {"generator_width": 4, "critic_width": 4}

@@ -97,6 +97,7 @@ def compile_here(monkeypatch, capsys):
     return run
 
 
+@pytest.mark.slow
 def test_all_programs_of_a_config_are_shown_and_written(compile_here, tmp_path):
     out = tmp_path / "rows.jsonl"
     status, text = compile_here("gan_mixture2d", "--devices", "2", "--out", str(out))
@@ -127,6 +128,7 @@ def test_what_does_not_fit_is_one_sentence_whose_way_out_works(compile_here):
     assert status == 0, text
 
 
+@pytest.mark.slow
 def test_recomputing_is_a_way_out_where_a_model_can(compile_here):
     command = ("progressive_digits", "--only", "1/critic", "--memory_gib", "0.0001")
     hint = "Recompute activations (--set model.remat=true)"

@@ -778,6 +778,7 @@ def test_a_truncated_checkpoint_costs_only_itself(trained, tmp_path, capsys):
         assert (workdir / name).read_bytes() == (trained / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_one_line_whatever_its_reader_prints(trained, tmp_path):
     workdir = shutil.copytree(trained, tmp_path / "copy")
     truncate(workdir / "checkpoints" / "6")
@@ -962,6 +963,7 @@ def test_lipschitz_prints_a_table_and_json(trained, monkeypatch, capsys):
     assert json.loads(run(*other, capsys=capsys)[1].splitlines()[-1])["lower"] != result["lower"]
 
 
+@pytest.mark.slow
 def test_lipschitz_of_a_class_by_name_or_number(trained, tmp_path, capsys, monkeypatch):
     """As `sample --label` takes them; a run whose classes have names states the name beside the number."""
     monkeypatch.setenv("COLUMNS", "120")
@@ -984,6 +986,7 @@ def test_lipschitz_of_a_class_by_name_or_number(trained, tmp_path, capsys, monke
     )
 
 
+@pytest.mark.slow
 def test_lipschitz_of_a_critic_with_batch_statistics(tmp_path, monkeypatch, capsys):
     """In evaluation they are constants; what couples samples is refused with a sentence."""
     command = ["train", "--config", "dcgan_digits", "--workdir", tmp_path, *TINY]
@@ -1207,6 +1210,7 @@ def test_a_run_is_no_set_of_pictures(trained, refused, capsys):
     assert run(*command, capsys=capsys)[0] == 0
 
 
+@pytest.mark.slow
 def test_evaluate_counts_modes_of_a_known_mixture(tmp_path, capsys):
     command = [
         "train",
@@ -1569,7 +1573,7 @@ def test_packages_are_advised_by_names_that_pip_knows():
         for path in (root / "jaxgan").rglob("*.py")
         for name in re.findall(r'pip install \\?"?([^"\\ ]+)', path.read_text())
     }
-    assert advised == {*extras["tfds"], *extras["video"]}
+    assert advised == {x for name in ("mlflow", "tfds", "video", "wandb") for x in extras[name]}
 
 
 def test_commands_in_messages_quote_the_names_of_files(tmp_path, capsys, monkeypatch):

@@ -56,7 +56,7 @@ def called(workdir, tmp_path, fields, *arguments):
     return np.load(out)
 
 
-@pytest.mark.parametrize("averaged", [True, False])
+@pytest.mark.parametrize("averaged", [True, pytest.param(False, marks=pytest.mark.slow)])
 def test_samples_are_those_of_the_run(trained, tmp_path, averaged):
     workdir = trained("dcgan_digits", *WIDTHS, "--config.model.conditional=true",
                       "--config.model.ema_half_life_kimg=0.01")  # fmt: skip

@@ -118,6 +118,7 @@ def test_other_pictures_in_the_same_place(trained, tmp_path, capsys):
     assert f" in A and other examples, 'folder {trained[1]}: 120 pictures" in text
 
 
+@pytest.mark.slow
 def test_diagnose_and_lipschitz_take_the_same_flag(copied, trained, capsys):
     copy, there, _ = copied
     flag = f"--config.data.path={there}"
@@ -232,6 +233,7 @@ class TestTwoSets:
         )
 
 
+@pytest.mark.slow
 def test_data_without_a_place_cannot_be_moved(tmp_path, capsys):
     workdir = tmp_path / "run"
     digits = [word for word in TINY if "conditional" not in word and "data.name" not in word]

@@ -456,7 +456,13 @@ def test_micro_batches_of_a_spectrally_normalised_critic_are_the_whole_batch(k):
     assert far(start.variables, whole.variables)[0] > 1e-3  # `u` moves
 
 
-@pytest.mark.parametrize("between", ["batch normalisation", "minibatch standard deviation"])
+@pytest.mark.parametrize(
+    "between",
+    [
+        pytest.param("batch normalisation", marks=pytest.mark.slow),
+        "minibatch standard deviation",
+    ],
+)
 def test_micro_batches_of_a_critic_that_compares_rows_are_a_batch_of_their_size_each(between):
     """A row's logit depends on the rows beside it: the gradient is the mean over batches of the micro-batch's size."""
     rows = next(normal(16))

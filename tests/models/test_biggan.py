@@ -106,7 +106,8 @@ def test_groups_of_statistics_do_not_change_the_state():
 # Training -------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("variant", ["biggan", pytest.param("deep", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("variant", ["biggan", "deep"])
 def test_trains_and_resumes_bit_for_bit(variant):
     engine, _ = battery.check_trains(make(DIGITS, variant=variant, **SMALL), DIGITS, rounds=3)
     battery.check_resume(engine, DIGITS, at=1, rounds=3)

@@ -615,6 +615,7 @@ def test_the_average_of_the_generator_is_that_of_the_options():
     assert average(ema_half_life_kimg=7.0, ema_ramp_up=0.0) == Ema(7.0)
 
 
+@pytest.mark.slow
 def test_pytorchs_initialiser_makes_quieter_shortcuts_and_first_pictures():
     def first(init):
         widths = ("generator_width", 64), ("critic_width", 8)
@@ -638,6 +639,7 @@ def test_pytorchs_initialiser_makes_quieter_shortcuts_and_first_pictures():
     assert quiet < 0.35
 
 
+@pytest.mark.slow
 def test_bilinear_upsampling_changes_no_parameter_but_smooths_the_first_pictures():
     def first(upsampling):
         widths = ("generator_width", 16), ("critic_width", 8)

@@ -783,6 +783,7 @@ def test_a_walk_on_the_sphere_keeps_the_length_in_equal_steps():
     np.testing.assert_allclose(same, np.tile(points[:1], (6, 1)), atol=1e-6)
 
 
+@pytest.mark.slow
 def test_projection_finds_a_picture_of_the_generator(tiny, trained):
     make = {"rows": 1, "truncations": "0,1"}
     mean, truth = tiny.tools["truncation"](trained(3), **make).pictures

@@ -268,6 +268,7 @@ def decibels(generator, w, kind):
     return 10 * np.log10(4 * num / squares)
 
 
+@pytest.mark.slow
 def test_pictures_of_t_translate_with_the_input(generators, monkeypatch):
     """With random weights, and no longer when the filters pass all frequencies: then detail sticks to pixels."""
     generator, w = generators("T")

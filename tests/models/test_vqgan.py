@@ -582,7 +582,8 @@ def again(played):
     return [*kept, battery.host(state)], seen
 
 
-@pytest.mark.parametrize("at", [pytest.param(1, marks=pytest.mark.slow), 3])
+@pytest.mark.slow
+@pytest.mark.parametrize("at", [1, 3])
 def test_resume_is_bit_exact_in_the_middle_of_both_phases(played, again, at):
     engine, whole = played
     state = jax.tree.map(

@@ -41,7 +41,7 @@ def networks(classes):
     }
 
 
-@pytest.mark.parametrize("classes", [1, 3])
+@pytest.mark.parametrize("classes", [1, pytest.param(3, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("name", networks(3))
 def test_a_label_out_of_range_gives_nan(name, classes):
     module, x, options = networks(classes)[name]

@@ -167,7 +167,7 @@ def test_eight_devices_follow_one_from_birth_on(single, eight):
 @pytest.mark.parametrize(
     ("name", "devices"),
     [
-        ("sngan", 2),
+        pytest.param("sngan", 2, marks=pytest.mark.slow),
         pytest.param("sngan", 4, marks=pytest.mark.slow),
         pytest.param("wgan_gp", 8, marks=pytest.mark.slow),
         pytest.param("wgan_gp", 2, marks=pytest.mark.slow),

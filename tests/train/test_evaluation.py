@@ -56,6 +56,7 @@ def summarise_samples(engine, state, num, extractor, needs, **how):
     return summarise_output(engine, state, SAMPLES, num, given, extractor, needs, **how)
 
 
+@pytest.mark.slow
 def test_one_program_sees_the_samples_that_are_drawn(digits):
     _, _, engines = digits
     engine, state = engines[1]
@@ -334,6 +335,7 @@ open(f"{out}/{index}.json", "w").write(json.dumps([results[0], results[-1]]))
 """
 
 
+@pytest.mark.slow
 def test_two_processes_give_the_same_number(digits, tmp_path):
     _, source, engines = digits
     run_processes(f"SMALL = {SMALL}\n{PROCESS}", tmp_path)

@@ -57,7 +57,7 @@ class Killed(BaseException):
     """As a kill: nothing is saved, and nobody catches it."""
 
 
-@pytest.mark.parametrize("at", [3, 4, 5, 8])
+@pytest.mark.parametrize("at", [3, *(pytest.param(at, marks=pytest.mark.slow) for at in (4, 5, 8))])
 def test_a_run_that_is_killed_after_a_roll_back_ends_as_one_that_is_not(tmp_path, monkeypatch, at):
     straight = train(counting_game(steep), SOURCE, tmp_path / "straight", OPTIONS, log=quietly)
     rolled = []

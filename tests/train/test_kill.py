@@ -16,6 +16,7 @@ def command(tmp_path, cache_dir):
     return lambda name, *args: Command(tmp_path / name, *args, command_environment(cache_dir))
 
 
+@pytest.mark.slow
 def test_two_kills(command):
     """In a round, and while a checkpoint is written."""
     ours, theirs = (command(name, CONFIGS["gan"], 100, 10) for name in ("killed", "straight"))

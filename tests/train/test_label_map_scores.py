@@ -71,6 +71,7 @@ def test_the_protocol_scores_the_maps_that_the_segmenter_finds(spade, file, devi
     assert result["protocol"]["features_checksum"] == Segmenter(file).checksum
 
 
+@pytest.mark.slow
 def test_a_run_is_measured_by_the_command(tmp_path, file, capsys):
     folder = tmp_path / "run"
     assert main(["train", "--config", "spade_digits", *(f"--config.{x}" for x in TINY),

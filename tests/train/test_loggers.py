@@ -131,7 +131,7 @@ def test_a_package_that_is_missing_is_one_sentence_whose_way_out_works(
     changes = ["--config.train.steps=1", "--config.train.devices=1"]
     assert main.main([*command, *changes, f"--config.train.loggers={name}"]) == 2
     told = capfd.readouterr().err
-    assert f"the package {name} is not installed (pip install {name})" in told
+    assert f"the package {name} is not installed ({loggers.INSTALL[name]})" in told
     assert "--config.train.loggers=" in told
     assert not (tmp_path / "run").exists()
     assert main.main([*command, *changes, "--config.train.loggers="]) == 0

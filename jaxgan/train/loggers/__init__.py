@@ -20,7 +20,12 @@ from typing import Any, Protocol
 from jaxgan.options import OptionError
 from jaxgan.train.report import replace_atomically
 
-NAMES = ("mlflow", "wandb")  # modules of this package
+# {module of this package: how to install what it needs}
+INSTALL = {
+    "mlflow": 'pip install "mlflow-skinny>=3.5"',
+    "wandb": 'pip install "wandb>=0.25"',
+}
+NAMES = tuple(INSTALL)
 FILE = "loggers.json"
 
 
@@ -59,9 +64,7 @@ def load(name: str) -> Logger:
     except ModuleNotFoundError as error:
         if error.name != name:
             raise
-        problem = (
-            f"the package {name} is not installed (pip install {name}); files are always written"
-        )
+        problem = f"the package {name} is not installed ({INSTALL[name]}); files are always written"
         raise OptionError("train.loggers", name, problem, {"train.loggers": ()}) from None
 
 

@@ -1,4 +1,4 @@
-"""MLflow: metrics, options and pictures of a run; `pip install mlflow` (or mlflow-skinny, to log to a server).
+"""MLflow: metrics, options and pictures of a run. Its client alone, mlflow-skinny, is enough to log to a server.
 
 Its own variables say where: MLFLOW_TRACKING_URI (default: MLflow's own, the file mlflow.db in the current folder) and
 MLFLOW_EXPERIMENT_NAME (default jaxgan). Pictures are artifacts, a folder for each output.

@@ -1,4 +1,4 @@
-"""Weights & Biases: metrics, options and pictures of a run; `pip install wandb`, then `wandb login`.
+"""Weights & Biases: metrics, options and pictures of a run. `wandb login` comes first.
 
 Its own variables say where: WANDB_PROJECT (default jaxgan), WANDB_ENTITY, WANDB_MODE=offline for a log in the folder of
 the run that `wandb sync` sends later.
