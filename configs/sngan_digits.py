@@ -3,7 +3,7 @@
 Data: scikit-learn's handwritten digits, 8x8, offline.
 Expected: samples of all ten classes, which a classifier of real digits recognises with high
 confidence (see the README).
-Cost: about a minute and a half on two CPU cores.
+Cost: about two minutes on two CPU cores.
 Command: jaxgan train --config sngan_digits
 """
 
