@@ -1,7 +1,7 @@
 """Random configs: what a shipped small config becomes if some of its options get other values, sensible or absurd.
 
 `configs` is a Hypothesis strategy of (name, overrides). `refusal` is what the library says of one of them; `trace` and
-`play_rounds` are what it does with the others.
+`assert_plays` are what it does with the others.
 """
 
 import dataclasses
@@ -146,7 +146,7 @@ def trace(name: str, overrides) -> None:
             jax.eval_shape(program, engine.state_shape, batch, engine.key_shape, play)
 
 
-def play_rounds(name: str, overrides, rounds: int = 2) -> None:
+def assert_plays(name: str, overrides, rounds: int = 2) -> None:
     """Trains a config, which must not be refused, for some rounds."""
     run, source, engine = prepare(config.load(name, overrides))
     state, stage = engine.init(), engine.game.stages[0]

@@ -77,7 +77,7 @@ def square(a, b):
     return jnp.mean((a - b) ** 2)
 
 
-def check(engine, state, batch, player, by_hand):
+def assert_turn(engine, state, batch, player, by_hand):
     """`by_hand`: (generator's parameters, critic's, real pictures) -> (loss, metrics) or (loss, metrics, new state)."""
     turn = next(t for t in engine.game.stages[0].turns if t.players == (player,))
     real = decoded(batch["image"])
@@ -113,7 +113,7 @@ def test_consistency_of_both_players(kind):
         consistency=kind, consistency_weight=2.0, latent_consistency_weights=(50.0, 30.0)
     )
     state, batch = start(engine)
-    check(engine, state, batch, "critic", lambda g, d, real: consistency(g, d, real, kind))
+    assert_turn(engine, state, batch, "critic", lambda g, d, real: consistency(g, d, real, kind))
 
     def of_generator(g, d, real):
         value, metrics = -jnp.mean(judge(d, make(g, latents()))), {}
@@ -123,7 +123,7 @@ def test_consistency_of_both_players(kind):
             value = value - 30.0 * distance
         return value, metrics
 
-    check(engine, state, batch, "generator", of_generator)
+    assert_turn(engine, state, batch, "generator", of_generator)
 
 
 def test_the_default_weights_are_the_papers():
@@ -159,7 +159,7 @@ def test_lecam_by_hand_from_averages_that_have_moved_before():
         term = 0.7 * (square(on_real, of_fake) + square(on_fake, of_real))
         return hinge(on_real, on_fake) + term, {"lecam": term}, {"lecam": new}
 
-    check(engine, state, batch, "critic", by_hand)
+    assert_turn(engine, state, batch, "critic", by_hand)
 
 
 def test_lecam_moves_once_in_each_critic_step_and_starts_at_its_kimg():
@@ -218,8 +218,8 @@ def test_the_critic_sees_augmented_pictures_only():
         seen = augment.diff_augment(made, purpose(KEY, "augmentation of fake"), POLICY)
         return -jnp.mean(judge(d, seen)), {}
 
-    check(engine, state, batch, "critic", of_critic)
-    check(engine, state, batch, "generator", of_generator)
+    assert_turn(engine, state, batch, "critic", of_critic)
+    assert_turn(engine, state, batch, "generator", of_generator)
 
 
 def test_the_same_picture_is_augmented_in_different_ways():

@@ -11,7 +11,7 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from jaxgan.imports.tensors import Leaf, Tensors
+from jaxgan.imports.tensors import Leaf, Tensors, networks
 from jaxgan.spec import Field
 
 # The options that make the networks of sngan and wgan_gp those of mimicry.
@@ -35,14 +35,13 @@ def is_critic(names: Collection[str], weight: str) -> bool:
 
 def split(files: Sequence[Tensors], weight: str) -> tuple[Tensors, Tensors | None]:
     """(generator, critic or None) of the files."""
-    generators = [file for file in files if is_generator(file.names)]
-    critics = [file for file in files if is_critic(file.names, weight)]
-    if len(generators) != 1 or len(critics) > 1 or len(files) != len(generators) + len(critics):
-        raise ValueError(
-            "mimicry writes each network into a file of its own: give that of the generator (netG_..._steps.pth) and,"
-            " if you have it, that of the critic (netD_..._steps.pth)."
-        )
-    return generators[0], critics[0] if critics else None
+    return networks(
+        files,
+        is_generator,
+        lambda names: is_critic(names, weight),
+        "mimicry writes each network into a file of its own: give that of the generator (netG_..._steps.pth) and,"
+        " if you have it, that of the critic (netD_..._steps.pth).",
+    )
 
 
 def generator(file: Tensors) -> tuple[dict[str, Leaf], dict[str, Any], dict[str, Field]]:

@@ -15,12 +15,17 @@ from typing import Any
 import numpy as np
 
 from jaxgan.imports import Imported, Leaf, Tensors
+from jaxgan.imports.tensors import networks
 from jaxgan.spec import Field, Spec
 
 ABOUT = "ajbrock/BigGAN-PyTorch (MIT): BigGAN, G_ema.pth or G.pth, and D.pth"
 BOTTOM = 4  # side of the generator's first feature maps
 ATTENTION = {"theta": "query", "phi": "key", "g": "value", "o": "output"}
 RESIDUAL = {"conv1": "conv0", "conv2": "conv1", "conv_sc": "shortcut"}
+REFUSAL = (
+    "BigGAN-PyTorch writes each network into a file of its own: give that of the generator (G_ema.pth, or G.pth"
+    " if there is no average) and, if you have it, that of the critic (D.pth)."
+)
 
 
 def files(names: Collection[str]) -> bool:
@@ -36,19 +41,13 @@ def _is_critic(names: Collection[str]) -> bool:
 
 
 def read(given: Sequence[Tensors]) -> Imported:
-    generators = [file for file in given if _is_generator(file.names)]
-    critics = [file for file in given if _is_critic(file.names)]
-    if len(generators) != 1 or len(critics) > 1:
-        raise ValueError(
-            "BigGAN-PyTorch writes each network into a file of its own: give that of the generator (G_ema.pth, or G.pth"
-            " if there is no average) and, if you have it, that of the critic (D.pth)."
-        )
-    generator, options, spec = _generator(generators[0])
-    players, notes = {"generator": generator}, generators[0].notes()
-    if critics:
-        critic, more = _critic(critics[0], spec)
+    made, judge = networks(given, _is_generator, _is_critic, REFUSAL)
+    generator, options, spec = _generator(made)
+    players, notes = {"generator": generator}, made.notes()
+    if judge is not None:
+        critic, more = _critic(judge, spec)
         players["critic"], options = critic, options | more
-        notes += critics[0].notes()
+        notes += judge.notes()
     return Imported("biggan", options, spec, players, notes=notes)
 
 

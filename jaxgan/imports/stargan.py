@@ -13,11 +13,16 @@ from typing import Any
 import numpy as np
 
 from jaxgan.imports import Imported, Leaf, Tensors
+from jaxgan.imports.tensors import networks
 from jaxgan.spec import Field, Spec
 
 ABOUT = "yunjey/stargan (MIT): G.ckpt and D.ckpt"
 CHANNELS, DOWNS, SIDE = 3, 2, 128
 RESIDUAL = (("main.0", "main.1"), ("main.3", "main.4"))  # convolution and normalisation, twice
+REFUSAL = (
+    "stargan writes each network into a file of its own: give that of the generator (...-G.ckpt) and, if you"
+    " have it, that of the critic (...-D.ckpt)."
+)
 
 
 def files(names: Collection[str]) -> bool:
@@ -33,17 +38,11 @@ def _is_critic(names: Collection[str]) -> bool:
 
 
 def read(given: Sequence[Tensors]) -> Imported:
-    generators = [file for file in given if _is_generator(file.names)]
-    critics = [file for file in given if _is_critic(file.names)]
-    if len(generators) != 1 or len(critics) > 1:
-        raise ValueError(
-            "stargan writes each network into a file of its own: give that of the generator (...-G.ckpt) and, if you"
-            " have it, that of the critic (...-D.ckpt)."
-        )
-    generator, options, domains = _generator(generators[0])
+    made, judge = networks(given, _is_generator, _is_critic, REFUSAL)
+    generator, options, domains = _generator(made)
     players, side, notes = {"generator": generator}, SIDE, []
-    if critics:
-        players["critic"], more, side = _critic(critics[0])
+    if judge is not None:
+        players["critic"], more, side = _critic(judge)
         options |= more
     else:
         notes.append(

@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from typing import Any
 
 from jaxgan.imports import Imported, Leaf, Tensors
+from jaxgan.imports.tensors import networks
 from jaxgan.spec import Field, Spec
 
 ABOUT = "POSTECH-CVLab/PyTorch-StudioGAN (MIT): BigGAN of 32, 128 or 256 pixels, G_ema (or G) and D"
@@ -18,6 +19,10 @@ BOTTOM = 4  # side of the generator's first feature maps
 EPSILON = 1e-4
 ATTENTION = {"theta": "query", "phi": "key", "g": "value", "attn": "output"}
 RESIDUAL = {"conv2d1": "conv0", "conv2d2": "conv1", "conv2d0": "shortcut"}
+REFUSAL = (
+    "StudioGAN writes each network into a file of its own: give that of the generator (model=G_ema-..., or"
+    " model=G-... if there is no average) and, if you have it, that of the critic (model=D-...)."
+)
 
 
 def files(names: Collection[str]) -> bool:
@@ -34,19 +39,13 @@ def _is_critic(names: Collection[str]) -> bool:
 
 
 def read(given: Sequence[Tensors]) -> Imported:
-    generators = [file for file in given if _is_generator(file.names)]
-    critics = [file for file in given if _is_critic(file.names)]
-    if len(generators) != 1 or len(critics) > 1:
-        raise ValueError(
-            "StudioGAN writes each network into a file of its own: give that of the generator (model=G_ema-..., or"
-            " model=G-... if there is no average) and, if you have it, that of the critic (model=D-...)."
-        )
-    generator, options, spec = _generator(generators[0])
-    players, notes = {"generator": generator}, generators[0].notes()
-    if critics:
-        critic, more = _critic(critics[0], spec)
+    made, judge = networks(given, _is_generator, _is_critic, REFUSAL)
+    generator, options, spec = _generator(made)
+    players, notes = {"generator": generator}, made.notes()
+    if judge is not None:
+        critic, more = _critic(judge, spec)
         players["critic"], options = critic, options | more
-        notes += critics[0].notes()
+        notes += judge.notes()
     return Imported("biggan", options, spec, players, notes=notes)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -235,6 +235,26 @@ class Tensors:
             f"the kernel '{worst}' in {self.where} is divided by another spectral norm than in its program: they differ"
             f" by {self.sigmas[worst]:.1g}, relatively, since the vectors in the file had not converged"
         ]
+
+
+def networks(
+    files: Sequence[Tensors],
+    is_generator: Callable[[Collection[str]], bool],
+    is_critic: Callable[[Collection[str]], bool],
+    refusal: str,
+) -> tuple[Tensors, Tensors | None]:
+    """(generator, critic or None) of a program that writes each network into a file of its own.
+
+    Args:
+      files: one of the generator, and at most one of the critic.
+      is_generator, is_critic: whether a file with tensors of these names is one.
+      refusal: the text of the ValueError for any other number of files, or for a file of neither kind.
+    """
+    generators = [file for file in files if is_generator(file.names)]
+    critics = [file for file in files if is_critic(file.names)]
+    if len(generators) != 1 or len(critics) > 1 or len(files) != len(generators) + len(critics):
+        raise ValueError(refusal)
+    return generators[0], critics[0] if critics else None
 
 
 def oihw(kernel: np.ndarray) -> np.ndarray:

@@ -87,7 +87,7 @@ def pictures(size, count):
     return images
 
 
-def check(ours, theirs):
+def assert_close_outputs(ours, theirs):
     assert ours.keys() == theirs.keys() == by_name("inception").outputs.keys()
     for name, expected in theirs.items():
         assert expected.shape[1] == by_name("inception").outputs[name]
@@ -109,7 +109,7 @@ def test_equals_the_port(port, outputs, size):
     assert (
         theirs["features"].std(0).mean() > 0.01 * theirs["features"].mean()
     )  # it tells them apart
-    check(outputs(images), theirs)
+    assert_close_outputs(outputs(images), theirs)
 
 
 @pytest.mark.slow
@@ -117,7 +117,7 @@ def test_equals_the_port_on_256_pictures(port, outputs):
     batches = [pictures(size, 64) for size in SIZES]
     ours = [outputs(images) for images in batches]
     theirs = [port_outputs(port, images[i : i + 16]) for images in batches for i in (0, 16, 32, 48)]
-    check(
+    assert_close_outputs(
         *({k: np.concatenate([p[k] for p in parts]) for k in parts[0]} for parts in (ours, theirs))
     )
 
