@@ -20,5 +20,5 @@ def test_files_are_told_apart_in_any_order(kinds):
 
 @pytest.mark.parametrize("kinds", ["", "c", "gg", "gcc", "go", "gco"])
 def test_other_files_are_refused_and_none_is_left_out(kinds):
-    with pytest.raises(ValueError, match="^one of each$"):
+    with pytest.raises(ValueError, match=r"^one of each$"):
         split(kinds)

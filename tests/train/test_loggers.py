@@ -109,8 +109,11 @@ def test_a_logger_that_cannot_begin_ends_the_run_before_it_begins(tmp_path):
         def open(self, workdir, config, run):
             raise PermissionError("no key")
 
+    before = Recorder()
+    before.name = "before"
     with pytest.raises(ValueError, match=r"^the logger recorder could not begin \(PermissionError"):
-        play(tmp_path, Refused())
+        play(tmp_path, before, Refused())
+    assert (len(before.opened), before.closed, before.rows) == (1, 1, [])
     assert read_metrics(tmp_path) == []
     play(tmp_path)
     assert read_metrics(tmp_path)

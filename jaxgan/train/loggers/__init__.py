@@ -87,11 +87,13 @@ class Relay:
         self._known: dict[str, dict[str, Any]] = {}
         if self._loggers and self._file.exists():
             self._known = json.loads(self._file.read_text())
-        for logger in self._loggers:
+        for i, logger in enumerate(self._loggers):
             known = self._known.setdefault(logger.name, {"run": None, "steps": {}})
             try:
                 known["run"] = logger.open(workdir, config, known["run"])
             except Exception as error:
+                for opened in self._loggers[:i]:
+                    self._try(opened, opened.close)
                 raise ValueError(
                     f"the logger {logger.name} could not begin ({type(error).__name__}: {error}); correct that, or"
                     " train without it."
