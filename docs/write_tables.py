@@ -3,7 +3,7 @@
     python docs/write_tables.py            # rewrites the tables and diagrams
     python docs/write_tables.py --check    # exit status 1 and the files, if some differ from that
 
-They are the README's table of systems, the index of the pure functions and the diagrams of the models.
+They are the table of systems of both READMEs, the index of the pure functions and the diagrams of the models.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ import system_table
 # {file: (name of the marks, the text between them)}
 BLOCKS = {
     "README.md": ("systems", system_table.block),
+    "README.zh-CN.md": ("systems", system_table.chinese_block),
     "docs/functions.md": ("functions", function_index.block),
 }
 

@@ -35,6 +35,9 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     stylegan2 = (tmp_path / "html" / "models" / "stylegan2.html").read_text()
     for text in ("Karras et al. 2020", "FID 2.42", "path_weight", "projection", "stylegan2.svg"):
         assert text in stylegan2, text
+    chinese = (tmp_path / "html" / "zh" / "questions" / "losses.html").read_text()
+    assert '<html lang="zh-CN"' in chinese
+    assert "判别器" in chinese
     losses = (tmp_path / "html" / "api" / "losses.html").read_text()
     assert 'id="jaxgan.losses.cycle"' in losses
 
