@@ -96,9 +96,7 @@ def containers() -> list[dict]:
 PYTHON = [block for block in blocks("python") if not TRANSLATED.fullmatch(block.page)]
 
 
-@pytest.mark.parametrize(
-    "block", PYTHON, ids=lambda block: f"{Path(block.page).stem}-{block.line}"
-)
+@pytest.mark.parametrize("block", PYTHON, ids=lambda block: f"{Path(block.page).stem}-{block.line}")
 def test_python_blocks_run(block, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # Empty lines in front, so that an error names the line of the page.
