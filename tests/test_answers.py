@@ -34,7 +34,16 @@ def leaves(numbers):
     }
 
 
-@pytest.mark.parametrize("name", NAMES)
+# Those that train take longest.
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(
+            name, marks=pytest.mark.slow if name in ("clipping", "power_iteration") else ()
+        )
+        for name in NAMES
+    ],
+)
 def test_stored_numbers_are_those_that_the_code_computes(name):
     """If this fails: python docs/write_answers.py NAME, and read what its page says again."""
     found = leaves(write_answers.plain(answers()[name].compute()))

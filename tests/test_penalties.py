@@ -797,11 +797,14 @@ def test_one_bad_batch_does_not_spoil_the_averages_of_lecam(bad, side):
 
 
 def test_one_bad_batch_does_not_spoil_the_mean_of_path_lengths(key):
-    def generator(factor):
-        return lambda w: jnp.broadcast_to(factor * w[:, :1, None, None], (2, 4, 4, 1))
+    @jax.jit
+    def path_length(factor, mean):
+        def generator(w):
+            return jnp.broadcast_to(factor * w[:, :1, None, None], (2, 4, 4, 1))
 
-    w = jnp.ones((2, 8))
-    _, first = penalties.path_length(generator(1.0), w, jnp.float32(0), key)
-    penalty, second = penalties.path_length(generator(jnp.nan), w, first, key)
+        return penalties.path_length(generator, jnp.ones((2, 8)), mean, key)
+
+    _, first = path_length(1.0, jnp.float32(0))
+    penalty, second = path_length(jnp.nan, first)
     assert np.isnan(penalty)
     assert first == second

@@ -91,7 +91,7 @@ def of_wrt(case, arrays):
 
 
 # Properties of which the quick tests hold one case in three; what is wrong with values shows in the others.
-THINNED = ("extremes", "bfloat16", "vmap", "jit")
+THINNED = ("extremes", "bfloat16", "vmap", "jit", "gradients")
 
 
 def is_slow(name, number, case):

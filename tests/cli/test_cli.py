@@ -180,6 +180,7 @@ def test_dry_run_shows_all_and_writes_nothing(tmp_path, monkeypatch, capsys):
         assert expected in out, expected
 
 
+@pytest.mark.slow
 def test_a_dry_run_says_how_the_state_is_split_and_what_a_device_needs(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "200")
     wide = ["--config.model.generator_width=1024", "--config.model.depth=2"]
@@ -390,6 +391,7 @@ with lock(sys.argv[1]):
 """
 
 
+@pytest.mark.slow
 def test_a_workdir_has_one_run_at_a_time(tmp_path, capsys):
     train = ["train", "--config", "gan_mixture2d", *TINY, "--config.train.steps=1"]
     command = [sys.executable, "-c", HOLD, str(tmp_path)]
@@ -758,6 +760,7 @@ def truncate(checkpoint):
 warned = pytest.mark.filterwarnings("default:the checkpoint of step:UserWarning")
 
 
+@pytest.mark.slow
 @warned
 def test_a_truncated_checkpoint_costs_only_itself(trained, tmp_path, capsys):
     workdir = shutil.copytree(trained, tmp_path / "copy")

@@ -70,6 +70,7 @@ def test_a_folder_that_cannot_be_written_is_said_and_the_command_goes_on(tmp_pat
     assert jax.config.jax_compilation_cache_dir is None
 
 
+@pytest.mark.slow
 def test_a_second_command_compiles_nothing_and_does_the_same(tmp_path):
     def train(workdir):
         settings = ("steps=2", "devices=1", "grid=4", "log_every=1")

@@ -34,10 +34,12 @@ def offered(line, tmp_path):
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("jaxgan eva", ["evaluate"]),
+        pytest.param("jaxgan eva", ["evaluate"], marks=pytest.mark.slow),
         ("jaxgan evaluate --resize t", ["tf1", "torch"]),
-        ("jaxgan evaluate --protocol fid_", ["fid_infinity50k_train"]),
-        ("jaxgan train --config sngan_d", ["sngan_digits"]),
+        pytest.param(
+            "jaxgan evaluate --protocol fid_", ["fid_infinity50k_train"], marks=pytest.mark.slow
+        ),
+        pytest.param("jaxgan train --config sngan_d", ["sngan_digits"], marks=pytest.mark.slow),
         (
             "jaxgan train --config stylegan2_digits --config.model.mixing",
             ["--config.model.mixing"],

@@ -69,6 +69,7 @@ def test_samples_are_those_of_the_run(trained, tmp_path, averaged):
     assert np.abs(difference).max() <= 1  # a value half-way between two levels
 
 
+@pytest.mark.slow
 def test_transforms_take_the_examples_as_the_data_store_them(trained, tmp_path):
     workdir = trained("pix2pix_digits", *WIDTHS)
     run, engine, _, state = config.restore(workdir)

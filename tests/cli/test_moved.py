@@ -98,6 +98,7 @@ def test_moved_data_take_one_flag_to_evaluate_and_to_train(copied, trained, caps
     assert json.loads((copy / "config.json").read_text())["config"]["data"]["path"] == str(there)
 
 
+@pytest.mark.slow
 def test_other_pictures_in_the_same_place(trained, tmp_path, capsys):
     copy = shutil.copytree(trained[0], tmp_path / "run")
     other = save(tmp_path / "other", ("cat", "dog"), 60, seed=1)

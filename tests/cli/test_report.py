@@ -207,6 +207,7 @@ def test_long_curves_are_averaged():
     np.testing.assert_array_equal(plots.thinned(x[:600]), x[:600])
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium here")
 def test_in_a_browser_sliders_work_and_nothing_is_out_of_reach(trained, written, tmp_path, capsys):
     playwright = pytest.importorskip("playwright.sync_api")

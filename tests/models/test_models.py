@@ -76,6 +76,7 @@ GOLDEN = {
         42_017_412 - 3 * (1024 + 512 + 256 + 128 + 64),
     ),
 }
+LARGE = 60_000_000  # parameters
 GOLDEN = {
     case: dict(zip(("critic", "generator"), numbers, strict=True))
     for case, numbers in GOLDEN.items()
@@ -98,7 +99,16 @@ def counts(game):
     return {name: count(player) for name, player in game.players.items()}
 
 
-@pytest.mark.parametrize("case", GOLDEN, ids=str)
+# Large networks take seconds to trace.
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(
+            case, marks=pytest.mark.slow if sum(GOLDEN[case].values()) > LARGE else (), id=str(case)
+        )
+        for case in GOLDEN
+    ],
+)
 def test_golden_parameter_counts(case):
     assert counts(make(*case)) == GOLDEN[case]
 
@@ -492,11 +502,12 @@ WRITTEN_OUT = [
     ),
     pytest.param("lsgan", "least_squares", {"generator_batch_multiple": 2}, marks=pytest.mark.slow),
     pytest.param("wgan", "wasserstein", {"conditional": True}, marks=pytest.mark.slow),
-    (
+    pytest.param(
         "wgan_gp",
         "wasserstein",
         # The gradient has this norm or more at two of the four interpolates.
         {"conditional": True, "penalty_weight": 3.0, "penalty_target": 0.257, "one_sided": True},
+        marks=pytest.mark.slow,
     ),
     pytest.param(
         *("wgan_gp", "wasserstein", {"architecture": "conv", "dequantise": False, "leak": 0.3}),

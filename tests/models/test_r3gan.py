@@ -477,6 +477,7 @@ def test_an_unconditional_game_needs_no_labels():
     battery.check_trains(game, spec, rounds=1)
 
 
+@pytest.mark.slow
 def test_only_the_largest_sizes_have_low_precision():
     """The stage of 4 x 4 pixels, parameters, pictures and logits are float32."""
     game = make(dtype="bfloat16")

@@ -123,6 +123,7 @@ def test_kernels_of_both_players_are_normalised(engine):
 # Parity -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_reference_has_the_same_outputs_losses_and_gradients(engine):
     """kwotsin/mimicry at a7fda06c4aff1e6af8dc4c4a35ed6636e434c766, `nets/sagan/sagan_32.py`, PyTorch 2.13.
 

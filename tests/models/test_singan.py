@@ -553,6 +553,7 @@ def test_an_animation_stays_at_the_reconstruction_for_alpha_1_and_moves_for_less
     assert np.abs(moving[1] - moving[0]).max() > 1e-5
 
 
+@pytest.mark.slow
 def test_noise_in_the_border_and_a_scale_with_a_palette(trained):
     game = make(noise_padding=True, paint_scale=1)
     engine = Engine(game)

@@ -192,6 +192,7 @@ def test_the_turns_are_those_written_out():
         check_turn(engine, turn, state, batch, key, by_hand)
 
 
+@pytest.mark.slow
 def test_the_encoder_learns_with_the_generator(played):
     engine, state = played
     key, batch = jax.random.key(7), battery.batch(SPEC, 0, engine.game.stages[0], 5)

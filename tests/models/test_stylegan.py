@@ -92,6 +92,7 @@ def tag(level, alpha):
     return f"{level}" if alpha is None else f"{level}_{alpha}"
 
 
+@pytest.mark.slow
 def test_the_reference_has_the_same_outputs_losses_and_gradients():
     """rosinality/style-based-gan-pytorch at 07fa60b, PyTorch 2.13, with levels of 4, 8 and 16 pixels of 8 channels.
 

@@ -315,6 +315,7 @@ def test_losses_gradients_and_state_are_those_by_hand(setting, name):
     jax.tree.map(partial(np.testing.assert_allclose, rtol=1e-4), new.get(mover, expected), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name", ["critic", *(pytest.param(n, marks=pytest.mark.slow) for n in ("generator", "path"))]
 )

@@ -546,6 +546,7 @@ def test_a_rotation_is_clockwise(key):
     np.testing.assert_allclose(turned[0, 12, 8], still[0, 7, 12], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_protocols_measure_the_run(played):
     """The decibels of all errors together, and what the protocol states."""
     engine, state = played

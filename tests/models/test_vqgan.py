@@ -188,6 +188,7 @@ def assert_close(actual, desired, tolerance):
     np.testing.assert_allclose(actual, desired, rtol=0, atol=tolerance * np.abs(desired).max())
 
 
+@pytest.mark.slow
 def test_networks_agree_with_taming_transformers(reference):
     """CompVis/taming-transformers (MIT), commit 3ba01b241669f5ade541ce990f7650a3b8f65318.
 
@@ -460,6 +461,7 @@ def test_the_critic_loss_by_hand(scene):
     )
 
 
+@pytest.mark.slow
 def test_the_transformer_loss_by_hand(scene):
     """The label, then codes of which half are random; the targets are the true codes; with dropout."""
     engine, state, batch = scene
@@ -677,6 +679,7 @@ def sampled(played, seed=0, **options):
     return make_output(*played, "samples", jax.random.key(seed), 3, given, **options)
 
 
+@pytest.mark.slow
 def test_samples_and_reconstructions(played):
     engine, state = played
     samples = sampled(played)

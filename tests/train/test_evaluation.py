@@ -85,6 +85,7 @@ def test_devices_give_the_same_number(digits, devices):
     assert one["protocol"] == many["protocol"]
 
 
+@pytest.mark.slow
 def test_samples_with_options_state_what_is_not_plain(digits):
     """Scores of plain samples are comparable between models; others state their options and batch statistics."""
     small = ["model.width=1", "model.critic_width=2", "model.latent_dim=4", "model.batch_size=8"]
@@ -295,6 +296,7 @@ def test_the_protocol_of_a_run_is_checked_before_anything_compiles(tmp_path, mon
             run.train(source, tmp_path / "run", quiet)
 
 
+@pytest.mark.slow
 def test_a_run_without_measurements_has_no_best(tmp_path):
     run, source = prepared("train.steps=1", "train.devices=1")
     run.train(source, tmp_path / "run", quiet)

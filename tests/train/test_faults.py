@@ -159,6 +159,7 @@ def in_namespace(tmp_path):
 PATHS = os.pathsep.join(str(ROOT / name) for name in ("", "tests", "benchmarks", "tests/train"))
 
 
+@pytest.mark.slow
 def test_a_full_disk_ends_the_run_in_a_sentence_and_room_lets_it_go_on(in_namespace):
     folder, found = in_namespace(FULL, "12", "64", "120")
     for one in found.values():

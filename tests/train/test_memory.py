@@ -19,7 +19,10 @@ MOST = (
 @pytest.mark.parametrize(
     ("name", "changes", "millions"),
     # BigGAN's generator for 128 pixels has 70 million parameters; a fifth wider it has 100.
-    [("biggan_imagenet128", ("model.width=116",), 100), ("stylegan2_1024", (), 30)],
+    [
+        pytest.param("biggan_imagenet128", ("model.width=116",), 100, marks=pytest.mark.slow),
+        ("stylegan2_1024", (), 30),
+    ],
 )
 def test_fsdp_splits_a_large_models_state(name, changes, millions):
     cfg = config.load(name, changes)
