@@ -158,6 +158,9 @@ def run(args, command: Callable[..., int], parent: socket.socket | None = None) 
     _connect(args)
     if parent is None:
         return command(args)
+    if args.command != "train":
+        # JAX took the signal for its notice of preemption, which only the training loop asks for.
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
     parent.send(_CONNECTED)
     code = 1
     try:

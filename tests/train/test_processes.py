@@ -53,6 +53,20 @@ from jaxgan.cli.main import main
 sys.exit(main())
 """
 
+# A command that says when it has opened a run, which is after the processes are connected.
+OPENING = """
+import sys
+from jaxgan import config
+from jaxgan.cli.main import main
+restore = config.restore
+def restored(*arguments, **options):
+    run = restore(*arguments, **options)
+    print("opened", flush=True)
+    return run
+config.restore = restored
+sys.exit(main())
+"""
+
 
 @pytest.fixture
 def environment(cache_dir):
@@ -196,6 +210,23 @@ def test_sigterm_to_one_process_stops_all_with_a_checkpoint(environment, tmp_pat
     assert codes == [128 + signal.SIGTERM] * 2, together.said(0)
     (step,) = Checkpoints(workdir / "checkpoints").steps()
     assert f"jaxgan: stopped at step {step:,} with a checkpoint; run" in together.said(0)
+
+
+@pytest.mark.slow
+def test_sigterm_to_one_process_that_measures_ends_all(straight, environment, tmp_path):
+    command = ["evaluate", "--workdir", straight[0], "--num", 100_000_000]
+    with Together(command, environment, tmp_path, program=("-c", OPENING)) as together:
+        deadline = time.monotonic() + 300
+        while "opened" not in together.said(1):
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+        together.children[1].send_signal(signal.SIGTERM)
+        codes = [child.wait(timeout=SOON) for child in reversed(together.children)]
+    assert codes == [128 + signal.SIGTERM, processes.LOST]
+    assert together.said(1).splitlines()[-1] == "jaxgan: ended by SIGTERM"
+    assert (
+        together.said(0).splitlines()[-1] == f"jaxgan: {processes.lost('evaluate', connected=True)}"
+    )
 
 
 @pytest.mark.slow
