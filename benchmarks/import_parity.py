@@ -16,7 +16,7 @@ import pickle
 import sys
 import tempfile
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +24,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+import yaml
 
 from jaxgan import config
 from jaxgan.cli.main import main as jaxgan
+from jaxgan.nets.vqgan import encode
 
 
 class Case(NamedTuple):
@@ -37,15 +39,17 @@ class Case(NamedTuple):
       files: {file: what is saved in it}.
       generator, critic: () -> output; critic may be None.
       z, x, label: the inputs as PyTorch's tensors; label may be None.
+      outputs: of programs with other networks instead, {output: (() -> it, imported networks -> it)}.
     """
 
     name: str
     files: dict[str, Any]
-    generator: Callable[[], torch.Tensor]
-    critic: Callable[[], torch.Tensor] | None
-    z: torch.Tensor
-    x: torch.Tensor
-    label: torch.Tensor | None
+    generator: Callable[[], torch.Tensor] = torch.Tensor
+    critic: Callable[[], torch.Tensor] | None = None
+    z: torch.Tensor = torch.zeros(0)
+    x: torch.Tensor = torch.zeros(0)
+    label: torch.Tensor | None = None
+    outputs: Mapping[str, tuple[Callable[[], torch.Tensor], Callable[[Any], Any]]] = {}
 
 
 def randomise(*networks: torch.nn.Module) -> None:
@@ -265,6 +269,91 @@ def stargan(kind: str, checkout: Path) -> Iterator[Case]:
         )
 
 
+def taming_vqgan(kind: str, checkout: Path) -> Iterator[Case]:
+    """Its networks without PyTorch Lightning; the autoencoder and the critic are compared with the transformer's."""
+    del kind
+    sys.path.insert(0, str(checkout))
+    lightning, main_, filters = (
+        types.ModuleType(n) for n in ("pytorch_lightning", "main", "transformers")
+    )
+    lightning.LightningModule = torch.nn.Module  # type: ignore[attr-defined]
+    filters.top_k_top_p_filtering = None  # type: ignore[attr-defined]
+
+    def instantiate_from_config(config):
+        folder, _, name = config["target"].rpartition(".")
+        return getattr(importlib.import_module(folder), name)(**config.get("params", {}))
+
+    main_.instantiate_from_config = instantiate_from_config  # type: ignore[attr-defined]
+    sys.modules |= {m.__name__: m for m in (lightning, main_, filters)}
+    critics = importlib.import_module("taming.modules.discriminator.model")
+    models = importlib.import_module("taming.models.cond_transformer")
+    for side, multiples, levels, condition in (
+        (32, [1, 2], [16], "__is_unconditional__"),
+        (
+            64,
+            [1, 1, 2],
+            [64, 16],
+            {"target": "taming.modules.util.Labelator", "params": {"n_classes": 7}},
+        ),
+    ):
+        shape = {"ch": 32, "out_ch": 3, "ch_mult": multiples, "num_res_blocks": 2, "z_channels": 12}
+        shape |= {
+            "attn_resolutions": levels,
+            "in_channels": 3,
+            "resolution": side,
+            "double_z": False,
+        }
+        first = {"ddconfig": shape, "n_embed": 40, "embed_dim": 6}
+        first["lossconfig"] = {"target": "torch.nn.Identity"}  # its own needs torchvision
+        places = (side >> (len(multiples) - 1)) ** 2
+        gpt = {"vocab_size": 40, "block_size": places, "n_layer": 3, "n_head": 4, "n_embd": 32}
+        parameters = {
+            "transformer_config": {
+                "target": "taming.modules.transformer.mingpt.GPT",
+                "params": gpt,
+            },
+            "first_stage_config": {"target": "taming.models.vqgan.VQModel", "params": first},
+            "cond_stage_config": condition,
+        }
+        model = models.Net2NetTransformer(**parameters).eval()
+        model.first_stage_model.loss.discriminator = critics.NLayerDiscriminator(ndf=8).eval()
+        model.transformer.pos_emb.data.normal_(0, 0.3)
+        randomise(model)
+        target = "taming.models.cond_transformer.Net2NetTransformer"
+        yield Case(
+            f"{side}, {'classes' if isinstance(condition, dict) else 'no condition'}",
+            {
+                "last.ckpt": {
+                    "state_dict": model.state_dict(),
+                    "callbacks": {types.SimpleNamespace: 1},
+                },
+                "project.yaml": {"model": {"target": target, "params": parameters}},
+            },
+            outputs=vqgan_outputs(model, torch.rand(2, 3, side, side) * 2 - 1, condition),
+        )
+
+
+def vqgan_outputs(model, x: torch.Tensor, condition) -> dict:
+    """Reconstructions, logits of the critic and of the transformer."""
+    label = torch.tensor([3, 5]) if isinstance(condition, dict) else torch.tensor([0, 0])
+    first = model.first_stage_model
+
+    def ours(networks):
+        _, codes, _ = encode(networks, last(x))
+        network = networks["transformer"]
+        start = network.module.start(last(label))[:, None]
+        return network(jnp.concatenate([start, codes.reshape(2, -1)[:, :-1]], axis=1))
+
+    return {
+        "pictures": (lambda: first(x)[0], lambda n: n["decoder"](encode(n, last(x))[2])),
+        "critic": (
+            lambda: first.loss.discriminator(x),
+            lambda n: n["critic"](last(x), train=False)[..., None],
+        ),
+        "transformer": (lambda: model(x, label if isinstance(condition, dict) else x)[0], ours),
+    }
+
+
 PROGRAMS: dict[str, Callable[[str, Path], Iterator[Case]]] = {
     "mimicry_sngan": mimicry,
     "mimicry_wgan_gp": mimicry,
@@ -274,6 +363,7 @@ PROGRAMS: dict[str, Callable[[str, Path], Iterator[Case]]] = {
     "stylegan2_ada": nvidia,
     "stylegan3": nvidia,
     "stargan": stargan,
+    "taming_vqgan": taming_vqgan,
 }
 
 
@@ -306,12 +396,20 @@ def compare(kind: str, case: Case, folder: Path) -> str:
     for name, content in case.files.items():
         if isinstance(content, bytes):
             (folder / name).write_bytes(content)
+        elif name.endswith(".yaml"):
+            (folder / name).write_text(yaml.safe_dump(content))
         else:
             torch.save(content, folder / name)
     paths = [str(folder / name) for name in case.files]
     assert jaxgan(["import", kind, *paths, "--out", str(folder / "run")]) == 0
     run, _, _, state = config.restore(folder / "run")
     networks = run.game.networks(state)
+    if case.outputs:
+        with torch.no_grad():
+            parts = {
+                n: difference(ours(networks), made()) for n, (made, ours) in case.outputs.items()
+            }
+        return f"{kind}, {case.name}: " + ", ".join(f"{n} {part:.2g}" for n, part in parts.items())
     with torch.no_grad():
         made, judged = case.generator(), case.critic and case.critic()
     parts = [difference(called(networks["generator"], kind, case.z, case.label), made)]

@@ -105,18 +105,19 @@ def check_options(named: dict[str, str]) -> None:
 
 
 def check_kind(name: str, kind, file) -> None:
-    """Raises unless the names of the file's tensors are those of the kind."""
+    """Raises unless the names of the file's tensors, or of the settings of a config, are those of the kind."""
     from jaxgan import imports
 
-    if kind.files(file.names):
+    names = [*file.names, *file.settings]
+    if kind.files(names):
         return
-    others = imports.resembling(file.names)
+    others = imports.resembling(names)
     if others:
         ways = " or ".join(f"jaxgan import {other} {shlex.quote(file.where)}" for other in others)
         raise ValueError(f"{file.where} does not look like {name}, but like {ways}.")
     raise ValueError(
         f"{file.where} does not look like {name}, nor like any other kind (its tensors start with"
-        f" {', '.join(map(repr, file.names[:3]))}); see the kinds with: jaxgan import list"
+        f" {', '.join(map(repr, names[:3]))}); see the kinds with: jaxgan import list"
     )
 
 

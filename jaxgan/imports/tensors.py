@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.imports import yaml_config
 from jaxgan.imports.norms import unit_vector
 from jaxgan.weights import torch_modules
 from jaxgan.weights.read import bytes_of_file, read
@@ -43,7 +44,7 @@ class Tensors:
     Args:
       tensors: {name: array}.
       where: the file, for messages.
-      settings: attributes of modules that a pickle of whole modules holds too, by name.
+      settings: attributes of modules that a pickle of whole modules holds too, or the values of a config, by name.
     """
 
     def __init__(
@@ -59,14 +60,19 @@ class Tensors:
 
     @classmethod
     def open(cls, path: str | Path) -> tuple[Tensors, str]:
-        """(the tensors of a file, its SHA-256); of a checkpoint, those of the network, by their names in it."""
+        """(the tensors of a file, its SHA-256); of a checkpoint, those of the network, by their names in it.
+
+        A config, which ends in .yaml, has settings and no tensors. Whatever else a checkpoint holds is left out.
+        """
         data = bytes_of_file(path)
         sha256 = hashlib.sha256(data).hexdigest()
         settings: dict[str, Any] = {}
+        if Path(path).suffix in yaml_config.SUFFIXES:
+            return cls({}, str(path), yaml_config.settings(data, str(path))), sha256
         if torch_modules.is_pickle(data):
             tensors, settings = torch_modules.read(data, str(path))
         else:
-            tensors = read(data, str(path))
+            tensors = read(data, str(path), skip_objects=True)
         for prefix in NETWORKS:
             inside = {n.removeprefix(prefix): x for n, x in tensors.items() if n.startswith(prefix)}
             if inside:
