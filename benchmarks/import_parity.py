@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import itertools
 import pickle
 import sys
@@ -354,6 +355,64 @@ def vqgan_outputs(model, x: torch.Tensor, condition) -> dict:
     }
 
 
+def chainer_sngan(kind: str, checkout: Path) -> Iterator[Case]:
+    """Its networks with Chainer 7.8.1, which needs names that NumPy has removed; its norm of a vector needs CUDA."""
+    del kind
+    sys.path.insert(0, str(checkout))
+    for removed in (int, bool, float, object, str, complex):
+        np.__dict__.setdefault(removed.__name__, removed)
+    kinds = {
+        "float": [np.float32],
+        "int": [np.int32],
+        "uint": [np.uint8],
+        "complex": [np.complex64],
+    }
+    np.__dict__.setdefault("sctypes", kinds)
+    chainer = importlib.import_module("chainer")
+    singular = importlib.import_module("source.functions.max_sv")
+    singular._l2normalize = lambda v, eps=1e-12: v / (np.sqrt((v * v).sum()) + eps)
+    chainer.config.train = False
+
+    def saved(network) -> bytes:
+        file = io.BytesIO()
+        chainer.serializers.save_npz(file, network)
+        return file.getvalue()
+
+    for (side, suffix), classes in itertools.product(((32, "_32"), (64, "_64"), (128, "")), (0, 7)):
+        made = importlib.import_module(f"gen_models.resnet{suffix}")
+        judge = importlib.import_module(f"dis_models.snresnet{suffix}")
+        generator = made.ResNetGenerator(ch=8, dim_z=20, n_classes=classes)
+        critic = judge.SNResNetProjectionDiscriminator(ch=8, n_classes=classes)
+        randomise_chainer(generator, critic)
+        z, x = torch.randn(3, 20), torch.randn(3, 3, side, side)
+        label = torch.arange(3) if classes else None
+        y = None if label is None else label.numpy().astype(np.int32)
+        yield Case(
+            f"{side}, {classes} classes",
+            {"ResNetGenerator.npz": saved(generator), "SNResNetProjection.npz": saved(critic)},
+            lambda g=generator, z=z, y=y: torch.tensor(g(z=z.numpy(), y=y).array),
+            lambda d=critic, x=x, y=y: torch.tensor(d(x.numpy(), y).array),
+            z,
+            x,
+            label,
+        )
+
+
+def randomise_chainer(*networks) -> None:
+    """As `randomise`; running variances are so small that the epsilon of batch normalisation matters."""
+    rng = np.random.default_rng(0)
+    for network in networks:
+        for path, parameter in network.namedparams():
+            if path.endswith(("/b", "/beta", "/betas/W")):
+                parameter.array[:] = rng.normal(0, 0.3, parameter.shape)
+            if path.endswith(("/gamma", "/gammas/W")):
+                parameter.array[:] = rng.uniform(0.02, 0.06, parameter.shape)
+        for link in network.links():
+            if hasattr(link, "avg_var"):
+                link.avg_mean[:] = rng.normal(0, 0.3, link.avg_mean.shape)
+                link.avg_var[:] = rng.uniform(1e-3, 4e-3, link.avg_var.shape)
+
+
 PROGRAMS: dict[str, Callable[[str, Path], Iterator[Case]]] = {
     "mimicry_sngan": mimicry,
     "mimicry_wgan_gp": mimicry,
@@ -364,6 +423,7 @@ PROGRAMS: dict[str, Callable[[str, Path], Iterator[Case]]] = {
     "stylegan3": nvidia,
     "stargan": stargan,
     "taming_vqgan": taming_vqgan,
+    "chainer_sngan": chainer_sngan,
 }
 
 
