@@ -30,6 +30,7 @@ import yaml
 from jaxgan import config
 from jaxgan.cli.main import main as jaxgan
 from jaxgan.nets.vqgan import encode
+from jaxgan.network import Network
 
 
 class Case(NamedTuple):
@@ -413,6 +414,40 @@ def randomise_chainer(*networks) -> None:
                 link.avg_var[:] = rng.uniform(1e-3, 4e-3, link.avg_var.shape)
 
 
+def pix2pix_pytorch(kind: str, checkout: Path) -> Iterator[Case]:
+    """Without dropout; the generator with the statistics of its batch, as in the program's test."""
+    del kind
+    sys.path.insert(0, str(checkout))
+    networks = importlib.import_module("models.networks")
+    for side, name, layers in ((128, "unet_128", 3), (256, "unet_256", 2)):
+        generator = networks.define_G(1, 3, 8, name, "batch", use_dropout=True)
+        critic = networks.define_D(4, 8, "n_layers", n_layers_D=layers, norm="batch")
+        randomise(generator, critic)
+        critic.eval()
+        x, shown = torch.rand(2, 1, side, side) * 2 - 1, torch.rand(2, 4, side, side) * 2 - 1
+
+        def translated(generator=generator, x=x):
+            for module in generator.modules():
+                module.train(not isinstance(module, torch.nn.Dropout))
+            return generator(x)
+
+        def ours(networks, x=x):
+            network = networks["generator"]
+            return Network(network.module.clone(dropout=0.0), network.variables)(last(x))
+
+        yield Case(
+            name,
+            {"latest_net_G.pth": generator.state_dict(), "latest_net_D.pth": critic.state_dict()},
+            outputs={
+                "pictures": (translated, ours),
+                "critic": (
+                    lambda d=critic, x=shown: d(x),
+                    lambda n, x=shown: n["critic"](last(x), train=False)[..., None],
+                ),
+            },
+        )
+
+
 PROGRAMS: dict[str, Callable[[str, Path], Iterator[Case]]] = {
     "mimicry_sngan": mimicry,
     "mimicry_wgan_gp": mimicry,
@@ -424,6 +459,7 @@ PROGRAMS: dict[str, Callable[[str, Path], Iterator[Case]]] = {
     "stargan": stargan,
     "taming_vqgan": taming_vqgan,
     "chainer_sngan": chainer_sngan,
+    "pix2pix_pytorch": pix2pix_pytorch,
 }
 
 

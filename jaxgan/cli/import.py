@@ -7,6 +7,8 @@ import shlex
 from jaxgan.cli.errors import user_errors
 from jaxgan.options import OptionError
 
+UNKNOWN = "PATH"  # in place of a path that is not known
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("kind", metavar="KIND", help="kind of the files, see `jaxgan import list`")
@@ -126,6 +128,8 @@ def data_of(spec) -> dict:
     size = {"resolution": spec.shape[0], "channels": spec.shape[-1]}
     if "attributes" in spec.fields:
         return {"name": "attributes", **size}
+    if "condition" in spec.fields:  # without a path, its pairs are those of a built-in set
+        return {"name": "pairs", "path": UNKNOWN, **size}
     return {"name": "folder", **size, "labels": "label" in spec.fields}
 
 
@@ -139,7 +143,7 @@ def of_size(named: dict[str, str], spec) -> dict[str, str]:
     return {
         f"data.{option}": str(value)
         for option, value in data_of(spec).items()
-        if option != "name" and has_option("data", name, option)
+        if option not in ("name", "path") and has_option("data", name, option)
     }
 
 
@@ -191,7 +195,7 @@ def lacking(made, imported, where: str) -> list[str]:
     found = []
     if missing:
         found.append(f"no file held the {' and '.join(missing)}, which has random weights")
-    if not getattr(made.config.data, "path", True):
+    if getattr(made.config.data, "path", None) in ("", UNKNOWN):
         table = " --config.data.table=TABLE" if hasattr(made.config.data, "table") else ""
         found.append(
             f"the data are not known; measure the run on yours: jaxgan evaluate --workdir {where} --data PATH{table}"

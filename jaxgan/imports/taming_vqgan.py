@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxgan.imports import Imported, Leaf, Tensors
+from jaxgan.imports import Imported, Leaf, Tensors, _patchgan
 from jaxgan.spec import Field, Spec
 
 ABOUT = "CompVis/taming-transformers (MIT): VQGAN, last.ckpt and ...-project.yaml"
@@ -67,8 +67,8 @@ def read(given: Sequence[Tensors]) -> Imported:
             f"the size of the pictures is in the config; they are taken to be of {SIDE} pixels"
         )
     if f"{prefix}{CRITIC}.0.weight" in file:
-        players["critic"], more = _critic(file, f"{prefix}{CRITIC}")
-        options |= more
+        players["critic"], width, layers = _patchgan.critic(file, f"{prefix}{CRITIC}")
+        options |= {"critic_width": width, "critic_layers": layers}
     if prefix:
         prompts, classes = _prefixes(file, config)
         players["transformer"], more = _transformer(file, codes, prompts)
@@ -231,19 +231,7 @@ def _scaled(file: Tensors, path: str, name: str) -> dict[str, Leaf]:
     )
 
 
-# The critic and the transformer ----------------------------------------------------------------------------
-
-
-def _critic(file: Tensors, name: str) -> tuple[dict[str, Leaf], dict[str, Any]]:
-    """(variables, options)."""
-    kernels = [n for n in file.names if n.startswith(f"{name}.") and len(file.shape(n)) == 4]
-    layers = len(kernels) - 2
-    found = file.conv("conv0", f"{name}.0")
-    for i in range(1, layers + 1):
-        found |= file.conv(f"conv{i}", f"{name}.{3 * i - 1}")
-        found |= file.batch_norm(f"norm{i}", f"{name}.{3 * i}")
-    found |= file.conv("output", f"{name}.{3 * layers + 2}")
-    return found, {"critic_width": file.shape(f"{name}.0.weight")[0], "critic_layers": layers}
+# The transformer -------------------------------------------------------------------------------------------
 
 
 def _transformer(

@@ -2,6 +2,7 @@
 
 torch                           here
 convolution [O, I, h, w]        kernel [h, w, I, O]
+transposed [I, O, h, w]         kernel [h, w, I, O], mirrored
 dense [out, in]                 kernel [in, out]
 embedding [number, features]    the same
 features of a vector that becomes a picture, C h w    h w C
@@ -136,6 +137,15 @@ class Tensors:
         """A convolution `name`.weight [O, I, h, w], with `name`.bias if there is one."""
         return {
             f"params/{path}/kernel": Leaf(oihw(self.take(f"{name}.weight", 4)), f"{name}.weight"),
+            **self.bias(path, name),
+        }
+
+    def transposed(self, path: str, name: str) -> dict[str, Leaf]:
+        """A transposed convolution `name`.weight [I, O, h, w], whose kernel PyTorch mirrors, with its bias."""
+        weight = f"{name}.weight"
+        kernel = self.take(weight, 4).transpose(2, 3, 0, 1)[::-1, ::-1]
+        return {
+            f"params/{path}/kernel": Leaf(np.ascontiguousarray(kernel), weight),
             **self.bias(path, name),
         }
 
