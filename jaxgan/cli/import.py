@@ -93,7 +93,7 @@ def convert(args) -> tuple[str, list[str], str]:
     train.imported.write(args.out, {**made.record, **known}, state, about)
     where = shlex.quote(args.out)
     sentences = [*imported.notes, *lacking(made, imported, where)]
-    return described(made, imported), sentences, next_command(made, where)
+    return described(made, imported), sentences, next_command(made, imported, where)
 
 
 def check_options(named: dict[str, str]) -> None:
@@ -182,9 +182,10 @@ def described(made, imported) -> str:
     return f"{made.config.model_name} with the {names} for pictures of {shape}{classes}"
 
 
-def next_command(made, where: str) -> str:
-    """The command that shows what the networks of the run in `where` make."""
-    if "samples" in made.game.outputs:
+def next_command(made, imported, where: str) -> str:
+    """The command that shows what the networks of the run in `where` make; a critic makes nothing."""
+    random = made.game.players.keys() - imported.players.keys() - {"critic"}
+    if "samples" in made.game.outputs and not random:
         return f"jaxgan sample --workdir {where}"
     return f"jaxgan make list --workdir {where}"
 

@@ -1,5 +1,9 @@
 """CompVis/taming-transformers: its networks as functions of the tensors of its checkpoints."""
 
+import dataclasses
+import importlib
+from types import SimpleNamespace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -387,16 +391,33 @@ def test_two_checkpoints_are_refused(whole):
         imports.load("taming_vqgan").read([file, file])
 
 
-def test_nothing_in_a_checkpoint_is_executed(tmp_path):
+@pytest.mark.parametrize(("part", "command"), [("", "make list"), ("transformer", "sample")])
+def test_a_random_transformer_is_not_sampled(whole, part, command):
+    found = found_in(whole, config("__is_unconditional__"))
+    game = vqgan.game(vqgan.Options(**found.options), found.spec)
+    players = {
+        name: x
+        for name, x in found.players.items()
+        if name in ("encoder", "decoder", "codebook", part)
+    }
+    given = dataclasses.replace(found, players=players)
+    cli = importlib.import_module("jaxgan.cli.import")
+    assert (
+        cli.next_command(SimpleNamespace(game=game), given, "run")
+        == f"jaxgan {command} --workdir run"
+    )
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_nothing_in_a_checkpoint_is_executed(tmp_path, zipped):
     """Its classes are not even known here."""
 
     class Trap:
         def __reduce__(self):
             return (tmp_path / "written").touch, ()
 
-    torch.save(
-        {"state_dict": {"a": torch.ones(2)}, "callbacks": {"b": Trap()}}, tmp_path / "a.ckpt"
-    )
+    content = {"state_dict": {"a": torch.ones(2)}, "callbacks": {"b": Trap()}}
+    torch.save(content, tmp_path / "a.ckpt", _use_new_zipfile_serialization=zipped)
     file, _ = Tensors.open(tmp_path / "a.ckpt")
     assert file.names == ["a"]
     assert not (tmp_path / "written").exists()
