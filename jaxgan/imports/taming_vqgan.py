@@ -48,13 +48,14 @@ def read(given: Sequence[Tensors]) -> Imported:
         raise ValueError(REFUSAL)
     file, config = checkpoints[0], configs[0] if configs else None
     prefix = INNER if f"{INNER}encoder.conv_in.weight" in file else ""
-    settings = _settings(config, "model.params.first_stage_config" if prefix else "model")
-    side = int(settings.get("ddconfig.resolution", SIDE))
-    encoder, options, depth = _encoder(file, prefix, side)
+    known = _settings(config, "model.params.first_stage_config" if _is_gpt(config) else "model")
+    side = int(known.get("ddconfig.resolution", SIDE))
+    encoder, options = _encoder(file, prefix, side)
+    levels = len(options["channel_multiples"])
     players = {
         "encoder": encoder,
         "codebook": _codebook(file, f"{prefix}quantize.embedding.weight"),
-        "decoder": _decoder(file, prefix, len(depth)),
+        "decoder": _decoder(file, prefix, levels),
     }
     codes, code_dim = file.shape(f"{prefix}quantize.embedding.weight", 2)
     options |= {"codes": codes, "code_dim": code_dim, "perceptual": "none", "transformer_from": 0}
@@ -62,7 +63,7 @@ def read(given: Sequence[Tensors]) -> Imported:
         "image": Field("image", (side, side, file.shape(f"{prefix}encoder.conv_in.weight")[1]))
     }
     notes = []
-    if config is None:
+    if "ddconfig.resolution" not in known:
         notes.append(
             f"the size of the pictures is in the config; they are taken to be of {SIDE} pixels"
         )
@@ -76,7 +77,7 @@ def read(given: Sequence[Tensors]) -> Imported:
         if classes is not None:
             fields["label"] = Field("label", number=classes)
     else:
-        options["context"] = max(CONTEXT, (side >> (len(depth) - 1)) ** 2)
+        options["context"] = max(CONTEXT, (side >> (levels - 1)) ** 2)
     file.drop(*(n for n in file.names if n.startswith(f"{prefix}loss.perceptual_loss.")))
     file.finish()
     return Imported("vqgan", options, Spec(fields, 1), players, notes=notes)
@@ -102,6 +103,11 @@ def _settings(config: Tensors | None, part: str) -> dict[str, Any]:
     }
 
 
+def _is_gpt(config: Tensors | None) -> bool:
+    """Whether a config is that of a transformer, which contains that of its autoencoder."""
+    return config is not None and str(config.settings[TARGET]).endswith(f".{MODELS[1]}")
+
+
 def _heads(config: Tensors | None) -> int:
     """The heads of the transformer's attention."""
     return int(_settings(config, "model.params.transformer_config").get("n_head", HEADS))
@@ -109,18 +115,18 @@ def _heads(config: Tensors | None) -> int:
 
 def _prefixes(file: Tensors, config: Tensors | None) -> tuple[list[int], int | None]:
     """(the tokens that precede the codes: of the start, or of all classes; number of classes)."""
-    if config is None:
+    if not _is_gpt(config):
         raise ValueError(
-            f"the heads and the condition of the transformer in {file.where} are in its config; give that too"
-            " (...-project.yaml, beside the checkpoint)."
+            f"the heads and the condition of the transformer in {file.where} are in the config of a"
+            f" {MODELS[1]}; give that too (...-project.yaml, beside the checkpoint)."
         )
     settings = _settings(config, "model")
     plain = settings.get("cond_stage_config") == "__is_unconditional__"
     if plain or settings.get("unconditional"):
         return [int(settings.get("sos_token", 0))], None
     kind = str(settings.get("cond_stage_config.target", settings.get("cond_stage_config")))
-    if kind.rpartition(".")[2] == "Labelator":
-        classes = int(settings["cond_stage_config.params.n_classes"])
+    classes = settings.get("cond_stage_config.params.n_classes")
+    if kind.rpartition(".")[2] == "Labelator" and isinstance(classes, int):
         return list(range(classes)), classes
     raise ValueError(
         f"the transformer in {file.where} is conditioned by {kind}, and only those of classes and without a condition"
@@ -131,8 +137,8 @@ def _prefixes(file: Tensors, config: Tensors | None) -> tuple[list[int], int | N
 # The autoencoder -------------------------------------------------------------------------------------------
 
 
-def _encoder(file: Tensors, prefix: str, side: int) -> tuple[dict[str, Leaf], dict[str, Any], list]:
-    """(variables, options of the autoencoder, the widths of its levels)."""
+def _encoder(file: Tensors, prefix: str, side: int) -> tuple[dict[str, Leaf], dict[str, Any]]:
+    """(variables, options of the autoencoder)."""
     inside = f"{prefix}encoder"
     levels = file.count(rf"{inside}\.down\.(\d+)\.")
     blocks = file.count(rf"{inside}\.down\.0\.block\.(\d+)\.")
@@ -156,7 +162,7 @@ def _encoder(file: Tensors, prefix: str, side: int) -> tuple[dict[str, Leaf], di
         "attention_resolutions": tuple(attention),
         "latent_channels": file.shape(f"{inside}.conv_out.weight")[0],
     }
-    return found, options, widths
+    return found, options
 
 
 def _codebook(file: Tensors, name: str) -> dict[str, Leaf]:

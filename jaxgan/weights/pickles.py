@@ -115,8 +115,8 @@ _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
 }
-# Further ones in pickles of whole modules: code as text, and storages.
-_MODULE_LITERALS = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINUNICODE8"}
+# Further ones in pickles of objects of other classes: code as text, and storages.
+_OBJECT_LITERALS = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINUNICODE8"}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -166,7 +166,7 @@ def _run(
     operations: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(file)
     for opcode, argument, _ in operations:
         name = opcode.name
-        if name in _LITERALS or (modules and name in _MODULE_LITERALS):
+        if name in _LITERALS or (unknown and name in _OBJECT_LITERALS):
             stack.append(argument)
         elif name in _PUSHES:
             stack.append(_PUSHES[name]())
@@ -198,9 +198,9 @@ def _run(
         elif name in ("REDUCE", "NEWOBJ", "BUILD"):
             target, argument = _pop(stack, 2)
             stack.append(_BUILD[name](target, argument))
-        elif modules and name == "EMPTY_SET":
+        elif unknown and name == "EMPTY_SET":
             stack.append([])
-        elif modules and name == "ADDITEMS":
+        elif unknown and name == "ADDITEMS":
             items, stack = stack, marked.pop()
             stack[-1].extend(items)
         elif name == "STOP":

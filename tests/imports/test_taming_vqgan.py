@@ -337,9 +337,16 @@ def test_only_the_transformer_is_trained(whole):
     assert [turn.players for stage in game.stages for turn in stage.turns] == [("transformer",)]
 
 
-def test_the_config_of_a_transformer_is_needed(whole):
-    with pytest.raises(ValueError, match="are in its config; give that too"):
-        found_in(whole)
+def first_stage(resolution):
+    """The config of an autoencoder."""
+    params = {"ddconfig": {"resolution": resolution}}
+    return {"model": {"target": "taming.models.vqgan.VQModel", "params": params}}
+
+
+@pytest.mark.parametrize("given", [None, first_stage(SIDE)])
+def test_the_config_of_a_transformer_is_needed(whole, given):
+    with pytest.raises(ValueError, match="in the config of a Net2NetTransformer; give that too"):
+        found_in(whole, given)
 
 
 @pytest.mark.parametrize(
@@ -376,9 +383,8 @@ def test_too_few_tokens_are_refused(whole):
 
 def test_the_config_says_the_size(whole):
     first = {n.removeprefix("first_stage_model."): x for n, x in whole.items() if "first" in n}
-    params = {"ddconfig": {"resolution": 64}}
-    given = {"model": {"target": "taming.models.vqgan.VQModel", "params": params}}
-    assert found_in(first, given).spec.shape == (64, 64, 3)
+    assert found_in(first, first_stage(64)).spec.shape == (64, 64, 3)
+    assert found_in(first, config(LABELS)).spec.shape == (SIDE, SIDE, 3)
     alone = found_in(first)
     assert alone.spec.shape == (256, 256, 3)
     assert alone.options["context"] == 128**2
@@ -408,16 +414,22 @@ def test_a_random_transformer_is_not_sampled(whole, part, command):
     )
 
 
+@pytest.mark.parametrize("protocol", [2, 4])
 @pytest.mark.parametrize("zipped", [True, False])
-def test_nothing_in_a_checkpoint_is_executed(tmp_path, zipped):
+def test_nothing_in_a_checkpoint_is_executed(tmp_path, zipped, protocol):
     """Its classes are not even known here."""
 
     class Trap:
         def __reduce__(self):
             return (tmp_path / "written").touch, ()
 
-    content = {"state_dict": {"a": torch.ones(2)}, "callbacks": {"b": Trap()}}
-    torch.save(content, tmp_path / "a.ckpt", _use_new_zipfile_serialization=zipped)
+    content = {"state_dict": {"a": torch.ones(2)}, "callbacks": {"b": Trap(), "c": {b"1", 2}}}
+    torch.save(
+        content,
+        tmp_path / "a.ckpt",
+        pickle_protocol=protocol,
+        _use_new_zipfile_serialization=zipped,
+    )
     file, _ = Tensors.open(tmp_path / "a.ckpt")
     assert file.names == ["a"]
     assert not (tmp_path / "written").exists()
