@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import io
 import itertools
 import pickle
 import sys
 import tempfile
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,9 +25,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import torch
+import yaml
 
 from jaxgan import config
 from jaxgan.cli.main import main as jaxgan
+from jaxgan.nets.vqgan import encode
+from jaxgan.network import Network
 
 
 class Case(NamedTuple):
@@ -37,15 +41,17 @@ class Case(NamedTuple):
       files: {file: what is saved in it}.
       generator, critic: () -> output; critic may be None.
       z, x, label: the inputs as PyTorch's tensors; label may be None.
+      outputs: of programs with other networks instead, {output: (() -> it, imported networks -> it)}.
     """
 
     name: str
     files: dict[str, Any]
-    generator: Callable[[], torch.Tensor]
-    critic: Callable[[], torch.Tensor] | None
-    z: torch.Tensor
-    x: torch.Tensor
-    label: torch.Tensor | None
+    generator: Callable[[], torch.Tensor] = torch.Tensor
+    critic: Callable[[], torch.Tensor] | None = None
+    z: torch.Tensor = torch.zeros(0)
+    x: torch.Tensor = torch.zeros(0)
+    label: torch.Tensor | None = None
+    outputs: Mapping[str, tuple[Callable[[], torch.Tensor], Callable[[Any], Any]]] = {}
 
 
 def randomise(*networks: torch.nn.Module) -> None:
@@ -265,6 +271,183 @@ def stargan(kind: str, checkout: Path) -> Iterator[Case]:
         )
 
 
+def taming_vqgan(kind: str, checkout: Path) -> Iterator[Case]:
+    """Its networks without PyTorch Lightning; the autoencoder and the critic are compared with the transformer's."""
+    del kind
+    sys.path.insert(0, str(checkout))
+    lightning, main_, filters = (
+        types.ModuleType(n) for n in ("pytorch_lightning", "main", "transformers")
+    )
+    lightning.LightningModule = torch.nn.Module  # type: ignore[attr-defined]
+    filters.top_k_top_p_filtering = None  # type: ignore[attr-defined]
+
+    def instantiate_from_config(config):
+        folder, _, name = config["target"].rpartition(".")
+        return getattr(importlib.import_module(folder), name)(**config.get("params", {}))
+
+    main_.instantiate_from_config = instantiate_from_config  # type: ignore[attr-defined]
+    sys.modules |= {m.__name__: m for m in (lightning, main_, filters)}
+    critics = importlib.import_module("taming.modules.discriminator.model")
+    models = importlib.import_module("taming.models.cond_transformer")
+    for side, multiples, levels, condition in (
+        (32, [1, 2], [16], "__is_unconditional__"),
+        (
+            64,
+            [1, 1, 2],
+            [64, 16],
+            {"target": "taming.modules.util.Labelator", "params": {"n_classes": 7}},
+        ),
+    ):
+        shape = {"ch": 32, "out_ch": 3, "ch_mult": multiples, "num_res_blocks": 2, "z_channels": 12}
+        shape |= {
+            "attn_resolutions": levels,
+            "in_channels": 3,
+            "resolution": side,
+            "double_z": False,
+        }
+        first = {"ddconfig": shape, "n_embed": 40, "embed_dim": 6}
+        first["lossconfig"] = {"target": "torch.nn.Identity"}  # its own needs torchvision
+        places = (side >> (len(multiples) - 1)) ** 2
+        gpt = {"vocab_size": 40, "block_size": places, "n_layer": 3, "n_head": 4, "n_embd": 32}
+        parameters = {
+            "transformer_config": {
+                "target": "taming.modules.transformer.mingpt.GPT",
+                "params": gpt,
+            },
+            "first_stage_config": {"target": "taming.models.vqgan.VQModel", "params": first},
+            "cond_stage_config": condition,
+        }
+        model = models.Net2NetTransformer(**parameters).eval()
+        model.first_stage_model.loss.discriminator = critics.NLayerDiscriminator(ndf=8).eval()
+        model.transformer.pos_emb.data.normal_(0, 0.3)
+        randomise(model)
+        target = "taming.models.cond_transformer.Net2NetTransformer"
+        yield Case(
+            f"{side}, {'classes' if isinstance(condition, dict) else 'no condition'}",
+            {
+                "last.ckpt": {
+                    "state_dict": model.state_dict(),
+                    "callbacks": {types.SimpleNamespace: 1},
+                },
+                "project.yaml": {"model": {"target": target, "params": parameters}},
+            },
+            outputs=vqgan_outputs(model, torch.rand(2, 3, side, side) * 2 - 1, condition),
+        )
+
+
+def vqgan_outputs(model, x: torch.Tensor, condition) -> dict:
+    """Reconstructions, logits of the critic and of the transformer."""
+    label = torch.tensor([3, 5]) if isinstance(condition, dict) else torch.tensor([0, 0])
+    first = model.first_stage_model
+
+    def ours(networks):
+        _, codes, _ = encode(networks, last(x))
+        network = networks["transformer"]
+        start = network.module.start(last(label))[:, None]
+        return network(jnp.concatenate([start, codes.reshape(2, -1)[:, :-1]], axis=1))
+
+    return {
+        "pictures": (lambda: first(x)[0], lambda n: n["decoder"](encode(n, last(x))[2])),
+        "critic": (
+            lambda: first.loss.discriminator(x),
+            lambda n: n["critic"](last(x), train=False)[..., None],
+        ),
+        "transformer": (lambda: model(x, label if isinstance(condition, dict) else x)[0], ours),
+    }
+
+
+def chainer_sngan(kind: str, checkout: Path) -> Iterator[Case]:
+    """Its networks with Chainer 7.8.1, which needs names that NumPy has removed; its norm of a vector needs CUDA."""
+    del kind
+    sys.path.insert(0, str(checkout))
+    for removed in (int, bool, float, object, str, complex):
+        np.__dict__.setdefault(removed.__name__, removed)
+    kinds = {
+        "float": [np.float32],
+        "int": [np.int32],
+        "uint": [np.uint8],
+        "complex": [np.complex64],
+    }
+    np.__dict__.setdefault("sctypes", kinds)
+    chainer = importlib.import_module("chainer")
+    singular = importlib.import_module("source.functions.max_sv")
+    singular._l2normalize = lambda v, eps=1e-12: v / (np.sqrt((v * v).sum()) + eps)
+    chainer.config.train = False
+
+    def saved(network) -> bytes:
+        file = io.BytesIO()
+        chainer.serializers.save_npz(file, network)
+        return file.getvalue()
+
+    for (side, suffix), classes in itertools.product(((32, "_32"), (64, "_64"), (128, "")), (0, 7)):
+        made = importlib.import_module(f"gen_models.resnet{suffix}")
+        judge = importlib.import_module(f"dis_models.snresnet{suffix}")
+        generator = made.ResNetGenerator(ch=8, dim_z=20, n_classes=classes)
+        critic = judge.SNResNetProjectionDiscriminator(ch=8, n_classes=classes)
+        randomise_chainer(generator, critic)
+        z, x = torch.randn(3, 20), torch.randn(3, 3, side, side)
+        label = torch.arange(3) if classes else None
+        y = None if label is None else label.numpy().astype(np.int32)
+        yield Case(
+            f"{side}, {classes} classes",
+            {"ResNetGenerator.npz": saved(generator), "SNResNetProjection.npz": saved(critic)},
+            lambda g=generator, z=z, y=y: torch.tensor(g(z=z.numpy(), y=y).array),
+            lambda d=critic, x=x, y=y: torch.tensor(d(x.numpy(), y).array),
+            z,
+            x,
+            label,
+        )
+
+
+def randomise_chainer(*networks) -> None:
+    """As `randomise`; running variances are so small that the epsilon of batch normalisation matters."""
+    rng = np.random.default_rng(0)
+    for network in networks:
+        for path, parameter in network.namedparams():
+            if path.endswith(("/b", "/beta", "/betas/W")):
+                parameter.array[:] = rng.normal(0, 0.3, parameter.shape)
+            if path.endswith(("/gamma", "/gammas/W")):
+                parameter.array[:] = rng.uniform(0.02, 0.06, parameter.shape)
+        for link in network.links():
+            if hasattr(link, "avg_var"):
+                link.avg_mean[:] = rng.normal(0, 0.3, link.avg_mean.shape)
+                link.avg_var[:] = rng.uniform(1e-3, 4e-3, link.avg_var.shape)
+
+
+def pix2pix_pytorch(kind: str, checkout: Path) -> Iterator[Case]:
+    """Without dropout; the generator with the statistics of its batch, as in the program's test."""
+    del kind
+    sys.path.insert(0, str(checkout))
+    networks = importlib.import_module("models.networks")
+    for side, name, layers in ((128, "unet_128", 3), (256, "unet_256", 2)):
+        generator = networks.define_G(1, 3, 8, name, "batch", use_dropout=True)
+        critic = networks.define_D(4, 8, "n_layers", n_layers_D=layers, norm="batch")
+        randomise(generator, critic)
+        critic.eval()
+        x, shown = torch.rand(2, 1, side, side) * 2 - 1, torch.rand(2, 4, side, side) * 2 - 1
+
+        def translated(generator=generator, x=x):
+            for module in generator.modules():
+                module.train(not isinstance(module, torch.nn.Dropout))
+            return generator(x)
+
+        def ours(networks, x=x):
+            network = networks["generator"]
+            return Network(network.module.clone(dropout=0.0), network.variables)(last(x))
+
+        yield Case(
+            name,
+            {"latest_net_G.pth": generator.state_dict(), "latest_net_D.pth": critic.state_dict()},
+            outputs={
+                "pictures": (translated, ours),
+                "critic": (
+                    lambda d=critic, x=shown: d(x),
+                    lambda n, x=shown: n["critic"](last(x), train=False)[..., None],
+                ),
+            },
+        )
+
+
 PROGRAMS: dict[str, Callable[[str, Path], Iterator[Case]]] = {
     "mimicry_sngan": mimicry,
     "mimicry_wgan_gp": mimicry,
@@ -274,6 +457,9 @@ PROGRAMS: dict[str, Callable[[str, Path], Iterator[Case]]] = {
     "stylegan2_ada": nvidia,
     "stylegan3": nvidia,
     "stargan": stargan,
+    "taming_vqgan": taming_vqgan,
+    "chainer_sngan": chainer_sngan,
+    "pix2pix_pytorch": pix2pix_pytorch,
 }
 
 
@@ -306,12 +492,20 @@ def compare(kind: str, case: Case, folder: Path) -> str:
     for name, content in case.files.items():
         if isinstance(content, bytes):
             (folder / name).write_bytes(content)
+        elif name.endswith(".yaml"):
+            (folder / name).write_text(yaml.safe_dump(content))
         else:
             torch.save(content, folder / name)
     paths = [str(folder / name) for name in case.files]
     assert jaxgan(["import", kind, *paths, "--out", str(folder / "run")]) == 0
     run, _, _, state = config.restore(folder / "run")
     networks = run.game.networks(state)
+    if case.outputs:
+        with torch.no_grad():
+            parts = {
+                n: difference(ours(networks), made()) for n, (made, ours) in case.outputs.items()
+            }
+        return f"{kind}, {case.name}: " + ", ".join(f"{n} {part:.2g}" for n, part in parts.items())
     with torch.no_grad():
         made, judged = case.generator(), case.critic and case.critic()
     parts = [difference(called(networks["generator"], kind, case.z, case.label), made)]

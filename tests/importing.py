@@ -2,6 +2,7 @@
 
 import jax
 import numpy as np
+import yaml
 from flax.traverse_util import unflatten_dict
 
 from jaxgan import config, imports, models
@@ -12,11 +13,14 @@ TOLERANCE = 2e-5  # of the largest difference, relative to the largest value: ro
 
 
 def run_of(folder, kind, files):
-    """(the imported run, its networks, with averages) of {file name: what `torch.save` writes}."""
+    """(the imported run, its networks, with averages) of {file name: what `torch.save` writes, or YAML}."""
     import torch
 
     for name, content in files.items():
-        torch.save(content, folder / name)
+        if name.endswith(".yaml"):
+            (folder / name).write_text(yaml.safe_dump(content))
+        else:
+            torch.save(content, folder / name)
     return imported(folder, kind, [folder / name for name in files])
 
 

@@ -60,8 +60,8 @@ LAYER = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 
 # What the lower layers may import besides jaxgan and the standard library.
 LIBRARIES = {0: {"jax", "numpy", "optax"}, 1: {"jax", "numpy", "optax", "flax", "chex"}}
-# One part of a layer may import more: the readers of weight files;
-ALSO = {"weights": {"safetensors"}}
+# Some parts of a layer may import more: the readers of files of weights and their configs;
+ALSO = {"weights": {"safetensors"}, "imports": {"yaml"}}
 # and inside the function that needs it, the solver of exact transport.
 LAZY = {"divergences": {"scipy"}}
 

@@ -7,6 +7,8 @@ import shlex
 from jaxgan.cli.errors import user_errors
 from jaxgan.options import OptionError
 
+UNKNOWN = "PATH"  # in place of a path that is not known
+
 
 def add_arguments(parser) -> None:
     parser.add_argument("kind", metavar="KIND", help="kind of the files, see `jaxgan import list`")
@@ -91,7 +93,7 @@ def convert(args) -> tuple[str, list[str], str]:
     train.imported.write(args.out, {**made.record, **known}, state, about)
     where = shlex.quote(args.out)
     sentences = [*imported.notes, *lacking(made, imported, where)]
-    return described(made, imported), sentences, next_command(made, where)
+    return described(made, imported), sentences, next_command(made, imported, where)
 
 
 def check_options(named: dict[str, str]) -> None:
@@ -105,18 +107,19 @@ def check_options(named: dict[str, str]) -> None:
 
 
 def check_kind(name: str, kind, file) -> None:
-    """Raises unless the names of the file's tensors are those of the kind."""
+    """Raises unless the names of the file's tensors, or of the settings of a config, are those of the kind."""
     from jaxgan import imports
 
-    if kind.files(file.names):
+    names = [*file.names, *file.settings]
+    if kind.files(names):
         return
-    others = imports.resembling(file.names)
+    others = imports.resembling(names)
     if others:
         ways = " or ".join(f"jaxgan import {other} {shlex.quote(file.where)}" for other in others)
         raise ValueError(f"{file.where} does not look like {name}, but like {ways}.")
     raise ValueError(
         f"{file.where} does not look like {name}, nor like any other kind (its tensors start with"
-        f" {', '.join(map(repr, file.names[:3]))}); see the kinds with: jaxgan import list"
+        f" {', '.join(map(repr, names[:3]))}); see the kinds with: jaxgan import list"
     )
 
 
@@ -125,6 +128,8 @@ def data_of(spec) -> dict:
     size = {"resolution": spec.shape[0], "channels": spec.shape[-1]}
     if "attributes" in spec.fields:
         return {"name": "attributes", **size}
+    if "condition" in spec.fields:  # without a path, its pairs are those of a built-in set
+        return {"name": "pairs", "path": UNKNOWN, **size}
     return {"name": "folder", **size, "labels": "label" in spec.fields}
 
 
@@ -138,7 +143,7 @@ def of_size(named: dict[str, str], spec) -> dict[str, str]:
     return {
         f"data.{option}": str(value)
         for option, value in data_of(spec).items()
-        if option != "name" and has_option("data", name, option)
+        if option not in ("name", "path") and has_option("data", name, option)
     }
 
 
@@ -177,9 +182,10 @@ def described(made, imported) -> str:
     return f"{made.config.model_name} with the {names} for pictures of {shape}{classes}"
 
 
-def next_command(made, where: str) -> str:
-    """The command that shows what the networks of the run in `where` make."""
-    if "samples" in made.game.outputs:
+def next_command(made, imported, where: str) -> str:
+    """The command that shows what the networks of the run in `where` make; a critic makes nothing."""
+    random = made.game.players.keys() - imported.players.keys() - {"critic"}
+    if "samples" in made.game.outputs and not random:
         return f"jaxgan sample --workdir {where}"
     return f"jaxgan make list --workdir {where}"
 
@@ -190,7 +196,7 @@ def lacking(made, imported, where: str) -> list[str]:
     found = []
     if missing:
         found.append(f"no file held the {' and '.join(missing)}, which has random weights")
-    if not getattr(made.config.data, "path", True):
+    if getattr(made.config.data, "path", None) in ("", UNKNOWN):
         table = " --config.data.table=TABLE" if hasattr(made.config.data, "table") else ""
         found.append(
             f"the data are not known; measure the run on yours: jaxgan evaluate --workdir {where} --data PATH{table}"

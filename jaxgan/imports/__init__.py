@@ -5,7 +5,7 @@
 A kind of file is a module of this folder, with
 
     ABOUT     a line: program, networks, licence
-    files(names) -> bool                whether a file with tensors of these names looks like one of this kind
+    files(names) -> bool                whether a file with tensors (or settings) of these names looks like one of it
     read([Tensors, ...]) -> Imported    the run that the files describe
 
 There is no list to edit. A kind infers the options of the model from the shapes of the tensors, and takes every tensor

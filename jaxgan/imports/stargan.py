@@ -72,9 +72,7 @@ def _generator(file: Tensors) -> tuple[dict[str, Leaf], dict[str, Any], int]:
             found |= _norm(file, f"block{i}_norm{j}", f"{name}.{norm}")
     for i in range(DOWNS):
         at, name = start + blocks + 3 * i, f"up{DOWNS - 1 - i}"
-        weight = f"main.{at}.weight"
-        kernel = file.take(weight, 4).transpose(2, 3, 0, 1)[::-1, ::-1]  # PyTorch's is mirrored
-        found[f"params/{name}/kernel"] = Leaf(np.ascontiguousarray(kernel), weight)
+        found |= file.transposed(name, f"main.{at}")
         found |= _norm(file, f"{name}_norm", f"main.{at + 1}")
     found |= file.conv("last", f"main.{start + blocks + 3 * DOWNS}")
     file.finish()

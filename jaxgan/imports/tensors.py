@@ -2,6 +2,7 @@
 
 torch                           here
 convolution [O, I, h, w]        kernel [h, w, I, O]
+transposed [I, O, h, w]         kernel [h, w, I, O], mirrored
 dense [out, in]                 kernel [in, out]
 embedding [number, features]    the same
 features of a vector that becomes a picture, C h w    h w C
@@ -19,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from jaxgan.imports import yaml_config
 from jaxgan.imports.norms import unit_vector
 from jaxgan.weights import torch_modules
 from jaxgan.weights.read import bytes_of_file, read
@@ -43,7 +45,7 @@ class Tensors:
     Args:
       tensors: {name: array}.
       where: the file, for messages.
-      settings: attributes of modules that a pickle of whole modules holds too, by name.
+      settings: attributes of modules that a pickle of whole modules holds too, or the values of a config, by name.
     """
 
     def __init__(
@@ -59,14 +61,19 @@ class Tensors:
 
     @classmethod
     def open(cls, path: str | Path) -> tuple[Tensors, str]:
-        """(the tensors of a file, its SHA-256); of a checkpoint, those of the network, by their names in it."""
+        """(the tensors of a file, its SHA-256); of a checkpoint, those of the network, by their names in it.
+
+        A config, which ends in .yaml, has settings and no tensors. Whatever else a checkpoint holds is left out.
+        """
         data = bytes_of_file(path)
         sha256 = hashlib.sha256(data).hexdigest()
         settings: dict[str, Any] = {}
+        if Path(path).suffix in yaml_config.SUFFIXES:
+            return cls({}, str(path), yaml_config.settings(data, str(path))), sha256
         if torch_modules.is_pickle(data):
             tensors, settings = torch_modules.read(data, str(path))
         else:
-            tensors = read(data, str(path))
+            tensors = read(data, str(path), skip_objects=True)
         for prefix in NETWORKS:
             inside = {n.removeprefix(prefix): x for n, x in tensors.items() if n.startswith(prefix)}
             if inside:
@@ -130,6 +137,15 @@ class Tensors:
         """A convolution `name`.weight [O, I, h, w], with `name`.bias if there is one."""
         return {
             f"params/{path}/kernel": Leaf(oihw(self.take(f"{name}.weight", 4)), f"{name}.weight"),
+            **self.bias(path, name),
+        }
+
+    def transposed(self, path: str, name: str) -> dict[str, Leaf]:
+        """A transposed convolution `name`.weight [I, O, h, w], whose kernel PyTorch mirrors, with its bias."""
+        weight = f"{name}.weight"
+        kernel = self.take(weight, 4).transpose(2, 3, 0, 1)[::-1, ::-1]
+        return {
+            f"params/{path}/kernel": Leaf(np.ascontiguousarray(kernel), weight),
             **self.bias(path, name),
         }
 

@@ -15,9 +15,9 @@ differ from those of single pictures.
 
 Intended differences: the bottleneck is not normalised, as in the released code; in the experiments of the paper it was,
 which sets the bottleneck of a batch of one to zero (see its errata). Dropout in the decoder's first three layers, as in
-the paper; the PyTorch code has it in the second to fourth. Convolutions before a normalisation have no bias (the Torch
-code sets it to zero before each step). Gains start at 1 and not at N(1, 0.02). The generator's turn draws new dropout;
-in the references both players are trained on the same translation.
+the paper; the PyTorch code has it in the second to fourth (`dropout_layers=1,2,3`). Convolutions before a normalisation
+have no bias (the Torch code sets it to zero before each step). Gains start at 1 and not at N(1, 0.02). The generator's
+turn draws new dropout; in the references both players are trained on the same translation.
 """
 
 from __future__ import annotations
@@ -51,7 +51,14 @@ class Options(adversarial.DecayingOptions):
         least=0,
     )
     skips: bool = option(True, "skip connections between encoder and decoder")
-    dropout: float = option(0.5, "dropout rate of the first three decoder layers", least=0, below=1)
+    dropout: float = option(0.5, "dropout rate of the decoder", least=0, below=1)
+    dropout_layers: tuple[int, ...] = option(
+        (0, 1, 2),
+        "decoder layers with dropout, counted from the bottleneck; 1,2,3 in the PyTorch code. A small U-Net has fewer",
+        least=0,
+        most=MOST_DOWNS - 2,
+        empty=True,
+    )
     critic_width: int = option(64, "channels of the critic's first convolution", least=1)
     patch: int = option(
         70, "receptive field of one logit of the critic, side in pixels", choices=tuple(PATCHES)
@@ -132,7 +139,16 @@ class Pix2Pix:
         channels, width = self.spec.shape[2], options.generator_width
         norm = "instance" if options.norm == "instance" else "batch"
         return (
-            UNet(channels, width, self.downs, norm, options.dropout, options.skips, dtype),
+            UNet(
+                channels,
+                width,
+                self.downs,
+                norm,
+                options.dropout,
+                options.skips,
+                dtype,
+                options.dropout_layers,
+            ),
             PatchCritic(options.critic_width, PATCHES[options.patch], norm, dtype),
         )
 

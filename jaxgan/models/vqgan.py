@@ -115,7 +115,9 @@ class Options:
         250_000, "round from which the adversarial loss is added; not before critic_from", least=0
     )
     transformer_from: int = option(
-        500_000, "round from which the transformer is trained, and nothing else", least=1
+        500_000,
+        "round from which the transformer is trained, and nothing else; 0 for an imported autoencoder",
+        least=0,
     )
     # Transformer.
     conditional: bool = option(False, "condition the transformer on the labels of the data")
@@ -412,12 +414,13 @@ def _stages(options: Options, procedure: Procedure) -> tuple[Stage, ...]:
 def _check(options: Options, spec: Spec, grid: tuple[int, int]) -> None:
     """Raises, before anything is compiled, for options that cannot be trained."""
     places = grid[0] * grid[1]
-    codebook.check(
-        options.codebook_init,
-        options.codes,
-        latents=spec.size * places,
-        first_latents=options.batch_size * places,
-    )
+    if options.transformer_from:  # otherwise the codes are not trained
+        codebook.check(
+            options.codebook_init,
+            options.codes,
+            latents=spec.size * places,
+            first_latents=options.batch_size * places,
+        )
     if places > options.context:
         raise OptionError(
             "context",

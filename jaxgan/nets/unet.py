@@ -25,8 +25,9 @@ class UNet(nn.Module):
     convolution except the first, the last and the bottleneck's: for one picture, the bottleneck may be one pixel, which
     normalisation would set to zero. Only the last convolution has a bias.
 
-    Dropout follows the normalisation of the first three layers of the decoder. It is the only noise of the network and
-    is active in evaluation too, so calls need the rng stream "dropout" unless `dropout` is 0.
+    Dropout follows the normalisation of some layers of the decoder (`dropout_layers`, counted from the bottleneck). It
+    is the only noise of the network and is active in evaluation too, so calls need the rng stream "dropout" unless
+    `dropout` is 0.
 
     Source: Isola et al., Image-to-Image Translation with Conditional Adversarial Networks (2017), Section 6.1.1.
     """
@@ -38,6 +39,7 @@ class UNet(nn.Module):
     dropout: float = 0.5
     skips: bool = True
     dtype: jax.typing.DTypeLike | None = None
+    dropout_layers: tuple[int, ...] = (0, 1, 2)
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = True) -> jax.Array:
@@ -68,7 +70,7 @@ class UNet(nn.Module):
         for i in reversed(range(1, self.downs)):
             up = DoublingConv(channels[i - 1], use_bias=False, name=f"up{i}", **shared)
             x = normed(up(nn.relu(x)), f"up{i}")
-            if i >= self.downs - 3:
+            if self.downs - 1 - i in self.dropout_layers:
                 x = nn.Dropout(self.dropout, deterministic=False)(x)
             if self.skips:
                 x = jnp.concatenate([encoded[i - 1], x], axis=-1)

@@ -4,11 +4,11 @@ A pickle is a program: it may import any function by name and call it. This modu
 instructions (`pickletools.genops` executes none) and implements those that a state dict needs.
 Names in a pickle are looked up in the tables below and never imported. An unsupported instruction
 or name raises an error. Of a pickle of whole modules, where most names are unknown, the objects
-become `Record`s of their attributes.
+become `Record`s of their attributes; of a checkpoint they may be left out as `Skipped`.
 """
 
 import pickletools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, BinaryIO, NamedTuple
 
 from jaxgan.weights.numbers import BFLOAT16
@@ -48,16 +48,25 @@ class Record(dict):
     """The attributes of an object of a class that is not known here, without the class."""
 
 
+class Skipped:
+    """An object of a class that is not known here, without its arguments and contents."""
+
+    def extend(self, items: Iterable) -> None:
+        """Leaves out items that the pickle adds to a list or a set."""
+
+    update = extend
+
+
 class _Name(NamedTuple):
     """The meaning of a global name in a pickle: a builder, the dtype of a storage, or a class of records.
 
-    What an unknown name makes is a record too, with whatever arguments.
+    An unknown name makes an object of `unknown`, with whatever arguments.
     """
 
     build: Callable | None = None
     dtype: str = ""
     is_record: bool = False
-    unknown: bool = False
+    unknown: type[Record] | type[Skipped] | None = None
 
 
 def _tensor(storage, offset, shape, strides, *_) -> Tensor:
@@ -106,8 +115,8 @@ _LITERALS = {
     *("BININT", "BININT1", "BININT2", "LONG1", "BINFLOAT"),
     *("BINUNICODE", "SHORT_BINUNICODE", "BINSTRING", "SHORT_BINSTRING"),
 }
-# Further ones in pickles of whole modules: code as text, and storages.
-_MODULE_LITERALS = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINUNICODE8"}
+# Further ones in pickles of objects of other classes: code as text, and storages.
+_OBJECT_LITERALS = {"BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "BINUNICODE8"}
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 
 
@@ -116,6 +125,7 @@ def load(
     records: bool = False,
     storages: dict[str, Storage] | None = None,
     modules: Callable[[bytes], Storage] | None = None,
+    skip_objects: bool = False,
 ) -> Any:
     """Builds the object of the pickle at the current position of the file.
 
@@ -125,12 +135,13 @@ def load(
       storages: a dict to which all referenced storages are added by key.
       modules: of a pickle of whole modules, the reader of a storage that is pickled as bytes. Objects of all classes
         and results of all functions that are not in the tables then become `Record`s.
+      skip_objects: whether they become `Skipped` in a pickle of another kind, where they raise an error otherwise.
 
     Returns:
       Dicts, lists, tuples, numbers and strings, with a `Tensor` for every tensor.
     """
     try:
-        return _run(file, records, {} if storages is None else storages, modules)
+        return _run(file, records, {} if storages is None else storages, modules, skip_objects)
     except _Unsupported as error:
         raise ValueError(str(error)) from None
     except Exception as error:  # an empty stack, a missing memo, an unhashable key, ...
@@ -141,14 +152,21 @@ class _Unsupported(Exception):
     """Raised when a pickle contains an instruction or a name that is not supported."""
 
 
-def _run(file: BinaryIO, records: bool, storages: dict[str, Storage], modules: Callable | None):
+def _run(
+    file: BinaryIO,
+    records: bool,
+    storages: dict[str, Storage],
+    modules: Callable | None,
+    skip_objects: bool,
+):
+    unknown = Record if modules else Skipped if skip_objects else None
     stack: list = []
     marked: list[list] = []  # the stacks below each mark
     memo: dict[int, Any] = {}
     operations: Iterator[tuple[pickletools.OpcodeInfo, Any, Any]] = pickletools.genops(file)
     for opcode, argument, _ in operations:
         name = opcode.name
-        if name in _LITERALS or (modules and name in _MODULE_LITERALS):
+        if name in _LITERALS or (unknown and name in _OBJECT_LITERALS):
             stack.append(argument)
         elif name in _PUSHES:
             stack.append(_PUSHES[name]())
@@ -170,9 +188,9 @@ def _run(file: BinaryIO, records: bool, storages: dict[str, Storage], modules: C
             items = _pop(stack, 1 if name == "APPEND" else 2)
             _gather(f"{name}S", stack, items)
         elif name == "GLOBAL":
-            stack.append(_named(argument.split(" ", 1), records, modules))
+            stack.append(_named(argument.split(" ", 1), records, modules, unknown))
         elif name == "STACK_GLOBAL":
-            stack.append(_named(_pop(stack, 2), records, modules))
+            stack.append(_named(_pop(stack, 2), records, modules, unknown))
         elif name == "BINPERSID":
             storage = _storage(stack.pop())
             storages[storage.key] = storage
@@ -180,9 +198,9 @@ def _run(file: BinaryIO, records: bool, storages: dict[str, Storage], modules: C
         elif name in ("REDUCE", "NEWOBJ", "BUILD"):
             target, argument = _pop(stack, 2)
             stack.append(_BUILD[name](target, argument))
-        elif modules and name == "EMPTY_SET":
+        elif unknown and name == "EMPTY_SET":
             stack.append([])
-        elif modules and name == "ADDITEMS":
+        elif unknown and name == "ADDITEMS":
             items, stack = stack, marked.pop()
             stack[-1].extend(items)
         elif name == "STOP":
@@ -211,8 +229,13 @@ def _gather(name: str, stack: list, items: list) -> None:
         stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
 
-def _named(path: list[str], records: bool, modules: Callable | None) -> _Name:
-    """Looks up the global name [module, name]."""
+def _named(
+    path: list[str],
+    records: bool,
+    modules: Callable | None,
+    unknown: type[Record] | type[Skipped] | None,
+) -> _Name:
+    """Looks up the global name [module, name]; an unknown one raises unless there is a class `unknown` for it."""
     module, name = path
     if modules and (module, name) == ("torch.storage", "_load_from_bytes"):
         return _Name(build=modules)
@@ -222,8 +245,8 @@ def _named(path: list[str], records: bool, modules: Callable | None) -> _Name:
         return _Name(build=_BUILDERS[module, name])
     if module in ("torch", "torch.cuda") and name in STORAGES:
         return _Name(dtype=STORAGES[name])
-    if modules or (records and module.split(".")[0] == "__torch__"):
-        return _Name(is_record=True, unknown=bool(modules))
+    if unknown or (records and module.split(".")[0] == "__torch__"):
+        return _Name(is_record=True, unknown=unknown)
     raise _Unsupported(
         f"its pickle refers to {module}.{name}, which state dicts do not need and which may run code; "
         "no code in it was run"
@@ -245,17 +268,21 @@ def _persistent(meta: dict) -> Record:
     return Record(meta["state"])
 
 
-def _reduce(function: _Name, arguments: tuple):
+def _reduce(function: _Name | Skipped, arguments: tuple):
+    if isinstance(function, Skipped):
+        return function
     if function.unknown:
-        return Record()
+        return function.unknown()
     build: Any = function.build  # if None, the call fails and `load` reports a damaged file
     return build(*arguments)
 
 
-def _new(name: _Name, arguments: tuple) -> Record:
+def _new(name: _Name | Skipped, arguments: tuple) -> Record | Skipped:
+    if isinstance(name, Skipped):
+        return name
     if not name.is_record or (arguments and not name.unknown):
         raise TypeError("an object that is not of a TorchScript class")
-    return Record()
+    return (name.unknown or Record)()
 
 
 def _set_state(target, state):

@@ -1,7 +1,9 @@
 """Reads weight files of all supported kinds; the content determines the kind, not the file name."""
 
+import functools
 import hashlib
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -46,17 +48,28 @@ def bytes_of_file(path: str | Path) -> bytes:
     return path.read_bytes()
 
 
-def read(data: bytes, where: str) -> dict[str, np.ndarray]:
+def read(data: bytes, where: str, skip_objects: bool = False) -> dict[str, np.ndarray]:
     """Parses the bytes of a weight file into read-only arrays by tensor name.
 
     bfloat16 is converted to float32.
 
+    Args:
+      data: the bytes.
+      where: the file, for messages.
+      skip_objects: whether a PyTorch file may hold objects of other classes beside its tensors, as checkpoints of
+        training programs do; they are left out, and nothing in them is executed. Otherwise they raise an error.
+
     Raises:
       ValueError: the bytes cannot be read, for whatever reason; the message names `where` and the reason.
     """
+    readers: dict[str, Callable[[bytes], dict[str, np.ndarray]]] = {
+        TORCH: functools.partial(_torch, skip_objects=skip_objects),
+        NPZ: npz.read,
+        SAFETENSORS: _safetensors,
+    }
     try:
         kind = kind_of(data)
-        tensors = _READERS[kind](data) if kind in _READERS else None
+        tensors = readers[kind](data) if kind in readers else None
     except ValueError as error:
         raise ValueError(f"{where} cannot be read: {error}") from error
     except Exception as error:  # damaged bytes can raise any error in the readers
@@ -101,9 +114,9 @@ def kind_of(data: bytes) -> str:
     return "of no known kind"
 
 
-def _torch(data: bytes) -> dict[str, np.ndarray]:
+def _torch(data: bytes, skip_objects: bool) -> dict[str, np.ndarray]:
     reader = torch_stream if torch_stream.is_stream(data) else torch_zip
-    return reader.read(data)
+    return reader.read(data, skip_objects)
 
 
 def _is_safetensors(data: bytes) -> bool:
@@ -144,10 +157,3 @@ def _safetensors(data: bytes) -> dict[str, np.ndarray]:
         dtype, shape = _SAFETENSORS_DTYPES[entry["dtype"]], tuple(entry["shape"])
         tensors[name] = shaped(name, entry["data"], dtype, shape)
     return tensors
-
-
-_READERS = {
-    TORCH: _torch,
-    NPZ: npz.read,
-    SAFETENSORS: _safetensors,
-}

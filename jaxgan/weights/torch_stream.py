@@ -21,13 +21,16 @@ _MAGIC = 0x1950A86A20F9469CFC6C
 _PROTOCOL = 1001
 
 
-def read(data: bytes) -> dict[str, np.ndarray]:
-    """Returns every tensor by its name in the state dict; names in nested dicts are joined by dots."""
-    tree, raw = parse(data)
+def read(data: bytes, skip_objects: bool = False) -> dict[str, np.ndarray]:
+    """Returns every tensor by its name in the state dict; names in nested dicts are joined by dots.
+
+    With `skip_objects` the file may hold objects of other classes, which are left out.
+    """
+    tree, raw = parse(data, skip_objects)
     return arrays_of(tree, lambda storage: raw[storage.key], most_unpacked(len(data)))
 
 
-def parse(data: bytes) -> tuple[Any, dict[str, memoryview]]:
+def parse(data: bytes, skip_objects: bool = False) -> tuple[Any, dict[str, memoryview]]:
     """(the pickled object, {key of a storage: its bytes})."""
     file = io.BytesIO(data)
     if pickles.load(file) != _MAGIC:
@@ -39,7 +42,7 @@ def parse(data: bytes) -> tuple[Any, dict[str, memoryview]]:
     if not isinstance(machine, dict) or machine.get("little_endian") is not True:
         raise ValueError("its numbers are big-endian, which is not supported")
     storages: dict[str, Storage] = {}
-    tree = pickles.load(file, storages=storages)
+    tree = pickles.load(file, storages=storages, skip_objects=skip_objects)
     keys = pickles.load(file)
     if sorted(keys) != sorted(storages):
         raise ValueError("its storages differ from those that its tensors refer to")

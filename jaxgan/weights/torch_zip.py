@@ -15,8 +15,11 @@ from jaxgan.weights.archive import Zip
 from jaxgan.weights.tensors import arrays_of
 
 
-def read(data: bytes) -> dict[str, np.ndarray]:
-    """Returns every tensor by its name in the state dict; names in nested dicts are joined by dots."""
+def read(data: bytes, skip_objects: bool = False) -> dict[str, np.ndarray]:
+    """Returns every tensor by its name in the state dict; names in nested dicts are joined by dots.
+
+    With `skip_objects` the file may hold objects of other classes, which are left out.
+    """
     archive = Zip(data)
     roots = [name.removesuffix("data.pkl") for name in archive.names() if is_data(name)]
     if len(roots) != 1:
@@ -26,7 +29,9 @@ def read(data: bytes) -> dict[str, np.ndarray]:
     if order in archive.names() and archive.read(order) != b"little":
         raise ValueError("its numbers are big-endian, which is not supported")
     scripted = f"{root}constants.pkl" in archive.names()
-    tree = pickles.load(io.BytesIO(archive.read(f"{root}data.pkl")), records=scripted)
+    skip_objects = skip_objects and not scripted
+    program = io.BytesIO(archive.read(f"{root}data.pkl"))
+    tree = pickles.load(program, records=scripted, skip_objects=skip_objects)
     return arrays_of(tree, lambda storage: archive.read(f"{root}data/{storage.key}"), archive.most)
 
 

@@ -6,6 +6,7 @@ import re
 import zlib
 from pathlib import Path
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -444,6 +445,26 @@ def test_dropout_is_the_noise_and_a_key_draws_it(norm, played):
     silent = engine_of(norm, 0.0)
     one, another = (train.transform(silent, state, batch, jax.random.key(k)) for k in (0, 1))
     np.testing.assert_array_equal(one, another)
+
+
+@pytest.mark.parametrize(
+    ("layers", "sides"), [((0, 1, 2), [2, 4, 8]), ((1, 2, 3), [4, 8, 16]), ((), []), ((3, 6), [16])]
+)
+def test_dropout_is_in_the_layers_that_are_named(layers, sides):
+    net, found = UNet(1, width=2, downs=5, dropout_layers=layers), []
+
+    def record(call, args, kwargs, context):
+        if isinstance(context.module, nn.Dropout):
+            found.append(args[0].shape[1])
+        return call(*args, **kwargs)
+
+    with nn.intercept_methods(record):
+        jax.eval_shape(
+            net.init,
+            {"params": jax.random.key(0), "dropout": jax.random.key(1)},
+            jax.ShapeDtypeStruct((1, 32, 32, 1), jnp.float32),
+        )
+    assert found == sides
 
 
 def test_the_learning_rate_stays_and_then_falls_to_zero():
