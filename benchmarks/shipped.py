@@ -34,6 +34,9 @@ SPECS = {
     "r3gan_imagenet64": Spec(
         {"image": Field("image", (64, 64, 3)), "label": Field("label", number=1000)}, 1_281_167
     ),
+    "sngan_fashion_mnist": Spec(
+        {"image": Field("image", (32, 32, 1)), "label": Field("label", number=10)}, 60_000
+    ),
     "spade_ade20k": Spec(
         {"image": Field("image", (256, 256, 3)), "label_map": Field("label_map", (256, 256), 151)},
         20_210,
