@@ -2,6 +2,7 @@
 
 jaxgan train && for m in gan wgan wgan_gp sngan; do jaxgan train --config ${m}_mixture2d; done
 jaxgan train --config spade_digits && jaxgan train --config stargan2_digits
+jaxgan prepare fashion_mnist && jaxgan train --config sngan_fashion_mnist
 jaxgan train --config singan_picture --workdir runs/singan_hubble --config.data.path=docs/hubble.png \\
   --config.model.steps_per_scale=400 --config.train.steps=2000
 python docs/make_pictures.py runs
@@ -112,6 +113,10 @@ def tiled(rows: np.ndarray) -> np.ndarray:
 if __name__ == "__main__":
     folder = Path(sys.argv[1])
     shutil.copy(folder / "sngan_digits" / "samples.png", DOCS / "digits.png")
+    clothes = Image.open(folder / "sngan_fashion_mnist" / "samples.png")
+    clothes.resize((2 * clothes.width, 2 * clothes.height), Image.Resampling.NEAREST).save(
+        DOCS / "clothes.png"
+    )
     mixtures(folder)
     skies(folder)
     translations(folder)
