@@ -89,9 +89,7 @@ def is_current(notebook) -> bool:
 
 def executed(notebook):
     """The notebook with its outputs, and in the metadata the digest of its text, jaxgan's version and the seconds."""
-    metadata = {
-        name: value for name, value in notebook.metadata.items() if name in ("kernelspec",)
-    }
+    metadata = {name: value for name, value in notebook.metadata.items() if name in ("kernelspec",)}
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         execute(notebook, Path(folder), timeout=TIMEOUT)
@@ -141,7 +139,9 @@ def table(repository: str) -> str:
         title = notebook.cells[0].source.splitlines()[0].removeprefix("# ")
         seconds = notebook.metadata.get("jaxgan", {}).get("seconds")
         minutes = max(1, round(seconds / 60)) if seconds else ""
-        rows.append(f"| `colab/{path.name}`: {title} | {badge(path.stem, repository)} | {minutes} |")
+        rows.append(
+            f"| `colab/{path.name}`: {title} | {badge(path.stem, repository)} | {minutes} |"
+        )
     return "\n".join(rows) + "\n"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -58,6 +58,13 @@ class Latents(NamedTuple):
         if label >= 0:
             return z, jnp.full((num,), label, jnp.int32)
         return z, draws.randint(label_key, (num,), 0, self.num_classes)
+
+    def of_seeds(self, seeds: Sequence[int], label: int = -1) -> tuple[jax.Array, jax.Array | None]:
+        """The first draw of each seed: (z [N, latent_dim], labels int32 [N] or None)."""
+        drawn = [self.draw(jax.random.key(seed), 1, label) for seed in seeds]
+        z = jnp.concatenate([z for z, _ in drawn])
+        labels = None if drawn[0][1] is None else jnp.concatenate([label for _, label in drawn])
+        return z, labels
 
     def options(self, **options: Option) -> dict[str, Option]:
         """The options, with "label" added if there are classes."""
@@ -218,7 +225,7 @@ def interpolation(
     prior: Prior | None = None,
     plain: Mapping[str, int | float] | None = None,
 ) -> Tool:
-    """A film of a walk between random latents.
+    """A film of a walk between random latents, or those of seeds.
 
     Args:
       spaces: {name: Space}, the default first.
@@ -230,9 +237,14 @@ def interpolation(
     """
     latents = Latents(prior or normal(latent_dim), num_classes)
 
-    def make(play, space, points, frames, loop, label=-1, **painted) -> Made:
+    def make(play, space, points, seeds, frames, loop, label=-1, **painted) -> Made:
         chosen = spaces[space]
-        z, labels = latents.draw(play.key, points, label)
+        if len(seeds) == 1:
+            problem = "a walk needs the seeds of two latents or more"
+            raise OptionError("seeds", seeds, problem, {"seeds": (seeds[0], seeds[0] + 1)})
+        z, labels = (
+            latents.of_seeds(seeds, label) if seeds else latents.draw(play.key, points, label)
+        )
         embedded = compiled(chosen.embed, play.networks, z, labels)
         path = walk(embedded, frames, loop, chosen.sphere)
         paint = partial(compiled, chosen.paint, **painted)
@@ -249,13 +261,20 @@ def interpolation(
             next(iter(spaces)), "space in which the steps are equal", choices=tuple(spaces)
         ),
         points=Option(6, "number of random latents of the walk", least=2),
+        seeds=Option(
+            (),
+            "seeds of the latents of the walk, which take the place of `points` random ones",
+            kind=tuple[int, ...],
+            least=0,
+            empty=True,
+        ),
         frames=Option(24, "frames from one latent to the next", least=1),
         loop=Option(True, "return to the first latent at the end"),
         **(painting or {}),
     )
     return Tool(
         make,
-        "a walk between random latents, as a film",
+        "a walk between random latents, or those of seeds, as a film",
         options,
         walk=lambda play: Walk(play.networks, latents, spaces, plain or {}),
     )
