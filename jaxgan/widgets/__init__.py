@@ -63,7 +63,7 @@ def walk(
         {
             "start": panel.whole(0, SEEDS, 0),
             "end": panel.whole(0, SEEDS, 1),
-            "t": panel.share(0.0, 1.0, 0.5, 1 / frames, continuous_update=True),
+            "t": panel.share(0.0, 1.0, 0.5, 1 / max(frames, 1), continuous_update=True),
         },
     )
 
