@@ -4,8 +4,8 @@
     python colab/write.py --check               # exit status 1 and what is wrong, if anything is
     python colab/write.py --execute [NAME ...]  # also runs these notebooks, or all with missing or old outputs
 
-The repository's address is `Source` of `[project.urls]` in pyproject.toml. Badge and install cell are written from it,
-and do not count for whether outputs are old: a fork changes the address and runs the script, without executing.
+The repository's address is `Source` of `[project.urls]` in pyproject.toml. Badge and install cell are written from it:
+a fork changes the address and runs the script. Outputs are old if code has changed since, other than the install cell.
 """
 
 from __future__ import annotations
@@ -76,30 +76,28 @@ def with_head(notebook, name: str, repository: str):
 
 
 def digest(notebook) -> str:
-    """Identifies the text of a notebook, apart from what `with_head` writes."""
-    first, _, *others = notebook.cells
-    sources = [without_badge(first.source), *(cell.source for cell in others)]
+    """Identifies the code of a notebook, apart from the install cell: what its outputs depend on."""
+    _, *sources = [cell.source for cell in notebook.cells if cell.cell_type == "code"]
     return hashlib.sha256(json.dumps(sources).encode()).hexdigest()
 
 
 def is_current(notebook) -> bool:
-    """Whether the outputs are of this text."""
+    """Whether the outputs are those of this code."""
     return notebook.metadata.get("jaxgan", {}).get("digest") == digest(notebook)
 
 
 def executed(notebook):
-    """The notebook with its outputs, and in the metadata the digest of its text, jaxgan's version and the seconds."""
-    metadata = {name: value for name, value in notebook.metadata.items() if name in ("kernelspec",)}
+    """The notebook with its outputs, and in the metadata the digest of its code, jaxgan's version and the seconds."""
     with tempfile.TemporaryDirectory() as folder:
         began = time.monotonic()
         execute(notebook, Path(folder), timeout=TIMEOUT)
         seconds = round(time.monotonic() - began)
         for cell in notebook.cells:
-            for output in cell.get("outputs", ()):
-                tidy(output, Path(folder))
+            if cell.cell_type == "code":
+                cell.outputs = tidy(cell.outputs, Path(folder))
     notebook.metadata = nbformat.from_dict(
-        metadata
-        | {
+        {
+            "kernelspec": notebook.metadata.kernelspec,
             "language_info": {"name": "python"},
             "jaxgan": {
                 "digest": digest(notebook),
@@ -111,15 +109,25 @@ def executed(notebook):
     return notebook
 
 
-def tidy(output, folder: Path) -> None:
-    """Names temporary folders "runs", and leaves of a widget its picture, since the widget ends with its kernel."""
-    data = output.get("data", {})
-    if "image/png" in data:
-        data.pop(WIDGET, None)
-    temporary = re.compile(rf"{re.escape(str(folder))}/tmp\w+")
-    for holder, name in [(output, "text"), *((data, name) for name in data)]:
-        if isinstance(holder.get(name), str):
-            holder[name] = temporary.sub("runs", holder[name])
+def tidy(outputs: list, folder: Path) -> list:
+    """The outputs of a cell as they are stored.
+
+    Temporary folders are named "runs". Of a widget, which ends with its kernel, the picture remains. What is printed is
+    one output, which does not depend on when the kernel's messages came.
+    """
+    temporary, kept = re.compile(rf"{re.escape(str(folder))}/tmp\w+"), []
+    for output in outputs:
+        data = output.get("data", {})
+        if "image/png" in data:
+            data.pop(WIDGET, None)
+        for holder, name in [(output, "text"), *((data, name) for name in data)]:
+            if isinstance(holder.get(name), str):
+                holder[name] = temporary.sub("runs", holder[name])
+        if kept and "name" in output and kept[-1].get("name") == output.name:
+            kept[-1].text += output.text
+        else:
+            kept.append(output)
+    return kept
 
 
 def read(path: Path):
@@ -161,7 +169,7 @@ def problems() -> list[str]:
             found.append(f"colab/{path.name}: the badge or the install cell; run colab/write.py")
         if not is_current(notebook):
             found.append(
-                f"colab/{path.name} has no outputs of its present text; run colab/write.py --execute {path.stem}"
+                f"colab/{path.name} has no outputs of its present code; run colab/write.py --execute {path.stem}"
             )
     if TABLE.read_text() != page(repository):
         found.append(f"{TABLE.relative_to(ROOT)}: the table of the notebooks; run colab/write.py")
