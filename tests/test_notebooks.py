@@ -17,7 +17,7 @@ from jaxgan.metrics.protocols import PROTOCOLS
 IDS = [path.stem for path in FILES]
 STEPS = 16
 MOST_BYTES = 1_500_000
-MOST_SECONDS = 600  # on two cores that do other things as well
+MOST_SECONDS = 600  # on one core; the two of a free CPU runtime take less
 
 
 def python(source: str) -> str:
@@ -41,7 +41,7 @@ def test_stored_with_its_outputs(path):
     nbformat.validate(notebook)
     assert (notebook.nbformat, notebook.nbformat_minor) == (4, 5)
     assert path.stat().st_size < MOST_BYTES
-    assert 0 < notebook.metadata.jaxgan.seconds < MOST_SECONDS
+    assert 0 < notebook.metadata.jaxgan.processor_seconds < MOST_SECONDS
     assert notebook.metadata.jaxgan.version
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
     assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))

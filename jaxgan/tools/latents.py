@@ -59,13 +59,6 @@ class Latents(NamedTuple):
             return z, jnp.full((num,), label, jnp.int32)
         return z, draws.randint(label_key, (num,), 0, self.num_classes)
 
-    def of_seeds(self, seeds: Sequence[int], label: int = -1) -> tuple[jax.Array, jax.Array | None]:
-        """The first draw of each seed: (z [N, latent_dim], labels int32 [N] or None)."""
-        drawn = [self.draw(jax.random.key(seed), 1, label) for seed in seeds]
-        z = jnp.concatenate([z for z, _ in drawn])
-        labels = None if drawn[0][1] is None else jnp.concatenate([label for _, label in drawn])
-        return z, labels
-
     def options(self, **options: Option) -> dict[str, Option]:
         """The options, with "label" added if there are classes."""
         if self.num_classes is None:
@@ -239,12 +232,7 @@ def interpolation(
 
     def make(play, space, points, seeds, frames, loop, label=-1, **painted) -> Made:
         chosen = spaces[space]
-        if len(seeds) == 1:
-            problem = "a walk needs the seeds of two latents or more"
-            raise OptionError("seeds", seeds, problem, {"seeds": (seeds[0], seeds[0] + 1)})
-        z, labels = (
-            latents.of_seeds(seeds, label) if seeds else latents.draw(play.key, points, label)
-        )
+        z, labels = _ends(latents, play.key, points, seeds, label)
         embedded = compiled(chosen.embed, play.networks, z, labels)
         path = walk(embedded, frames, loop, chosen.sphere)
         paint = partial(compiled, chosen.paint, **painted)
@@ -278,6 +266,19 @@ def interpolation(
         options,
         walk=lambda play: Walk(play.networks, latents, spaces, plain or {}),
     )
+
+
+def _ends(
+    latents: Latents, key: jax.Array, points: int, seeds: Sequence[int], label: int
+) -> tuple[jax.Array, jax.Array | None]:
+    """What a walk connects: the first draw of each seed, or `points` draws if there are no seeds."""
+    if not seeds:
+        return latents.draw(key, points, label)
+    if len(seeds) == 1:
+        problem = "a walk needs the seeds of two latents or more"
+        raise OptionError("seeds", seeds, problem, {"seeds": (seeds[0], seeds[0] + 1)})
+    drawn = [latents.draw(jax.random.key(seed), 1, label) for seed in seeds]
+    return jax.tree.map(lambda *rows: jnp.concatenate(rows), *drawn)
 
 
 def latent_tools(

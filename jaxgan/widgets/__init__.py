@@ -206,7 +206,7 @@ def references(engine: Engine, state: State, source: Source, *, ema: bool = True
         examples = source.gather(np.array([picture, reference]))
         image, given = np.split(examples["image"], 2)
         by_latent = guide == LATENT_GUIDED
-        target = np.int32([domain if by_latent else examples["label"][1]])
+        target = np.array([domain if by_latent else examples["label"][1]], np.int32)
         batch = {"image": image, TARGET: target, REFERENCE: given}
         drawn = transform(engine, state, batch, jax.random.key(seed), ema, guide)
         shown = image if by_latent else examples["image"]
