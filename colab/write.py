@@ -184,6 +184,12 @@ def problems() -> list[str]:
     return found
 
 
+def update(path: Path, new: str) -> None:
+    """Writes a file if it would change."""
+    if path.read_text() != new:
+        path.write_text(new)
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--check", action="store_true", help="write nothing")
@@ -200,7 +206,7 @@ def main() -> int:
         return int(bool(found))
     repository = address()
     for path in FILES:
-        path.write_text(text(with_head(read(path), path.stem, repository)))
+        update(path, text(with_head(read(path), path.stem, repository)))
     for path in FILES:
         notebook = read(path)
         if args.execute is None or not (
@@ -209,7 +215,7 @@ def main() -> int:
             continue
         path.write_text(text(executed(notebook)))
         print(f"{path.stem}: {dict(notebook.metadata.jaxgan)}, {path.stat().st_size:,} bytes")
-    TABLE.write_text(page(repository))
+    update(TABLE, page(repository))
     return 0
 
 

@@ -206,8 +206,8 @@ def test_a_missing_package_is_named_with_its_extra(untrained, monkeypatch, packa
     with pytest.raises(ModuleNotFoundError) as error:
         widgets.paint(engine, state)
     assert str(error.value) == (
-        f"widgets need the package {package}, which is not installed; install the extra 'notebooks' of jaxgan, or"
-        f" {package} alone: pip install {package}"
+        f"this widget needs the package {package}, which is not installed ({widgets.INSTALL[package]}); the extra"
+        " 'notebooks' of jaxgan brings it."
     )
 
 

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 __all__ = ["paint", "references", "sizes", "truncation", "walk"]
 
 SEEDS = 99  # the largest seed of a slider
+# How to install what the modules import; the extra `notebooks` of pyproject.toml has the same.
+INSTALL = {
+    "ipywidgets": 'pip install "ipywidgets>=7.7"',
+    "anywidget": 'pip install "anywidget>=0.9.13"',
+}
 
 
 def walk(
@@ -229,10 +234,10 @@ def _module(name: str) -> Any:
     try:
         return importlib.import_module(f"jaxgan.widgets.{name}")
     except ModuleNotFoundError as error:
-        if error.name not in ("ipywidgets", "anywidget"):
+        if error.name not in INSTALL:
             raise
         raise ModuleNotFoundError(
-            f"widgets need the package {error.name}, which is not installed; install the extra 'notebooks' of jaxgan,"
-            f" or {error.name} alone: pip install {error.name}",
+            f"this widget needs the package {error.name}, which is not installed ({INSTALL[error.name]}); the extra"
+            " 'notebooks' of jaxgan brings it.",
             name=error.name,
         ) from None
