@@ -145,6 +145,14 @@ def test_stored_outputs_name_no_folder_and_no_widget():
         nbformat.v4.new_output("stream", text=text)
         for text in ("resuming /tmp/a/tmpx_1/digits ", "at step 1\n")
     ]
+    alarm = (
+        "E1129 04:20:34.350931   24026 slow_operation_alarm.cc:73] \n****\n[Compiling module jit_f for CPU]\n****\n"
+        "E1129 04:20:39.786340   24024 slow_operation_alarm.cc:140] The operation took 2m5s\n\n****\n[...]\n****\n\n"
+    )
+    printed += [
+        nbformat.v4.new_output("stream", name="stderr", text=text)
+        for text in (alarm[:30], alarm[30:])
+    ]
     one, other = write.tidy([shown, *printed], Path("/tmp/a"))
     assert one.data == {"text/plain": "'runs/digits'", "image/png": "..."}
     assert other.text == "resuming runs/digits at step 1\n"
