@@ -122,7 +122,7 @@ def processor_seconds() -> float:
 def tidy(outputs: list, folder: Path) -> list:
     """The outputs of a cell as they are stored.
 
-    Temporary folders are named "runs". Of a widget, which ends with its kernel, the picture remains. What is printed is
+    Temporary folders are named "runs", and objects without their addresses. Of a widget, which ends with its kernel, the picture remains. What is printed is
     one output, which does not depend on when the kernel's messages came, nor on how busy the machine was.
     """
     temporary, kept = re.compile(rf"{re.escape(str(folder))}/tmp\w+"), []
@@ -132,7 +132,8 @@ def tidy(outputs: list, folder: Path) -> list:
             data.pop(WIDGET, None)
         for holder, name in [(output, "text"), *((data, name) for name in data)]:
             if isinstance(holder.get(name), str):
-                holder[name] = temporary.sub("runs", holder[name])
+                named = temporary.sub("runs", holder[name])
+                holder[name] = re.sub(r" at 0x[0-9a-f]+", "", named)
         if kept and "name" in output and kept[-1].get("name") == output.name:
             kept[-1].text += output.text
         else:

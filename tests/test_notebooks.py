@@ -139,7 +139,8 @@ def test_changed_code_has_old_outputs():
 
 
 def test_stored_outputs_name_no_folder_and_no_widget():
-    data = {"text/plain": "'/tmp/a/tmpx_1/digits'", "image/png": "...", write.WIDGET: {}}
+    said = "</tmp/a/tmpx_1/digits at 0x7ff9de43c950>"
+    data = {"text/plain": said, "image/png": "...", write.WIDGET: {}}
     shown = nbformat.v4.new_output("display_data", data)
     printed = [
         nbformat.v4.new_output("stream", text=text)
@@ -154,7 +155,7 @@ def test_stored_outputs_name_no_folder_and_no_widget():
         for text in (alarm[:30], alarm[30:])
     ]
     one, other = write.tidy([shown, *printed], Path("/tmp/a"))
-    assert one.data == {"text/plain": "'runs/digits'", "image/png": "..."}
+    assert one.data == {"text/plain": "<runs/digits>", "image/png": "..."}
     assert other.text == "resuming runs/digits at step 1\n"
 
 

@@ -162,6 +162,7 @@ def test_a_stored_panel_is_its_picture(untrained):
     panel = widgets.walk(engine, state, frames=1)
     bundle = panel._repr_mimebundle_()
     assert "application/vnd.jupyter.widget-view+json" in bundle
+    assert bundle["text/plain"] == "Panel(start, end, t)"
     assert base64.b64decode(bundle["image/png"]) == panel.picture.value
     assert Image.open(io.BytesIO(panel.picture.value)).size == (256, 256)
 

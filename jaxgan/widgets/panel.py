@@ -58,6 +58,9 @@ class Panel(ipywidgets.VBox):
         report.grid(np.asarray(pictures), columns).save(file, format="PNG")
         self.picture.value, self.message.value = file.getvalue(), ""
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(self.controls)})"
+
     def _repr_mimebundle_(self, **kwargs: Any) -> dict[str, str] | None:
         bundle = super()._repr_mimebundle_(**kwargs)
         picture = base64.b64encode(self.picture.value).decode()
