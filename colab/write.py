@@ -122,8 +122,9 @@ def processor_seconds() -> float:
 def tidy(outputs: list, folder: Path) -> list:
     """The outputs of a cell as they are stored.
 
-    Temporary folders are named "runs", and objects without their addresses. Of a widget, which ends with its kernel, the picture remains. What is printed is
-    one output, which does not depend on when the kernel's messages came, nor on how busy the machine was.
+    Temporary folders are named "runs", and objects without their addresses. Of a widget, which ends with its kernel,
+    the picture remains. What is printed is one output, which does not depend on when the kernel's messages came, nor on
+    how busy the machine was.
     """
     temporary, kept = re.compile(rf"{re.escape(str(folder))}/tmp\w+"), []
     for output in outputs:
