@@ -41,7 +41,8 @@ def execute(
 
 def environment(folder: Path) -> dict[str, str]:
     """A reader's: one CPU device instead of the tests' eight, inline figures, no settings from the home directory."""
-    own = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    others = ("MPLBACKEND", "JAXGAN_NOTEBOOK_STEPS")
+    own = {name: value for name, value in os.environ.items() if name not in others}
     flags = [flag for flag in own.get("XLA_FLAGS", "").split() if "device_count" not in flag]
     return own | {
         "XLA_FLAGS": " ".join(flags),
