@@ -16,7 +16,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 from functools import partial
-from types import MappingProxyType
 from typing import Any, NamedTuple, Protocol
 
 import flax.linen as nn
@@ -33,8 +32,8 @@ from jaxgan.options import MOST_COMPONENTS, OptionError, option
 from jaxgan.schedules import Ema
 from jaxgan.spec import Spec
 from jaxgan.tools import Tool
+from jaxgan.tools.latents import latent_tools
 
-NO_TOOLS: Mapping[str, Tool] = MappingProxyType({})
 DTYPES = ("float32", "bfloat16")
 OPTIMIZERS = {
     "adam": lambda options: optax.scale_by_adam(options.beta1, options.beta2, options.epsilon),
@@ -194,7 +193,7 @@ def two_player(
     passes: int = 1,
     project_critic: optax.GradientTransformation | None = None,
     samples: Output | None = None,
-    tools: Mapping[str, Tool] = NO_TOOLS,
+    tools: Mapping[str, Tool] | None = None,
 ) -> Game:
     """A game of a critic and a generator.
 
@@ -208,7 +207,7 @@ def two_player(
       passes: see `turns.critic_loss`; 2 for a critic with batch normalisation (DCGAN).
       project_critic: a final transformation of the critic's updates (weight clipping).
       samples: the output "samples"; None for one without options.
-      tools: see `Game`.
+      tools: see `Game`; None for those of `latent_tools` if the samples are pictures.
     """
     num_classes = classes(options, spec)
     label = None if num_classes is None else jnp.zeros((2,), jnp.int32)
@@ -233,7 +232,15 @@ def two_player(
     }
     both = _losses(options, spec, losses.by_name(objective), further, passes)
     stages = turns.alternate(*both, options.batch_size, options.critic_steps)
+    if tools is None:
+        pictures = latent_tools(_paint, options.latent_dim, num_classes, spec.shape)
+        tools = pictures if spec.pictures else {}
     return Game(players, stages, {SAMPLES: samples or plain_samples(options, spec)}, spec, tools)
+
+
+def _paint(networks: Mapping[str, Network], z: jax.Array, label: jax.Array | None) -> jax.Array:
+    """Pictures for the tools, see `latent_tools`."""
+    return networks["generator"](z, label, train=False)
 
 
 def _losses(

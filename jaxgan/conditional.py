@@ -60,7 +60,7 @@ def game(
     generator: nn.Module,
     critic: nn.Module,
     generator_terms: Mapping[str, turns.Term] | None = None,
-    tools: Mapping[str, Tool] = adversarial.NO_TOOLS,
+    tools: Mapping[str, Tool] | None = None,
 ) -> Game:
     """The game of two networks; see `adversarial.two_player` for what they are called with.
 

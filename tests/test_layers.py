@@ -5,7 +5,7 @@ L1  nets/, weights/, imports/, tools/, network.py, game.py, engine.py, turns.py,
     sampling.py, conditional.py, adaptive.py, styles.py, equivariance.py, growth.py: flax and L0
 L2  models/, metrics/, data/: L0, L1, but not each other
 L3  train/: everything below but models
-L4  cli/, config.py, __main__.py: everything
+L4  cli/, config.py, widgets/, __main__.py: everything
 
 And the length of its functions.
 """
@@ -54,7 +54,7 @@ LAYERS = (
     },
     {"models", "metrics", "data"},
     {"train"},
-    {"cli", "config", "__main__"},
+    {"cli", "config", "widgets", "__main__"},
 )
 LAYER = {part: level for level, parts in enumerate(LAYERS) for part in parts}
 

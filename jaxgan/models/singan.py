@@ -35,11 +35,11 @@ from jaxgan.adversarial import DTYPES, compute_dtype
 from jaxgan.game import Game, Loss, Output, Play, Player, Stage, State, Turn
 from jaxgan.nets import singan as nets
 from jaxgan.network import Network
-from jaxgan.options import Option, OptionError, option
+from jaxgan.options import OptionError, option
 from jaxgan.options import check as check_limits
 from jaxgan.schedules import Ramp
 from jaxgan.spec import Spec
-from jaxgan.tools.pyramid import noise_option, pyramid_tools
+from jaxgan.tools.pyramid import pyramid_tools, sampling
 
 
 @dataclasses.dataclass(frozen=True)
@@ -247,14 +247,6 @@ class SinGAN:
         """The reconstruction, repeated for each row."""
         rebuilt = self.ladder.reconstruct(play.networks, nets.level_at(play.clock))
         return jnp.broadcast_to(rebuilt, (play.num, *self.ladder.shape))
-
-
-def sampling(top: int) -> dict[str, Option]:
-    """The options of samples, for a pyramid whose finest scale is `top`."""
-    meaning = (
-        "scale into which the training picture is injected, counted from the coarsest; 0 for none"
-    )
-    return {"scale_from": Option(0, meaning, least=0, most=top), "noise": noise_option()}
 
 
 def replaced(state: State, networks: dict[str, Network]) -> State:

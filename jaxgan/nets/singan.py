@@ -247,10 +247,10 @@ class Ladder:
         centres = networks[f"generator{n}"]["scale"].get("palette")
         return image if centres is None else quantise(image, centres)
 
-    def inject(self, networks: Networks, n: int, image: jax.Array) -> jax.Array:
+    def inject(self, networks: Networks, n: int, image: jax.Array, shapes: Shapes) -> jax.Array:
         """A sharp picture as an input of scale n: shrunk to scale n - 1 and enlarged, for the blur of training."""
-        low = resize(image, self.shapes[n - 1])
-        return self.as_input(networks, n, low, self.shapes[n])
+        low = resize(image, shapes[n - 1])
+        return self.as_input(networks, n, low, shapes[n])
 
     def refine(self, networks: Networks, n: int, image: jax.Array, z: jax.Array) -> jax.Array:
         """The output of the trained generator n for its input [B, h, w, C] and its noise."""
@@ -322,7 +322,7 @@ class Ladder:
         shapes = self.shapes if shapes is None else shapes
         if start:
             image = self.picture(networks) if image is None else image
-            image = self.inject(networks, start, image)
+            image = self.inject(networks, start, image, shapes)
 
         def one(i):
             z = self.random_noise(jax.random.fold_in(key, i), 1, noise)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -218,7 +218,7 @@ def interpolation(
     prior: Prior | None = None,
     plain: Mapping[str, int | float] | None = None,
 ) -> Tool:
-    """A film of a walk between random latents.
+    """A film of a walk between random latents, or those of seeds.
 
     Args:
       spaces: {name: Space}, the default first.
@@ -230,9 +230,9 @@ def interpolation(
     """
     latents = Latents(prior or normal(latent_dim), num_classes)
 
-    def make(play, space, points, frames, loop, label=-1, **painted) -> Made:
+    def make(play, space, points, seeds, frames, loop, label=-1, **painted) -> Made:
         chosen = spaces[space]
-        z, labels = latents.draw(play.key, points, label)
+        z, labels = _ends(latents, play.key, points, seeds, label)
         embedded = compiled(chosen.embed, play.networks, z, labels)
         path = walk(embedded, frames, loop, chosen.sphere)
         paint = partial(compiled, chosen.paint, **painted)
@@ -249,16 +249,36 @@ def interpolation(
             next(iter(spaces)), "space in which the steps are equal", choices=tuple(spaces)
         ),
         points=Option(6, "number of random latents of the walk", least=2),
+        seeds=Option(
+            (),
+            "seeds of the latents of the walk, which take the place of `points` random ones",
+            kind=tuple[int, ...],
+            least=0,
+            empty=True,
+        ),
         frames=Option(24, "frames from one latent to the next", least=1),
         loop=Option(True, "return to the first latent at the end"),
         **(painting or {}),
     )
     return Tool(
         make,
-        "a walk between random latents, as a film",
+        "a walk between random latents, or those of seeds, as a film",
         options,
         walk=lambda play: Walk(play.networks, latents, spaces, plain or {}),
     )
+
+
+def _ends(
+    latents: Latents, key: jax.Array, points: int, seeds: Sequence[int], label: int
+) -> tuple[jax.Array, jax.Array | None]:
+    """What a walk connects: the first draw of each seed, or `points` draws if there are no seeds."""
+    if not seeds:
+        return latents.draw(key, points, label)
+    if len(seeds) == 1:
+        problem = "a walk needs the seeds of two latents or more"
+        raise OptionError("seeds", seeds, problem, {"seeds": (seeds[0], seeds[0] + 1)})
+    drawn = [latents.draw(jax.random.key(seed), 1, label) for seed in seeds]
+    return jax.tree.map(lambda *rows: jnp.concatenate(rows), *drawn)
 
 
 def latent_tools(

@@ -94,7 +94,7 @@ def tool_options(shape: tuple[int, ...], top: int) -> dict[str, dict[str, Option
             "num": Option(16, "pictures", least=1),
             "height": Option(1.0, f"height {factor}", above=0),
             "width": Option(1.0, f"width {factor}", above=0),
-            "noise": noise,
+            **sampling(top),
         },
         "super_resolution": {
             "factor": Option(4.0, "factor by which the picture is enlarged", above=1),
@@ -130,6 +130,14 @@ def tool_options(shape: tuple[int, ...], top: int) -> dict[str, dict[str, Option
     }
 
 
+def sampling(top: int) -> dict[str, Option]:
+    """The options of random pictures, for a pyramid whose finest scale is `top`."""
+    meaning = (
+        "scale into which the training picture is injected, counted from the coarsest; 0 for none"
+    )
+    return {"scale_from": Option(0, meaning, least=0, most=top), "noise": noise_option()}
+
+
 def noise_option() -> Option:
     """The option for the strength of the noise."""
     return Option(1.0, "strength of the noise relative to training", least=0)
@@ -141,7 +149,16 @@ class PyramidTools:
 
     ladder: nets.Ladder
 
-    def sample(self, play: Play, *, num: int, height: float, width: float, noise: float) -> Made:
+    def sample(
+        self,
+        play: Play,
+        *,
+        num: int,
+        height: float,
+        width: float,
+        scale_from: int,
+        noise: float,
+    ) -> Made:
         ladder = self.ladder
         size = round(height * ladder.shape[0]), round(width * ladder.shape[1])
         for name, factor, side in (("height", height, size[0]), ("width", width, size[1])):
@@ -150,7 +167,8 @@ class PyramidTools:
                     f"that is {side:,} pixels for this training picture, not 1 to {MOST_PIXELS:,}"
                 )
                 raise OptionError(name, factor, problem, {name: 1.5})
-        return Made(self._samples(play, num, shapes=ladder.pyramid.shapes(size), noise=noise))
+        shapes = ladder.pyramid.shapes(size)
+        return Made(self._samples(play, num, shapes=shapes, start=scale_from, noise=noise))
 
     def super_resolution(self, play: Play, *, factor: float, noise: float, picture=None) -> Made:
         image = self.ladder.picture(play.networks) if picture is None else self._given(picture)

@@ -145,13 +145,19 @@ def save_grid(
     if samples.ndim == 2:
         replace_atomically(path, lambda p: _scatter(p, samples))
         return
+    picture = grid(samples, columns, gap, classes)
+    replace_atomically(path, lambda p: picture.save(p, format="PNG"))
+
+
+def grid(
+    samples: np.ndarray, columns: int = 0, gap: int = 1, classes: Sequence[str] = ()
+) -> Image.Image:
+    """The picture that `save_grid` saves of pictures."""
     images = samples if samples.dtype == np.uint8 else to_uint8(samples)
     titled = 0 < len(classes) <= len(images)
-    (grid,) = enlarged(tile(images, len(classes) if titled else columns, gap)[None])
-    picture = Image.fromarray(grid[..., 0] if grid.shape[-1] == 1 else grid)
-    if titled:
-        picture = with_titles(picture, classes)
-    replace_atomically(path, lambda p: picture.save(p, format="PNG"))
+    (tiled,) = enlarged(tile(images, len(classes) if titled else columns, gap)[None])
+    picture = Image.fromarray(tiled[..., 0] if tiled.shape[-1] == 1 else tiled)
+    return with_titles(picture, classes) if titled else picture
 
 
 def with_titles(picture: Image.Image, titles: Sequence[str]) -> Image.Image:

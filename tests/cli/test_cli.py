@@ -1576,7 +1576,9 @@ def test_packages_are_advised_by_names_that_pip_knows():
         for path in (root / "jaxgan").rglob("*.py")
         for name in re.findall(r'pip install \\?"?([^"\\ ]+)', path.read_text())
     }
-    assert advised == {x for name in ("mlflow", "tfds", "video", "wandb") for x in extras[name]}
+    assert advised == {
+        x for name in ("mlflow", "notebooks", "tfds", "video", "wandb") for x in extras[name]
+    }
 
 
 def test_commands_in_messages_quote_the_names_of_files(tmp_path, capsys, monkeypatch):

@@ -510,6 +510,16 @@ def test_samples_of_any_size(tool):
     np.testing.assert_allclose(fewer, made[:2], atol=1e-5)
 
 
+def test_samples_of_any_size_from_a_scale_begin_with_the_picture(trained, tool):
+    engine, _, state = trained
+    made = tool("sample", num=1, height=1.0, width=2.0, scale_from=1, noise=0.0).pictures
+    low, _ = nets.Pyramid.of((16, 20), 12, 0.75).shapes((16, 40))
+    low = nets.resize(scale_of(state, 0)["picture"][None], low)
+    generator = engine.game.networks(state)["generator1"]
+    expected = generator(nets.resize(low, (16, 40)), jnp.zeros((1, 26, 50, 3)), train=False)
+    np.testing.assert_allclose(made, np.clip(expected, -1, 1), atol=1e-5)
+
+
 def test_super_resolution_of_the_learnt_picture_and_of_another(tool):
     made = tool("super_resolution", factor=2.0)
     assert made.pictures.shape == (1, 32, 40, 3)

@@ -21,7 +21,7 @@ from jaxgan.nets import modulated
 from jaxgan.nets import stylegan2 as nets
 from jaxgan.nets.features import lpips
 from jaxgan.network import Network
-from jaxgan.options import Option
+from jaxgan.options import Option, OptionError
 from jaxgan.spec import Field, Spec
 from jaxgan.tools import latents
 from jaxgan.train.outputs import make_output
@@ -853,6 +853,19 @@ def test_a_walk_connects_latents_of_the_prior_given_or_standard_normal(toy, prio
     labels = jax.random.randint(jax.random.split(play.key)[1], (40,), 0, 2)
     pictures = play.networks["generator"](z, labels)
     np.testing.assert_allclose(made.pictures, np.clip(pictures, -1, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_a_walk_of_seeds_meets_the_same_latents_in_any_company(toy):
+    play, space = toy
+    tool = latents.interpolation({"z": space}, 3, 2, prior=uniform)
+    walk = tool(play, seeds=(5, 2, 5), frames=2, loop=False).arrays["z"]
+    assert walk.shape == (5, 3)
+    np.testing.assert_array_equal(walk[0], walk[4])
+    np.testing.assert_array_equal(walk[2:], tool(play, seeds="2,5", frames=2).arrays["z"][:3])
+    z, _ = latents.Latents(uniform, 2).draw(jax.random.key(5), 1)
+    np.testing.assert_array_equal(walk[:1], z)
+    with pytest.raises(OptionError, match=r"seeds is \(7,\), but .*: set seeds=\(7, 8\)"):
+        tool(play, seeds=(7,))
 
 
 def test_other_numbers_compile_nothing_in_walks_and_projections(toy):

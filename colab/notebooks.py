@@ -3,14 +3,19 @@
 import os
 from pathlib import Path
 
+FILES = sorted(Path(__file__).parent.glob("*.ipynb"))
 
-def execute(notebook, folder: Path, more: dict[str, str] | None = None) -> list[str]:
+
+def execute(
+    notebook, folder: Path, more: dict[str, str] | None = None, timeout: int = 600
+) -> list[str]:
     """Runs all cells in `folder`, and returns the types of the kernel's messages; raises on a cell that fails.
 
     Args:
       notebook: its outputs are replaced.
       folder: a new folder.
       more: environment variables.
+      timeout: seconds that a cell may take.
     """
     from nbclient import NotebookClient
 
@@ -23,9 +28,12 @@ def execute(notebook, folder: Path, more: dict[str, str] | None = None) -> list[
 
     client = Client(
         notebook,
-        timeout=600,
+        timeout=timeout,
         kernel_name="python3",
         resources={"metadata": {"path": str(folder)}},
+        record_timing=False,
+        # Widgets die with the kernel; without their state, a notebook shows their pictures.
+        store_widget_state=False,
     )
     client.execute(env=environment(folder) | (more or {}))
     return received
@@ -33,7 +41,8 @@ def execute(notebook, folder: Path, more: dict[str, str] | None = None) -> list[
 
 def environment(folder: Path) -> dict[str, str]:
     """A reader's: one CPU device instead of the tests' eight, inline figures, no settings from the home directory."""
-    own = {name: value for name, value in os.environ.items() if name != "MPLBACKEND"}
+    others = ("MPLBACKEND", "JAXGAN_NOTEBOOK_STEPS")
+    own = {name: value for name, value in os.environ.items() if name not in others}
     flags = [flag for flag in own.get("XLA_FLAGS", "").split() if "device_count" not in flag]
     return own | {
         "XLA_FLAGS": " ".join(flags),
