@@ -209,7 +209,8 @@ def main() -> int:
     )
     args = parser.parse_args()
     if args.check:
-        print(*(found := problems()), sep="\n")
+        for problem in (found := problems()):
+            print(problem)
         return int(bool(found))
     repository = address()
     for path in FILES:
