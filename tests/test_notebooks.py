@@ -17,8 +17,9 @@ from jaxgan.metrics.protocols import PROTOCOLS
 IDS = [path.stem for path in FILES]
 STEPS = 16
 MOST_BYTES = 1_500_000
-# Ten minutes on a CPU runtime with two cores, if the second one has half as much to do as the first.
-MOST_SECONDS = 900
+MOST_SECONDS = (
+    600  # of a processor: a CPU runtime takes no longer, even if its second core has nothing to do
+)
 
 
 def python(source: str) -> str:
@@ -56,7 +57,8 @@ def test_stored_with_its_outputs(path):
     types = {name for output in outputs for name in output.get("data", {})}
     assert write.WIDGET not in types
     text = "".join(map(words, outputs))
-    assert re.findall(r"(?:/tmp|/home|/root|/work|/usr|/opt|/content)/[^\s\"]*", text) == []
+    assert re.findall(r"(?:/tmp|/home|/root|/usr|/opt|/content)/[^\s\"]*", text) == []
+    assert str(write.ROOT) not in text
     assert not re.search(rf"\b{re.escape(platform.node())}\b", text)
 
 
