@@ -1,6 +1,7 @@
 """The widgets: a control's value gives the picture that the public function gives; the canvas in a browser."""
 
 import base64
+import dataclasses
 import io
 import shutil
 import sys
@@ -139,6 +140,18 @@ def test_paintings_follow_the_canvas(untrained):
     canvas.value = np.zeros((16, 16), np.uint8)
     assert canvas.pixels == bytes(16 * 16)
     assert panel.picture.value == before
+
+
+def test_more_labels_than_colours_are_refused_and_painted_without_a_canvas():
+    cfg = config.load("spade_digits", [*TINY["spade_digits"], "train.devices=1"])
+    spec = config.open_data(cfg).spec
+    label_map = dataclasses.replace(spec["label_map"], number=300, names=())
+    spec = dataclasses.replace(spec, fields={**spec.fields, "label_map": label_map})
+    engine = make_engine(config.make_run(cfg, spec).game, cfg.train, cfg.seed)
+    state, painted = filled(engine.state_shape), np.full((16, 16), 299, np.int32)
+    with pytest.raises(ValueError, match="300 labels, but a canvas paints 256 at most; give a map"):
+        widgets.paint(engine, state, painted)
+    assert len(make(engine, state, "paint", pictures={"label_map": painted}).pictures)
 
 
 def test_translations_guided_by_latents_and_references(untrained):

@@ -157,11 +157,19 @@ def paint(
       label_map: the map to begin with, int [H, W]; label 0 everywhere if None.
       samples: number of pictures, each in a style of its own.
       ema: with averaged weights, where they are kept.
+
+    Raises:
+      ValueError: there are more labels than a canvas has colours.
     """
     game = engine.game
     options = {"samples": samples} if "samples" in find(game, "paint").options else {}
     field = game.spec["label_map"]
-    number = field.number or 0
+    number, most = field.number or 0, len(colours())
+    if number > most:
+        raise ValueError(
+            f"the data have {number} labels, but a canvas paints {most} at most; give a map without a canvas:"
+            ' jaxgan.train.make(engine, state, "paint", pictures={"label_map": map}).'
+        )
     given = np.zeros(game.spec.shape[:2], np.uint8) if label_map is None else label_map
     panel, canvas = _module("panel"), _module("canvas")
 
