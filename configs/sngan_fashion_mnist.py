@@ -12,7 +12,6 @@ def get_config():
         "model": {
             "name": "sngan",
             "conditional": True,
-            "architecture": "resnet",
             "batch_size": 32,
             "critic_steps": 1,
             "generator_width": 32,
