@@ -90,7 +90,7 @@ def of_wrt(case, arrays):
     return call, tuple(jax.tree.map(jnp.asarray, arrays[i]) for i in case.wrt)
 
 
-# Properties of which the quick tests hold one case in three; what is wrong with values shows in the others.
+# Properties of which the quick tests hold one case in three: wrong values show in the others, and the rest is slow.
 THINNED = ("extremes", "bfloat16", "vmap", "jit", "gradients")
 
 

@@ -150,7 +150,7 @@ def test_the_protocol_is_that_of_what_a_game_makes():
     assert command.OF == protocols.OF
 
 
-def follow(raises, text, *calls):
+def assert_refused_with_a_way_out(raises, text, *calls):
     """Each call raises the sentence, and its fix, given to the call, does not."""
     for call in calls:
         with pytest.raises(raises, match=re.escape(text)) as raised:
@@ -171,20 +171,20 @@ def test_what_a_game_does_not_make_is_refused():
 
         return call
 
-    follow(
+    assert_refused_with_a_way_out(
         OptionError,
         "this game makes no transforms, only translations; evaluate these, by a protocol for them: set"
         " train.evaluate_of=translations",
         asked(translating, "", "transforms"),
         asked(translating, "reconstruction", ""),
     )
-    follow(
+    assert_refused_with_a_way_out(
         OptionError,
         "this game makes no samples, only latent, reference; evaluate these",
         asked(guided, "", "samples"),
     )
     samples = game(samples=Output(lambda play: jnp.zeros((play.num, 8, 8, 1)), (8, 8, 1)))
-    follow(
+    assert_refused_with_a_way_out(
         OptionError,
         "this game makes no latent, only samples; evaluate these, by a protocol for them: set train.evaluate_of=samples"
         " and train.protocol=quick.",

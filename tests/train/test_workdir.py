@@ -173,8 +173,9 @@ def test_another_value_of_an_option_that_the_run_lacks_is_refused(run):
 
 def test_where_the_examples_are_kept_may_change(run):
     folder, pictures = run
-    claim(folder, pictures, "train.data_on_device=yes")
-    claim(folder, pictures, "train.data_on_device=no")
+    for choice in ("yes", "no"):
+        claim(folder, pictures, f"train.data_on_device={choice}")
+        assert record(folder)["config"]["train"]["data_on_device"] == choice
 
 
 # The format ------------------------------------------------------------------------------------------------
